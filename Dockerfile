@@ -1,0 +1,34 @@
+# One image per service: docker build --build-arg SERVICE=selector .
+# It holds the service, the chassis, the contract and the packages of its own lock, each checked by its hash.
+ARG PYTHON=3.11-slim
+
+FROM python:${PYTHON} AS packages
+ARG SERVICE
+COPY locks/${SERVICE}.txt /lock.txt
+RUN python -m venv /venv \
+ && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /lock.txt \
+ # What installs packages has no business where they run.
+ && /venv/bin/pip uninstall --yes pip setuptools
+
+FROM python:${PYTHON}
+ARG SERVICE
+# A fixed number, so that volumes keep their owner over rebuilds.
+RUN groupadd --gid 10001 lumni \
+ && useradd --uid 10001 --gid lumni --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin lumni \
+ && install --directory --owner lumni --group lumni /state
+COPY --from=packages /venv /venv
+COPY protos/gen/lumni /app/lumni
+COPY services/__init__.py /app/services/
+COPY services/chassis /app/services/chassis
+COPY services/${SERVICE} /app/services/${SERVICE}
+COPY config /app/config
+ENV PATH=/venv/bin:$PATH \
+    PYTHONPATH=/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    LUMNI_STATE_DIR=/state \
+    LUMNI_SERVICE=services.${SERVICE}
+WORKDIR /app
+USER lumni
+# exec, so that the service gets the signals.
+CMD ["sh", "-c", "exec python -m $LUMNI_SERVICE"]

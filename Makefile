@@ -1,0 +1,62 @@
+# Every task of the project; `make` lists them.
+
+bin := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run lock stubs lint test train-classifier eval-classifier eval-selector eval-free-tier catalog bench faults load
+
+help: ## list the tasks
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
+
+setup: ## create or update .venv (PYTHON=... names another interpreter)
+	@PYTHON="$(PYTHON)" scripts/setup
+
+# The tether ends the services when make itself is killed.
+run: setup ## start everything on this machine; Ctrl-C stops it
+	@exec $(bin)/python -I -S services/local/tether.py $$PPID 15 - $(bin)/python -m services.local
+
+lock: setup ## resolve the dependencies anew into locks/
+	@scripts/lock
+
+stubs: setup ## compile protos/ into protos/gen
+	@scripts/stubs
+
+lint: setup ## ruff, mypy and buf
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy
+	$(bin)/buf lint
+	$(bin)/buf format --diff --exit-code
+
+test: lint ## lint, then all tests with coverage
+	$(bin)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=80
+
+# Public data; docs/data.md says where it comes from.
+DATA ?= ../shared/data/routing
+SCORES ?= ../shared/data/models/model_benchmarks.csv
+
+train-classifier: setup ## train the classifier's weights anew (DATA=folder of routing data)
+	$(bin)/python -m services.classifier.train --data $(DATA)
+
+eval-classifier: setup ## measure the classifier on routing benchmarks (DATA=folder of routing data)
+	$(bin)/python -m services.classifier.evaluate --data $(DATA)
+
+eval-selector: setup ## quality against cost of classify-and-select (DATA=folder of routing data)
+	$(bin)/python scripts/evaluate_selector.py --data $(DATA)
+
+eval-free-tier: setup ## a day of traffic on free tiers: the strategy free_first against others
+	$(bin)/python scripts/evaluate_free_tier.py
+
+catalog: setup ## make the selector's catalog anew (SCORES=file, READ=date the scores were read)
+	$(bin)/python scripts/catalog.py --scores $(SCORES) --date $(READ)
+
+bench: setup ## CPU a request by process, and the latency that the road adds
+	$(bin)/python -m tests.bench.road
+
+REQUESTS ?= 3000
+
+faults: setup ## kill, freeze, empty and restart everything under load, then count every bill again
+	$(bin)/python -m tests.faults --requests $(REQUESTS)
+
+load: setup ## run ghz on every RPC against the simulator (needs Go to install ghz)
+	$(bin)/python -m tests.load

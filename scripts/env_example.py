@@ -1,0 +1,95 @@
+"""Write .env.example from the Settings classes, so that none is forgotten: .venv/bin/python scripts/env_example.py."""
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from services.chassis import deployments
+from services.chassis.config import Secret
+
+TARGET = Path(__file__).parent.parent / ".env.example"
+PROCESSES = {
+    "gateway": "services.gateway.__main__",
+    "ledger": "services.gateway.ledger",
+    "classifier": "services.classifier.__main__",
+    "selector": "services.selector.__main__",
+    "executor": "services.executor.__main__",
+    "make run": "services.local.__main__",
+}
+# What only compose.yaml reads.
+COMPOSE = {
+    "POSTGRES_PASSWORD": "PostgreSQL's password, needed; it keeps that of its first start",
+    "VALKEY_PASSWORD": "Valkey's password, needed",
+    "LUMNI_PUBLISH": "address of this host at which the gateway's ports are published",
+    "LUMNI_TRACES_TO": "the collector's exporter: debug (its log) or otlphttp/portkey",
+}
+HEAD = """\
+# Every variable that Lumni reads, with its default; an empty one counts as unset. Mistakes are named all at once.
+# `make run` needs none of them; a deployment needs DATABASE_URL, REDIS_URL, LUMNI_ADMIN_KEY and, between machines,
+# LUMNI_SERVICE_TOKEN.
+"""
+
+
+def variables(kind: Any) -> Iterator[tuple[str, str, str]]:
+    """Name, default and meaning of each variable of a class of settings."""
+    hints = get_type_hints(kind)
+    for item in dataclasses.fields(kind):
+        if item.metadata.get("part"):
+            yield from variables(hints[item.name])
+            continue
+        default = item.default
+        if default is dataclasses.MISSING or isinstance(default, Secret):
+            shown = ""
+        elif isinstance(default, bool):
+            shown = str(default).lower()
+        elif isinstance(default, tuple):
+            shown = ",".join(default)
+        elif isinstance(default, Path) and default.is_absolute():
+            shown = str(default.relative_to(TARGET.parent))
+        else:
+            shown = str(default)
+        yield item.metadata["variable"], shown, item.metadata["doc"]
+
+
+def render() -> str:
+    """The whole file: what several processes read first, then each one's own."""
+    found = {
+        process: list(variables(importlib.import_module(module).Settings))
+        for process, module in PROCESSES.items()
+    }
+    readers: dict[str, list[str]] = {}
+    for process, entries in found.items():
+        for name, _, _ in entries:
+            readers.setdefault(name, []).append(process)
+    sections: dict[str, list[str]] = {}
+    written = set()
+    for process, entries in found.items():
+        for name, shown, doc in entries:
+            if name in written:
+                continue
+            written.add(name)
+            shared = len(readers[name]) > 1
+            title = "several processes" if shared else process
+            who = (
+                f" [{', '.join(readers[name])}]" if shared and len(readers[name]) < len(PROCESSES) - 1 else ""
+            )
+            sections.setdefault(title, []).append(f"# {doc}{who}\n#{name}={shown}")
+    in_compose = dict(re.findall(r"\$\{(\w+):[-?]([^}]*)\}", (TARGET.parent / "compose.yaml").read_text()))
+    for name in sorted(in_compose.keys() - written):
+        shown = "" if in_compose[name].startswith("set ") else in_compose[name]
+        sections.setdefault("compose.yaml", []).append(f"# {COMPOSE[name]}\n#{name}={shown}")
+    keys = [f"#{name}=" for name in sorted(set(deployments.DEFAULT_KEYS.values()))]
+    body = [HEAD]
+    body += [f"## {title}\n" + "\n".join(lines) + "\n" for title, lines in sections.items()]
+    body.append(
+        "## providers: read by the executor alone, each only where litellm_config.yaml names it\n"
+        + "\n".join(keys)
+    )
+    return "\n".join(body) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render())

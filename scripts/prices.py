@@ -1,0 +1,93 @@
+"""Extract prices, limits and abilities from the pinned LiteLLM's map into services/chassis/data/prices.json.
+
+Run after every change of the pinned version: .venv/bin/python scripts/prices.py
+"""
+
+import json
+import re
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from services.chassis.prices import _FIELDS, DATA, nano_per_mtok
+
+MODES = {"chat", "responses", "completion", "embedding"}
+TIERS = {"": "", "_priority": "priority", "_flex": "flex"}
+ABILITIES = {
+    "supports_vision": "vision",
+    "supports_function_calling": "tools",
+    "supports_parallel_function_calling": "parallel_tools",
+    "supports_response_schema": "json_schema",
+    "supports_reasoning": "reasoning",
+    "supports_prompt_caching": "prompt_caching",
+    "supports_audio_input": "audio",
+    "supports_audio_output": "audio_output",
+    "supports_pdf_input": "file",
+    "supports_web_search": "web_search",
+}
+
+
+def rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """The standard rates first, then each service tier and each prompt length at which they change."""
+    thresholds = {0} | {
+        int(found[1]) * 1000
+        for key in entry
+        if (found := re.search(r"_above_(\d+)k_tokens(?:_priority|_flex)?$", key))
+    }
+    found_rows: list[dict[str, Any]] = []
+    for suffix, tier in TIERS.items():
+        for start in sorted(thresholds):
+            above = f"_above_{start // 1000}k_tokens" if start else ""
+            rates = {
+                name: nano_per_mtok(entry[key])
+                for name, word in _FIELDS.items()
+                if entry.get(key := word + above + suffix) is not None
+            }
+            if rates or not (tier or start):
+                row: dict[str, Any] = {"rates": rates}
+                if start or tier:
+                    # A row names only what changes in the map; what it leaves out stays as in the standard row.
+                    row["rates"] = {**found_rows[0]["rates"], **rates}
+                if tier:
+                    row["tier"] = tier
+                if start:
+                    # "above 200k" begins with the token after it.
+                    row["from"] = start + 1
+                found_rows.append(row)
+    return found_rows
+
+
+def main() -> None:
+    spec = find_spec("litellm")
+    assert spec is not None
+    assert spec.origin is not None
+    source = json.loads(
+        (Path(spec.origin).parent / "model_prices_and_context_window_backup.json").read_text()
+    )
+    models = {}
+    for name, entry in sorted(source.items()):
+        if entry.get("mode") not in MODES or "litellm_provider" not in entry:
+            continue
+        if entry.get("input_cost_per_token") is None and entry.get("output_cost_per_token") is None:
+            continue
+        models[name] = {
+            "provider": entry["litellm_provider"],
+            "mode": entry["mode"],
+            "context": int(entry.get("max_input_tokens") or entry.get("max_tokens") or 0),
+            "output": int(entry.get("max_output_tokens") or 0),
+            "can": sorted(word for key, word in ABILITIES.items() if entry.get(key)),
+            "rows": rows(entry),
+        }
+    lines = ",\n".join(
+        f"{json.dumps(name)}:{json.dumps(entry, separators=(',', ':'))}" for name, entry in models.items()
+    )
+    DATA.parent.mkdir(exist_ok=True)
+    DATA.write_text(
+        f'{{"litellm":"{version("litellm")}","unit":"nano-USD per million tokens","models":{{\n{lines}\n}}}}\n'
+    )
+    print(f"{len(models)} models, {DATA.stat().st_size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Lumni's four services, and the chassis they are bolted onto."""

@@ -1,0 +1,89 @@
+"""Every key, stream and channel in Redis, so that no two services spell one differently."""
+
+PREFIX = "lumni"
+
+# Streams: appended by one service, read by the ledger's consumer group.
+USAGE_STREAM = f"{PREFIX}:usage"
+DECISION_STREAM = f"{PREFIX}:decisions"
+LEDGER_GROUP = "ledger"
+# A random name of what Redis remembers of the usage stream: another one means that it lost its memory. In the
+# stream's slot of a cluster.
+USAGE_MEMORY = f"{{{USAGE_STREAM}}}:memory"
+# The one field of an entry: a serialized lumni.events.v1 message.
+EVENT_FIELD = "event"
+
+
+# The names of the executor replicas that ever published health; one whose hash is gone has left.
+HEALTH_REPLICAS = f"{PREFIX}:health"
+# How long a replica's health outlives its last publication, in milliseconds; it publishes every second.
+HEALTH_TTL_MS = 5000
+
+
+def health(replica: str) -> str:
+    """A hash from deployment id to a serialized executor.v1.DeploymentHealth; it expires."""
+    return f"{PREFIX}:health:{replica}"
+
+
+# A hash from deployment id to when its open circuit breaker may be probed, in milliseconds since 1970.
+BREAKERS = f"{PREFIX}:breakers"
+
+
+def breaker_failures(deployment: str) -> str:
+    """A hash from a slice of time to the deployment's failures in it, over all replicas."""
+    return f"{PREFIX}:breaker:{deployment}:failures"
+
+
+def breaker_probe(deployment: str) -> str:
+    """The replica that probes the deployment at the moment."""
+    return f"{PREFIX}:breaker:{deployment}:probe"
+
+
+def deployment_limit(deployment: str, limit: str, window: int) -> str:
+    """What is used of a deployment's rpm, tpm, rpd or tpd in one window."""
+    return f"{PREFIX}:limit:{deployment}:{limit}:{window}"
+
+
+# Appended by the gateway's admin routes, read by every gateway process: which keys, users and organizations changed.
+KEY_CHANGES = f"{PREFIX}:keys:changes"
+# Entries it keeps; a process that missed more asks PostgreSQL.
+KEY_CHANGES_LENGTH = 10_000
+
+# Everything that admission and settlement touch lives in one slot of a cluster, since one script touches it all.
+MONEY = f"{PREFIX}:{{money}}"
+# A sorted set from request id to when its reservation may be called abandoned, in milliseconds of Redis' clock.
+RESERVATIONS = f"{MONEY}:reservations"
+
+
+def reservation(request_id: str) -> str:
+    """A hash: what a request reserved, and which of its attempts are settled."""
+    return f"{MONEY}:reservation:{request_id}"
+
+
+def rate(subject: str) -> str:
+    """A hash: requests and tokens of a subject (`key:ID`, `user:ID`, ...) in the current minute."""
+    return f"{MONEY}:rate:{subject}"
+
+
+def live(subject: str) -> str:
+    """A sorted set from request id to when it must be over: the requests of a subject under way."""
+    return f"{MONEY}:live:{subject}"
+
+
+def held(subject: str) -> str:
+    """What open reservations of a subject hold, in nano-USD."""
+    return f"{MONEY}:held:{subject}"
+
+
+def spent(subject: str, period: str) -> str:
+    """A hash: what a subject spent in a period as the ledger says, and what it does not know yet."""
+    return f"{MONEY}:spent:{subject}:{period}"
+
+
+def recent(tenant: str, bucket: int) -> str:
+    """A hash from model to how often it was selected first for a tenant in one bucket of time; it expires."""
+    return f"{PREFIX}:recent:{tenant}:{bucket}"
+
+
+def split(plan: str, window: int) -> str:
+    """A hash from bin to how many strong win rates of a plan's requests fell into it in one window; it expires."""
+    return f"{PREFIX}:split:{plan}:{window}"

@@ -1,0 +1,239 @@
+"""The one price table: what an attempt may cost, and what it did cost.
+
+Rates are integer nano-USD per million tokens, so that sums are exact; a cost is rounded once, when an attempt's
+tokens are priced. The data comes from LiteLLM's map (`scripts/prices.py`), overridden by the configuration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+DATA = Path(__file__).parent / "data" / "prices.json"
+MTOK = 1_000_000
+# From USD per token to nano-USD per million tokens.
+_SCALE = Decimal(10) ** 15
+
+
+class Usage(Protocol):
+    """Tokens of one attempt, as lumni.executor.v1.Usage counts them: the parts lie within the totals."""
+
+    @property
+    def prompt_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def completion_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def cached_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def cache_write_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def cache_write_1h_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def reasoning_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def audio_prompt_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def audio_completion_tokens(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a million tokens of each kind cost, in nano-USD."""
+
+    input: int
+    output: int
+    cached: int
+    cache_write: int
+    cache_write_1h: int
+    reasoning: int
+    audio_input: int
+    audio_output: int
+
+    @property
+    def dearest_input(self) -> int:
+        """The most a million prompt tokens can cost, whatever becomes of them."""
+        return max(self.input, self.cached, self.cache_write, self.cache_write_1h, self.audio_input)
+
+    @property
+    def dearest_output(self) -> int:
+        """The most a million completion tokens can cost."""
+        return max(self.output, self.reasoning, self.audio_output)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Rates that hold for a service tier ("" is the standard one) from so many prompt tokens on."""
+
+    service_tier: str
+    from_tokens: int
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """All rates of one deployment; the first row is the standard one from the first token."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def rates(self) -> Rates:
+        """The standard rates."""
+        return self.rows[0].rates
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is ever billed."""
+        return all(row.rates.dearest_input == 0 and row.rates.dearest_output == 0 for row in self.rows)
+
+    def bound(self, prompt_tokens: int, output_tokens: int, choices: int = 1) -> int:
+        """The most that one attempt can cost, in nano-USD, rounded up.
+
+        Args:
+            prompt_tokens: An upper bound of the prompt.
+            output_tokens: The cap of one answer.
+            choices: How many answers are asked for.
+        """
+        reachable = [row.rates for row in self.rows if row.from_tokens <= prompt_tokens]
+        dearest = prompt_tokens * max(
+            rates.dearest_input for rates in reachable
+        ) + choices * output_tokens * max(rates.dearest_output for rates in reachable)
+        return -(-dearest // MTOK)
+
+    def cost(self, usage: Usage, service_tier: str = "") -> int:
+        """What an attempt cost, in nano-USD, each token priced once, rounded half up."""
+        rates = self._row(usage.prompt_tokens, service_tier).rates
+        plain_input = (
+            usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens - usage.audio_prompt_tokens
+        )
+        plain_output = usage.completion_tokens - usage.reasoning_tokens - usage.audio_completion_tokens
+        total = (
+            max(0, plain_input) * rates.input
+            + usage.cached_tokens * rates.cached
+            + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * rates.cache_write
+            + usage.cache_write_1h_tokens * rates.cache_write_1h
+            + usage.audio_prompt_tokens * rates.audio_input
+            + max(0, plain_output) * rates.output
+            + usage.reasoning_tokens * rates.reasoning
+            + usage.audio_completion_tokens * rates.audio_output
+        )
+        return (total + MTOK // 2) // MTOK
+
+    def _row(self, prompt_tokens: int, service_tier: str) -> Row:
+        fitting = [row for row in self.rows if row.from_tokens <= prompt_tokens]
+        tiered = [row for row in fitting if row.service_tier == service_tier]
+        return max(
+            tiered or [row for row in fitting if not row.service_tier], key=lambda row: row.from_tokens
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the table knows of a model: price, limits in tokens (0 when unknown), and abilities."""
+
+    provider: str
+    mode: str
+    price: Price
+    context_window: int
+    max_output_tokens: int
+    capabilities: frozenset[str]
+
+
+# LiteLLM's names of the rates: the file's, and those an operator writes in the configuration.
+_FIELDS: Mapping[str, str] = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cached": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
+    "reasoning": "output_cost_per_reasoning_token",
+    "audio_input": "input_cost_per_audio_token",
+    "audio_output": "output_cost_per_audio_token",
+}
+OVERRIDES = frozenset(_FIELDS.values())
+_FALL_BACK_ON = {
+    "cached": "input",
+    "cache_write": "input",
+    "cache_write_1h": "cache_write",
+    "reasoning": "output",
+    "audio_input": "input",
+    "audio_output": "output",
+}
+
+
+def nano_per_mtok(usd_per_token: float | str) -> int:
+    """Convert a price exactly; a finer one than a nano-dollar per million tokens is rounded half up."""
+    return int((Decimal(str(usd_per_token)) * _SCALE).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def rates_of(known: Mapping[str, int]) -> Rates:
+    """Fill the rates that are not published with those they fall back on."""
+    filled = {"input": 0, "output": 0, **known}
+    for name, other in _FALL_BACK_ON.items():
+        filled.setdefault(name, filled[other])
+    return Rates(**filled)
+
+
+def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
+    """The price after an operator's own rates, in LiteLLM's words and USD per token; None when nobody knows one.
+
+    Raises:
+        ValueError: a rate that is not a number from 0 to 0.1 USD a token.
+    """
+    given: dict[str, int] = {}
+    for name, word in _FIELDS.items():
+        if info.get(word) is not None:
+            given[name] = _rate(word, info[word])
+    if not given:
+        return listed
+    if listed is None:
+        if "input" not in given:
+            raise ValueError(f"{_FIELDS['input']}: is needed beside {', '.join(_FIELDS[n] for n in given)}")
+        return Price((Row("", 0, rates_of(given)),))
+    base = {item.name: getattr(listed.rates, item.name) for item in fields(Rates)}
+    # What the operator says of input or output says it of the parts he does not name as well.
+    for name, other in _FALL_BACK_ON.items():
+        if other in given:
+            base[name] = given[other]
+    return Price((Row("", 0, Rates(**{**base, **given})),))
+
+
+def _rate(word: str, value: Any) -> int:
+    # A tenth of a dollar a token is beyond every price there is: somebody wrote the price of a million.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 0.1:
+        raise ValueError(f"{word}: expected US dollars per token, from 0 to 0.1")
+    return nano_per_mtok(value)
+
+
+@cache
+def _table() -> Mapping[str, Any]:
+    table: Mapping[str, Any] = orjson.loads(DATA.read_bytes())
+    return table
+
+
+def version() -> str:
+    """The version of LiteLLM whose map this is."""
+    return str(_table()["litellm"])
+
+
+def listing(provider: str, model: str) -> Listing | None:
+    """What the table knows of `provider/model`, in LiteLLM's spelling; None when it does not know it."""
+    models: Mapping[str, Any] = _table()["models"]
+    for name in (f"{provider}/{model}", model):
+        entry = models.get(name)
+        if entry is not None and (entry["provider"] == provider or "/" in name):
+            rows = tuple(
+                Row(row.get("tier", ""), row.get("from", 0), rates_of(row["rates"])) for row in entry["rows"]
+            )
+            return Listing(
+                provider,
+                entry["mode"],
+                Price(rows),
+                entry["context"],
+                entry["output"],
+                frozenset(entry["can"]),
+            )
+    return None

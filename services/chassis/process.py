@@ -1,0 +1,49 @@
+"""How a service's process begins and ends."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import uvloop
+
+from services.chassis import config, telemetry
+
+
+class HasTelemetry(Protocol):
+    """Settings of a process: whatever it needs, and where its telemetry goes."""
+
+    @property
+    def telemetry(self) -> telemetry.Settings:
+        """Where logs, spans and metrics go."""
+
+
+S = TypeVar("S", bound=HasTelemetry)
+
+
+def run(service: str, settings_class: type[S], main: Callable[[S], Awaitable[None]]) -> None:
+    """Read the settings, then log, trace, measure and run until `main` returns.
+
+    Mistakes in the environment or in a file are printed, all of them, and the process leaves with code 2.
+    """
+
+    async def body() -> None:
+        await main(settings)
+
+    found: list[str] = []
+    try:
+        settings = config.from_environ(settings_class, os.environ)
+        with telemetry.running(service, settings.telemetry):
+            uvloop.run(body())
+    # A group when it was raised beside other tasks.
+    except* config.Mistakes as mistakes:
+        found = _lines(mistakes)
+    if found:
+        config.leave(config.Mistakes(found))
+
+
+def _lines(group: BaseExceptionGroup[config.Mistakes]) -> list[str]:
+    return [
+        line
+        for one in group.exceptions
+        for line in (one.lines if isinstance(one, config.Mistakes) else _lines(one))
+    ]

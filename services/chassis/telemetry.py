@@ -1,0 +1,189 @@
+"""Logs, traces and metrics, the same in every service.
+
+Logs are JSON lines with the request's id and trace id. Spans go by OTLP/HTTP to the collector that `OTEL_*`
+names and to Portkey when its key is set; neither is ever waited for, and what cannot be delivered is counted.
+"""
+
+import contextvars
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import prometheus_client
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from services.chassis.config import Secret, variable
+
+log = logging.getLogger(__name__)
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+tracer = trace.get_tracer("lumni")
+_propagator = TraceContextTextMapPropagator()
+
+DROPPED_SPANS = prometheus_client.Counter(
+    "lumni_telemetry_dropped_spans", "Spans that an exporter could not deliver.", ["destination"]
+)
+
+# Attributes of a log record that are not the caller's.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where logs, spans and metrics go."""
+
+    log_level: str = variable("LUMNI_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR")
+    metrics_listen: str = variable(
+        "LUMNI_METRICS_LISTEN", "", "host:port of the Prometheus endpoint; empty is none"
+    )
+    otlp: str = variable("OTEL_EXPORTER_OTLP_ENDPOINT", "", "base address of an OTLP/HTTP collector")
+    otlp_traces: str = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "its address for traces, in full")
+    portkey_key: Secret = variable("PORTKEY_API_KEY", Secret(""), "sends the same spans to Portkey")
+    portkey_otlp: str = variable(
+        "LUMNI_PORTKEY_OTLP", "https://api.portkey.ai/v1/otel/v1/traces", "Portkey's address for traces"
+    )
+
+    def __post_init__(self) -> None:
+        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ValueError("LUMNI_LOG_LEVEL: expected DEBUG, INFO, WARNING or ERROR")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, service, logger, message, ids, and whatever `extra` holds."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render a record; the request's and the trace's id come from the context it was logged in."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "service": self._service,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if ident := request_id.get():
+            line["request_id"] = ident
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line["trace_id"] = trace.format_trace_id(span.trace_id)
+        line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+class Counted(SpanExporter):
+    """An exporter whose failures are counted always, and logged once for each outage."""
+
+    def __init__(self, inner: SpanExporter, destination: str) -> None:
+        self._inner = inner
+        self._destination = destination
+        self._failing = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Deliver, or count what was lost."""
+        result = self._inner.export(spans)
+        failing = result is not SpanExportResult.SUCCESS
+        if failing:
+            DROPPED_SPANS.labels(self._destination).inc(len(spans))
+        if failing != self._failing:
+            self._failing = failing
+            log.warning(
+                "spans are %s",
+                "being dropped" if failing else "delivered again",
+                extra={"destination": self._destination},
+            )
+        return result
+
+    def shutdown(self) -> None:
+        """Close the connection."""
+        self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing is held here."""
+        return self._inner.force_flush(timeout_millis)
+
+
+@contextmanager
+def running(service: str, settings: Settings) -> Iterator[None]:
+    """Log, trace and measure as `service` until the block ends; then deliver what is left."""
+    _log_as(service, settings.log_level)
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": f"lumni-{service}"}), shutdown_on_exit=False
+    )
+    processors = [
+        BatchSpanProcessor(Counted(exporter, name), schedule_delay_millis=1000)
+        for name, exporter in _exporters(settings)
+    ]
+    for processor in processors:
+        provider.add_span_processor(processor)
+    trace.set_tracer_provider(provider)
+    metrics = None
+    if settings.metrics_listen:
+        host, _, port = settings.metrics_listen.rpartition(":")
+        metrics = prometheus_client.start_http_server(int(port), host)[0]
+    try:
+        yield
+    finally:
+        for processor in processors:
+            processor.force_flush(1000)
+        provider.shutdown()
+        if metrics is not None:
+            metrics.shutdown()
+            metrics.server_close()
+
+
+def _log_as(service: str, level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(service))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # They log each lost batch with a traceback; Counted says it once.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    for chatty in ("httpx", "httpcore", "urllib3", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _exporters(settings: Settings) -> Iterator[tuple[str, SpanExporter]]:
+    traces = settings.otlp_traces or (settings.otlp and settings.otlp.rstrip("/") + "/v1/traces")
+    if traces:
+        yield "otlp", OTLPSpanExporter(endpoint=traces, timeout=5)
+    if settings.portkey_key:
+        headers = {"x-portkey-api-key": settings.portkey_key.reveal()}
+        yield "portkey", OTLPSpanExporter(endpoint=settings.portkey_otlp, headers=headers, timeout=5)
+
+
+def traceparent() -> str:
+    """The current span as a W3C traceparent; empty outside of one."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier)
+    return carrier.get("traceparent", "")
+
+
+def remote(parent: str) -> Any:
+    """The OpenTelemetry context that a traceparent from elsewhere stands for."""
+    return _propagator.extract({"traceparent": parent}) if parent else None
+
+
+def trace_id() -> str:
+    """The current trace's id in hexadecimal; empty outside of one."""
+    span = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(span.trace_id) if span.is_valid else ""
+
+
+def replica() -> str:
+    """A name for this process among its equals."""
+    return f"{os.uname().nodename}-{os.getpid()}"

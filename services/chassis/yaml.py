@@ -1,0 +1,295 @@
+"""YAML files whose mistakes are reported with their line, all of them at once.
+
+root = load(path)                                   # a Section, raises Mistakes when it is no YAML mapping
+root.only("plans", "selector")                      # any other key is a mistake
+selector = root.section("selector")                 # an absent section reads as an empty one
+strategy = selector.choice("default_strategy", STRATEGIES, "balanced")
+share = selector.number("powerful_share", None, low=0, high=1)
+for name, plan in root.section("plans").sections():
+    plan.require("models")
+    models = plan.texts("models")
+    budget = plan.decimal("budget_usd", None, low=0)    # exact, for money
+    if budget is not None and not models:
+        plan.mistake("models", "is empty, so the budget cannot be spent")
+root.finish()                                       # raises Mistakes with every line that is wrong
+
+Each reader takes a key and what an absent key reads as; a wrong value is noted, reads as that too, and never
+stops the reading. A key that nobody asked for is a mistake of its section: it is most likely misspelt. Only the
+root is exempt (several services share one file), until somebody calls `only`.
+"""
+
+import difflib
+from collections.abc import Callable, Collection, Iterator
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from services.chassis.config import Mistakes
+
+D = TypeVar("D")
+
+
+class _Book:
+    """What one reading of one file notes: its mistakes, and what is left to check at the end."""
+
+    def __init__(self, name: str, loader: yaml.SafeLoader) -> None:
+        self.name = name
+        self.loader = loader
+        self.notes: dict[tuple[int, str], None] = {}
+        self.checks: list[Callable[[], None]] = []
+        self.warnings: list[str] = []
+
+    def note(self, line: int, path: str, message: str) -> None:
+        where = f"{self.name}:{line}: {path}: " if path else f"{self.name}:{line}: "
+        self.notes[line, where + message] = None
+
+
+class Section:
+    """One mapping of the file, read key by key."""
+
+    def __init__(self, book: _Book, path: str, line: int, nodes: dict[str, tuple[int, yaml.Node]]) -> None:
+        self._book = book
+        self._path = path
+        self._nodes = nodes
+        self._asked: set[str] = set()
+        self.line = line
+        if path:
+            book.checks.append(self._note_unasked)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What is written here, in the file's order."""
+        return tuple(self._nodes)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._nodes
+
+    def mistake(self, key: str, message: str) -> None:
+        """Note what is wrong with a key, or with the whole section when the key is empty."""
+        line = self._nodes[key][0] if key in self._nodes else self.line
+        self._book.note(line, self._at(key) if key else self._path, message)
+
+    def warn(self, key: str, message: str) -> None:
+        """Note something odd that can be lived with."""
+        line = self._nodes[key][0] if key in self._nodes else self.line
+        self._book.warnings.append(f"{self._book.name}:{line}: {self._at(key)}: {message}")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was warned about so far, in the whole file."""
+        return tuple(self._book.warnings)
+
+    def require(self, *keys: str) -> None:
+        """Note each key that is not there."""
+        for key in keys:
+            if key not in self._nodes:
+                self.mistake(key, "is missing")
+
+    def only(self, *keys: str) -> None:
+        """Note each key that is not one of these; for the root, which is not checked otherwise."""
+        for key in self._nodes:
+            if key not in keys:
+                self._unknown(key, keys)
+
+    def text(self, key: str, default: D) -> str | D:
+        """A piece of text; a bare number counts as its digits."""
+        node = self._scalar(key, "text")
+        if node is None:
+            return default
+        return str(node.value)
+
+    def choice(self, key: str, words: Collection[str], default: D) -> str | D:
+        """One of some words."""
+        node = self._scalar(key, "one of " + ", ".join(sorted(words)))
+        if node is None:
+            return default
+        if node.value not in words:
+            self.mistake(key, f"expected one of {', '.join(sorted(words))}, not {node.value!r}")
+            return default
+        return str(node.value)
+
+    def flag(self, key: str, default: D) -> bool | D:
+        """True or false."""
+        value = self._value(key)
+        if value is None or isinstance(value, bool):
+            return default if value is None else value
+        self.mistake(key, "expected true or false")
+        return default
+
+    def integer(self, key: str, default: D, *, low: int | None = None, high: int | None = None) -> int | D:
+        """A whole number from `low` to `high`, both included."""
+        value = self._value(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or not _within(value, low, high):
+            self.mistake(key, f"expected a whole number{_range(low, high)}")
+            return default
+        return value
+
+    def number(
+        self, key: str, default: D, *, low: float | None = None, high: float | None = None
+    ) -> float | D:
+        """A number from `low` to `high`, both included."""
+        value = self._value(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _within(value, low, high):
+            self.mistake(key, f"expected a number{_range(low, high)}")
+            return default
+        return float(value)
+
+    def decimal(
+        self, key: str, default: D, *, low: int | None = None, high: int | None = None
+    ) -> Decimal | D:
+        """A number exactly as it is written, for money."""
+        node = self._scalar(key, "a number")
+        if node is None:
+            return default
+        try:
+            value = Decimal(node.value)
+        except InvalidOperation:
+            value = Decimal("nan")
+        if not value.is_finite() or not _within(value, low, high):
+            self.mistake(key, f"expected a number{_range(low, high)}")
+            return default
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts; an absent key reads as an empty one."""
+        node = self._node(key)
+        if node is None:
+            return ()
+        if not isinstance(node, yaml.SequenceNode) or not all(
+            isinstance(item, yaml.ScalarNode) for item in node.value
+        ):
+            self.mistake(key, "expected a list of words, such as [a, b]")
+            return ()
+        return tuple(str(item.value) for item in node.value)
+
+    def section(self, key: str) -> "Section":
+        """A mapping below; an absent key reads as an empty one."""
+        node = self._node(key)
+        if node is None:
+            return Section(self._book, self._at(key), self.line, {})
+        return _section(self._book, self._at(key), node)
+
+    def sections(self) -> Iterator[tuple[str, "Section"]]:
+        """Every key with the mapping below it, for sections whose keys are names of the operator's choice."""
+        for key in self._nodes:
+            yield key, self.section(key)
+
+    def items(self, key: str) -> list["Section"]:
+        """A list of mappings; an absent key reads as an empty one."""
+        node = self._node(key)
+        if node is None:
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self.mistake(key, "expected a list")
+            return []
+        return [_section(self._book, f"{self._at(key)}[{i}]", item) for i, item in enumerate(node.value)]
+
+    def plain(self, key: str, default: D) -> Any | D:
+        """Whatever is written, as Python values, unchecked: for free-form content."""
+        node = self._node(key)
+        return default if node is None else self._book.loader.construct_object(node, deep=True)
+
+    def finish(self) -> None:
+        """End the reading.
+
+        Raises:
+            Mistakes: everything that was noted, in the file's order.
+        """
+        for check in self._book.checks:
+            check()
+        if self._book.notes:
+            raise Mistakes([message for _, message in sorted(self._book.notes)])
+
+    def _note_unasked(self) -> None:
+        for key in self._nodes:
+            if key not in self._asked:
+                self._unknown(key, self._asked)
+
+    def _at(self, key: str) -> str:
+        return f"{self._path}.{key}" if self._path else key
+
+    def _unknown(self, key: str, known: Collection[str]) -> None:
+        close = difflib.get_close_matches(key, known, 1)
+        self.mistake(key, "is not known" + (f"; did you mean {close[0]}?" if close else ""))
+
+    def _node(self, key: str) -> yaml.Node | None:
+        self._asked.add(key)
+        found = self._nodes.get(key)
+        # `key:` with nothing behind it is an absent key.
+        return None if found is None or found[1].tag == "tag:yaml.org,2002:null" else found[1]
+
+    def _scalar(self, key: str, expected: str) -> yaml.ScalarNode | None:
+        node = self._node(key)
+        if node is None or isinstance(node, yaml.ScalarNode):
+            return node
+        self.mistake(key, f"expected {expected}")
+        return None
+
+    def _value(self, key: str) -> Any:
+        node = self._node(key)
+        return None if node is None else self._book.loader.construct_object(node, deep=True)
+
+
+def load(path: Path) -> Section:
+    """Read a file; an empty one is an empty section.
+
+    Raises:
+        Mistakes: it is not there, not YAML, or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Mistakes([f"{path.name}: cannot be read: {error}"]) from error
+    loader = yaml.SafeLoader(text)
+    book = _Book(path.name, loader)
+    try:
+        node = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise Mistakes([f"{path.name}:{line}: {error.problem or error.context}"]) from error
+    except yaml.YAMLError as error:
+        raise Mistakes([f"{path.name}: {error}"]) from error
+    if node is None:
+        return Section(book, "", 1, {})
+    root = _section(book, "", node)
+    if not isinstance(node, yaml.MappingNode):
+        root.finish()
+    return root
+
+
+def _section(book: _Book, path: str, node: yaml.Node) -> Section:
+    line = node.start_mark.line + 1
+    if not isinstance(node, yaml.MappingNode):
+        book.note(line, path, "expected a mapping of names to values")
+        return Section(book, path, line, {})
+    written = [str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    for (key, _), name in zip(node.value, written, strict=False):
+        if written.count(name) > 1 and name != "<<":
+            book.note(key.start_mark.line + 1, path, f"{name} is written more than once")
+    book.loader.flatten_mapping(node)
+    nodes: dict[str, tuple[int, yaml.Node]] = {}
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            nodes[str(key.value)] = (key.start_mark.line + 1, value)
+        else:
+            book.note(key.start_mark.line + 1, path, "expected a plain name as the key")
+    return Section(book, path, line, nodes)
+
+
+def _within(value: Any, low: Any, high: Any) -> bool:
+    # A comparison that is false for NaN.
+    return bool((low is None or value >= low) and (high is None or value <= high) and value == value)
+
+
+def _range(low: Any, high: Any) -> str:
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    if low is not None:
+        return f" of at least {low}"
+    return f" of at most {high}" if high is not None else ""

@@ -1,0 +1,139 @@
+"""Judge a conversation: a score, a category, and the reasons in words."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+
+from services.classifier import heads
+from services.classifier.embedding import Embedder
+from services.classifier.features import INDEX, NAMES, Observation, observe
+from services.classifier.heads import CATEGORIES, SUBJECTS, Heads
+from services.classifier.reading import Reading
+from services.classifier.reasons import Factor, explain
+
+# Classifications remembered by one version; about 2 KiB each.
+REMEMBERED = 4096
+# A subject is named when it is at least this probable.
+SUBJECT_PROBABILITY = 0.5
+# The share of the requests that go to a version is told apart in steps of one in this many.
+SHARE_STEPS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a selection needs to know about a request.
+
+    Attributes:
+        powerful: Whether the score reaches the default threshold.
+        category: One of heads.CATEGORIES.
+        subject: One of heads.SUBJECTS; empty when there is none.
+        strong_win_rate: Probability that a powerful model answers better.
+        confidence: Probability of the category.
+        language: BCP 47; empty when unknown.
+        prompt_tokens: An estimate.
+        long_context: Whether a long context window is needed.
+        factors: What decided, the largest contribution first.
+        version: The weights that judged.
+        truncated: Whether something of the question went unread.
+        features: What was counted, in the order of features.NAMES; without the embedding, from which words could be
+            read back.
+    """
+
+    powerful: bool
+    category: str
+    subject: str
+    strong_win_rate: float
+    confidence: float
+    language: str
+    prompt_tokens: int
+    long_context: bool
+    factors: tuple[Factor, ...]
+    version: str
+    truncated: bool
+    features: heads.Array = field(repr=False)
+
+
+class Classifier:
+    """One version of the weights, and the classifications it remembers."""
+
+    def __init__(self, weights: Heads, embedder: Embedder, *, threshold: float | None = None) -> None:
+        """Judge by `weights`; `threshold` replaces the score from which their default tier is powerful."""
+        self.weights = weights
+        self._embedder = embedder
+        self._threshold = weights.threshold if threshold is None else threshold
+        self._known: OrderedDict[bytes, Classification] = OrderedDict()
+
+    def classify(self, readings: Sequence[Reading]) -> list[Classification]:
+        """Judge conversations, in their order; equal ones are judged once."""
+        keys = [reading.digest() for reading in readings]
+        new = {key: reading for key, reading in zip(keys, readings, strict=True) if key not in self._known}
+        found = dict(zip(new, self._judge(list(new.values())), strict=True)) if new else {}
+        results = []
+        for key in keys:
+            classification = found.get(key)
+            if classification is None:
+                classification = self._known[key]
+                self._known.move_to_end(key)
+            results.append(classification)
+        self._known.update(found)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return results
+
+    def _judge(self, readings: Sequence[Reading]) -> list[Classification]:
+        observations = [observe(reading, self._embedder) for reading in readings]
+        inputs = np.stack([observation.inputs for observation in observations])
+        judgement = heads.judge(self.weights, inputs)
+        return [
+            self._classification(judgement, number, reading, observation)
+            for number, (reading, observation) in enumerate(zip(readings, observations, strict=True))
+        ]
+
+    def _classification(
+        self, judgement: heads.Judgement, number: int, reading: Reading, observation: Observation
+    ) -> Classification:
+        inputs = observation.inputs
+        rate = heads.sigmoid(judgement.score[number])
+        shares = judgement.category[number]
+        best = int(shares.argmax())
+        subject = int(judgement.subject[number].argmax())
+        named = subject < len(SUBJECTS) and judgement.subject[number][subject] >= SUBJECT_PROBABILITY
+        return Classification(
+            powerful=rate >= self._threshold,
+            category=CATEGORIES[best],
+            subject=SUBJECTS[subject] if named else "",
+            strong_win_rate=rate,
+            confidence=float(shares[best]) if inputs[INDEX["chars"]] > 0 else 0.0,
+            language=observation.language,
+            prompt_tokens=reading.prompt_tokens,
+            long_context=reading.long_context,
+            factors=explain(self.weights, judgement, number, inputs),
+            version=self.weights.version,
+            truncated=reading.truncated,
+            features=inputs[: len(NAMES)].copy(),
+        )
+
+
+class Versions:
+    """Several versions of the weights side by side, each for its share of the requests."""
+
+    def __init__(self, shares: Sequence[tuple[Classifier, float]]) -> None:
+        """Give each classifier its share.
+
+        Raises:
+            ValueError: shares that are negative or do not add up to 1.
+        """
+        if any(share < 0 for _, share in shares) or abs(sum(share for _, share in shares) - 1) > 1e-6:
+            raise ValueError("the shares of the versions must not be negative and must add up to 1")
+        bounds = np.cumsum([share for _, share in shares]) * SHARE_STEPS
+        self._shares = [
+            (classifier, float(bound)) for (classifier, _), bound in zip(shares, bounds, strict=True)
+        ]
+
+    def of(self, request_id: str) -> Classifier:
+        """The version for a request: the same one, in every replica, each time it is asked."""
+        step = int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest(), "big") % SHARE_STEPS
+        return next((classifier for classifier, bound in self._shares if step < bound), self._shares[-1][0])

@@ -1,0 +1,165 @@
+"""Between the wire and the core: unpack, judge, pack."""
+
+import time
+from collections.abc import Sequence
+
+import prometheus_client
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2 as pb
+from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
+
+from services.chassis import rpc, status
+from services.chassis.errors import Fault, Invalid
+from services.classifier.classify import Classification, Classifier, Versions
+from services.classifier.reading import TURNS_READ, Reading, Turn, read
+
+MOST_REQUESTS = 256
+ROLES = {
+    chat_pb2.ROLE_SYSTEM: "system",
+    chat_pb2.ROLE_DEVELOPER: "developer",
+    chat_pb2.ROLE_USER: "user",
+    chat_pb2.ROLE_ASSISTANT: "assistant",
+    chat_pb2.ROLE_TOOL: "tool",
+}
+STRUCTURED = (pb.OUTPUT_FORMAT_JSON_OBJECT, pb.OUTPUT_FORMAT_JSON_SCHEMA)
+CATEGORIES = {
+    "chat": pb.CATEGORY_CHAT,
+    "factual question": pb.CATEGORY_FACTUAL_QUESTION,
+    "writing": pb.CATEGORY_WRITING,
+    "summarization": pb.CATEGORY_SUMMARIZATION,
+    "translation": pb.CATEGORY_TRANSLATION,
+    "extraction": pb.CATEGORY_EXTRACTION,
+    "code": pb.CATEGORY_CODE,
+    "math": pb.CATEGORY_MATH,
+    "reasoning": pb.CATEGORY_REASONING,
+    "science": pb.CATEGORY_SCIENCE,
+    "planning": pb.CATEGORY_PLANNING,
+    "other": pb.CATEGORY_OTHER,
+}
+
+LATENCY = prometheus_client.Histogram(
+    "lumni_classifier_duration_seconds",
+    "Time to judge the requests of one call.",
+    ["method"],
+    buckets=(0.00005, 0.0001, 0.00015, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1),
+)
+SCORE = prometheus_client.Histogram(
+    "lumni_classifier_strong_win_rate",
+    "Probability that a powerful model answers better.",
+    ["version", "served"],
+    buckets=tuple(step / 20 for step in range(1, 20)),
+)
+CLASSIFIED = prometheus_client.Counter(
+    "lumni_classifier_requests", "Requests judged.", ["version", "category", "tier"]
+)
+
+
+class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
+    """The classifier on the wire."""
+
+    def __init__(self, versions: Versions, shadow: Classifier | None = None) -> None:
+        """Serve `versions`; `shadow` judges the same requests, and only its scores are measured."""
+        self._versions = versions
+        self._shadow = shadow
+
+    async def Classify(self, request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:
+        """Judge one conversation."""
+        with LATENCY.labels("Classify").time():
+            [outcome] = self._judge([request])
+        if isinstance(outcome, Fault):
+            raise outcome
+        return pb.ClassifyResponse(classification=outcome)
+
+    async def BatchClassify(
+        self, request: pb.BatchClassifyRequest, context: object
+    ) -> pb.BatchClassifyResponse:
+        """Judge many conversations, each with its own success or failure."""
+        if len(request.requests) > MOST_REQUESTS:
+            raise Invalid(f"requests: at most {MOST_REQUESTS} in one call", param="requests")
+        began_ns = time.time_ns()
+        with LATENCY.labels("BatchClassify").time():
+            outcomes = self._judge(request.requests)
+        for item, outcome in zip(request.requests, outcomes, strict=True):
+            fault = outcome if isinstance(outcome, Fault) else None
+            rpc.record_item("Classify", item.context, began_ns, fault)
+        return pb.BatchClassifyResponse(
+            results=[
+                pb.ClassifyResult(error=status.to_failure(outcome))
+                if isinstance(outcome, Fault)
+                else pb.ClassifyResult(classification=outcome)
+                for outcome in outcomes
+            ]
+        )
+
+    def _judge(self, requests: Sequence[pb.ClassifyRequest]) -> list[pb.Classification | Fault]:
+        outcomes: list[pb.Classification | Fault] = [
+            Invalid("messages: at least one is needed", param="messages") for _ in requests
+        ]
+        asked: dict[Classifier, list[tuple[int, Reading]]] = {}
+        for number, request in enumerate(requests):
+            if request.messages:
+                classifier = self._versions.of(request.context.request_id)
+                asked.setdefault(classifier, []).append((number, reading(request)))
+        for classifier, places in asked.items():
+            readings = [read for _, read in places]
+            for (number, _), judged in zip(places, classifier.classify(readings), strict=True):
+                SCORE.labels(judged.version, "yes").observe(judged.strong_win_rate)
+                CLASSIFIED.labels(
+                    judged.version, judged.category, "powerful" if judged.powerful else "fast"
+                ).inc()
+                outcomes[number] = pack(judged, requests[number])
+            if self._shadow is not None:
+                for judged in self._shadow.classify(readings):
+                    SCORE.labels(judged.version, "no").observe(judged.strong_win_rate)
+        return outcomes
+
+
+def reading(request: pb.ClassifyRequest) -> Reading:
+    """Unpack what is judged; of a very long conversation the first turn and the latest."""
+    messages: Sequence[chat_pb2.Message] = request.messages
+    unread_turns = unread_chars = 0
+    if len(messages) > TURNS_READ:
+        kept = [messages[0], *messages[1 - TURNS_READ :]]
+        unread_turns = len(messages) - len(kept)
+        # Nearly the number of characters, and known without unpacking them.
+        unread_chars = max(0, request.ByteSize() - sum(message.ByteSize() for message in kept))
+        messages = kept
+    turns = [
+        Turn(
+            ROLES.get(message.role, "user"),
+            message.text,
+            message.has_image,
+            message.has_audio,
+            message.has_file,
+            message.omitted_chars,
+        )
+        for message in messages
+    ]
+    return read(
+        turns,
+        len(request.tools),
+        structured=request.output_format in STRUCTURED,
+        unread_turns=unread_turns,
+        unread_chars=unread_chars,
+    )
+
+
+def pack(judged: Classification, request: pb.ClassifyRequest) -> pb.Classification:
+    """Pack a classification; the caller's own category is reported in place of ours."""
+    return pb.Classification(
+        tier=pb.TIER_POWERFUL if judged.powerful else pb.TIER_FAST,
+        category=request.hints.category or CATEGORIES[judged.category],
+        subject=judged.subject,
+        strong_win_rate=judged.strong_win_rate,
+        confidence=judged.confidence,
+        language=judged.language,
+        prompt_tokens=judged.prompt_tokens,
+        long_context=judged.long_context,
+        factors=[
+            pb.Factor(name=factor.name, value=factor.value, contribution=factor.contribution)
+            for factor in judged.factors
+        ],
+        version=judged.version,
+        truncated=judged.truncated,
+        features=judged.features.tolist() if request.include_features else (),
+    )

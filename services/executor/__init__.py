@@ -1,0 +1,10 @@
+"""The executor gets the answer: it walks the candidates that the gateway admitted and calls their providers.
+
+Only here do provider keys and LiteLLM exist. Every attempt leaves a usage event, whatever happens to it.
+"""
+
+import os
+
+# Before anything here imports LiteLLM, or it reaches for its price map over the network.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+os.environ.setdefault("LITELLM_LOG", "CRITICAL")

@@ -1,0 +1,197 @@
+"""Run the executor: python -m services.executor."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Coroutine, Mapping, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lumni.executor.v1 import executor_pb2_grpc
+
+from services.chassis import process, redis, rpc, telemetry
+from services.chassis.config import part, variable
+from services.chassis.deployments import Deployment
+from services.chassis.telemetry import Settings as TelemetrySettings
+from services.executor.attempt import Patience, Walk, Work
+from services.executor.books import Books
+from services.executor.breaker import Breakers, Thresholds
+from services.executor.directory import Directory, Keys
+from services.executor.engine import Engine
+from services.executor.gate import Gatekeeper
+from services.executor.health import Health
+from services.executor.observe import Observed
+from services.executor.probe import Prober
+from services.executor.proxies import Proxies
+from services.executor.servicer import ExecutorServicer
+from services.executor.shared import Link, RedisBoard, RedisCounter
+
+if TYPE_CHECKING:
+    from services.executor.fast import Fast
+    from services.executor.general import General
+
+log = logging.getLogger(__name__)
+
+SERVICE = "lumni.executor.v1.ExecutorService"
+# What LiteLLM would read from the environment behind the configuration's back.
+AMBIENT = ("_API_KEY", "_API_BASE", "_BASE_URL", "_API_URL")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the executor needs to know."""
+
+    listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50053", "address of the gRPC server")
+    config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "folder of litellm_config.yaml")
+    state_dir: Path = variable(
+        "LUMNI_STATE_DIR", Path(".lumni"), "folder of the usage spool; survives restarts"
+    )
+    redis_url: str = variable("REDIS_URL", "", "Redis; without it usage stays in the spool")
+    reload_s: float = variable("LUMNI_RELOAD_S", 2.0, "seconds between looks at the configuration")
+    first_backoff_s: float = variable("LUMNI_RETRY_FIRST_S", 0.25, "wait before the first retry, in seconds")
+    longest_backoff_s: float = variable(
+        "LUMNI_RETRY_LONGEST_S", 8.0, "longest wait before a retry, in seconds"
+    )
+    idle_s: float = variable("LUMNI_STREAM_IDLE_S", 120.0, "silence after which a stream is dead, in seconds")
+    breaker_share: float = variable(
+        "LUMNI_BREAKER_SHARE", 0.5, "share of failures that opens a breaker, 0 to 1"
+    )
+    breaker_window_s: float = variable(
+        "LUMNI_BREAKER_WINDOW_S", 60.0, "the breakers' sliding window, in seconds"
+    )
+    engine: str = variable("LUMNI_EXECUTOR_ENGINE", "fast", "fast where it is proven, or general everywhere")
+    probe_s: float = variable(
+        "LUMNI_PROBE_S", 0.0, "idle seconds after which a deployment is probed; 0 is never"
+    )
+    queue: int = variable("LUMNI_DEPLOYMENT_QUEUE", 32, "calls that may wait for a place, per deployment")
+    server: rpc.Settings = part()
+    telemetry: TelemetrySettings = part()
+
+    def __post_init__(self) -> None:
+        rpc.check_listen(self.listen, self.server)
+        if self.engine not in ("fast", "general"):
+            raise ValueError("LUMNI_EXECUTOR_ENGINE: expected fast or general")
+        if self.redis_url:
+            redis.check_url(self.redis_url)
+
+
+def seclude(environ: MutableMapping[str, str]) -> dict[str, str]:
+    """Take provider keys and addresses out of the environment, so that only the configuration can use them."""
+    taken = dict(environ)
+    for name in taken:
+        if name.endswith(AMBIENT):
+            del environ[name]
+    return taken
+
+
+async def main(settings: Settings) -> None:
+    """Serve until asked to stop."""
+    async with serving(settings, seclude(os.environ)):
+        await rpc.until_stopped()
+
+
+@asynccontextmanager
+async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[str]:
+    """Put the parts together and serve until the block ends; yields the bound address.
+
+    Args:
+        settings: What the service needs to know.
+        environ: Where provider keys and addresses are.
+
+    """
+    # LiteLLM takes seconds to import: a mistake in the settings is told before that.
+    from services.executor.fast import Fast, serves
+    from services.executor.general import General
+
+    async with AsyncExitStack() as stack:
+        client = redis.connect(settings.redis_url, timeout_s=0.25) if settings.redis_url else None
+        if client is not None:
+            stack.push_async_callback(client.aclose)
+        replica = telemetry.replica()
+        link = Link(client)
+        proxies = Proxies()
+        general = General(proxies, environ)
+        stack.push_async_callback(general.aclose)
+        fast = Fast(proxies, environ, general)
+        stack.push_async_callback(fast.aclose)
+
+        def engine_for(deployment: Deployment) -> Engine:
+            return fast if settings.engine == "fast" and serves(deployment) else general
+
+        directory = Directory(settings.config_dir / "litellm_config.yaml", Keys(environ), engine_for)
+        await _rehearse(directory, general, fast)
+
+        def thresholds() -> Thresholds:
+            return Thresholds(
+                allowed_fails=directory.fleet.allowed_fails,
+                cooldown_s=directory.fleet.cooldown_s,
+                share=settings.breaker_share,
+                window_s=settings.breaker_window_s,
+            )
+
+        breakers = Breakers(RedisBoard(link, replica), thresholds)
+        gate = Gatekeeper(breakers, RedisCounter(link), queue=settings.queue)
+        books = Books(client, settings.state_dir)
+        observed = Observed(books)
+        health = Health(directory, gate, replica)
+        patience = Patience(
+            first_s=settings.first_backoff_s, longest_s=settings.longest_backoff_s, idle_s=settings.idle_s
+        )
+
+        def walk(work: Work) -> Walk:
+            return Walk(work, directory, gate, observed, patience)
+
+        for task in (
+            books.run(),
+            health.publish(link),
+            directory.watch(settings.reload_s),
+            _sync(breakers),
+            *([Prober(directory, gate, walk, settings.probe_s).run()] if settings.probe_s else []),
+        ):
+            await stack.enter_async_context(beside(task))
+        servicer = ExecutorServicer(walk, health.listed)
+        service = rpc.Service(SERVICE, executor_pb2_grpc.add_ExecutorServiceServicer_to_server, servicer)
+        yield await stack.enter_async_context(rpc.serve(settings.listen, settings.server, [service]))
+
+
+async def _rehearse(directory: Directory, general: "General", fast: "Fast") -> None:
+    """Load what LiteLLM loads late, once for each provider, before the first caller waits for it."""
+    one_each = {deployment.provider: deployment for deployment in directory.fleet.deployments}
+    for deployment in one_each.values():
+        await general.rehearse(deployment)
+    fast.rehearse(one_each.values())
+
+
+async def _sync(breakers: Breakers) -> None:
+    while True:
+        await breakers.sync()
+        await asyncio.sleep(0.25)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something until the block ends. Should it die before, the block is cancelled and its error raised.
+
+    Not a TaskGroup: that would end the others at once, the books among them, while calls are still drained.
+    """
+    owner = asyncio.current_task()
+    task = asyncio.create_task(work)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None and owner is not None:
+            log.critical("a part of the executor died, it ends", exc_info=task.exception())
+            owner.cancel()
+
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+if __name__ == "__main__":
+    process.run("executor", Settings, main)

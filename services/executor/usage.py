@@ -1,0 +1,118 @@
+"""Tokens, as each format reports them, in one form: the parts lie within the totals, and nothing counts twice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt consumed, in tokens; the meaning of each field is lumni.executor.v1.Usage's."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(Usage)))
+
+
+def _number(part: Any, *names: str) -> int:
+    """The first of several names that holds a count; a negative or absent one is none."""
+    if not isinstance(part, Mapping):
+        return 0
+    for name in names:
+        value = part.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+            return int(value)
+    return 0
+
+
+def from_chat(reported: Mapping[str, Any]) -> Usage:
+    """Read the usage of OpenAI's chat completions, completions and embeddings, or of a provider in that format.
+
+    Sources: OpenAI (cached tokens lie within the prompt, reasoning within the completion), DeepSeek
+    (`prompt_cache_hit_tokens` within the prompt), LiteLLM's translation of Anthropic and Gemini (whose disjoint
+    counts it has added up: prompt_tokens holds cache reads and writes, completion_tokens the thoughts).
+    """
+    sent = reported.get("prompt_tokens_details")
+    said = reported.get("completion_tokens_details")
+    kept = sent.get("cache_creation_token_details") if isinstance(sent, Mapping) else None
+    prompt = _number(reported, "prompt_tokens")
+    completion = _number(reported, "completion_tokens")
+    hour = _number(kept, "ephemeral_1h_input_tokens")
+    return _bounded(
+        prompt=prompt,
+        completion=completion,
+        cached=_number(sent, "cached_tokens") or _number(reported, "prompt_cache_hit_tokens"),
+        written=_number(sent, "cache_creation_tokens", "cache_write_tokens")
+        or _number(reported, "cache_creation_input_tokens"),
+        hour=hour,
+        reasoning=_number(said, "reasoning_tokens"),
+        audio_in=_number(sent, "audio_tokens"),
+        audio_out=_number(said, "audio_tokens"),
+    )
+
+
+def from_messages(reported: Mapping[str, Any]) -> Usage:
+    """Read the usage of Anthropic's messages, where input_tokens holds neither cache reads nor writes."""
+    cached = _number(reported, "cache_read_input_tokens")
+    written = _number(reported, "cache_creation_input_tokens")
+    return _bounded(
+        prompt=_number(reported, "input_tokens") + cached + written,
+        completion=_number(reported, "output_tokens"),
+        cached=cached,
+        written=written,
+        hour=_number(reported.get("cache_creation"), "ephemeral_1h_input_tokens"),
+        reasoning=0,
+        audio_in=0,
+        audio_out=0,
+    )
+
+
+def from_responses(reported: Mapping[str, Any]) -> Usage:
+    """Read the usage of OpenAI's responses."""
+    sent, said = reported.get("input_tokens_details"), reported.get("output_tokens_details")
+    return _bounded(
+        prompt=_number(reported, "input_tokens"),
+        completion=_number(reported, "output_tokens"),
+        cached=_number(sent, "cached_tokens"),
+        written=_number(sent, "cache_write_tokens"),
+        hour=0,
+        reasoning=_number(said, "reasoning_tokens"),
+        audio_in=_number(sent, "audio_tokens"),
+        audio_out=_number(said, "audio_tokens"),
+    )
+
+
+def _bounded(
+    *,
+    prompt: int,
+    completion: int,
+    cached: int,
+    written: int,
+    hour: int,
+    reasoning: int,
+    audio_in: int,
+    audio_out: int,
+) -> Usage:
+    # A part never exceeds what is left of its whole: a provider's overlapping counts must not be paid twice.
+    cached = min(cached, prompt)
+    written = min(written, prompt - cached)
+    audio_in = min(audio_in, prompt - cached - written)
+    reasoning = min(reasoning, completion)
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        reasoning_tokens=reasoning,
+        audio_prompt_tokens=audio_in,
+        audio_completion_tokens=min(audio_out, completion - reasoning),
+        cache_write_1h_tokens=min(hour, written),
+    )

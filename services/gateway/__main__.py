@@ -1,0 +1,223 @@
+"""Run the gateway: python -m services.gateway."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import grpc
+import uvicorn
+from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
+from starlette.types import ASGIApp
+
+from services.chassis import deployments, process, redis, rpc
+from services.chassis.config import Mistakes, Secret, part, variable
+from services.chassis.telemetry import Settings as Telemetry
+from services.gateway import admin, app, keys, learning, limits, peers, plans, postgres, switches
+from services.gateway.decisions import Decisions
+from services.gateway.doorkeeper import Doorkeeper
+from services.gateway.key_servicer import KeyServicer
+from services.gateway.pipeline import Pipeline
+from services.gateway.registry import Registry
+from services.gateway.servicer import GatewayServicer
+from services.gateway.standby import Standby
+from services.gateway.usage import Usage
+
+log = logging.getLogger("services.gateway")
+GATEWAY = "lumni.gateway.v1.GatewayService"
+KEYS = "lumni.gateway.v1.KeyService"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the gateway needs to know."""
+
+    rest: str = variable("LUMNI_REST_LISTEN", "127.0.0.1:8080", "host:port of the REST server")
+    listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50050", "address of the gRPC server")
+    classifier: str = variable("LUMNI_CLASSIFIER", "127.0.0.1:50051", "gRPC target of the classifier")
+    selector: str = variable("LUMNI_SELECTOR", "127.0.0.1:50052", "gRPC target of the selector")
+    executor: str = variable("LUMNI_EXECUTOR", "127.0.0.1:50053", "gRPC target of the executor")
+    database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
+    redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
+    api_key: Secret = variable("LUMNI_API_KEY", Secret(""), "a key that works without a row in the database")
+    admin_key: Secret = variable("LUMNI_ADMIN_KEY", doc="the key of the admin routes")
+    key_secret: Secret = variable(
+        "LUMNI_KEY_SECRET", Secret(""), "keys the digests of virtual keys; never changes"
+    )
+    key_stale_s: float = variable(
+        "LUMNI_KEY_STALE_S", 300.0, "how long known keys are good without any store"
+    )
+    config_dir: Path = variable(
+        "LUMNI_CONFIG_DIR", Path("config"), "where litellm_config.yaml and lumni.yaml are"
+    )
+    grace_s: float = variable(
+        "LUMNI_LEDGER_GRACE_S", 60.0, "how long after its deadline an attempt's end is waited for"
+    )
+    cors: tuple[str, ...] = variable(
+        "LUMNI_CORS_ORIGINS", (), "origins whose pages may call; * is any; none by default"
+    )
+    classify_timeout_s: float = variable(
+        "LUMNI_CLASSIFY_TIMEOUT_S", 0.25, "longest wait for a classification"
+    )
+    select_timeout_s: float = variable("LUMNI_SELECT_TIMEOUT_S", 0.25, "longest wait for a selection")
+    server: rpc.Settings = part()
+    telemetry: Telemetry = part()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without hands on the signals: the process has one place that waits for them."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+@asynccontextmanager
+async def serving(application: ASGIApp, listen: str, drain_s: float) -> AsyncIterator[str]:
+    """Serve REST until the block ends, then drain; yields the bound address.
+
+    Raises:
+        Mistakes: the address cannot be bound.
+    """
+    host, _, port = listen.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        bound = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
+    except (OSError, ValueError) as error:
+        raise Mistakes([f"LUMNI_REST_LISTEN: {listen} cannot be bound: {error}"]) from error
+    with bound as listener:
+        config = uvicorn.Config(
+            application,
+            http=Doorkeeper,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(drain_s),
+        )
+        server = Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"{host}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def main(settings: Settings) -> None:
+    """Put the parts together and serve until asked to stop."""
+    fleet = deployments.load(settings.config_dir / "litellm_config.yaml")
+    for warning in fleet.warnings:
+        log.warning("%s", warning)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        pool = await enter(postgres.pool(settings.database.reveal()))
+        client = redis.connect(settings.redis_url.reveal())
+        stack.push_async_callback(client.aclose)
+
+        async def channel(target: str, service: str, *, repeatable: bool) -> grpc.aio.Channel:
+            return await enter(rpc.connect(target, settings.server, service, repeatable=repeatable))
+
+        classifier = peers.Classifier(
+            await channel(settings.classifier, peers.CLASSIFIER, repeatable=True),
+            settings.server,
+            settings.classify_timeout_s,
+        )
+        selector = peers.Selector(
+            await channel(settings.selector, peers.SELECTOR, repeatable=True),
+            settings.server,
+            settings.select_timeout_s,
+        )
+        executor = peers.Executor(
+            await channel(settings.executor, peers.EXECUTOR, repeatable=False), settings.server
+        )
+        decisions = Decisions(client)
+        await enter(decisions.delivering())
+        loaded = plans.load(settings.config_dir / "lumni.yaml")
+        listener = redis.connect(settings.redis_url.reveal(), timeout_s=2.0)
+        stack.push_async_callback(listener.aclose)
+        known = keys.Keys(
+            pool,
+            listener,
+            loaded,
+            admin_key=settings.admin_key,
+            api_key=settings.api_key,
+            secret=settings.key_secret,
+            stale_s=settings.key_stale_s,
+        )
+        await enter(known.watching())
+        # Whoever meets a frozen Redis first waits for so long, and then nobody does.
+        counter = redis.connect(settings.redis_url.reveal(), timeout_s=0.05)
+        stack.push_async_callback(counter.aclose)
+        counted = limits.Limits(counter, pool, timeout_s=settings.server.timeout_s, grace_s=settings.grace_s)
+        known.on_change(counted.forget)
+        await enter(counted.delivering())
+        pipeline = Pipeline(
+            classifier=classifier,
+            selector=selector,
+            executor=executor,
+            limits=counted,
+            decisions=decisions,
+            standby=Standby(fleet),
+            switches=switches.load(settings.config_dir / "lumni.yaml"),
+            timeout_s=settings.server.timeout_s,
+        )
+        parts = app.Parts(
+            keys=known,
+            pipeline=pipeline,
+            selector=selector,
+            fleet=fleet,
+            health={
+                "classifier": classifier.ready,
+                "selector": selector.ready,
+                "executor": executor.ready,
+                "redis": partial(_answers, client),
+                "postgres": partial(_connects, pool),
+            },
+        )
+        registry = Registry(pool, client, known)
+        service = rpc.Service(
+            GATEWAY, gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayServicer(known, pipeline)
+        )
+        key_service = rpc.Service(
+            KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(known, registry)
+        )
+        grpc_address = await enter(
+            rpc.serve(settings.listen, settings.server, [service, key_service], front_door=True)
+        )
+        routers = [
+            admin.router(known, registry, Usage(pool)),
+            learning.router(known, learning.Feedback(pool)),
+        ]
+        application = app.create(parts, routers, origins=settings.cors)
+        rest_address = await enter(serving(application, settings.rest, settings.server.timeout_s))
+        log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
+        await rpc.until_stopped()
+        log.info("draining")
+
+
+async def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(await client.ping())
+    except redis.ERRORS:
+        return False
+
+
+async def _connects(pool: postgres.Pool) -> bool:
+    try:
+        async with postgres.connection(pool, timeout_s=0.5) as connection:
+            return await connection.fetchval("SELECT true", timeout=0.5) is True
+    except postgres.ERRORS:
+        return False
+
+
+if __name__ == "__main__":
+    process.run("gateway", Settings, main)

@@ -1,0 +1,71 @@
+"""Adaptive batches: one call in flight, and what arrives meanwhile goes in the next.
+
+A lone request is sent at once and never waits for company; under load the cost of a call is shared by all that
+came while the one before was under way. Measured in docs/architecture.md.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Batcher(Generic[Q, A]):
+    """Sends single requests in batches.
+
+    Args:
+        send: Makes one call; answers one result for each request, in order, a Fault where that one failed.
+        most: The largest batch.
+        unclaimed: Hears of each request that was sent, and whose sender had left when its result came.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]],
+        most: int = 256,
+        unclaimed: Callable[[Q], None] = lambda _: None,
+    ) -> None:
+        self._send = send
+        self._most = most
+        self._unclaimed = unclaimed
+        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def __call__(self, request: Q) -> A:
+        """Send a request and wait for its own result; leaving early disturbs nobody else."""
+        result: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, result))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._run())
+        try:
+            return await result
+        except asyncio.CancelledError:
+            if not result.cancelled():
+                # Who asked left between the result and the moment of reading it.
+                self._unclaimed(request)
+            raise
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._deliver([item for item in batch if not item[1].done()])
+        finally:
+            self._sender = None
+
+    async def _deliver(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
+        if not batch:
+            return
+        try:
+            results = await self._send([request for request, _ in batch])
+        except Exception as error:  # noqa: BLE001  (whatever it was, it belongs to those who wait)
+            results = [error] * len(batch)
+        for (request, future), result in zip(batch, results, strict=True):
+            if future.done():
+                self._unclaimed(request)
+            elif isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

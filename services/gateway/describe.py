@@ -1,0 +1,126 @@
+"""Decisions and bills as REST shows them: plain JSON in the words of the contract."""
+
+from typing import Any
+
+import orjson
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2
+from lumni.executor.v1 import executor_pb2
+from lumni.selector.v1 import selector_pb2
+
+
+def word(enum: Any, value: int) -> str | None:
+    """An enum's value in lower case and without its prefix; None for unspecified."""
+    if value == 0:
+        return None
+    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
+    name: str = enum.Name(value)
+    return name.removeprefix(prefix).lower()
+
+
+def classification(judged: classifier_pb2.Classification) -> dict[str, Any]:
+    """What was asked, and why the classifier thinks so."""
+    return {
+        "tier": word(classifier_pb2.Tier, judged.tier),
+        "category": word(classifier_pb2.Category, judged.category),
+        "subject": judged.subject or None,
+        "strong_win_rate": round(judged.strong_win_rate, 4),
+        "confidence": round(judged.confidence, 4),
+        "language": judged.language or None,
+        "prompt_tokens": judged.prompt_tokens,
+        "long_context": judged.long_context,
+        "factors": [
+            {"name": f.name, "value": round(f.value, 4), "contribution": round(f.contribution, 4)}
+            for f in judged.factors
+        ],
+        "version": judged.version or None,
+    }
+
+
+def candidate(one: selector_pb2.Candidate) -> dict[str, Any]:
+    """A deployment that may be tried, with the parts of its score."""
+    return {
+        "deployment": one.deployment,
+        "model": one.model,
+        "provider": one.provider,
+        "score": round(one.score, 4),
+        "quality": round(one.quality, 4),
+        "parts": {
+            part.name: {"value": round(part.value, 4), "weight": round(part.weight, 4)} for part in one.parts
+        },
+        "benchmarks": [benchmark(b) for b in one.benchmarks],
+        "only_on": word(chat_pb2.OnlyOn, one.only_on),
+        "max_cost_usd": usd(one.max_cost_nano_usd),
+        "input_usd_per_mtok": usd(one.input_nano_usd_per_mtok),
+        "output_usd_per_mtok": usd(one.output_nano_usd_per_mtok),
+    }
+
+
+def benchmark(one: selector_pb2.Benchmark) -> dict[str, Any]:
+    """A published score, or an imputed one with its uncertainty."""
+    shown: dict[str, Any] = {"name": one.name, "score": round(one.score, 2), "source": one.source or None}
+    if one.imputed:
+        shown |= {"imputed": True, "uncertainty": round(one.uncertainty, 2)}
+    return shown
+
+
+def selection(chosen: selector_pb2.Selection) -> dict[str, Any]:
+    """Who may answer, in order, and why."""
+    return {
+        "tier": word(classifier_pb2.Tier, chosen.tier),
+        "reason": chosen.reason,
+        "strategy": chosen.strategy or None,
+        "threshold": round(chosen.threshold, 4),
+        "candidates": [candidate(one) for one in chosen.candidates],
+        "removed": {removal.filter: list(removal.models) for removal in chosen.removals},
+    }
+
+
+def model(one: selector_pb2.Model) -> dict[str, Any]:
+    """A model in OpenAI's shape, with what the catalog knows beside it."""
+    return {
+        "id": one.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": one.organization or (one.providers[0] if one.providers else "unknown"),
+        "lumni": {
+            "catalog_id": one.catalog_id or None,
+            "context_window": one.context_window or None,
+            "max_output_tokens": one.max_output_tokens or None,
+            "capabilities": list(one.capabilities),
+            "input_usd_per_mtok": usd(one.input_nano_usd_per_mtok),
+            "output_usd_per_mtok": usd(one.output_nano_usd_per_mtok),
+            "benchmarks": [benchmark(b) for b in one.benchmarks],
+            "providers": list(one.providers),
+            "available": one.available,
+        },
+    }
+
+
+def attempts(report: executor_pb2.Report) -> list[dict[str, Any]]:
+    """What was tried."""
+    return [
+        {
+            "deployment": attempt.deployment,
+            "model": attempt.model,
+            "provider": attempt.provider,
+            "outcome": word(executor_pb2.Outcome, attempt.outcome),
+            "error": attempt.error_class or None,
+            "duration_ms": round(attempt.duration_ms, 2),
+            "cost_usd": usd(attempt.cost_nano_usd),
+        }
+        for attempt in report.attempts
+    ]
+
+
+def usd(nano: int) -> float:
+    """Nano-dollars as the nearest double in dollars; the exact figure is in the books."""
+    return nano / 1e9
+
+
+def spliced(body: str, extra: dict[str, Any]) -> str:
+    """The answer with `lumni` before its final brace; the rest stays as the provider's bytes."""
+    head = body.rstrip()
+    own = orjson.dumps({"lumni": extra}).decode()
+    comma = "" if head[:-1].rstrip().endswith("{") else ","
+    return f"{head[:-1]}{comma}{own[1:]}"

@@ -1,0 +1,100 @@
+"""Bring the database up to date: python -m services.gateway.migrate.
+
+Each file in `migrations` is applied once, in one transaction, by one process at a time; an applied file must never
+change.
+"""
+
+import asyncio
+import hashlib
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from services.chassis import process
+from services.chassis.config import Secret, part, variable
+from services.chassis.telemetry import Settings as Telemetry
+
+log = logging.getLogger("services.gateway.migrate")
+
+FOLDER = Path(__file__).parent / "migrations"
+# Any number, as long as every version of Lumni locks the same one.
+LOCK = 0x4C756D6E69
+# How long a server that is just starting is waited for.
+PATIENCE_S = 15.0
+TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a migration needs to know."""
+
+    database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
+    telemetry: Telemetry = part()
+
+
+class ChangedError(Exception):
+    """A migration that was applied is not what it was."""
+
+
+async def migrate(url: str) -> list[str]:
+    """Apply what is missing; the names of the files applied.
+
+    Raises:
+        ChangedError: the database has a migration that this version does not, or has it differently.
+        OSError: PostgreSQL cannot be reached.
+    """
+    connection = await _connect(url)
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", LOCK, timeout=TIMEOUT_S)
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations "
+            "(name text PRIMARY KEY, digest text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        rows = await connection.fetch("SELECT name, digest FROM schema_migrations")
+        return await _apply(connection, {row["name"]: row["digest"] for row in rows})
+    finally:
+        await connection.close()
+
+
+async def _connect(url: str) -> asyncpg.Connection:
+    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    while True:
+        try:
+            return await asyncpg.connect(url, timeout=5, command_timeout=TIMEOUT_S)
+        except (OSError, asyncpg.CannotConnectNowError):
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def _apply(connection: asyncpg.Connection, applied: dict[str, str]) -> list[str]:
+    files = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.sql"))}
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+    for name, digest in applied.items():
+        if digests.get(name) != digest:
+            raise ChangedError(f"{name} is applied but not the same here: this version is not the database's")
+    missing = [name for name in files if name not in applied]
+    for name in missing:
+        async with connection.transaction():
+            await connection.execute(files[name])
+            await connection.execute(
+                "INSERT INTO schema_migrations (name, digest) VALUES ($1, $2)", name, digests[name]
+            )
+        log.info("applied %s", name)
+    return missing
+
+
+async def main(settings: Settings) -> None:
+    """Migrate and leave; with the reason when the database is another version's."""
+    try:
+        applied = await migrate(settings.database.reveal())
+    except ChangedError as error:
+        sys.exit(f"lumni: {error}")
+    log.info("the database is up to date", extra={"applied": applied})
+
+
+if __name__ == "__main__":
+    process.run("migrate", Settings, main)

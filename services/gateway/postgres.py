@@ -1,0 +1,88 @@
+"""PostgreSQL, with a bounded pool and a deadline on everything."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+
+__all__ = ["CONFLICTS", "ERRORS", "TIMEOUT_S", "Connection", "Pool", "connection", "pool"]
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+# Longest wait for a connection, for a statement, and for a lock, in seconds.
+TIMEOUT_S = 2.0
+
+# What a call may raise when PostgreSQL is gone, restarting, full or slow: the data is not at fault.
+ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    # A connection that broke in the middle of a COPY says this when it is given back.
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.InternalServerError,
+)
+# What two transactions in each other's way raise: the same again will do.
+CONFLICTS = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    # In its binary form (a version byte, then text), so that COPY takes it too.
+    await connection.set_type_codec(
+        "jsonb",
+        encoder=lambda value: b"\x01" + json.dumps(value).encode(),
+        decoder=lambda value: json.loads(value[1:]),
+        schema="pg_catalog",
+        format="binary",
+    )
+
+
+@asynccontextmanager
+async def pool(url: str, *, size: int = 8, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Pool]:
+    """Connect lazily: a process starts, and stays, while PostgreSQL is away.
+
+    Args:
+        url: DATABASE_URL.
+        size: The most connections this process ever holds; the server needs room for all processes' together.
+        timeout_s: Longest wait for a statement or a new connection.
+    """
+    milliseconds = str(int(timeout_s * 1000))
+    made = asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size,
+        timeout=timeout_s,
+        command_timeout=timeout_s,
+        max_inactive_connection_lifetime=60,
+        init=_prepare,
+        server_settings={
+            "statement_timeout": milliseconds,
+            "lock_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": str(int(timeout_s * 5000)),
+            "application_name": "lumni",
+            "timezone": "UTC",
+        },
+    )
+    await made
+    try:
+        yield made
+    finally:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await made.close()
+        except TimeoutError:
+            made.terminate()
+
+
+@asynccontextmanager
+async def connection(pool: Pool, *, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Connection]:
+    """A connection, waited for at most `timeout_s`."""
+    async with pool.acquire(timeout=timeout_s) as one:
+        yield one

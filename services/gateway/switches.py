@@ -1,0 +1,33 @@
+"""Which steps of the road are taken at all: the section `switches` of `config/lumni.yaml`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.chassis import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Without classification every request counts as undecided; without selection the configured order holds."""
+
+    classification: bool = True
+    selection: bool = True
+    # By opt-in: what the classifier's heads saw of each request is kept, for learning from use.
+    keep_features: bool = False
+
+
+def load(path: Path) -> Switches:
+    """Read the switches; both are on unless the file says otherwise.
+
+    Raises:
+        Mistakes: every mistake, with its line.
+    """
+    root = yaml.load(path)
+    section = root.section("switches")
+    switches = Switches(
+        classification=section.flag("classification", default=True),
+        selection=section.flag("selection", default=True),
+        keep_features=section.flag("keep_features", default=False),
+    )
+    root.finish()
+    return switches

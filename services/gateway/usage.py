@@ -1,0 +1,231 @@
+"""What was used and what it cost, from the ledger's tables."""
+
+import asyncio
+import csv
+import io
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.chassis import errors
+from services.gateway import postgres
+
+# What usage can be grouped by, and where that is written.
+GROUPS: Mapping[str, str] = {
+    "day": "to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    "hour": "to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:00')",
+    "model": "model",
+    "provider": "provider",
+    "category": "category",
+    "tier": "tier",
+    "plan": "plan",
+    "kind": "kind",
+    "key": "key_id",
+    "user": "user_id",
+    "organization": "organization_id",
+}
+FILTERS: Mapping[str, str] = {
+    "user_id": "user_id",
+    "key_id": "key_id",
+    "organization_id": "organization_id",
+    "plan": "plan",
+    "model": "model",
+}
+# A request has one key, plan and task, but each of its attempts may be another model's.
+OF_AN_ATTEMPT = frozenset(("model", "provider", "kind"))
+LONGEST = timedelta(days=400)
+# Callers who read usage at the same time, in one process: most connections are left for those whose key must be found.
+READERS = 2
+MOST_ROWS = 10_000
+NANO = 1_000_000_000
+COLUMNS = (
+    "requests",
+    "attempts",
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "cost_usd",
+    "cost_per_request_usd",
+    "mean_latency_ms",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which usage is asked for; from and to are moments, the last one excluded."""
+
+    since: datetime
+    until: datetime
+    group_by: tuple[str, ...] = ()
+    only: tuple[tuple[str, str], ...] = ()
+
+
+def question(
+    *, since: datetime | None, until: datetime | None, group_by: str, only: Mapping[str, str | None]
+) -> Question:
+    """Check what was asked; without dates it is the last 30 days.
+
+    Raises:
+        Invalid: an unknown grouping, or dates that make no sense.
+    """
+    until = _aware(until or datetime.now(UTC) + timedelta(hours=1))
+    since = _aware(since or until - timedelta(days=30))
+    if not timedelta() < until - since <= LONGEST:
+        raise errors.Invalid(
+            f"from, to: expected at most {LONGEST.days} days, and from before to", param="from"
+        )
+    groups = tuple(word.strip() for word in group_by.split(",") if word.strip())
+    for group in groups:
+        if group not in GROUPS:
+            raise errors.Invalid(
+                f"group_by: {group[:40]!r} is not known; expected some of {', '.join(GROUPS)}",
+                param="group_by",
+            )
+    return Question(since, until, groups, tuple((name, value) for name, value in only.items() if value))
+
+
+def _aware(moment: datetime) -> datetime:
+    """A date without a zone is in UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class Usage:
+    """Reads the ledger's tables."""
+
+    def __init__(self, pool: postgres.Pool) -> None:
+        """Read through `pool`."""
+        self._pool = pool
+        self._readers = asyncio.Semaphore(READERS)
+
+    async def rows(self, asked: Question) -> list[dict[str, Any]]:
+        """Sums for each group, the dearest first; by day and hour in their order.
+
+        Where models, providers or kinds are told apart, a request counts for each attempt.
+
+        Raises:
+            Unavailable: the database cannot be asked.
+        """
+        groups = [f"{GROUPS[name]} AS {name}" for name in asked.group_by]
+        where, values = _where(asked, "hour")
+        positions = ", ".join(str(i) for i in range(1, len(groups) + 1))
+        timed = [i for i, name in enumerate(asked.group_by, 1) if name in ("day", "hour")]
+        order = ", ".join(
+            [*(str(i) for i in timed), "cost_nano_usd DESC", *positions.split(", ")] if groups else ["1"]
+        )
+        told_apart = OF_AN_ATTEMPT & {*asked.group_by, *(name for name, _ in asked.only)}
+        counted = "attempts" if told_apart else "requests"
+        async with self._connection() as connection:
+            found = await connection.fetch(
+                f"SELECT {', '.join([*groups, ''])} sum({counted})::bigint AS requests, "  # noqa: S608
+                "sum(attempts)::bigint AS attempts, "
+                "sum(prompt_tokens)::bigint AS prompt_tokens, sum(completion_tokens)::bigint AS completion_tokens, "
+                "sum(cached_tokens)::bigint AS cached_tokens, sum(cost_nano_usd)::bigint AS cost_nano_usd, "
+                f"sum(duration_ms) AS duration_ms FROM usage_metrics WHERE {where} "
+                + (f"GROUP BY {positions} " if groups else "")
+                + f"ORDER BY {order} LIMIT {MOST_ROWS}",
+                *values,
+            )
+        return [_shown(dict(row), asked.group_by) for row in found]
+
+    async def savings(self, asked: Question) -> dict[str, Any]:
+        """What the same tokens would have cost at the most powerful model that was allowed for each request.
+
+        Raises:
+            Unavailable: the database cannot be asked.
+        """
+        where, values = _where(asked, "r.started_at", "r.")
+        async with self._connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT count(*) AS requests, coalesce(sum(r.cost_nano_usd), 0)::bigint AS cost, "  # noqa: S608
+                "coalesce(sum(round((r.prompt_tokens::numeric * s.baseline_input_nano_usd_per_mtok "
+                "+ r.completion_tokens::numeric * s.baseline_output_nano_usd_per_mtok) / 1000000)), 0)::bigint "
+                "AS baseline "
+                "FROM usage_records r JOIN model_selections s USING (request_id) "
+                f"WHERE r.kind = 'final' AND s.baseline_model <> '' AND {where}",
+                *values,
+            )
+        assert row is not None
+        baseline, cost = row["baseline"], row["cost"]
+        return {
+            "requests": row["requests"],
+            "cost_usd": cost / NANO,
+            "most_powerful_usd": baseline / NANO,
+            "saved_usd": (baseline - cost) / NANO,
+            "saved_share": round((baseline - cost) / baseline, 4) if baseline else None,
+        }
+
+    async def spent(self, subjects: Sequence[str]) -> dict[str, dict[str, float]]:
+        """What subjects spent in the current periods, in USD, as far as the ledger has come.
+
+        Raises:
+            Unavailable: the database cannot be asked.
+        """
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                "SELECT subject, split_part(period, ':', 1) AS span, spent_nano_usd FROM budget_spend "
+                "WHERE subject = ANY($1::text[]) AND period = ANY(ARRAY['total', "
+                "'month:' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM'), "
+                "'week:' || to_char(date_trunc('week', now() AT TIME ZONE 'UTC'), 'YYYY-MM-DD'), "
+                "'day:' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD')])",
+                subjects,
+            )
+        spans = dict.fromkeys(("day", "week", "month", "total"), 0.0)
+        found = {subject: dict(spans) for subject in subjects}
+        for row in rows:
+            found[row["subject"]][row["span"]] = row["spent_nano_usd"] / NANO
+        return found
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[postgres.Connection]:
+        try:
+            async with asyncio.timeout(postgres.TIMEOUT_S):
+                await self._readers.acquire()
+            try:
+                async with postgres.connection(self._pool) as connection:
+                    yield connection
+            finally:
+                self._readers.release()
+        except postgres.ERRORS as error:
+            raise errors.Unavailable(
+                "usage cannot be read at the moment", reason="USAGE_UNAVAILABLE", retry_after_s=1
+            ) from error
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], group_by: Sequence[str]) -> str:
+    """Rows as a table with a header; a cell that a spreadsheet would run as a formula is quoted."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*group_by, *COLUMNS])
+    for row in rows:
+        cells = [row[name] for name in (*group_by, *COLUMNS)]
+        writer.writerow(
+            ["'" + cell if isinstance(cell, str) and cell[:1] in "=+-@" and cell else cell for cell in cells]
+        )
+    return out.getvalue()
+
+
+def _where(asked: Question, moment: str, prefix: str = "") -> tuple[str, list[Any]]:
+    values: list[Any] = [asked.since, asked.until]
+    conditions = [f"{moment} >= $1", f"{moment} < $2"]
+    for name, value in asked.only:
+        values.append(value)
+        conditions.append(f"{prefix}{FILTERS[name]} = ${len(values)}")
+    return " AND ".join(conditions), values
+
+
+def _shown(row: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
+    requests, attempts, cost = row["requests"] or 0, row["attempts"] or 0, row["cost_nano_usd"] or 0
+    return {
+        **{name: row[name] for name in groups},
+        "requests": requests,
+        "attempts": attempts,
+        "prompt_tokens": row["prompt_tokens"] or 0,
+        "completion_tokens": row["completion_tokens"] or 0,
+        "cached_tokens": row["cached_tokens"] or 0,
+        "cost_usd": cost / NANO,
+        "cost_nano_usd": cost,
+        "cost_per_request_usd": cost / requests / NANO if requests else None,
+        "mean_latency_ms": round((row["duration_ms"] or 0) / attempts, 2) if attempts else None,
+    }

@@ -1,0 +1,288 @@
+"""Run everything on one machine: python -m services.local, or `make run`."""
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from services.chassis import config, deployments, rpc
+from services.chassis.config import Mistakes, Secret, part, variable
+from services.chassis.deployments import Fleet
+from services.local import environment, ports
+from services.local.postgres import Postgres
+from services.local.server import Failed
+from services.local.service import Service, grpc_health, http_ok
+from services.local.state import Running, State
+from services.local.supervisor import Part, Supervisor
+from services.local.valkey import Valkey
+
+# How long a port may stay taken by what a killed run left behind.
+PATIENCE_S = 2.0
+# Each has a gRPC port, in this order from LUMNI_LOCAL_PORT on; and a metrics port, as has the ledger.
+SERVICES = ("gateway", "classifier", "selector", "executor")
+MEASURED = (*SERVICES, "ledger")
+MODULES = {"model": "local.model", "ledger": "gateway.ledger", "migrate": "gateway.migrate"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where everything listens and what it keeps; port 0 is any free one."""
+
+    server: rpc.Settings = part()
+    rest: str = variable("LUMNI_REST_LISTEN", "127.0.0.1:8080", "host:port of the REST server")
+    grpc_port: int = variable(
+        "LUMNI_LOCAL_PORT", 50050, "gRPC port of the gateway; classifier, selector and executor follow"
+    )
+    metrics_port: int = variable(
+        "LUMNI_LOCAL_METRICS_PORT", 9100, "Prometheus port of the gateway; the others follow"
+    )
+    model_port: int = variable("LUMNI_LOCAL_MODEL_PORT", 0, "port of the local model")
+    postgres_port: int = variable("LUMNI_LOCAL_POSTGRES_PORT", 0, "port of PostgreSQL")
+    valkey_port: int = variable("LUMNI_LOCAL_VALKEY_PORT", 0, "port of Valkey")
+    drain_s: float = variable("LUMNI_LOCAL_DRAIN_S", 30.0, "how long requests may take to end after Ctrl-C")
+    state_dir: Path = variable("LUMNI_STATE_DIR", Path(".lumni"), "folder of data, keys and logs")
+    config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "folder of the configuration")
+    api_key: Secret = variable("LUMNI_API_KEY", Secret(""), "the caller's key; made once if not given")
+    admin_key: Secret = variable("LUMNI_ADMIN_KEY", Secret(""), "the admin's key; made once if not given")
+    key_secret: Secret = variable(
+        "LUMNI_KEY_SECRET", Secret(""), "keys the digests of virtual keys; as above"
+    )
+
+    def __post_init__(self) -> None:
+        try:
+            ports.split(self.rest)
+        except ValueError as error:
+            raise ValueError(f"LUMNI_REST_LISTEN: {error}") from None
+
+    def grpc(self, name: str) -> str:
+        """The gRPC address of a service."""
+        return f"127.0.0.1:{self.grpc_port + SERVICES.index(name)}"
+
+    def metrics(self, name: str) -> str:
+        """The address of a service's Prometheus endpoint."""
+        return f"127.0.0.1:{self.metrics_port + MEASURED.index(name)}"
+
+    def url(self) -> str:
+        """The REST server's address as its callers here spell it."""
+        host, port = ports.split(self.rest)
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
+
+    def addresses(self) -> list[tuple[str, str]]:
+        """Every fixed address, with the variable that changes it."""
+        chosen = [(self.rest, "LUMNI_REST_LISTEN")]
+        chosen += [(self.grpc(name), "LUMNI_LOCAL_PORT") for name in SERVICES]
+        chosen += [(self.metrics(name), "LUMNI_LOCAL_METRICS_PORT") for name in MEASURED]
+        for port, name in (
+            (self.model_port, "LUMNI_LOCAL_MODEL_PORT"),
+            (self.postgres_port, "LUMNI_LOCAL_POSTGRES_PORT"),
+            (self.valkey_port, "LUMNI_LOCAL_VALKEY_PORT"),
+        ):
+            if port:
+                chosen.append((f"127.0.0.1:{port}", name))
+        return chosen
+
+
+def say(line: str) -> None:
+    """Tell the terminal, if it is still there."""
+    with suppress(OSError):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[Part]:
+    """Everything that runs, in the order in which it is stopped: front doors first, stores last."""
+    postgres = Postgres(state.folder / "postgres", port=settings.postgres_port, log=state.log("postgres"))
+    valkey = Valkey(state.folder / "valkey", port=settings.valkey_port, log=state.log("valkey"))
+    model_port = settings.model_port or ports.free()
+    model_key = state.kept("model")
+    wiring = {
+        "REDIS_URL": valkey.url,
+        "LUMNI_CONFIG_DIR": str(settings.config_dir.absolute()),
+        "LUMNI_CLASSIFIER": settings.grpc("classifier"),
+        "LUMNI_SELECTOR": settings.grpc("selector"),
+        "LUMNI_EXECUTOR": settings.grpc("executor"),
+        "LUMNI_REST_LISTEN": settings.rest,
+    }
+    stores = {
+        "DATABASE_URL": postgres.url,
+        "LUMNI_API_KEY": state.kept("api_key", settings.api_key.reveal(), "sk-lumni-"),
+        "LUMNI_ADMIN_KEY": state.kept("admin_key", settings.admin_key.reveal(), "sk-lumni-admin-"),
+        "LUMNI_KEY_SECRET": state.kept("key_secret", settings.key_secret.reveal()),
+    }
+    model = {
+        "LUMNI_LOCAL_MODEL_PORT": str(model_port),
+        "LUMNI_LOCAL_MODEL_URL": f"http://127.0.0.1:{model_port}/v1",
+        "LUMNI_LOCAL_MODEL_KEY": model_key,
+    }
+
+    def service(name: str, more: Mapping[str, str], **how: object) -> Service:
+        visible = environment.for_executor if name == "executor" else environment.for_others
+        own = {"LUMNI_STATE_DIR": str(state.folder / name)}
+        if name in MEASURED:
+            own["LUMNI_METRICS_LISTEN"] = settings.metrics(name)
+        if name in SERVICES:
+            own["LUMNI_LISTEN"] = settings.grpc(name)
+        return Service(
+            name,
+            f"services.{MODULES.get(name, name)}",
+            environ={**visible(environ), **wiring, **own, **more},
+            log=state.log(name),
+            **how,  # type: ignore[arg-type]
+        )
+
+    def answering(name: str, more: Mapping[str, str]) -> Service:
+        return service(name, more, is_ready=grpc_health(settings.grpc(name), settings.server))
+
+    migrate = service("migrate", stores)
+    gateway = service("gateway", stores, is_ready=http_ok(settings.url(), "/health/ready"))
+    ledger = service("ledger", stores, is_ready=http_ok(f"http://{settings.metrics('ledger')}", "/metrics"))
+    local_model = service("model", model, is_ready=http_ok(f"http://127.0.0.1:{model_port}", "/health"))
+    step = Part(migrate, needs=("postgres",), step=migrate.finish)
+    return [
+        Part(gateway, ("migrate", "valkey"), settings.url(), drain_s=settings.drain_s),
+        Part(answering("executor", model), ("valkey",), settings.grpc("executor"), drain_s=settings.drain_s),
+        Part(answering("selector", {}), ("valkey",), settings.grpc("selector")),
+        Part(answering("classifier", {}), (), settings.grpc("classifier")),
+        Part(ledger, ("migrate", "valkey")),
+        Part(local_model, (), f"127.0.0.1:{model_port}"),
+        Part(valkey, (), f"127.0.0.1:{valkey.port}"),
+        step,
+        Part(postgres, (), f"127.0.0.1:{postgres.port}", drain_s=30.0),
+    ]
+
+
+async def until(event: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+    """Do `work` until it is done or the event happens; whether it was done."""
+    doing, waiting = asyncio.ensure_future(work), asyncio.create_task(event.wait())
+    await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if doing.done():
+        await doing
+        return True
+    doing.cancel()
+    await asyncio.wait((doing,))
+    return False
+
+
+async def busy(settings: Settings) -> list[str]:
+    """What is wrong with the addresses, one line each; those that a killed run leaves behind become free."""
+    ends = monotonic() + PATIENCE_S
+    while taken := [pair for pair in settings.addresses() if not ports.is_free(pair[0])]:
+        if monotonic() > ends:
+            break
+        await asyncio.sleep(0.1)
+    lines = []
+    for address, name in taken:
+        by = ports.holder(ports.split(address)[1])
+        lines.append(f"{address} is in use{f' by {by}' if by else ''}: end that, or set {name} to another")
+    return lines
+
+
+def joined(fleet: Fleet, environ: Mapping[str, str]) -> list[str]:
+    """The providers whose deployments have a key here; one of our own is none of theirs."""
+    return sorted(
+        {
+            deployment.provider
+            for deployment in fleet.deployments
+            if (key := environ.get(deployment.key_ref, "")) and not key.startswith("sk-lumni-")
+        }
+    )
+
+
+async def run(settings: Settings, environ: Mapping[str, str], began: float) -> int:
+    """Start everything, tell how to use it, and take it down when asked; the exit code."""
+    fleet = deployments.load(settings.config_dir / "litellm_config.yaml")
+    state = State(settings.state_dir)
+    with state.held({"pid": str(os.getpid()), "url": settings.url(), "grpc": settings.grpc("gateway")}):
+        if lines := await busy(settings):
+            say("\n".join(lines))
+            return 1
+        asked, twice = asyncio.Event(), asyncio.Event()
+
+        def ask() -> None:
+            if asked.is_set():
+                twice.set()
+                return
+            asked.set()
+            say("\nstopping: requests under way may end; Ctrl-C again ends everything now")
+
+        signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            # nohup: it shall outlive its terminal.
+            signals.remove(signal.SIGHUP)
+        for number in signals:
+            asyncio.get_running_loop().add_signal_handler(number, ask)
+        supervisor = Supervisor(parts(settings, state, environ), say)
+        code = 0
+        try:
+            if await until(asked, supervisor.start()):
+                say(_welcome(settings, state, fleet, environ, monotonic() - began))
+                await until(asked, supervisor.watch())
+        except Failed as failure:
+            say(f"\n{failure}\n\nall logs: {state.folder / 'logs'}")
+            code = 1
+        finally:
+            await until(twice, supervisor.stop())
+            supervisor.kill()
+        say("stopped")
+        return code
+
+
+def _welcome(
+    settings: Settings, state: State, fleet: Fleet, environ: Mapping[str, str], took_s: float
+) -> str:
+    file = state.write_shell(
+        {
+            "OPENAI_BASE_URL": f"{settings.url()}/v1",
+            "OPENAI_API_KEY": state.kept("api_key", settings.api_key.reveal()),
+            "LUMNI_ADMIN_KEY": state.kept("admin_key", settings.admin_key.reveal()),
+        }
+    )
+    providers = joined(fleet, environ)
+    models = (
+        f"the local model and those of {', '.join(providers)}"
+        if providers
+        else "the local model; set a provider's key, such as OPENAI_API_KEY, and start again for more"
+    )
+    return rf"""
+Lumni is ready after {took_s:.1f} s: {settings.url()}/v1, gRPC at {settings.grpc("gateway")}
+Models: {models}
+Logs:   {state.folder / "logs"}
+
+Try it in another terminal:
+
+  . {shlex.quote(str(file))}
+  curl "$OPENAI_BASE_URL/chat/completions" -H "authorization: Bearer $OPENAI_API_KEY" \
+    -H 'content-type: application/json' \
+    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+
+Ctrl-C stops everything; what it knows stays in {state.folder}"""
+
+
+def main() -> int:
+    """Run until Ctrl-C; 0 also when it is running already, 1 when a part fails, 2 for wrong settings."""
+    began = monotonic()
+    settings = config.from_environ_or_exit(Settings)
+    try:
+        return asyncio.run(run(settings, os.environ, began))
+    except Running as running:
+        facts = running.facts
+        say(
+            f"Lumni is already running: pid {facts.get('pid', '?')}, {facts.get('url', '')}/v1, "
+            f"gRPC at {facts.get('grpc', '')}; end it with Ctrl-C there, or kill {facts.get('pid', '?')}"
+        )
+        return 0
+    except Mistakes as mistakes:
+        say("\n".join(mistakes.lines))
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

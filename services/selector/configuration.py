@@ -1,0 +1,84 @@
+"""The selector over the two configuration files, read again whenever one of them changes."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from services.chassis import deployments, yaml
+from services.chassis.config import Mistakes
+from services.selector import catalog, options
+from services.selector.roster import Roster
+from services.selector.select import Selector
+
+log = logging.getLogger(__name__)
+
+FILES = ("litellm_config.yaml", "lumni.yaml")
+
+
+class Configuration:
+    """What is in force: `selector` is replaced whole, so a request sees one configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the files of a folder.
+
+        Raises:
+            Mistakes: what is wrong with either of them, with its line.
+        """
+        self._folder = folder
+        self._stamps = self._read_stamps()
+        self.selector = assemble(folder)
+
+    async def watch(self, every_s: float) -> None:
+        """Read the files again whenever one changes, until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            stamps = self._read_stamps()
+            if stamps != self._stamps:
+                self._stamps = stamps
+                await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            # In a thread: laying out a large fleet takes longer than a request may wait.
+            self.selector = await asyncio.to_thread(assemble, self._folder)
+        except (Mistakes, OSError) as mistake:
+            log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
+            return
+        log.info("the changed configuration is in force: %d deployments", len(self.selector.roster))
+
+    def _read_stamps(self) -> tuple[tuple[int, int, int], ...]:
+        return tuple(_stamp(self._folder / name) for name in FILES)
+
+
+def read_options(path: Path) -> options.Options:
+    """The selector's section of `lumni.yaml`; a file that is not there changes nothing.
+
+    Raises:
+        Mistakes: every one, with its line.
+    """
+    if not path.exists():
+        return options.Options()
+    root = yaml.load(path)
+    found = options.read(root.section("selector"))
+    root.finish()
+    return found
+
+
+def assemble(config_dir: Path) -> Selector:
+    """A selector over the configuration in a folder.
+
+    Raises:
+        Mistakes: what is wrong with either file, with its line.
+    """
+    chosen = read_options(config_dir / FILES[1])
+    known = catalog.load().with_overrides(chosen.catalog)
+    fleet = deployments.load(config_dir / FILES[0])
+    return Selector(Roster(fleet, known, chosen), known)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        seen = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (seen.st_mtime_ns, seen.st_size, seen.st_ino)

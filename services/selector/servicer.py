@@ -1,0 +1,315 @@
+"""Between the wire and the core: unpack, select, pack."""
+
+import time
+
+import numpy as np
+import prometheus_client
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2
+from lumni.selector.v1 import selector_pb2 as pb
+from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
+
+from services.chassis import errors, rpc, status
+from services.selector import rank
+from services.selector.catalog import Entry, Score
+from services.selector.configuration import Configuration
+from services.selector.filters import Limits, Needs
+from services.selector.health import Health
+from services.selector.plan import OnlyOn
+from services.selector.recent import Recent
+from services.selector.roster import Mask
+from services.selector.select import OPEN, Selection, Selector, Task, Wishes
+from services.selector.split import Splits
+
+MOST_REQUESTS = 256
+# The longest name of a model or a provider, in characters: as the gateway's.
+LONGEST_NAME = 256
+# How many published scores a candidate shows, the weightiest first.
+MOST_BENCHMARKS = 5
+CATEGORIES = {
+    number: name.removeprefix("CATEGORY_").lower()
+    for name, number in classifier_pb2.Category.items()
+    if number
+}
+ONLY_ON = {
+    OnlyOn.ANY: chat_pb2.ONLY_ON_ANY,
+    OnlyOn.CONTEXT: chat_pb2.ONLY_ON_CONTEXT,
+    OnlyOn.POLICY: chat_pb2.ONLY_ON_POLICY,
+}
+# Where nobody says otherwise, a powerful model must be more likely than not to answer better.
+EVEN = 0.5
+ABILITIES = ("vision", "audio", "file", "tools", "json_schema")
+
+LATENCY = prometheus_client.Histogram(
+    "lumni_selector_duration_seconds",
+    "Time to select for the requests of one call.",
+    ["method"],
+    buckets=(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1),
+)
+SELECTED = prometheus_client.Counter(
+    "lumni_selector_selections",
+    "Selections, by strategy, tier and category.",
+    ["strategy", "tier", "category"],
+)
+REFUSED = prometheus_client.Counter(
+    "lumni_selector_refusals", "Requests that nothing was left for, by reason.", ["reason"]
+)
+
+
+class SelectorServicer(pb_grpc.SelectorServiceServicer):
+    """The selector on the wire."""
+
+    def __init__(self, configuration: Configuration, health: Health, splits: Splits, recent: Recent) -> None:
+        self._configuration = configuration
+        self._health = health
+        self._splits = splits
+        self._recent = recent
+        # What deployments always say of themselves, by category, as of one configuration.
+        self._fixed: dict[tuple[int, str, bool, bool], pb.Candidate] = {}
+        self._fixed_of: Selector | None = None
+
+    @property
+    def _selector(self) -> Selector:
+        return self._configuration.selector
+
+    async def Select(self, request: pb.SelectRequest, context: object) -> pb.SelectResponse:
+        """Select for one request."""
+        with LATENCY.labels("Select").time():
+            return pb.SelectResponse(selection=self._select(request))
+
+    async def BatchSelect(self, request: pb.BatchSelectRequest, context: object) -> pb.BatchSelectResponse:
+        """Select for many; each has its own success or failure."""
+        if len(request.requests) > MOST_REQUESTS:
+            raise errors.Invalid(f"requests: at most {MOST_REQUESTS} at once", param="requests")
+        response = pb.BatchSelectResponse()
+        with LATENCY.labels("BatchSelect").time():
+            for one in request.requests:
+                began_ns = time.time_ns()
+                refused: errors.Fault | None = None
+                try:
+                    response.results.add(selection=self._select(one))
+                except errors.Fault as fault:
+                    refused = fault
+                    response.results.add(error=status.to_failure(fault))
+                rpc.record_item("Select", one.context, began_ns, refused)
+        return response
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
+        """List the models that a caller may use."""
+        mask = self._selector.permitted(_limits(request.policy))
+        roster = self._selector.roster
+        return pb.ListModelsResponse(
+            models=[
+                self._model(name, mask) for name in sorted(roster.groups) if mask[roster.groups[name]].any()
+            ]
+        )
+
+    async def GetModel(self, request: pb.GetModelRequest, context: object) -> pb.GetModelResponse:
+        """Describe one model by any of its names."""
+        _check_name("name", request.name)
+        among, group = self._selector.resolve(request.name)
+        mask = self._selector.permitted(_limits(request.policy))
+        if not (among & mask).any():
+            # A model that one may not use is as good as none: its name tells nothing.
+            raise errors.NotFound(
+                f"model: {request.name} is not configured", reason="MODEL_NOT_FOUND", param="model"
+            )
+        return pb.GetModelResponse(model=self._model(group, mask))
+
+    def _select(self, request: pb.SelectRequest) -> pb.Selection:
+        try:
+            return self._decide(request)
+        except errors.Fault as fault:
+            REFUSED.labels(fault.reason).inc()
+            raise
+
+    def _decide(self, request: pb.SelectRequest) -> pb.Selection:
+        judged, policy = request.classification, request.policy
+        _check_name("model", request.model)
+        _check_name("provider", policy.provider)
+        options = self._selector.roster.options
+        self._recent.follow(options.recent_window_s, spreads=options.recent_spreads)
+        now = policy.now_unix_ms / 1000 or time.time()
+        powerful, threshold = self._tier(request, now)
+        task = Task(
+            category=CATEGORIES.get(judged.category, "other"),
+            powerful=powerful,
+            long_context=judged.long_context,
+            multilingual=judged.language not in ("", "en", "und") and not judged.language.startswith("en-"),
+        )
+        wishes = Wishes(
+            strategy=policy.strategy,
+            model=request.model,
+            free_tail=policy.free_tail,
+            weights=dict(policy.weights),
+            seed=request.context.request_id,
+            now_unix_s=now,
+        )
+        tenant = request.context.tenant
+        selection = self._selector.select(
+            task,
+            _needs(request.requirements),
+            _limits(policy),
+            wishes,
+            self._health.of(self._selector.roster),
+            self._recent.values(tenant, self._selector.roster, now),
+        )
+        if not _what_if(policy):
+            best = self._selector.roster.deployments[selection.candidates[0].index]
+            self._recent.observe(tenant, best.model, now)
+        tier = classifier_pb2.TIER_POWERFUL if powerful else classifier_pb2.TIER_FAST
+        SELECTED.labels(selection.strategy, "powerful" if powerful else "fast", task.category).inc()
+        packed = pb.Selection(
+            tier=tier, reason=selection.reason, strategy=selection.strategy, threshold=threshold
+        )
+        for removal in selection.removals:
+            packed.removals.add(filter=removal.filter, models=removal.models)
+        self._pack(packed, selection, task)
+        return packed
+
+    def _tier(self, request: pb.SelectRequest, now: float) -> tuple[bool, float]:
+        """Whether the request is powerful, and the strong win rate from which it is."""
+        policy, rate = request.policy, request.classification.strong_win_rate
+        options = self._selector.roster.options
+        plan = request.context.plan
+        # What nobody judged says nothing about the share; a pinned model is no matter of tiers.
+        if request.classification.confidence > 0 and request.model in OPEN and not _what_if(policy):
+            self._splits.observe(plan, rate, now)
+        split = policy.WhichOneof("split")
+        fixed = policy.threshold if split == "threshold" else options.threshold
+        share = policy.powerful_share if split == "powerful_share" else options.powerful_share
+        if share is not None and split != "threshold":
+            found = self._splits.of(plan, share, now)
+            threshold, powerful = found.threshold, found.powerful(rate, request.context.request_id)
+        else:
+            threshold = EVEN if fixed is None else fixed
+            powerful = rate >= threshold
+        if policy.tier:
+            return policy.tier == classifier_pb2.TIER_POWERFUL, threshold
+        if not request.classification.confidence:
+            # A classifier that cannot be asked must not multiply the bill, unless everything is to be powerful.
+            return threshold <= 0, threshold
+        if share is None and fixed is None and request.classification.tier:
+            # Nobody says where the split lies: the classifier's own opinion counts.
+            return request.classification.tier == classifier_pb2.TIER_POWERFUL, 0.0
+        return powerful, threshold
+
+    def _pack(self, packed: pb.Selection, selection: Selection, task: Task) -> None:
+        scores, quality = selection.scores, selection.standing.quality
+        for candidate in selection.candidates:
+            one = packed.candidates.add()
+            one.CopyFrom(self._unchanging(candidate.index, task))
+            one.score = scores.score[candidate.index]
+            one.quality = quality[candidate.index]
+            one.only_on = ONLY_ON[candidate.only_on]
+            one.max_cost_nano_usd = candidate.max_cost_nano_usd
+            for name, value, weight in rank.parts_of(scores, candidate.index):
+                one.parts.add(name=name, value=value, weight=weight)
+
+    def _unchanging(self, index: int, task: Task) -> pb.Candidate:
+        """What a deployment always says about itself in one category."""
+        if self._fixed_of is not self._selector:
+            self._fixed_of = self._selector
+            self._fixed.clear()
+        key = (index, task.category, task.long_context, task.multilingual)
+        found = self._fixed.get(key)
+        if found is None:
+            roster = self._selector.roster
+            deployment, entry = roster.deployments[index], roster.entries[index]
+            rates = deployment.price.rates
+            weights = roster.weights_of(
+                task.category, long_context=task.long_context, multilingual=task.multilingual
+            )
+            found = self._fixed[key] = pb.Candidate(
+                deployment=deployment.id,
+                model=deployment.model,
+                provider=deployment.provider,
+                input_nano_usd_per_mtok=rates.input,
+                output_nano_usd_per_mtok=rates.output,
+                catalog_id=entry.id if entry else "",
+                benchmarks=_weightiest(entry, weights) if entry else [],
+            )
+        return found
+
+    def _model(self, name: str, mask: Mask) -> pb.Model:
+        roster = self._selector.roster
+        snapshot = self._health.of(roster)
+        members = [i for i in roster.groups[name] if mask[i]]
+        deployments = [roster.deployments[i] for i in members]
+        entry = next((found for i in members if (found := roster.entries[i]) is not None), None)
+        working = snapshot.callable & snapshot.closed
+        cheapest = min(deployments, key=lambda d: d.price.rates.input + d.price.rates.output).price.rates
+        model = pb.Model(
+            name=name,
+            context_window=max(d.context_window for d in deployments)
+            or (entry.context_window if entry else 0),
+            max_output_tokens=max(d.max_output_tokens for d in deployments),
+            capabilities=sorted(frozenset[str]().union(*(d.capabilities for d in deployments))),
+            input_nano_usd_per_mtok=cheapest.input,
+            output_nano_usd_per_mtok=cheapest.output,
+            deployments=[d.id for d in deployments],
+            providers=sorted({d.provider for d in deployments}),
+            available=bool(np.any(working[members])),
+            callable=bool(np.any(snapshot.callable[members])),
+            aliases=sorted(alias for alias, target in roster.fleet.aliases.items() if target == name),
+        )
+        if entry is not None:
+            model.catalog_id = entry.id
+            model.organization = entry.organization
+            model.release = entry.release
+            published_first = sorted(
+                entry.scores.values(), key=lambda score: (score.imputed, score.benchmark)
+            )
+            model.benchmarks.extend(_benchmark(score) for score in published_first)
+        return model
+
+
+def _check_name(field: str, name: str) -> None:
+    if len(name) > LONGEST_NAME:
+        raise errors.Invalid(f"{field}: expected at most {LONGEST_NAME} characters", param=field)
+
+
+def _needs(asked: pb.Requirements) -> Needs:
+    wanted = (asked.vision, asked.audio, asked.file, asked.tools, asked.json_schema)
+    return Needs(
+        operation=asked.operation or "chat",
+        prompt_tokens=asked.prompt_tokens,
+        likely_prompt_tokens=asked.likely_prompt_tokens,
+        output_tokens=asked.output_tokens,
+        choices=asked.choices or 1,
+        capabilities=tuple(word for word, needed in zip(ABILITIES, wanted, strict=True) if needed),
+    )
+
+
+def _limits(policy: pb.Policy) -> Limits:
+    return Limits(
+        allowed_models=tuple(policy.allowed_models),
+        access_groups=tuple(policy.access_groups),
+        provider=policy.provider,
+        denied_providers=tuple(policy.denied_providers),
+        denied_regions=tuple(policy.denied_regions),
+        max_cost_nano_usd=policy.max_cost_nano_usd,
+    )
+
+
+def _what_if(policy: pb.Policy) -> bool:
+    """Whether this only asks what would be: nobody learns from it."""
+    return bool(policy.now_unix_ms or policy.weights)
+
+
+def _weightiest(entry: Entry, weights: dict[str, float]) -> list[pb.Benchmark]:
+    held = [entry.scores[name] for name in weights if name in entry.scores]
+    # A published score of equal weight goes before an imputed one.
+    held.sort(key=lambda score: (-weights[score.benchmark], score.imputed, score.benchmark))
+    return [_benchmark(score) for score in held[:MOST_BENCHMARKS]]
+
+
+def _benchmark(score: Score) -> pb.Benchmark:
+    return pb.Benchmark(
+        name=score.benchmark,
+        score=score.percent,
+        source=score.source,
+        imputed=score.imputed,
+        uncertainty=score.uncertainty,
+        date=score.date,
+    )

@@ -1,0 +1,86 @@
+"""CPU of both engines for a request and for a chunk, against the simulator in a process of its own.
+
+python -m tests.bench.engines [REQUESTS]
+
+Only this process' CPU time counts, so the provider costs nothing and the machine's other work little.
+"""
+
+import asyncio
+import sys
+import time
+from contextlib import aclosing
+
+from services.executor import answers
+from services.executor.engine import Call, Engine, Operation
+from services.executor.fast import Fast
+from services.executor.general import General
+from services.executor.proxies import Proxies
+from tests.executor.fleet import deployment
+from tests.simulator import Simulator, spawned
+
+FORMATS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
+AT_ONCE = 16
+CHUNKS = 200
+BODY = {
+    "messages": [
+        {"role": "system", "content": "You answer in one short sentence."},
+        {"role": "user", "content": "What is the weather in Paris and in Rome today?"},
+    ],
+    "temperature": 0.2,
+    "max_tokens": 400,
+}
+
+
+async def _one(engine: Engine, call: Call) -> int:
+    form = answers.form(Operation.CHAT, "public", call.body)
+    texts = 0
+    async with aclosing(engine.call(call)) as pieces:
+        async for piece in pieces:
+            texts += len(form.chunk(piece)) if call.stream else bool(form.whole(piece))
+    return texts
+
+
+async def _cpu_ms(engine: Engine, call: Call, requests: int) -> tuple[float, int]:
+    """CPU milliseconds of `requests` calls, and how many texts came of them."""
+    at_once = asyncio.Semaphore(AT_ONCE)
+
+    async def one() -> int:
+        async with at_once:
+            return await _one(engine, call)
+
+    await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+    began = time.process_time()
+    texts = sum(await asyncio.gather(*(one() for _ in range(requests))))
+    return (time.process_time() - began) * 1000, texts
+
+
+def _call(simulator: Simulator, provider: str, model: str, *, stream: bool) -> Call:
+    name = f"{model}-sim-tokens-{CHUNKS}" if stream else model
+    there = deployment(simulator.url, provider, name)
+    return Call(there, "sk-x", Operation.CHAT, BODY, stream=stream, timeout_s=60)
+
+
+async def main(requests: int) -> None:
+    """Measure and print."""
+    general = General(Proxies(), {})
+    fast = Fast(Proxies(), {}, general)
+    print("| format | engine | CPU ms a request | CPU ms a streamed chunk |\n| --- | --- | --- | --- |")
+    async with spawned() as simulator:
+        for provider, model in FORMATS.items():
+            for engine in (fast, general):
+                few = requests if engine is fast else requests // 4
+                whole, _ = await _cpu_ms(engine, _call(simulator, provider, model, stream=False), few)
+                streams = max(AT_ONCE, few // 20)
+                streamed, chunks = await _cpu_ms(
+                    engine, _call(simulator, provider, model, stream=True), streams
+                )
+                print(
+                    f"| {provider} | {engine.name} | {whole / few:.2f} | {streamed / chunks:.3f} |",
+                    flush=True,
+                )
+    await fast.aclose()
+    await general.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000))

@@ -1,0 +1,132 @@
+"""LiteLLM's own configuration, read without its keys."""
+
+from pathlib import Path
+
+import pytest
+
+from services.chassis import deployments, prices
+from services.chassis.config import Mistakes
+from services.chassis.deployments import Fleet, FreeQuota
+
+
+def load(tmp_path: Path, text: str) -> Fleet:
+    path = tmp_path / "litellm_config.yaml"
+    path.write_text(text)
+    return deployments.load(path)
+
+
+GPT = """
+model_list:
+  - model_name: gpt-4o
+    litellm_params: {model: openai/gpt-4o, api_key: os.environ/OPENAI_API_KEY}
+"""
+
+
+def test_a_deployment_knows_its_price_and_its_limits_from_litellms_map(tmp_path: Path) -> None:
+    (one,) = load(tmp_path, GPT).deployments
+
+    assert ("gpt-4o@openai", "gpt-4o", "openai", "gpt-4o") == (
+        one.id,
+        one.model,
+        one.provider,
+        one.litellm_model,
+    )
+    assert ("OPENAI_API_KEY", False) == (one.key_ref, one.key_in_file)
+    assert (2_500_000_000, 10_000_000_000) == (one.price.rates.input, one.price.rates.output)
+    assert one.context_window == 128_000
+    assert {"vision", "tools", "json_schema"} <= one.capabilities
+
+
+def test_a_key_in_the_file_is_noticed_and_not_kept(tmp_path: Path) -> None:
+    fleet = load(tmp_path, GPT.replace("os.environ/OPENAI_API_KEY", "sk-canary-1"))
+
+    assert fleet.deployments[0].key_in_file
+    assert "canary" not in repr(fleet)
+
+
+def test_several_spellings_of_one_thing_are_read(tmp_path: Path) -> None:
+    fleet = load(
+        tmp_path,
+        """
+model_list:
+  - model_name: house
+    litellm_params:
+      model: openai/house-model
+      api_base: env/HOUSE_URL
+      api_key: env/HOUSE_KEY
+      cost_per_token: 0.000001
+      rpm: 10
+  - model_name: house
+    litellm_params: {model: openai/house-model, api_base: "http://house:1/v1", input_cost_per_token: 0}
+    model_info: {id: second, free_quota: {rpd: 50, reset: America/Los_Angeles}, supports_vision: true}
+litellm_settings:
+  success_callback: [portkey]
+  num_retries: 5
+router_settings:
+  fallbacks: {house: [house]}
+  context_window_fallbacks: [{house: [house]}]
+  model_group_alias: {smart: house, quick: {model: house}}
+  timeout: 7
+""",
+    )
+
+    first, second = fleet.deployments
+    assert ("house@openai", "HOUSE_URL", "", "HOUSE_KEY", 10) == (
+        first.id,
+        first.api_base_ref,
+        first.api_base,
+        first.key_ref,
+        first.rpm,
+    )
+    assert first.price.rates.input == first.price.rates.output == 1_000_000_000
+    assert ("second", "http://house:1/v1", FreeQuota(rpd=50, reset="America/Los_Angeles")) == (
+        second.id,
+        second.api_base,
+        second.free_quota,
+    )
+    # What is given for nothing costs nothing, unless the file says otherwise.
+    assert second.price.free
+    assert "vision" in second.capabilities
+    assert {"house": ("house",)} == fleet.fallbacks == fleet.context_window_fallbacks
+    assert {"smart": "house", "quick": "house"} == fleet.aliases
+    assert (True, 5, 7.0) == (fleet.portkey_export, fleet.num_retries, fleet.timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("model_list: []", 1, "at least one deployment"),
+        (
+            GPT.replace("openai/gpt-4o", "openai/no-such-model"),
+            4,
+            "the price of openai/no-such-model is not known",
+        ),
+        (GPT.replace("openai/gpt-4o", "mystery"), 4, "name the provider"),
+        (GPT + "    model_info: {input_cost_per_token: 2.5}\n", 4, "US dollars per token"),
+        (GPT + "general_settings:\n  master_key: sk-1\n", 6, "remove it here"),
+        (GPT + "router_settings:\n  max_budget_usd: 7\n", 6, "may touch money"),
+        (GPT + "router_settings:\n  fallbacks: [{gpt-4o: [gpt-5]}]\n", 6, "gpt-5: no such model"),
+        (GPT + "router_settings:\n  routing_strategy: roulette\n", 6, "expected one of"),
+        (GPT + "    model_info: {free_quota: {rpd: 5, reset: Mars}}\n", 5, "a time zone"),
+        (GPT.replace("api_key:", "rpm: -1, api_key:"), 4, "at least 0"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:
+    with pytest.raises(Mistakes) as caught:
+        load(tmp_path, text)
+
+    assert any(f".yaml:{line}:" in found and says in found for found in caught.value.lines), (
+        caught.value.lines
+    )
+
+
+def test_an_unknown_setting_that_guards_nothing_is_only_warned_about(tmp_path: Path) -> None:
+    fleet = load(tmp_path, GPT + "router_settings:\n  colour: blue\n")
+
+    assert (
+        "litellm_config.yaml:6: router_settings.colour: Lumni does not know it; ignored",
+    ) == fleet.warnings
+
+
+def test_the_price_table_says_which_litellm_it_was_read_from() -> None:
+    assert prices.version() == "1.106.2"

@@ -1,0 +1,99 @@
+"""Bounds and costs in whole nano-dollars."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.chassis import prices
+from services.chassis.prices import Price, Row, rates_of
+
+
+@dataclass(frozen=True)
+class Tokens:
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
+
+
+def known(provider: str, model: str) -> Price:
+    listing = prices.listing(provider, model)
+    assert listing is not None
+    return listing.price
+
+
+def test_a_price_finer_than_a_nano_dollar_a_token_is_exact() -> None:
+    assert prices.nano_per_mtok(3.75e-08) == 37_500_000
+
+
+def test_long_prompts_cost_what_long_prompts_cost() -> None:
+    gemini = known("gemini", "gemini-2.5-pro")
+
+    assert gemini.cost(Tokens(prompt_tokens=200_000)) == 250_000_000
+    assert gemini.cost(Tokens(prompt_tokens=200_001)) == 500_002_500
+
+
+def test_a_service_tier_costs_what_it_costs_and_an_unknown_one_the_standard() -> None:
+    gpt = known("openai", "gpt-4o")
+
+    assert [2_500_000, 4_250_000, 2_500_000] == [
+        gpt.cost(Tokens(prompt_tokens=1000), tier) for tier in ("", "priority", "default")
+    ]
+
+
+def test_a_cost_is_rounded_once_and_half_up() -> None:
+    price = Price((Row("", 0, rates_of({"input": 250_000, "output": 250_000})),))
+
+    assert [0, 1, 1] == [price.cost(Tokens(1)), price.cost(Tokens(1, 1)), price.cost(Tokens(3))]
+
+
+def test_an_operator_may_name_only_what_differs() -> None:
+    price = prices.overridden(known("openai", "gpt-4o"), {"input_cost_per_token": 1e-06})
+
+    assert price is not None
+    assert (1_000_000_000, 10_000_000_000) == (price.rates.input, price.rates.output)
+    # Whoever says what input costs says it of cached input too, unless he names that.
+    assert price.rates.cached == 1_000_000_000
+
+
+@pytest.mark.parametrize("value", [-1e-6, 2.5, True, "free", float("nan")])
+def test_a_price_nobody_can_mean_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="input_cost_per_token"):
+        prices.overridden(None, {"input_cost_per_token": value})
+
+
+COUNTS = st.integers(0, 300_000)
+MODELS = st.sampled_from(
+    [
+        ("openai", "gpt-4o"),
+        ("openai", "gpt-5"),
+        ("anthropic", "claude-sonnet-4-5"),
+        ("gemini", "gemini-2.5-pro"),
+        ("deepseek", "deepseek-chat"),
+    ]
+)
+
+
+@given(MODELS, COUNTS, COUNTS, st.data())
+def test_no_cost_exceeds_its_bound(model: tuple[str, str], prompt: int, output: int, data: Any) -> None:
+    cached = data.draw(st.integers(0, prompt))
+    written = data.draw(st.integers(0, prompt - cached))
+    tokens = Tokens(
+        prompt_tokens=prompt,
+        completion_tokens=output,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=data.draw(st.integers(0, written)),
+        reasoning_tokens=data.draw(st.integers(0, output)),
+    )
+    price = known(*model)
+
+    for tier in ("", "priority", "flex"):
+        assert price.cost(tokens, tier) <= price.bound(prompt, output)

@@ -1,0 +1,43 @@
+"""The Redis client heeds its deadlines, and those who cancel it."""
+
+import asyncio
+import time
+
+import pytest
+
+from services.chassis import redis
+
+
+async def test_a_cancellation_is_heard_at_whatever_moment_it_comes(valkey: str) -> None:
+    async with redis.connect(valkey, timeout_s=2) as client:
+        await client.ping()
+
+        async def forever() -> None:
+            while True:
+                await client.ping()
+
+        for turns in range(60):
+            task = asyncio.create_task(forever())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            done, _ = await asyncio.wait([task], timeout=1)
+            task.cancel()
+            assert done, f"a cancellation after {turns} turns of the loop was lost"
+        assert await client.echo("still usable") == b"still usable"
+
+
+async def test_a_server_that_does_not_answer_costs_no_more_than_the_deadline() -> None:
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await hang_up.wait()
+        writer.close()
+
+    hang_up = asyncio.Event()
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with redis.connect(f"redis://127.0.0.1:{port}", timeout_s=0.1) as client:
+            began = time.monotonic()
+            with pytest.raises(redis.ERRORS):
+                await client.ping()
+            assert time.monotonic() - began < 5
+        hang_up.set()

@@ -1,0 +1,69 @@
+"""Logs and spans, as others read them."""
+
+import io
+import json
+import logging
+from collections.abc import Sequence
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from services.chassis import telemetry
+
+
+def test_a_log_line_is_json_with_the_requests_id_and_trace() -> None:
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(telemetry.JsonLines("tested"))
+    logger = logging.Logger("some.module")
+    logger.addHandler(handler)
+    token = telemetry.request_id.set("r-1")
+    try:
+        logger.warning("%d things", 3, extra={"code": "OK"})
+        try:
+            raise ValueError("odd")
+        except ValueError:
+            logger.exception("it failed")
+    finally:
+        telemetry.request_id.reset(token)
+
+    first, second = (json.loads(line) for line in out.getvalue().splitlines())
+    assert ("WARNING", "tested", "some.module", "3 things", "r-1", "OK") == (
+        first["level"],
+        first["service"],
+        first["logger"],
+        first["message"],
+        first["request_id"],
+        first["code"],
+    )
+    assert "ValueError: odd" in second["exception"]
+
+
+class Scripted(SpanExporter):
+    """Succeeds or fails as told."""
+
+    def __init__(self, results: list[SpanExportResult]) -> None:
+        self.results = results
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self.results.pop(0)
+
+
+def test_lost_spans_are_counted_and_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    good, bad = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
+    exporter = telemetry.Counted(Scripted([good, bad, bad, bad, good]), "nowhere")
+    spans = [ReadableSpan("a"), ReadableSpan("b")]
+
+    with caplog.at_level(logging.INFO):
+        for _ in range(5):
+            exporter.export(spans)
+
+    assert telemetry.DROPPED_SPANS.labels("nowhere")._value.get() == 6
+    assert ["spans are being dropped", "spans are delivered again"] == [r.message for r in caplog.records]
+
+
+def test_a_traceparent_from_elsewhere_is_continued() -> None:
+    parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    with telemetry.tracer.start_as_current_span("inner", telemetry.remote(parent)):
+        assert telemetry.trace_id() == "a" * 32

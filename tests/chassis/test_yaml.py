@@ -1,0 +1,112 @@
+"""YAML whose mistakes are told with their line, all at once."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from services.chassis import yaml
+from services.chassis.config import Mistakes
+
+
+def load(folder: Path, text: str) -> yaml.Section:
+    path = folder / "file.yaml"
+    path.write_text(text)
+    return yaml.load(path)
+
+
+def lines(root: yaml.Section) -> list[str]:
+    with pytest.raises(Mistakes) as caught:
+        root.finish()
+    return list(caught.value.lines)
+
+
+def test_values_are_read_as_what_they_are(tmp_path: Path) -> None:
+    root = load(
+        tmp_path,
+        """
+name: yes-man
+version: 1.10
+share: 0.25
+count: 3
+on: true
+budget: 0.1
+words: [a, 2, c]
+plans:
+  free: {rpm: 1}
+  pro: {rpm: 2}
+rules:
+  - {if: x}
+  - {if: y}
+empty:
+""",
+    )
+    assert "yes-man" == root.text("name", "")
+    assert "1.10" == root.text("version", "")
+    assert 0.25 == root.number("share", 0.0, low=0, high=1)
+    assert 3 == root.integer("count", 0)
+    assert Decimal("0.1") == root.decimal("budget", None)
+    assert ("a", "2", "c") == root.texts("words")
+    assert {"free": 1, "pro": 2} == {
+        name: plan.integer("rpm", 0) for name, plan in root.section("plans").sections()
+    }
+    assert ["x", "y"] == [rule.text("if", "") for rule in root.items("rules")]
+    assert "fallback" == root.text("empty", "fallback")
+    assert () == root.section("nowhere").keys
+    root.finish()
+
+
+def test_all_mistakes_are_told_in_the_files_order_with_path_and_line(tmp_path: Path) -> None:
+    root = load(
+        tmp_path,
+        """plans:
+  free:
+    rpm: many
+    budgett: 1
+  pro:
+    rpm: 1
+    rpm: 2
+    share: .nan
+typo: 1
+""",
+    )
+    root.only("plans")
+    for _, plan in root.section("plans").sections():
+        plan.require("models")
+        plan.integer("rpm", 0, low=0)
+        plan.decimal("budget", None)
+        plan.number("share", 0.0)
+    assert [
+        "file.yaml:3: plans.free.models: is missing",
+        "file.yaml:3: plans.free.rpm: expected a whole number of at least 0",
+        "file.yaml:4: plans.free.budgett: is not known; did you mean budget?",
+        "file.yaml:6: plans.pro.models: is missing",
+        "file.yaml:6: plans.pro: rpm is written more than once",
+        "file.yaml:7: plans.pro: rpm is written more than once",
+        "file.yaml:8: plans.pro.share: expected a number",
+        "file.yaml:9: typo: is not known",
+    ] == lines(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: [1\n", "file.yaml:2: expected ',' or ']', but got '<stream end>'"),
+        ("- a\n", "file.yaml:1: expected a mapping of names to values"),
+    ],
+)
+def test_what_is_no_mapping_is_told_too(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(Mistakes) as caught:
+        load(tmp_path, text).finish()
+    assert [expected] == list(caught.value.lines)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Mistakes, match=r"missing\.yaml"):
+        yaml.load(tmp_path / "missing.yaml")
+
+
+def test_anchors_and_merges_work(tmp_path: Path) -> None:
+    root = load(tmp_path, "base: &base {rpm: 1, tpm: 2}\nplan: {<<: *base, rpm: 3}\n")
+    plan = root.section("plan")
+    assert (3, 2) == (plan.integer("rpm", 0), plan.integer("tpm", 0))

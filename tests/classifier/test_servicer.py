@@ -1,0 +1,151 @@
+"""The whole service, over a real socket."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import pytest
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2 as pb
+from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
+
+from services.chassis import rpc
+from services.classifier.__main__ import SERVICE
+from services.classifier.classify import Classifier, Versions
+from services.classifier.embedding import Embedder
+from services.classifier.features import NAMES
+from services.classifier.heads import Heads
+from services.classifier.servicer import CATEGORIES, SCORE, ClassifierServicer
+
+
+@pytest.fixture
+async def stub(weights: Heads, embedder: Embedder) -> AsyncIterator[Any]:
+    versions = Versions(
+        [(Classifier(weights, embedder), 0.5), (Classifier(replace(weights, version="b"), embedder), 0.5)]
+    )
+    shadow = Classifier(replace(weights, version="shadow"), embedder)
+    service = rpc.Service(
+        SERVICE, pb_grpc.add_ClassifierServiceServicer_to_server, ClassifierServicer(versions, shadow)
+    )
+    async with (
+        rpc.serve("127.0.0.1:0", rpc.Settings(), [service]) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        yield pb_grpc.ClassifierServiceStub(channel)
+
+
+def asking(text: str, request_id: str = "r", **more: Any) -> pb.ClassifyRequest:
+    message = chat_pb2.Message(role=chat_pb2.ROLE_USER, text=text)
+    return pb.ClassifyRequest(
+        context=chat_pb2.RequestContext(request_id=request_id), messages=[message], **more
+    )
+
+
+async def test_a_request_is_classified(stub: Any) -> None:
+    response = await stub.Classify(
+        asking("Write a Python function that merges overlapping intervals"), timeout=5
+    )
+    found = response.classification
+
+    assert found.category == pb.CATEGORY_CODE
+    assert found.tier == pb.TIER_POWERFUL
+    assert found.language == "en"
+    assert found.prompt_tokens > 10
+    assert len(found.factors) > 1
+    assert found.version in ("v1", "b")
+    assert not found.features
+
+
+async def test_no_messages_are_an_invalid_argument(stub: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Classify(pb.ClassifyRequest(), timeout=5)
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "messages" in (caught.value.details() or "")
+
+
+async def test_a_batch_answers_in_order_each_with_its_own_success_or_failure(stub: Any) -> None:
+    batch = pb.BatchClassifyRequest(
+        requests=[asking("hi"), pb.ClassifyRequest(), asking("Solve 2x + 3 = 9 for x")]
+    )
+    results = (await stub.BatchClassify(batch, timeout=5)).results
+
+    assert [result.WhichOneof("outcome") for result in results] == [
+        "classification",
+        "error",
+        "classification",
+    ]
+    assert results[0].classification.category == pb.CATEGORY_CHAT
+    assert results[1].error.param == "messages"
+    assert results[2].classification.category == pb.CATEGORY_MATH
+
+
+async def test_too_large_a_batch_is_refused(stub: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.BatchClassify(pb.BatchClassifyRequest(requests=[asking("hi")] * 257), timeout=5)
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_features_come_only_when_asked_for(stub: Any) -> None:
+    response = await stub.Classify(asking("hi", include_features=True), timeout=5)
+
+    assert len(response.classification.features) == len(NAMES)
+
+
+async def test_features_are_counts_in_which_words_leave_no_trace(stub: Any) -> None:
+    secret = await stub.Classify(asking("my password is zebra", include_features=True), timeout=5)
+    other = await stub.Classify(asking("my password is tiger", include_features=True), timeout=5)
+
+    assert list(secret.classification.features) == list(other.classification.features)
+    assert secret.classification.strong_win_rate != other.classification.strong_win_rate
+
+
+async def test_the_callers_category_is_reported_and_changes_no_score(stub: Any) -> None:
+    plain = (await stub.Classify(asking("the sea"), timeout=5)).classification
+    hinted = (
+        await stub.Classify(asking("the sea", hints=pb.Hints(category=pb.CATEGORY_WRITING)), timeout=5)
+    ).classification
+
+    assert hinted.category == pb.CATEGORY_WRITING
+    assert hinted.strong_win_rate == plain.strong_win_rate
+
+
+async def test_versions_are_chosen_by_the_requests_id(stub: Any) -> None:
+    batch = pb.BatchClassifyRequest(requests=[asking("hi", f"request-{number}") for number in range(100)])
+    versions = [
+        result.classification.version for result in (await stub.BatchClassify(batch, timeout=5)).results
+    ]
+
+    assert set(versions) == {"v1", "b"}
+    assert versions == [
+        result.classification.version for result in (await stub.BatchClassify(batch, timeout=5)).results
+    ]
+
+
+async def test_a_shadow_is_measured_and_never_served(stub: Any) -> None:
+    def measured() -> float:
+        return sum(
+            sample.value
+            for metric in SCORE.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_count") and sample.labels == {"version": "shadow", "served": "no"}
+        )
+
+    before = measured()
+    response = await stub.Classify(asking("a question that is new to the shadow"), timeout=5)
+
+    assert response.classification.version != "shadow"
+    assert measured() == before + 1
+
+
+async def test_a_message_of_five_megabytes_is_classified(stub: Any) -> None:
+    response = await stub.Classify(asking("tell me more about this " * 210_000), timeout=5)
+
+    assert response.classification.truncated
+    assert response.classification.long_context
+
+
+def test_every_category_has_a_name_on_the_wire() -> None:
+    assert set(CATEGORIES.values()) == set(pb.Category.values()) - {pb.CATEGORY_UNSPECIFIED}

@@ -1,0 +1,115 @@
+"""What many tests stand on: a real PostgreSQL and a real Valkey, started once, clean for every test."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+import redis
+
+from services.gateway.migrate import migrate
+from services.local.postgres import UNSAFE, Postgres
+from services.local.server import started
+from services.local.valkey import Valkey
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """A folder for servers that, unlike pytest's, another user may enter: PostgreSQL does not run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="lumni-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_server(servers_folder: Path) -> AsyncIterator[Postgres]:
+    """The PostgreSQL that all tests share; a test that stops or kills one makes its own with `make_postgres`."""
+    async with started(Postgres(servers_folder / "postgres", settings=UNSAFE)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: Postgres) -> str:
+    """The URL of the shared PostgreSQL."""
+    return postgres_server.url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template(postgres_server: Postgres) -> str:
+    """The name of a database with the gateway's tables, copied for every test."""
+    await _execute(postgres_server, 'CREATE DATABASE "template_lumni"')
+    await migrate(postgres_server.database("template_lumni"))
+    return "template_lumni"
+
+
+@pytest.fixture
+async def empty_database(postgres_server: Postgres) -> AsyncIterator[str]:
+    """The URL of a database without tables."""
+    name = f"test_{uuid4().hex}"
+    await _execute(postgres_server, f'CREATE DATABASE "{name}"')
+    yield postgres_server.database(name)
+    await _execute(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def database(postgres_server: Postgres, template: str) -> AsyncIterator[str]:
+    """The URL of a fresh database with the gateway's tables."""
+    name = f"test_{uuid4().hex}"
+    await _execute(postgres_server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    yield postgres_server.database(name)
+    await _execute(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def _execute(server: Postgres, statement: str) -> None:
+    connection = await asyncpg.connect(server.url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def valkey_server(servers_folder: Path) -> AsyncIterator[Valkey]:
+    """The Valkey that all tests share; a test that stops or kills one makes its own with `make_valkey`."""
+    async with started(Valkey(servers_folder / "valkey", settings={"appendonly": "no"})) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> str:
+    """The URL of the shared Valkey, emptied."""
+    with redis.Redis.from_url(valkey_server.url) as client:
+        client.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture
+async def make_postgres(servers_folder: Path) -> AsyncIterator[Callable[[], Postgres]]:
+    """Make a PostgreSQL of one's own: `await server.start()`, then stop, kill, pause or resume it at will."""
+    async with AsyncExitStack() as ends:
+
+        def make() -> Postgres:
+            server = Postgres(servers_folder / uuid4().hex)
+            ends.push_async_callback(server.stop)
+            return server
+
+        yield make
+
+
+@pytest.fixture
+async def make_valkey(servers_folder: Path) -> AsyncIterator[Callable[[], Valkey]]:
+    """Make a Valkey of one's own: `await server.start()`, then stop, kill, pause or resume it at will."""
+    async with AsyncExitStack() as ends:
+
+        def make() -> Valkey:
+            server = Valkey(servers_folder / uuid4().hex)
+            ends.push_async_callback(server.stop)
+            return server
+
+        yield make

@@ -1,0 +1,225 @@
+"""compose.yaml keeps what the design promises: who may leave, who is reachable, who holds which secret."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from services.chassis import config
+from services.classifier.__main__ import Settings as Classifier
+from services.executor.__main__ import Settings as Executor
+from services.gateway.__main__ import Settings as Gateway
+from services.gateway.ledger import Settings as Ledger
+from services.gateway.migrate import Settings as Migrate
+from services.selector.__main__ import Settings as Selector
+from tests.tools import find_or_skip
+
+ROOT = Path(__file__).parents[2]
+OURS: dict[str, Any] = {
+    "classifier": Classifier,
+    "selector": Selector,
+    "executor": Executor,
+    "gateway": Gateway,
+    "ledger": Ledger,
+    "migrate": Migrate,
+}
+# `migrate` ends by itself; the collector's image holds nothing that could ask.
+WITHOUT_HEALTHCHECK = {"migrate", "collector"}
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|AUTH|_URL")
+REQUIRED = (
+    "LUMNI_SERVICE_TOKEN",
+    "LUMNI_ADMIN_KEY",
+    "LUMNI_KEY_SECRET",
+    "POSTGRES_PASSWORD",
+    "VALKEY_PASSWORD",
+)
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = compose["services"]
+    return found
+
+
+def _filled_in(value: str) -> str:
+    """Interpolated with a word for every variable that has no default."""
+    return re.sub(r"\$\{\w+(?::?([-?])([^}]*))?\}", lambda m: m[2] if m[1] == "-" else "word", value)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_docker_compose_reads_with_accepts_it(broken: bool, tmp_path: Path) -> None:
+    compose_go = find_or_skip("compose-go")
+    text = _filled_in((ROOT / "compose.yaml").read_text())
+    file = tmp_path / "compose.yaml"
+    file.write_text(text.replace("healthcheck:", "health_check:") if broken else text)
+
+    checked = subprocess.run([compose_go, file], capture_output=True, text=True, timeout=60)
+
+    assert broken == (checked.returncode != 0), checked.stderr
+    assert broken == ("health_check" in checked.stderr)
+
+
+def test_nothing_is_used_that_an_old_docker_compose_does_not_know(compose: dict[str, Any]) -> None:
+    top = {key for key in compose if not key.startswith("x-")}
+
+    assert top == {"services", "networks", "volumes"}
+    text = (ROOT / "compose.yaml").read_text()
+    for newer in ("develop:", "start_interval:", "required:", ":+", "!reset", "!override"):
+        assert newer not in text
+
+
+def test_only_executor_and_collector_can_leave(compose: dict[str, Any], services: dict[str, Any]) -> None:
+    ways_out = {
+        name
+        for name, network in compose["networks"].items()
+        if not network.get("internal")
+        and network.get("driver_opts", {}).get("com.docker.network.bridge.enable_ip_masquerade") != "false"
+    }
+
+    assert ways_out == {"egress"}
+    assert {name for name, service in services.items() if ways_out & set(service["networks"])} == {
+        "executor",
+        "collector",
+    }
+    assert not [name for name, service in services.items() if "network_mode" in service]
+
+
+def test_only_the_gateway_publishes_ports_and_on_loopback_by_default(services: dict[str, Any]) -> None:
+    assert [name for name, service in services.items() if "ports" in service] == ["gateway"]
+    assert [_filled_in(port) for port in services["gateway"]["ports"]] == [
+        "127.0.0.1:8080:8080",
+        "127.0.0.1:50050:50050",
+    ]
+
+
+def test_every_service_says_how_it_is(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if "healthcheck" not in service} == WITHOUT_HEALTHCHECK
+
+
+def test_whoever_is_waited_for_to_be_healthy_can_be(services: dict[str, Any]) -> None:
+    for service in services.values():
+        for name, wanted in service.get("depends_on", {}).items():
+            if wanted["condition"] == "service_healthy":
+                assert "healthcheck" in services[name]
+
+
+def test_no_secret_is_in_the_file(services: dict[str, Any]) -> None:
+    for service in services.values():
+        for name, value in (service.get("environment") or {}).items():
+            if SECRET.search(name) and value is not None:
+                assert "${" in value, name
+    for name in REQUIRED:
+        for use in re.findall(rf"\$\{{{name}[^}}]*\}}", (ROOT / "compose.yaml").read_text()):
+            assert use.startswith(f"${{{name}:?"), use
+
+
+def test_each_secret_is_where_it_belongs(services: dict[str, Any]) -> None:
+    def holders(pattern: str) -> set[str]:
+        return {
+            name
+            for name, service in services.items()
+            if any(re.search(pattern, variable) for variable in service.get("environment") or ())
+        }
+
+    assert holders("^(OPENAI|ANTHROPIC|GEMINI|GROQ)_API_KEY$") == {"executor"}
+    assert holders("^PORTKEY_API_KEY$") == {"collector"}
+    assert holders("^DATABASE_URL$") == {"gateway", "ledger", "migrate"}
+    assert holders("^LUMNI_(ADMIN_KEY|KEY_SECRET|API_KEY)$") == {"gateway"}
+    assert holders("^LUMNI_SERVICE_TOKEN$") == set(OURS)
+    assert not [name for name, service in services.items() if "env_file" in service]
+
+
+def test_every_key_of_the_configuration_and_the_example_reaches_the_executor(
+    services: dict[str, Any],
+) -> None:
+    named = set(re.findall(r"os\.environ/(\w+)", (ROOT / "config" / "litellm_config.yaml").read_text()))
+
+    named |= set(
+        re.findall(
+            r"^#(\w+_API_KEY)=", (ROOT / ".env.example").read_text().rpartition("## providers")[2], re.M
+        )
+    )
+
+    assert named
+    assert named <= set(services["executor"]["environment"])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_understands_its_environment(services: dict[str, Any], name: str) -> None:
+    given = {
+        key: _filled_in(str(value))
+        for key, value in services[name]["environment"].items()
+        if value is not None
+    }
+    understood = set(re.findall(r'variable\(\s*"(\w+)"', _sources(OURS[name])))
+
+    config.from_environ(OURS[name], given)
+    assert {key for key in given if key.startswith("LUMNI_")} - COMMON <= understood
+
+
+# Given to all of ours; the migration needs few of them.
+COMMON = {"LUMNI_SERVICE_TOKEN", "LUMNI_REQUEST_TIMEOUT_S"}
+
+
+def _sources(settings: Any) -> str:
+    own = Path(*settings.__module__.split(".")).with_suffix(".py")
+    return "".join(
+        (ROOT / path).read_text()
+        for path in (own, "services/chassis/rpc.py", "services/chassis/telemetry.py")
+    )
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_have_no_rights_they_do_not_need(services: dict[str, Any], name: str) -> None:
+    service = services[name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_a_stopping_service_has_as_long_as_a_request_may_take(services: dict[str, Any]) -> None:
+    for name in OURS:
+        timeout = float(_filled_in(services[name]["environment"]["LUMNI_REQUEST_TIMEOUT_S"]))
+        assert float(services[name]["stop_grace_period"].removesuffix("s")) > timeout
+
+
+def test_prometheus_asks_every_service_where_it_listens(services: dict[str, Any]) -> None:
+    jobs = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    asked = {found["names"][0]: found["port"] for job in jobs for found in job["dns_sd_configs"]}
+    listening = {
+        name: int(service["environment"]["LUMNI_METRICS_LISTEN"].rpartition(":")[2])
+        for name, service in services.items()
+        if "LUMNI_METRICS_LISTEN" in (service.get("environment") or {})
+    }
+
+    assert asked == listening
+
+
+def test_the_collector_listens_where_the_services_send_and_has_both_destinations(
+    services: dict[str, Any],
+) -> None:
+    collector = yaml.safe_load((ROOT / "deploy" / "collector.yaml").read_text())
+    pipeline = collector["service"]["pipelines"]["traces"]
+    environment = services["collector"]["environment"]
+
+    port = collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
+    assert {services[name]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] for name in OURS} == {
+        f"http://collector:{port}"
+    }
+    assert set(pipeline["receivers"]) <= set(collector["receivers"])
+    assert set(pipeline["processors"]) <= set(collector["processors"])
+    assert pipeline["exporters"] == ["${env:LUMNI_TRACES_TO}"]
+    assert _filled_in(environment["LUMNI_TRACES_TO"]) in collector["exporters"]
+    assert "otlphttp/portkey" in collector["exporters"]
+    used = set(re.findall(r"\$\{env:(\w+)\}", (ROOT / "deploy" / "collector.yaml").read_text()))
+    assert used == set(environment)

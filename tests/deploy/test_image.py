@@ -1,0 +1,94 @@
+"""The Dockerfile's image of each service: built here without Docker, as far as files and imports go."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("classifier", "selector", "executor", "gateway")
+MODULES = {"gateway": ("__main__", "ledger", "migrate")}
+
+
+def _copies(service: str) -> list[tuple[str, str]]:
+    """The last stage's COPY lines that read from the folder, with the service's name filled in."""
+    stage = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    lines = re.findall(r"^COPY (?!--from)(\S+) (\S+)$", stage, re.MULTILINE)
+    return [
+        (source.replace("${SERVICE}", service), target.replace("${SERVICE}", service))
+        for source, target in lines
+    ]
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def test_an_image_holds_all_that_its_service_imports_and_no_other_service(
+    service: str, tmp_path: Path
+) -> None:
+    for source, target in _copies(service):
+        into = tmp_path / target.removeprefix("/")
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, into, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            into.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / source, into)
+
+    app = tmp_path / "app"
+    modules = [f"services.{service}.{name}" for name in MODULES.get(service, ("__main__",))]
+    imports = f"import {', '.join(modules)}, services.chassis.probe, sys; print(services.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", imports], cwd=app, env={"PYTHONPATH": str(app)}, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == app / "services" / "__init__.py"
+    assert {path.name for path in (app / "services").iterdir() if path.is_dir()} - {"__pycache__"} == {
+        "chassis",
+        service,
+    }
+
+
+def test_every_package_of_an_image_is_pinned_and_hashed(service: str) -> None:
+    lock = (ROOT / "locks" / f"{service}.txt").read_text().replace("\\\n", " ")
+    packages = [line for line in lock.splitlines() if line.strip() and not line.startswith(("#", " "))]
+
+    assert packages
+    assert not [line for line in packages if "==" not in line or "--hash=sha256:" not in line]
+    assert "://" not in lock
+
+
+def test_only_the_executors_image_has_litellm(service: str) -> None:
+    lock = (ROOT / "locks" / f"{service}.txt").read_text()
+
+    assert bool(re.search(r"^litellm==", lock, re.MULTILINE)) == (service == "executor")
+
+
+def test_packages_are_checked_by_their_hashes_and_services_are_no_root() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+
+    assert "--require-hashes -r /lock.txt" in text
+    assert re.findall(r"^USER (\w+)$", text, re.MULTILINE) == ["lumni"]
+
+
+def test_nothing_secret_or_large_reaches_the_build() -> None:
+    rules = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    sent = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    copied = {
+        source.split("/")[0]
+        for service in SERVICES
+        for source, _ in (*_copies(service), (f"locks/{service}.txt", ""))
+    }
+
+    assert rules[0] == "*"
+    assert {path.split("/")[0] for path in sent} == copied

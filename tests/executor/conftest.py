@@ -1,0 +1,57 @@
+"""Engines over the simulator, and a whole executor on a real socket."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from services.executor.fast import Fast
+from services.executor.general import General
+from services.executor.proxies import Proxies
+from tests.simulator import Simulator, running
+
+# LiteLLM's models, not ours, make pydantic complain; and its dependencies of each other.
+LITELLM_WARNS = (
+    "ignore::UserWarning:pydantic",
+    "ignore::DeprecationWarning:litellm",
+    "ignore:Pydantic serializer:UserWarning",
+)
+KEY = "sk-provider-canary-0123456789"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_simulator() -> AsyncIterator[Simulator]:
+    """One simulator for all tests; it runs on the session's loop."""
+    async with running() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A simulator of one's own."""
+    async with running() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def general() -> AsyncIterator[General]:
+    """The general engine."""
+    engine = General(Proxies(), {"SIM_KEY": KEY})
+    yield engine
+    await engine.aclose()
+
+
+@pytest.fixture
+async def fast(general: General) -> AsyncIterator[Fast]:
+    """The fast engine."""
+    engine = Fast(Proxies(), {"SIM_KEY": KEY}, general)
+    yield engine
+    await engine.aclose()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Excuse LiteLLM, and only it, from the rule that warnings are errors."""
+    for item in items:
+        if "tests/executor" in item.nodeid:
+            for rule in LITELLM_WARNS:
+                item.add_marker(pytest.mark.filterwarnings(rule))

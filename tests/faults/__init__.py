@@ -1,0 +1,1 @@
+"""Whole systems under load whose parts are killed, frozen and restarted; then every bill is counted again."""

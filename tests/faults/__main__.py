@@ -1,0 +1,49 @@
+"""Run faults at length: python -m tests.faults [--requests 3000] [--fault NAME ...].
+
+Each fault gets a world of its own, so many mixed requests, and an audit. Leaves with code 1 when a bill is wrong.
+"""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.faults.run import FAULTS, run
+
+
+async def main() -> int:
+    """Run the faults that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--requests", type=int, default=3000)
+    parser.add_argument("--fault", action="append", choices=sorted(FAULTS))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--list", action="store_true", help="also each row whose cost is an upper bound")
+    given = parser.parse_args()
+    wrong = 0
+    for name in given.fault or sorted(FAULTS):
+        folder = Path(tempfile.mkdtemp(prefix=f"lumni-{name}-"))
+        folder.chmod(0o711)
+        began = time.monotonic()
+        load, found = await run(folder, name, given.requests, seed=given.seed)
+        took = time.monotonic() - began
+        print(
+            f"{name}: {given.requests} requests in {took:.0f} s; callers saw {dict(load.endings.most_common())}; "
+            f"the provider saw {found.seen}; rows {dict(found.rows)}; settled after {found.settled_after_s:.1f} s"
+        )
+        for row in found.unsure if given.list else ():
+            print(f"  {row}")
+        for problem in found.problems:
+            wrong += 1
+            print(f"  WRONG {problem}")
+        if not found.problems:
+            print("  every bill is right")
+            shutil.rmtree(folder)
+        else:
+            print(f"  logs: {folder}")
+    return 1 if wrong else 0
+
+
+sys.exit(asyncio.run(main()))

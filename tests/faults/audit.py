@@ -1,0 +1,173 @@
+"""Count every bill again: what the provider saw, what the ledger wrote, what the budgets say."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import redis.asyncio as redis
+
+from services.chassis import names
+from services.gateway.budgets import Period, token
+from tests.faults.world import World
+
+
+@dataclass
+class Audit:
+    """What was found; no problems is what we want."""
+
+    seen: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    # The rows whose cost is not the provider's own count, one line each.
+    unsure: list[str] = field(default_factory=list)
+    settled_after_s: float = 0.0
+
+    def check(self, holds: bool, problem: str) -> None:
+        if not holds:
+            self.problems.append(problem)
+
+
+async def settled(world: World, within_s: float) -> float:
+    """Wait until nothing is under way, in the stream, or reserved; how long that took."""
+    began = time.monotonic()
+    connection = await asyncpg.connect(world.postgres.url)
+    async with redis.from_url(world.valkey.url, socket_timeout=5) as client:
+        try:
+            while True:
+                info = await client.xinfo_stream(names.USAGE_STREAM)
+                groups = await client.xinfo_groups(names.USAGE_STREAM)
+                left = {
+                    "in the stream": info["last-generated-id"] != groups[0]["last-delivered-id"],
+                    "in work": groups[0]["pending"],
+                    "attempts under way": await connection.fetchval("SELECT count(*) FROM open_attempts"),
+                    "reservations": await client.zcard(names.RESERVATIONS),
+                    "spooled": sum(1 for one in _spooled(world)),
+                }
+                if not any(left.values()):
+                    return time.monotonic() - began
+                if time.monotonic() - began > within_s:
+                    raise AssertionError(f"after {within_s:.0f} s there are still {left}")
+                await asyncio.sleep(0.1)
+        finally:
+            await connection.close()
+
+
+def _spooled(world: World) -> list[Any]:
+    folder = world.valkey.log.parent.parent
+    return list(folder.glob("executor-*/**/*.usage"))
+
+
+async def audit(world: World, within_s: float = 90.0) -> Audit:
+    """Wait until all is settled, then compare."""
+    found = Audit()
+    found.settled_after_s = await settled(world, within_s)
+    connection = await asyncpg.connect(world.postgres.url)
+    try:
+        rows = await connection.fetch("SELECT * FROM usage_records")
+        spend = await connection.fetch("SELECT subject, period, spent_nano_usd FROM budget_spend")
+        hours = await connection.fetchrow(
+            "SELECT sum(attempts) AS n, sum(cost_nano_usd) AS cost FROM usage_metrics"
+        )
+        poison = await connection.fetchval("SELECT count(*) FROM poison_events")
+    finally:
+        await connection.close()
+    seen = await world.provider.requests(last=1_000_000)
+    counts = await world.provider.counts()
+    found.check(
+        len(seen) == counts["requests"], f"the simulator kept {len(seen)} of {counts['requests']} requests"
+    )
+    found.seen = len(seen)
+    found.rows = Counter(row["kind"] for row in rows)
+    found.unsure = [
+        f"{row['kind']} {row['attempt_id']} {row['model']}: {row['cost_nano_usd']} of at most "
+        f"{row['max_cost_nano_usd']} nano-USD"
+        for row in sorted(rows, key=lambda row: (row["kind"], row["attempt_id"]))
+        if row["kind"] in ("partial", "unknown")
+    ]
+    _compare_attempts(found, rows, seen)
+    _compare_sums(found, rows, {(row["subject"], row["period"]): row["spent_nano_usd"] for row in spend})
+    assert hours is not None
+    total = sum(row["cost_nano_usd"] for row in rows)
+    found.check(
+        (hours["n"], hours["cost"]) == (len(rows), total), f"the hours say {dict(hours)}, the rows {total}"
+    )
+    found.check(poison == 0, f"{poison} poison events")
+    await _compare_redis(
+        found, world, {(row["subject"], row["period"]): row["spent_nano_usd"] for row in spend}
+    )
+    return found
+
+
+def _compare_attempts(found: Audit, rows: list[Any], seen: list[dict[str, Any]]) -> None:
+    """One row for each request that the provider saw; an unknown one may not have reached it."""
+    by_model: Counter[str] = Counter(_model(one["model"]) for one in seen)
+    for model, count in by_model.items():
+        mine = [row for row in rows if row["model"] == model]
+        unsure = sum(row["kind"] in ("unknown", "partial", "failed") for row in mine)
+        found.check(len(mine) >= count, f"{model}: the provider saw {count}, the ledger has {len(mine)}")
+        found.check(len(mine) - unsure <= count, f"{model}: {len(mine)} rows, the provider saw only {count}")
+        answered = Counter(
+            (one["prompt_tokens"], one["completion_tokens"])
+            for one in seen
+            if _model(one["model"]) == model and one["outcome"] in ("answered", "abandoned")
+        )
+        final = Counter(
+            (row["prompt_tokens"], row["completion_tokens"]) for row in mine if row["kind"] == "final"
+        )
+        found.check(
+            final <= answered, f"{model}: final rows that the provider did not count: {final - answered}"
+        )
+        # Whatever it answered whole and we call otherwise must be a row of the unsure kinds.
+        missing = sum((answered - final).values())
+        found.check(
+            missing <= unsure, f"{model}: {missing} answers have no final row, {unsure} rows are unsure"
+        )
+    for row in rows:
+        bound = row["max_cost_nano_usd"]
+        found.check(
+            row["cost_nano_usd"] == bound
+            if row["kind"] == "unknown"
+            else row["kind"] == "final" or row["cost_nano_usd"] <= bound,
+            f"{row['attempt_id']}: {row['kind']} costs {row['cost_nano_usd']}, its bound is {bound}",
+        )
+
+
+def _compare_sums(found: Audit, rows: list[Any], spend: dict[tuple[str, str], int]) -> None:
+    sums: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        for scope in ("key", "user", "organization"):
+            if row[f"{scope}_id"]:
+                for period in Period:
+                    subject = f"{scope}:{row[f'{scope}_id']}"
+                    sums[subject, token(period, row["admitted_at"])] += row["cost_nano_usd"]
+    for subject, span in sums.keys() | spend.keys():
+        budget, cost = spend.get((subject, span), 0), sums[subject, span]
+        found.check(budget == cost, f"{subject} in {span}: the budget says {budget}, the rows say {cost}")
+
+
+async def _compare_redis(found: Audit, world: World, spend: dict[tuple[str, str], int]) -> None:
+    async with redis.from_url(world.valkey.url, socket_timeout=5) as client:
+        async for key in client.scan_iter(match=f"{names.MONEY}:held:*"):
+            held = int(await client.get(key) or 0)
+            found.check(held == 0, f"{key.decode()} holds {held} though nothing is reserved")
+        async for key in client.scan_iter(match=f"{names.MONEY}:spent:*"):
+            facts = await client.hgetall(key)
+            subject, period = _subject(key.decode())
+            believed = int(facts.get(b"ledger", 0)) + int(facts.get(b"pending", 0))
+            found.check(
+                believed == spend.get((subject, period), 0),
+                f"Redis says {subject} spent {believed} in {period}, the ledger {spend.get((subject, period), 0)}",
+            )
+
+
+def _subject(key: str) -> tuple[str, str]:
+    scope, _, rest = key.removeprefix(f"{names.MONEY}:spent:").partition(":")
+    ident, _, period = rest.partition(":")
+    return f"{scope}:{ident}", period
+
+
+def _model(name: str) -> str:
+    return name.partition("-sim-")[0]

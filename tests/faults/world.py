@@ -1,0 +1,152 @@
+"""Several of every service, as processes of their own, with stores that may be stopped, frozen and emptied."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from services.chassis import rpc
+from services.gateway.migrate import migrate
+from services.local.ports import free as free_port
+from services.local.postgres import Postgres
+from services.local.server import started
+from services.local.service import Service, grpc_health
+from services.local.valkey import Valkey
+from tests import simulator
+from tests.flow.stack import ADMIN_KEY, KEPT
+from tests.simulator import Simulator
+
+# Short, so that what a dead process left behind is closed while the test looks on.
+TIMEOUT_S = 6
+GRACE_S = 3
+
+FLEET = """
+model_list:
+  - model_name: small
+    litellm_params: {{model: openai/small, api_base: "{url}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: &cheap
+      {{input_cost_per_token: 0.0000001, output_cost_per_token: 0.0000004, max_input_tokens: 8192,
+       access_groups: [all]}}
+  - model_name: slow
+    litellm_params: {{model: openai/slow-sim-slow-80-drip-10, api_base: "{url}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: *cheap
+  - model_name: large
+    litellm_params: {{model: openai/large, api_base: "{url}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info:
+      {{input_cost_per_token: 0.0000025, output_cost_per_token: 0.00001, max_input_tokens: 128000,
+       access_groups: [all]}}
+  - model_name: breaks
+    litellm_params: {{model: openai/breaks-sim-500, api_base: "{url}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: *cheap
+  - model_name: cuts
+    litellm_params: {{model: openai/cuts-sim-cut-3, api_base: "{url}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: *cheap
+router_settings:
+  num_retries: 0
+  allowed_fails: 1000000
+  fallbacks: [{{breaks: [small]}}]
+"""
+PLANS = """
+plans:
+  open: {access_groups: [all], max_output_tokens: 64, parallel: 1000}
+default_plan: open
+"""
+
+
+@dataclass
+class World:
+    """What runs, by name; several of one kind are numbered."""
+
+    postgres: Postgres
+    valkey: Valkey
+    provider: Simulator
+    rests: list[str] = field(default_factory=list)
+    services: dict[str, Service] = field(default_factory=dict)
+
+    def of(self, kind: str) -> list[Service]:
+        """All processes of a kind."""
+        return [one for name, one in self.services.items() if name.startswith(kind)]
+
+    async def kill(self, service: Service) -> None:
+        """End a process without a word, and start it anew."""
+        service.kill()
+        while service.pid is not None:
+            await asyncio.sleep(0.01)
+        service.spawn()
+        await service.ready(60)
+
+
+@asynccontextmanager
+async def running(folder: Path, *, gateways: int, executors: int, ledgers: int) -> AsyncIterator[World]:
+    """Run it all on free ports until the block ends."""
+    async with AsyncExitStack() as ends:
+        postgres = await ends.enter_async_context(started(Postgres(folder / "postgres")))
+        # Whatever Valkey promised is on its disk when it is killed.
+        valkey = await ends.enter_async_context(
+            started(Valkey(folder / "valkey", settings={"appendonly": "yes", "appendfsync": "always"}))
+        )
+        provider = await ends.enter_async_context(simulator.spawned(keep=100_000))
+        await migrate(postgres.url)
+        world = World(postgres, valkey, provider)
+        config = folder / "config"
+        config.mkdir()
+        (config / "litellm_config.yaml").write_text(FLEET.format(url=provider.url))
+        (config / "lumni.yaml").write_text(PLANS)
+        _describe(world, folder, config, gateways, executors, ledgers)
+        for service in world.services.values():
+            service.spawn()
+            ends.push_async_callback(service.stop, 2.0)
+        for service in world.services.values():
+            await service.ready(60)
+        async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(30):
+            for rest in world.rests:
+                while (await http.get(f"{rest}/health/ready")).status_code != 200:
+                    await asyncio.sleep(0.05)
+        yield world
+
+
+def _describe(world: World, folder: Path, config: Path, gateways: int, executors: int, ledgers: int) -> None:
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    shared = {
+        **kept,
+        "REDIS_URL": world.valkey.url,
+        "LUMNI_CONFIG_DIR": str(config),
+        "LUMNI_LOG_LEVEL": "WARNING",
+        "LUMNI_REQUEST_TIMEOUT_S": str(TIMEOUT_S),
+        "LUMNI_LEDGER_GRACE_S": str(GRACE_S),
+        "LUMNI_LEDGER_TAKEOVER_S": "1",
+    }
+
+    def add(name: str, module: str, listen: str, environ: dict[str, str]) -> None:
+        given = {**shared, "LUMNI_STATE_DIR": str(folder / name), **environ}
+        if listen:
+            given["LUMNI_LISTEN"] = listen
+        ready = grpc_health(listen, rpc.Settings()) if listen else None
+        world.services[name] = Service(
+            name, module, environ=given, log=folder / f"{name}.log", is_ready=ready
+        )
+
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector")}
+    for name, listen in addresses.items():
+        add(name, f"services.{name}", listen, {})
+    listens = [f"127.0.0.1:{free_port()}" for _ in range(executors)]
+    for i, listen in enumerate(listens):
+        add(f"executor-{i}", "services.executor", listen, {"SIMULATOR_KEY": "sk-sim"})
+    for i in range(ledgers):
+        add(f"ledger-{i}", "services.gateway.ledger", "", {"DATABASE_URL": world.postgres.url})
+    for i in range(gateways):
+        rest = f"127.0.0.1:{free_port()}"
+        world.rests.append(f"http://{rest}")
+        environ = {
+            "DATABASE_URL": world.postgres.url,
+            "LUMNI_CLASSIFIER": addresses["classifier"],
+            "LUMNI_SELECTOR": addresses["selector"],
+            "LUMNI_EXECUTOR": f"ipv4:{','.join(listens)}",
+            "LUMNI_REST_LISTEN": rest,
+            "LUMNI_ADMIN_KEY": ADMIN_KEY,
+        }
+        add(f"gateway-{i}", "services.gateway", f"127.0.0.1:{free_port()}", environ)

@@ -1,0 +1,97 @@
+"""One running stack for the tests of a module that does it no harm."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import openai
+import pytest
+import pytest_asyncio
+
+from services.gateway.migrate import migrate
+from services.local.postgres import Postgres
+from services.local.server import started
+from services.local.valkey import Valkey
+from tests import simulator
+from tests.flow import stack as stacks
+from tests.flow.stack import Stack
+from tests.otlp import Collector, collecting
+from tests.simulator import Simulator
+
+PORTKEY_KEY = "pk-canary"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def provider() -> AsyncIterator[Simulator]:
+    """The provider simulator, in a process of its own."""
+    async with simulator.spawned() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """Where the stack's spans go."""
+    with collecting() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def portkey() -> Iterator[Collector]:
+    """Where they go too."""
+    with collecting(PORTKEY_KEY) as one:
+        yield one
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack(
+    servers_folder: Path,
+    postgres_server: Postgres,
+    provider: Simulator,
+    collector: Collector,
+    portkey: Collector,
+) -> AsyncIterator[Stack]:
+    """All services, with a Valkey of their own."""
+    async with started(Valkey(servers_folder / "flow-valkey", settings={"appendonly": "no"})) as valkey:
+        await execute(postgres_server.url, "CREATE DATABASE flow")
+        database = postgres_server.database("flow")
+        await migrate(database)
+        telemetry = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address,
+            "PORTKEY_API_KEY": PORTKEY_KEY,
+            "LUMNI_PORTKEY_OTLP": f"{portkey.address}/v1/otel/v1/traces",
+        }
+        async with stacks.running(
+            servers_folder / "flow",
+            database=database,
+            valkey=valkey.url,
+            simulator=provider.url,
+            extra=telemetry,
+        ) as one:
+            one.database = database
+            yield one
+
+
+async def execute(url: str, statement: str) -> None:
+    """Run one statement."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client with the app's key."""
+    async with httpx.AsyncClient(
+        base_url=stack.rest, headers=stack.headers, timeout=30, trust_env=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(stack: Stack) -> AsyncIterator[openai.AsyncOpenAI]:
+    """The official OpenAI client, unchanged."""
+    async with openai.AsyncOpenAI(base_url=f"{stack.rest}/v1", api_key=stacks.API_KEY, max_retries=0) as one:
+        yield one

@@ -1,0 +1,151 @@
+"""All services as processes of their own, over real sockets, in front of the provider simulator."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from services.chassis import rpc
+from services.local.ports import free as free_port
+from services.local.service import Service, grpc_health
+
+ROOT = Path(__file__).parents[2]
+API_KEY = "sk-lumni-test-key"
+ADMIN_KEY = "sk-lumni-admin-test-key"
+# The origin of a web page that may call.
+PAGE = "https://app.example"
+# What every service gets of the surroundings; no key of the developer's, no setting of his.
+KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+
+FLEET = """
+model_list:
+  - model_name: small
+    litellm_params: {{model: openai/small, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info:
+      {{input_cost_per_token: 0.0000001, output_cost_per_token: 0.0000004, max_input_tokens: 8192,
+       supports_function_calling: true, supports_response_schema: true, access_groups: [all]}}
+  - model_name: large
+    litellm_params: {{model: openai/large, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info:
+      {{input_cost_per_token: 0.0000025, output_cost_per_token: 0.00001, max_input_tokens: 128000,
+       supports_function_calling: true, supports_response_schema: true, supports_vision: true, access_groups: [all]}}
+  # Dear and unloved, so that nothing but their own name leads to them.
+  - model_name: breaks
+    litellm_params: {{model: openai/breaks-sim-500, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: &faulty
+      {{input_cost_per_token: 0.0005, output_cost_per_token: 0.001, max_input_tokens: 8192, priority: 0,
+       access_groups: [all]}}
+  - model_name: cuts
+    litellm_params: {{model: openai/cuts-sim-cut-3, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: *faulty
+  - model_name: hangs
+    litellm_params: {{model: openai/hangs-sim-hang, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: *faulty
+  - model_name: keyless
+    litellm_params: {{model: openai/keyless, api_base: "{simulator}/v1", api_key: os.environ/NOBODYS_KEY}}
+    model_info: *faulty
+router_settings:
+  num_retries: 0
+  fallbacks: [{{breaks: [small]}}]
+"""
+PLANS = """
+plans:
+  open: {access_groups: [all], max_output_tokens: 256}
+default_plan: open
+bootstrap_plan: open
+switches: {keep_features: true}
+"""
+
+
+@dataclass
+class Stack:
+    """The running whole."""
+
+    rest: str
+    grpc: str
+    database: str = ""
+    services: dict[str, Service] = field(default_factory=dict)
+    # The gRPC address of each service.
+    listen: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an app sends."""
+        return {"authorization": f"Bearer {API_KEY}"}
+
+
+@asynccontextmanager
+async def running(
+    folder: Path,
+    *,
+    database: str,
+    valkey: str,
+    simulator: str,
+    extra: Mapping[str, str] | None = None,
+    fleet: str = FLEET,
+    plans: str = PLANS,
+) -> AsyncIterator[Stack]:
+    """Run classifier, selector, executor, ledger and gateway on free ports until the block ends."""
+    config = folder / "config"
+    config.mkdir(parents=True)
+    (config / "litellm_config.yaml").write_text(fleet.format(simulator=simulator))
+    (config / "lumni.yaml").write_text(plans)
+    ports = {
+        name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector", "executor", "gateway", "rest")
+    }
+    shared = {
+        "REDIS_URL": valkey,
+        "LUMNI_CONFIG_DIR": str(config),
+        "LUMNI_STATE_DIR": str(folder / "state"),
+        "LUMNI_LOG_LEVEL": "INFO",
+        "LUMNI_REQUEST_TIMEOUT_S": "20",
+        **(extra or {}),
+    }
+    front = {
+        "DATABASE_URL": database,
+        "LUMNI_CLASSIFIER": ports["classifier"],
+        "LUMNI_SELECTOR": ports["selector"],
+        "LUMNI_EXECUTOR": ports["executor"],
+        "LUMNI_REST_LISTEN": ports["rest"],
+        "LUMNI_API_KEY": API_KEY,
+        "LUMNI_ADMIN_KEY": ADMIN_KEY,
+        "LUMNI_CORS_ORIGINS": PAGE,
+    }
+    own = {
+        "executor": {"SIMULATOR_KEY": "sk-sim-canary"},
+        "gateway": front,
+        "ledger": {"DATABASE_URL": database},
+    }
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    stack = Stack(f"http://{ports['rest']}", ports["gateway"], listen=ports)
+    for name in ("classifier", "selector", "executor", "ledger", "gateway"):
+        module = "services.gateway.ledger" if name == "ledger" else f"services.{name}"
+        listen = ports.get(name, "")
+        environ = {**shared, **own.get(name, {})}
+        if listen:
+            environ["LUMNI_LISTEN"] = listen
+        stack.services[name] = Service(
+            name,
+            module,
+            environ={**kept, **environ},
+            log=folder / f"{name}.log",
+            is_ready=grpc_health(listen, rpc.Settings()) if listen else None,
+        )
+    async with AsyncExitStack() as ends:
+        for service in stack.services.values():
+            service.spawn()
+            ends.push_async_callback(service.stop)
+        for service in stack.services.values():
+            await service.ready(60)
+        await _until_ready(stack.rest)
+        yield stack
+
+
+async def _until_ready(rest: str, timeout_s: float = 30) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(timeout_s):
+        while (await http.get(f"{rest}/health/ready")).status_code != 200:
+            await asyncio.sleep(0.05)

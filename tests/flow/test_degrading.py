@@ -1,0 +1,76 @@
+"""Whatever is killed: requests succeed degraded and say so, or fail at once and say when to try again."""
+
+import time
+
+import httpx
+import pytest
+
+from tests.flow.stack import Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+REQUEST = {"model": "auto", "messages": [{"role": "user", "content": "What is 17 times 23?"}]}
+
+
+@pytest.mark.parametrize("name", ["classifier", "selector"])
+async def test_without_a_decider_requests_succeed_and_say_so(
+    stack: Stack, http: httpx.AsyncClient, name: str
+) -> None:
+    # The selector's last word for the same question is remembered.
+    whole = (await http.post("/v1/chat/completions", json=REQUEST)).json()
+    assert whole["lumni"]["degraded"] == []
+    stack.services[name].kill()
+    try:
+        for stream in (False, True):
+            response = await http.post("/v1/chat/completions", json={**REQUEST, "stream": stream})
+            assert response.status_code == 200, response.text
+            assert response.headers["x-lumni-degraded"] == name
+            assert f'"degraded":["{name}"]' in response.text
+        assert (await http.get("/health/ready")).status_code == 200
+        assert (await http.get("/health")).json()["parts"][name] == "down"
+    finally:
+        await stack.services[name].start()
+    await _until_whole(http)
+
+
+async def test_a_frozen_classifier_hangs_nobody(stack: Stack, http: httpx.AsyncClient) -> None:
+    stack.services["classifier"].pause()
+    try:
+        took = []
+        for _ in range(8):
+            began = time.perf_counter()
+            assert (await http.post("/v1/chat/completions", json=REQUEST)).status_code == 200
+            took.append(time.perf_counter() - began)
+        # After a few that waited for their deadline the others do not ask.
+        assert min(took) < max(took)
+    finally:
+        stack.services["classifier"].resume()
+    await _until_whole(http)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_without_the_executor_callers_are_told_when_to_come_back(
+    stack: Stack, http: httpx.AsyncClient, stream: bool
+) -> None:
+    stack.services["executor"].kill()
+    try:
+        response = await http.post("/v1/chat/completions", json={**REQUEST, "stream": stream})
+
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) >= 1
+        assert {"message", "type", "param", "code"} == response.json()["error"].keys()
+        assert "127.0.0.1" not in response.text
+        assert (await http.get("/health/ready")).status_code == 503
+        assert (await http.get("/health/live")).status_code == 200
+    finally:
+        await stack.services["executor"].start()
+    await _until_whole(http)
+
+
+async def _until_whole(http: httpx.AsyncClient) -> None:
+    """Wait until a request is answered undegraded again."""
+    deadline = time.monotonic() + 20
+    while True:
+        response = await http.post("/v1/chat/completions", json=REQUEST)
+        if response.status_code == 200 and response.json()["lumni"]["degraded"] == []:
+            return
+        assert time.monotonic() < deadline, response.text

@@ -1,0 +1,228 @@
+"""`python -m services.local` as its users meet it: a process of its own, on ports and in a folder of the test's."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+import psutil
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NAME = "smollm2-135m"
+SURROUNDINGS = ("PATH", "HOME", "PYTHONPATH")
+KEY = "a-providers-secret"
+PARTS = {"gateway", "executor", "selector", "classifier", "ledger", "model", "postgres", "valkey"}
+
+
+def ports_in_a_row(count: int) -> int:
+    """The first of `count` free ports."""
+    for first in range(21000, 29000, count):
+        with ExitStack() as probes:
+            try:
+                for port in range(first, first + count):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no free ports")
+
+
+class Run:
+    """One run of everything, and what it said."""
+
+    def __init__(self, environ: dict[str, str], output: Path) -> None:
+        self.output = output
+        with output.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.local"], cwd=ROOT, env=environ, stdout=out, stderr=out
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def until(self, condition: Callable[[], bool], seconds: float = 90) -> None:
+        ends = monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.said()
+            assert monotonic() < ends, self.said()
+            sleep(0.05)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+def all_end(processes: list[psutil.Process], seconds: float = 20) -> bool:
+    return not psutil.wait_procs(processes, timeout=seconds)[1]
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of its own; the provider in it has no chat model, so that nothing is sent to it."""
+    folder = tmp_path_factory.mktemp("config")
+    full = yaml.safe_load((ROOT / "config" / "litellm_config.yaml").read_text())
+    chosen = [one for one in full["model_list"] if one["model_name"] in (NAME, "text-embedding-3-small")]
+    assert len(chosen) == 2
+    (folder / "litellm_config.yaml").write_text(yaml.safe_dump({"model_list": chosen}))
+    shutil.copy(ROOT / "config" / "lumni.yaml", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environ(servers_folder: Path, configuration: Path) -> dict[str, str]:
+    folder = servers_folder / "run"
+    first = ports_in_a_row(10)
+    return {
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name in SURROUNDINGS or name.startswith("COVERAGE_")
+        },
+        "LUMNI_STATE_DIR": str(folder),
+        "LUMNI_REST_LISTEN": f"127.0.0.1:{first}",
+        "LUMNI_LOCAL_PORT": str(first + 1),
+        "LUMNI_LOCAL_METRICS_PORT": str(first + 5),
+        "LUMNI_CONFIG_DIR": str(configuration),
+        "OPENAI_API_KEY": KEY,
+    }
+
+
+@contextmanager
+def running(environ: dict[str, str], output: Path) -> Iterator[Run]:
+    run = Run(environ, output)
+    try:
+        yield run
+    finally:
+        family = run.family() if run.process.poll() is None else []
+        run.process.kill()
+        run.process.wait()
+        assert all_end(family)
+
+
+@pytest.fixture(scope="module")
+def ready(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with running(environ, tmp_path_factory.mktemp("run") / "output") as run:
+        run.until(lambda: "Lumni is ready" in run.said())
+        yield run
+
+
+def exported(environ: dict[str, str]) -> dict[str, str]:
+    lines = (Path(environ["LUMNI_STATE_DIR"]) / "local.env").read_text().splitlines()
+    return dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+
+
+def test_everything_is_ready_and_a_pasted_line_gets_an_answer(ready: Run, environ: dict[str, str]) -> None:
+    said = ready.said()
+    line = said[said.index("  . ") : said.index("Ctrl-C stops")]
+
+    done = subprocess.run(
+        ["sh", "-ec", line], capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"]}
+    )
+
+    answer = json.loads(done.stdout)
+    assert answer["object"] == "chat.completion", answer
+    assert "Paris" in answer["choices"][0]["message"]["content"]
+    assert answer["lumni"]["degraded"] == []
+
+
+def test_a_provider_joins_by_its_key_and_only_the_executor_sees_it(ready: Run) -> None:
+    holders = {
+        " ".join(process.cmdline()[-2:])
+        for process in ready.family()
+        if KEY in Path(f"/proc/{process.pid}/environ").read_text()
+    }
+
+    assert holders == {"-m services.executor"}
+    assert "the local model and those of openai" in ready.said()
+
+
+def test_secrets_are_for_their_owner_and_never_said(ready: Run, environ: dict[str, str]) -> None:
+    folder = Path(environ["LUMNI_STATE_DIR"])
+    for file in (folder / "local.env", *(folder / "secrets").iterdir()):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    keys = exported(environ)
+    assert keys["OPENAI_API_KEY"].startswith("sk-lumni-")
+    told = ready.said() + "".join(log.read_text() for log in (folder / "logs").iterdir())
+    for secret in (keys["OPENAI_API_KEY"], keys["LUMNI_ADMIN_KEY"], KEY):
+        assert secret not in told
+
+
+def test_each_service_has_a_log_of_json_lines(ready: Run, environ: dict[str, str]) -> None:
+    logs = Path(environ["LUMNI_STATE_DIR"]) / "logs"
+    assert {log.stem for log in logs.iterdir()} == PARTS | {"migrate"}
+    for name in ("gateway", "classifier", "selector", "executor", "ledger"):
+        for line in (logs / f"{name}.log").read_text().splitlines():
+            assert json.loads(line)["service"] == name
+
+
+def test_a_second_run_is_told_of_the_first(ready: Run, environ: dict[str, str], tmp_path: Path) -> None:
+    second = Run(environ, tmp_path / "second")
+
+    assert second.process.wait(30) == 0
+    assert (
+        f"already running: pid {ready.process.pid}, http://{environ['LUMNI_REST_LISTEN']}/v1" in second.said()
+    )
+
+
+def test_a_taken_port_is_named_with_its_holder_and_its_variable(
+    ready: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
+    third = Run({**environ, "LUMNI_STATE_DIR": str(tmp_path / "state")}, tmp_path / "third")
+
+    assert third.process.wait(30) == 1
+    assert f"{environ['LUMNI_REST_LISTEN']} is in use by python" in third.said()
+    assert "set LUMNI_REST_LISTEN to another" in third.said()
+
+
+def test_a_service_that_is_killed_comes_back_and_its_log_is_shown(ready: Run) -> None:
+    (classifier,) = (process for process in ready.family() if process.cmdline()[-1] == "services.classifier")
+
+    classifier.kill()
+
+    ready.until(lambda: "classifier is ready again" in ready.said())
+    assert "classifier ended with code -9" in ready.said()
+    assert "classifier.log, ends:\n" in ready.said()
+
+
+def test_ctrl_c_takes_everything_down_and_a_new_run_knows_the_old_keys(
+    ready: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
+    family, keys = ready.family(), exported(environ)
+    assert len(family) == len(PARTS) + len([p for p in family if p.ppid() != ready.process.pid])
+
+    ready.process.send_signal(signal.SIGINT)
+
+    assert ready.process.wait(60) == 0
+    assert all_end(family, 0.5)
+    with running(environ, tmp_path / "again") as again:
+        again.until(lambda: "gateway    ready" in again.said())
+        again.until(lambda: "Lumni is ready" in again.said())
+        family = again.family()
+        assert exported(environ) == keys
+        # What a crash of the supervisor leaves behind: nothing.
+        again.process.kill()
+        again.process.wait()
+        assert all_end(family)
+
+
+def test_a_mistake_in_the_configuration_is_told_with_its_line(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "litellm_config.yaml").write_text(
+        "model_list:\n  - model_name: x\n    litellm_params: {model: nobody}\n"
+    )
+    run = Run(
+        {**environ, "LUMNI_STATE_DIR": str(tmp_path), "LUMNI_CONFIG_DIR": str(tmp_path)}, tmp_path / "out"
+    )
+
+    assert run.process.wait(30) == 2
+    assert "litellm_config.yaml:3" in run.said()

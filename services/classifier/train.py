@@ -61,11 +61,11 @@ SCALES = {"turns": 0.7, "tools": 1.0, "structured": 0.5, "attachments": 0.7, "hi
 # The embedding says much about the source of a prompt: it is trusted half as much as the features.
 EMBEDDING = 0.5
 # The category's log-odds are shrunk by regularization, and stretched back.
-STRETCH = 1.5
+STRETCH = 2.0
 # Inverse strength of the category's regularization.
-REGULARIZATION = 0.006
+REGULARIZATION = 0.003
 # How much more a prompt of our own says about its category than one labelled by where it was found.
-OWN_WEIGHT = 3.0
+OWN_WEIGHT = 4.0
 # Share of the reference prompts that the default threshold calls powerful.
 POWERFUL = 0.5
 LEAST_SCALE = 0.05

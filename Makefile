@@ -28,8 +28,11 @@ lint: setup ## ruff, mypy and buf
 	$(bin)/buf lint
 	$(bin)/buf format --diff --exit-code
 
+# Two at once share two cores well, as most tests wait for something; a file stays with one of them.
+WORKERS ?= 2
+
 test: lint ## lint, then all tests with coverage
-	$(bin)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=80
+	$(bin)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=80
 
 # Public data; docs/data.md says where it comes from.
 DATA ?= ../shared/data/routing

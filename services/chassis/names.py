@@ -84,6 +84,9 @@ def recent(tenant: str, bucket: int) -> str:
     return f"{PREFIX}:recent:{tenant}:{bucket}"
 
 
-def split(plan: str, window: int) -> str:
-    """A hash from bin to how many strong win rates of a plan's requests fell into it in one window; it expires."""
-    return f"{PREFIX}:split:{plan}:{window}"
+def split(plan: str, version: str, window: int) -> str:
+    """A hash from bin to how many strong win rates fell into it in one window; it expires.
+
+    The rates are those that one version of the classifier's weights gave a plan's requests.
+    """
+    return f"{PREFIX}:split:{window}:{version}:{plan}"

@@ -2,14 +2,14 @@
 
 import gc
 import logging
-import sys
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from lumni.classifier.v1.classifier_pb2_grpc import add_ClassifierServiceServicer_to_server
 
 from services.chassis import process, rpc
-from services.chassis.config import part, variable
+from services.chassis.config import Mistakes, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.classifier import heads
 from services.classifier.classify import Classifier, Versions
@@ -19,7 +19,7 @@ from services.classifier.servicer import ClassifierServicer
 log = logging.getLogger(__name__)
 
 SERVICE = "lumni.classifier.v1.ClassifierService"
-COMMITTED = Path(__file__).parent / "weights"
+VERSIONS, SHADOW = "LUMNI_CLASSIFIER_VERSIONS", "LUMNI_CLASSIFIER_SHADOW"
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Settings:
     telemetry: Telemetry = part()
     listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50051", "address of the gRPC server")
     versions: tuple[str, ...] = variable(
-        "LUMNI_CLASSIFIER_VERSIONS", ("v1",), "versions of the weights and their shares: v1=0.9,refit=0.1"
+        VERSIONS, ("v1",), "versions of the weights and their shares: v1=0.9,refit=0.1"
     )
-    shadow: str = variable("LUMNI_CLASSIFIER_SHADOW", "", "version that judges too, but is only measured")
-    weights: Path = variable("LUMNI_CLASSIFIER_WEIGHTS", COMMITTED, "folder of the weights")
+    shadow: str = variable(SHADOW, "", "version that judges too, but is only measured")
+    weights: Path = variable("LUMNI_CLASSIFIER_WEIGHTS", heads.COMMITTED, "folder of the weights")
     threshold: float = variable(
         "LUMNI_CLASSIFIER_THRESHOLD",
         -1.0,
@@ -45,25 +45,39 @@ class Settings:
         if not (self.threshold == -1.0 or 0.0 <= self.threshold <= 1.0):
             raise ValueError("LUMNI_CLASSIFIER_THRESHOLD: expected 0 to 1")
         self.shares()
+        if self.shadow:
+            _name(SHADOW, self.shadow)
 
     def shares(self) -> list[tuple[str, float]]:
         """Versions and their shares; one without a share takes what is left.
 
         Raises:
-            ValueError: shares that are no numbers, negative, or do not add up to 1.
+            ValueError: names that are none or stand twice, shares that are no numbers, negative, or do not add up
+                to 1.
         """
-        pairs = [entry.partition("=") for entry in self.versions]
+        pairs = [tuple(word.strip() for word in entry.partition("=")) for entry in self.versions]
+        names = [_name(VERSIONS, name) for name, _, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{VERSIONS}: {twice[0]} stands there more than once")
         try:
-            given = [float(share) for _, _, share in pairs if share]
+            given = {name: float(share) for name, equals, share in pairs if equals}
         except ValueError:
-            raise ValueError("LUMNI_CLASSIFIER_VERSIONS: a share must be a number from 0 to 1") from None
-        left = 1.0 - sum(given)
-        open_ended = len(pairs) - len(given)
-        if open_ended > 1 or min([*given, left]) < -1e-6 or (not open_ended and left > 1e-6):
-            raise ValueError(
-                "LUMNI_CLASSIFIER_VERSIONS: shares add up to 1; at most one version goes without"
-            )
-        return [(name, float(share) if share else left) for name, _, share in pairs]
+            raise ValueError(f"{VERSIONS}: a share must be a number from 0 to 1") from None
+        if not all(isfinite(share) and share >= 0 for share in given.values()):
+            raise ValueError(f"{VERSIONS}: a share must be a number from 0 to 1")
+        left = 1.0 - sum(given.values())
+        open_ended = len(names) - len(given)
+        if open_ended > 1 or left < -1e-6 or (not open_ended and left > 1e-6):
+            raise ValueError(f"{VERSIONS}: shares add up to 1; at most one version goes without")
+        return [(name, given.get(name, max(0.0, left))) for name in names]
+
+
+def _name(setting: str, version: str) -> str:
+    try:
+        return heads.check_name(version)
+    except ValueError as error:
+        raise ValueError(f"{setting}: {error}") from None
 
 
 async def main(settings: Settings) -> None:
@@ -71,16 +85,19 @@ async def main(settings: Settings) -> None:
     embedder = Embedder()
     threshold = None if settings.threshold < 0 else settings.threshold
 
-    def version(name: str) -> Classifier:
+    def version(setting: str, name: str) -> Classifier:
         # Committed weights are always at hand, whatever folder the refitted ones are in.
         refitted = settings.weights / f"{name}.npz"
-        path = refitted if refitted.exists() else COMMITTED / f"{name}.npz"
+        path = refitted if refitted.exists() else heads.COMMITTED / f"{name}.npz"
         if not path.exists():
-            sys.exit(f"lumni: LUMNI_CLASSIFIER_VERSIONS: there is no {name}.npz in {settings.weights}")
-        return Classifier(heads.load(path), embedder, threshold=threshold)
+            raise Mistakes([f"{setting}: there is no {name}.npz in {settings.weights}"])
+        try:
+            return Classifier(heads.load(path), embedder, threshold=threshold)
+        except ValueError as error:
+            raise Mistakes([f"{setting}: {error}"]) from error
 
-    versions = Versions([(version(name), share) for name, share in settings.shares()])
-    shadow = version(settings.shadow) if settings.shadow else None
+    versions = Versions([(version(VERSIONS, name), share) for name, share in settings.shares()])
+    shadow = version(SHADOW, settings.shadow) if settings.shadow else None
     service = rpc.Service(
         SERVICE, add_ClassifierServiceServicer_to_server, ClassifierServicer(versions, shadow)
     )

@@ -16,8 +16,9 @@ from services.classifier.reasons import Factor, explain
 
 # Classifications remembered by one version; about 2 KiB each.
 REMEMBERED = 4096
-# A subject is named when it is at least this probable.
+# A subject is named when it is at least this probable, and the task of a kind that has one.
 SUBJECT_PROBABILITY = 0.5
+ACADEMIC = frozenset(("factual question", "math", "reasoning", "science"))
 # The share of the requests that go to a version is told apart in steps of one in this many.
 SHARE_STEPS = 10_000
 
@@ -56,6 +57,24 @@ class Classification:
     features: heads.Array = field(repr=False)
 
 
+class Seen:
+    """Conversations, and what was seen in them: several versions judge them without looking twice."""
+
+    def __init__(self, readings: Sequence[Reading], embedder: Embedder) -> None:
+        """Take conversations; nothing is observed before a version asks for it."""
+        self.keys = [reading.digest() for reading in readings]
+        self.readings = dict(zip(self.keys, readings, strict=True))
+        self._embedder = embedder
+        self._observations: dict[bytes, Observation] = {}
+
+    def observation(self, key: bytes) -> Observation:
+        """What is seen in the conversation of a digest."""
+        found = self._observations.get(key)
+        if found is None:
+            found = self._observations[key] = observe(self.readings[key], self._embedder)
+        return found
+
+
 class Classifier:
     """One version of the weights, and the classifications it remembers."""
 
@@ -68,11 +87,18 @@ class Classifier:
 
     def classify(self, readings: Sequence[Reading]) -> list[Classification]:
         """Judge conversations, in their order; equal ones are judged once."""
-        keys = [reading.digest() for reading in readings]
-        new = {key: reading for key, reading in zip(keys, readings, strict=True) if key not in self._known}
-        found = dict(zip(new, self._judge(list(new.values())), strict=True)) if new else {}
+        return self.judge(self.look(readings))
+
+    def look(self, readings: Sequence[Reading]) -> Seen:
+        """Conversations that this and other versions are about to judge."""
+        return Seen(readings, self._embedder)
+
+    def judge(self, seen: Seen) -> list[Classification]:
+        """Judge conversations that other versions judge as well, in their order."""
+        new = [key for key in seen.readings if key not in self._known]
+        found = dict(zip(new, self._judge(seen, new), strict=True)) if new else {}
         results = []
-        for key in keys:
+        for key in seen.keys:
             classification = found.get(key)
             if classification is None:
                 classification = self._known[key]
@@ -83,13 +109,13 @@ class Classifier:
             self._known.popitem(last=False)
         return results
 
-    def _judge(self, readings: Sequence[Reading]) -> list[Classification]:
-        observations = [observe(reading, self._embedder) for reading in readings]
+    def _judge(self, seen: Seen, keys: Sequence[bytes]) -> list[Classification]:
+        observations = [seen.observation(key) for key in keys]
         inputs = np.stack([observation.inputs for observation in observations])
         judgement = heads.judge(self.weights, inputs)
         return [
-            self._classification(judgement, number, reading, observation)
-            for number, (reading, observation) in enumerate(zip(readings, observations, strict=True))
+            self._classification(judgement, number, seen.readings[key], observation)
+            for number, (key, observation) in enumerate(zip(keys, observations, strict=True))
         ]
 
     def _classification(
@@ -100,7 +126,11 @@ class Classifier:
         shares = judgement.category[number]
         best = int(shares.argmax())
         subject = int(judgement.subject[number].argmax())
-        named = subject < len(SUBJECTS) and judgement.subject[number][subject] >= SUBJECT_PROBABILITY
+        named = (
+            subject < len(SUBJECTS)
+            and judgement.subject[number][subject] >= SUBJECT_PROBABILITY
+            and CATEGORIES[best] in ACADEMIC
+        )
         return Classification(
             powerful=rate >= self._threshold,
             category=CATEGORIES[best],
@@ -124,9 +154,12 @@ class Versions:
         """Give each classifier its share.
 
         Raises:
-            ValueError: shares that are negative or do not add up to 1.
+            ValueError: shares that are no numbers, negative, or do not add up to 1.
         """
-        if any(share < 0 for _, share in shares) or abs(sum(share for _, share in shares) - 1) > 1e-6:
+        # Put so that NaN is refused as well.
+        if not (
+            all(share >= 0 for _, share in shares) and abs(sum(share for _, share in shares) - 1) <= 1e-6
+        ):
             raise ValueError("the shares of the versions must not be negative and must add up to 1")
         bounds = np.cumsum([share for _, share in shares]) * SHARE_STEPS
         self._shares = [

@@ -19,13 +19,12 @@ import numpy as np
 from services.classifier import heads, train
 from services.classifier.classify import Classifier
 from services.classifier.embedding import Embedder
-from services.classifier.examples import OWN, Example, labelled, rows
+from services.classifier.examples import DEVELOPMENT, OWN, Example, check, labelled, rows
 from services.classifier.features import INDEX
 from services.classifier.heads import CATEGORIES, Array, Heads
 from services.classifier.metrics import Routing, Vector, bootstrap, calibration_error, recovered, routing
 from services.classifier.reading import Turn, read
 
-DEVELOPMENT = {"GSM8K": "gsm8k_half.csv.gz", "MMLU": "mmlu_half_subjects.csv.gz"}
 # Published by RouteLLM, on the whole sets: APGR on MMLU and GSM8K.
 ANCHORS = {
     "random": (0.500, 0.497),
@@ -48,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path, help="file of the plot, .svg or .png (needs matplotlib)")
     options = parser.parse_args()
+    check(options.data)
     weights = heads.load(options.weights)
     observer = train.Observer()
     curves = routing_quality(weights, options.data, observer, options.seed)
@@ -65,7 +65,7 @@ def routing_quality(
     curves: dict[str, dict[str, Vector]] = {}
     table(("prompts", "ranking", "n", "APGR", "CPT50", "CPT80", "calibration error"))
     for name, file in DEVELOPMENT.items():
-        found = rows(data / "dev" / file)
+        found = rows(data / file)
         weak = np.array([float(row["weak_correct"]) for row in found])
         strong = np.array([float(row["strong_correct"]) for row in found])
         subjects = np.array([row["subject"] for row in found])
@@ -110,6 +110,7 @@ def category_accuracy(examples: Sequence[Example], seen: Array, seed: int) -> No
     sources = sorted({example.source for example in examples if example.source != OWN})
     confusion: Counter[tuple[str, str]] = Counter()
     right: list[bool] = []
+    exact: list[bool] = []
     table(())
     table(("source left out", "prompts", "code, math, writing, other", "all 12 categories"))
     for source in sources:
@@ -128,21 +129,17 @@ def category_accuracy(examples: Sequence[Example], seen: Array, seed: int) -> No
         coarse = [(kind(true), kind(said)) for true, said in pairs]
         confusion.update(coarse)
         hits = [true == said for true, said in coarse]
+        same = [true == said for true, said in pairs]
         right += hits
-        table(
-            (
-                source,
-                len(pairs),
-                f"{np.mean(hits):.2f}",
-                f"{np.mean([true == said for true, said in pairs]):.2f}",
-            )
-        )
-    table(("all", len(right), f"{np.mean(right):.3f}", ""))
+        exact += same
+        table((source, len(pairs), f"{np.mean(hits):.2f}", f"{np.mean(same):.2f}"))
+    table(("all", len(right), f"{np.mean(right):.3f}", f"{np.mean(exact):.3f}"))
     kinds = (*COARSE, "other")
     table(())
-    table(("truly \\ said", *kinds))
+    table(("truly \\ said", *kinds, "found"))
     for true in kinds:
-        table((true, *(confusion[true, said] for said in kinds)))
+        row = [confusion[true, said] for said in kinds]
+        table((true, *row, f"{confusion[true, true] / sum(row):.2f}"))
 
 
 def kind(category: str) -> str:
@@ -152,7 +149,7 @@ def kind(category: str) -> str:
 
 def speed(weights: Heads, data: Path) -> None:
     """Print the time to classify a prompt that was never seen before, alone and in a batch of 64."""
-    prompts = [row["prompt"] for row in rows(data / "dev" / DEVELOPMENT["MMLU"])][: 2 * MEASURED]
+    prompts = [row["prompt"] for row in rows(data / DEVELOPMENT["MMLU"])][: 2 * MEASURED]
     readings = [read([Turn("user", prompt)]) for prompt in prompts]
     classifier = Classifier(weights, Embedder())
     classifier.classify(readings[MEASURED:])  # the words of the language are known by then

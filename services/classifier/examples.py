@@ -16,6 +16,13 @@ from pathlib import Path
 from services.chassis.folds import held_out
 from services.classifier import phrases
 
+# Inside the folder of the data: what is trained on, and what results are reported on.
+TRAINING = (
+    "train/mmlu_pro_correctness.csv.gz", "train/llmrouter_scores_9models.csv.gz", "train/gsm8k_train.jsonl",
+    "prompts/HumanEval.jsonl.gz", "prompts/arena_hard_v0.1_question.jsonl",
+    "prompts/self_instruct_seed_tasks.jsonl", "prompts/self_instruct_user_oriented.jsonl",
+)  # fmt: skip
+DEVELOPMENT = {"GSM8K": "dev/gsm8k_half.csv.gz", "MMLU": "dev/mmlu_half_subjects.csv.gz"}
 # Prompts taken of one source and category, so that none outweighs the others.
 MOST = 600
 OWN = "own"
@@ -113,6 +120,13 @@ class Example:
     subject: str = ""
 
 
+def check(data: Path) -> None:
+    """End the program when files are missing: without those of development, nothing would be kept out of training."""
+    missing = [name for name in (*TRAINING, *DEVELOPMENT.values()) if not (data / name).is_file()]
+    if missing:
+        raise SystemExit(f"{data} lacks {', '.join(missing)}; docs/data.md says where they come from")
+
+
 def labelled(data: Path, seed: int) -> list[Example]:
     """All prompts with a category or a subject that may be trained on, at most MOST of each source and category."""
     counts: dict[tuple[str, str, str], int] = {}
@@ -128,7 +142,7 @@ def labelled(data: Path, seed: int) -> list[Example]:
 
 
 def _all(data: Path, seed: int) -> Iterator[Example]:
-    for text, category in phrases.requests(400, seed):
+    for text, category in phrases.requests(650, seed):
         yield Example(text, OWN, category, NO_SUBJECT.get(category, ""))
     for text, subject in phrases.subject_questions():
         yield Example(text, OWN, "", subject)

@@ -5,9 +5,7 @@ has a name that a person would understand, because the largest ones are given as
 """
 
 import re
-from collections import Counter
 from dataclasses import dataclass
-from itertools import chain
 from math import log1p
 from operator import ne
 
@@ -15,84 +13,91 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.classifier.embedding import DIMENSIONS, Embedder
-from services.classifier.lexicon import FEATURE_OF, LANGUAGES_OF, WORDS
+from services.classifier.languages import language
+from services.classifier.lexicon import FEATURES, UNSPACED, count
 from services.classifier.reading import Reading
 
-# Features in their order, and what each is called as a reason when there is much of it, and when there is little.
+# Features in their order, and what each is called as a reason when there is much of it, and when there is little. That
+# something is absent is seldom a reason that a person would give, and has no name then.
 NAMED: dict[str, tuple[str, str]] = {
     "chars": ("a long question", "a short question"),
-    "sentences": ("many sentences", "few sentences"),
+    "sentences": ("many sentences", ""),
     "sentence_words": ("long sentences", "short sentences"),
-    "word_chars": ("long words", "short words"),
-    "variety": ("terms that do not return", "terms that return"),
-    "lines": ("many lines", "few lines"),
-    "numerals": ("numbers to work with", "few or no numbers"),
-    "numeral_share": ("dense with numbers", "not dense with numbers"),
-    "big_numbers": ("large or decimal numbers", "no large numbers"),
-    "years": ("years and dates", "no dates"),
-    "money": ("amounts of money", "no amounts of money"),
-    "percents": ("percentages", "no percentages"),
-    "operators": ("arithmetic signs", "no arithmetic signs"),
-    "symbols": ("mathematical notation", "no mathematical notation"),
-    "code_marks": ("program text", "no program text"),
-    "program": ("a program to read", "no program to read"),
-    "amount": ("an amount to find", "no amount to find"),
-    "story_sum": ("an amount to find from several numbers", "no amount to find from numbers"),
-    "question_marks": ("several questions", "hardly a question mark"),
-    "options": ("multiple choice", "no choices given"),
-    "option_words": ("long answers to choose from", "no long answers to choose from"),
-    "option_likeness": ("answers that resemble each other", "no answers that resemble each other"),
-    "option_numerals": ("numeric answers to choose from", "no numeric answers to choose from"),
-    "statements": ("statements to judge", "no statements to judge"),
-    "romans": ("combinations of statements", "no combinations of statements"),
-    "enumerated": ("enumerated demands", "nothing enumerated"),
-    "blank": ("a blank to fill in", "no blank to fill in"),
-    "quotes": ("quoted text", "nothing quoted"),
-    "names": ("many names", "few names"),
-    "length_asked": ("an answer of a given length", "no length asked for"),
-    "one_step": ("a single short demand", "more than a short demand"),
-    "beyond_latin": ("another script", "Latin script"),
-    "superlative": ("the best of several good answers", "no best answer asked for"),
-    "greetings": ("greetings or thanks", "no greeting"),
-    "translating": ("words about translation", "nothing to translate"),
-    "languages": ("names of languages", "no names of languages"),
-    "summarizing": ("words about summaries", "nothing to summarize"),
-    "extracting": ("words about extracting and sorting data", "no data to extract"),
-    "writing": ("words about writing", "no text to write"),
-    "playing": ("a role to play", "no role to play"),
-    "planning": ("words about plans", "nothing to plan"),
-    "facts": ("words that ask for a fact", "no plain question of fact"),
-    "why": ("words that ask for an explanation", "no explanation asked for"),
-    "math": ("words of mathematics", "no words of mathematics"),
-    "quantities": ("quantities and rates", "no quantities or rates"),
-    "number_words": ("numbers in words", "no numbers in words"),
-    "science": ("words of science", "no words of science"),
-    "code": ("words of programming", "no words of programming"),
-    "logic": ("words of logic", "no words of logic"),
-    "puzzles": ("words of puzzles", "no words of puzzles"),
-    "negation": ("negations", "no negations"),
-    "constraints": ("constraints on the answer", "no constraints on the answer"),
-    "persons": ("people in a story", "no people in a story"),
-    "law": ("words of law", "no words of law"),
-    "ideas": ("words of society and ideas", "no words of society and ideas"),
-    "turns": ("a conversation of several turns", "a single turn"),
-    "history": ("a long conversation so far", "no conversation before"),
-    "system": ("long instructions", "no instructions"),
-    "tools": ("functions to call", "no functions to call"),
-    "structured": ("a structured answer", "a free answer"),
-    "attachments": ("images, sound or files", "nothing attached"),
+    "word_chars": ("long words", "plain words"),
+    "variety": ("little to keep track of", "several things to keep track of"),
+    "lines": ("many lines", ""),
+    "numerals": ("numbers to work with", ""),
+    "numeral_share": ("dense with numbers", ""),
+    "big_numbers": ("large or decimal numbers", ""),
+    "years": ("years and dates", ""),
+    "money": ("amounts of money", ""),
+    "percents": ("percentages", ""),
+    "operators": ("arithmetic signs", ""),
+    "symbols": ("mathematical notation", ""),
+    "code_marks": ("program text", ""),
+    "program": ("a program to read", ""),
+    "amount": ("an amount to find", ""),
+    "story_sum": ("an amount to find from several numbers", ""),
+    "question_marks": ("several questions", ""),
+    "options": ("multiple choice", ""),
+    "option_words": ("long answers to choose from", ""),
+    "option_likeness": ("answers that resemble each other", ""),
+    "option_numerals": ("numeric answers to choose from", ""),
+    "statements": ("statements to judge", ""),
+    "romans": ("combinations of statements", ""),
+    "enumerated": ("enumerated demands", ""),
+    "blank": ("a blank to fill in", ""),
+    "quotes": ("quoted text", ""),
+    "names": ("many names", ""),
+    "length_asked": ("an answer of a given length", ""),
+    "one_step": ("a single short demand", ""),
+    "beyond_latin": ("another script", ""),
+    "superlative": ("the best of several good answers", ""),
+    "greetings": ("greetings or thanks", ""),
+    "translating": ("words about translation", ""),
+    "languages": ("names of languages", ""),
+    "summarizing": ("words about summaries", ""),
+    "extracting": ("words about extracting and sorting data", ""),
+    "writing": ("words about writing", ""),
+    "playing": ("a role to play", ""),
+    "planning": ("words about plans", ""),
+    "facts": ("words that ask for a fact", ""),
+    "why": ("words that ask for an explanation", ""),
+    "math": ("words of mathematics", ""),
+    "quantities": ("quantities and rates", ""),
+    "number_words": ("numbers in words", ""),
+    "science": ("words of science", ""),
+    "code": ("words of programming", ""),
+    "logic": ("words of logic", ""),
+    "puzzles": ("words of puzzles", ""),
+    "negation": ("negations", ""),
+    "constraints": ("constraints on the answer", ""),
+    "persons": ("people in a story", ""),
+    "advice": ("advice or an opinion asked for", ""),
+    "law": ("words of law", ""),
+    "ideas": ("words of society and ideas", ""),
+    "turns": ("a conversation of several turns", ""),
+    "history": ("a long conversation so far", ""),
+    "system": ("long instructions", ""),
+    "tools": ("functions to call", ""),
+    "structured": ("a structured answer", ""),
+    "attachments": ("images, sound or files", ""),
 }
 NAMES: tuple[str, ...] = tuple(NAMED)
 INPUTS = len(NAMES) + DIMENSIONS
 INDEX = {name: number for number, name in enumerate(NAMES)}
 # Features that are log(1 + n) of something that can be counted.
-COUNTED = frozenset(WORDS) | {
+COUNTED = FEATURES | {
     "chars", "sentences", "sentence_words", "lines", "numerals", "big_numbers", "years", "money", "percents",
     "operators", "symbols", "code_marks", "question_marks", "option_words", "romans", "enumerated", "quotes", "names",
     "turns", "history", "system", "tools", "attachments",
 }  # fmt: skip
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’.+#-][^\W\d_]+|\+\+|#)*|\d+(?:[.,]\d+)*")
+# Vowel signs and accents that follow their letter (Devanagari, Arabic, decomposed Latin) are no letters to Python.
+_MARKS = "\u0300-\u036f\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0962\u0963"
+_MARK = re.compile(f"[{_MARKS}]")
+_MARKED_TOKEN = re.compile(rf"(?:[^\W\d_]|[{_MARKS}])+|\d+(?:[.,]\d+)*")
 _OPTION = re.compile(r"^[ \t]{0,8}\(?([A-J])[.):][ \t]*(.*)$", re.MULTILINE)
 _ENUMERATED = re.compile(r"^[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])[ \t]+\S", re.MULTILINE)
 _STATEMENT = re.compile(r"\bstatement [12i]\b", re.IGNORECASE)
@@ -112,19 +117,8 @@ _LENGTH_ASKED = re.compile(
 )
 # Most questions hold none of these, and are spared the slow search.
 _CODE_SIGNS = ("`", "_", "{", "=", "<", "()", "import ", "return", ";")
-_SENTENCE = re.compile(r"[.!?。？！؟](?:\s|$)")
-_SCRIPTS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("ja", re.compile(r"[\u3040-\u30ff]")),
-    ("zh", re.compile(r"[\u4e00-\u9fff]")),
-    ("ko", re.compile(r"[\uac00-\ud7af]")),
-    ("ar", re.compile(r"[\u0600-\u06ff]")),
-    ("he", re.compile(r"[\u0590-\u05ff]")),
-    ("hi", re.compile(r"[\u0900-\u097f]")),
-    ("th", re.compile(r"[\u0e00-\u0e7f]")),
-    ("el", re.compile(r"[\u0370-\u03ff]")),
-    ("uk", re.compile(r"[іїєґІЇЄҐ]")),
-    ("ru", re.compile(r"[\u0400-\u04ff]")),
-)
+_SENTENCE = re.compile(r"[.!?؟](?:\s|$)|[。？！]")
+_UNSPACED_RUN = re.compile(f"{UNSPACED.pattern}+")
 _AMOUNTS = frozenset(
     "how what calculate find combien cuántos cuánto cuántas wie quanti quanto сколько".split()
 )
@@ -134,13 +128,14 @@ _AMOUNT = re.compile(
     r"|cuánt[oa]s?\b|quant[oiae]\b|сколько"
 )
 USUAL_WORD_CHARS = 4.5
+# Without spaces a word is taken for so many characters, and each of them for as much as so many Latin ones.
+UNSPACED_WORD_CHARS = 1.6
+UNSPACED_WEIGHT = 3.0
 MOST_OPTIONS = 10
+# A demand of fewer words is a single one.
+ONE_STEP_WORDS = 12
 # From so many marks of code on, a text holds a program.
 PROGRAM_MARKS = 4
-# A script says its language when it makes up this share of the characters beyond ASCII.
-SCRIPT_SHARE = 0.3
-# Words looked at for the language.
-LANGUAGE_WORDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,27 +153,34 @@ class Observation:
 
 def observe(reading: Reading, embedder: Embedder) -> Observation:
     """Count what can be counted in a question, and embed it."""
-    text = reading.question
-    tokens = _TOKEN.findall(text)
+    # Python lowers the Turkish capital to two characters.
+    text = reading.question.replace("İ", "i")
+    ascii_only = text.isascii()
+    unspaced = [] if ascii_only else UNSPACED.findall(text)
+    token = _TOKEN if ascii_only or not _MARK.search(text) else _MARKED_TOKEN
+    tokens = token.findall(_UNSPACED_RUN.sub(r" \g<0> ", text) if unspaced else text)
     words = [token for token in tokens if not token[0].isdigit()]
     numerals = [token for token in tokens if token[0].isdigit()]
     lower = text.lower()
     lowered = [word.lower() for word in words]
+    spaced = [word for word in lowered if not UNSPACED.match(word)] if unspaced else lowered
+    terms = spaced + unspaced
     options = _OPTION.findall(text)[:MOST_OPTIONS] if "\n" in text else []
     if len(options) < 2:
         options = []
-    n = max(1, len(words))
+    n = max(1.0, len(spaced) + len(unspaced) / UNSPACED_WORD_CHARS)
     sentences = 1 + len(_SENTENCE.findall(text))
-    ascii_only = text.isascii()
     code_marks = len(_CODE.findall(text)) if any(sign in text for sign in _CODE_SIGNS) else 0
     amount = not _AMOUNTS.isdisjoint(lowered) and _AMOUNT.search(lower) is not None
     found: dict[str, float] = {
-        "chars": log1p(reading.question_chars),
+        "chars": log1p(
+            reading.question_chars * (1.0 + (UNSPACED_WEIGHT - 1.0) * len(unspaced) / max(1, len(text)))
+        ),
         "sentences": log1p(sentences),
         "sentence_words": log1p(n / sentences),
         # Without words these say nothing, and are as usual.
-        "word_chars": sum(map(len, words)) / n if words else USUAL_WORD_CHARS,
-        "variety": len(set(lowered)) / n if words else 1.0,
+        "word_chars": sum(map(len, spaced)) / len(spaced) if spaced else USUAL_WORD_CHARS,
+        "variety": len(set(terms)) / len(terms) if terms else 1.0,
         "lines": log1p(text.count("\n")),
         "numerals": log1p(len(numerals)),
         "numeral_share": len(numerals) / (n + len(numerals)),
@@ -211,7 +213,7 @@ def observe(reading: Reading, embedder: Embedder) -> Observation:
         "quotes": log1p(text.count('"') + text.count("“") + text.count("«")),
         "names": log1p(max(0, sum(map(ne, words, lowered)) - sentences)),
         "length_asked": float(not _LENGTHS.isdisjoint(lowered) and bool(_LENGTH_ASKED.search(text))),
-        "one_step": float(len(words) < 12),
+        "one_step": float(n < ONE_STEP_WORDS),
         "beyond_latin": 0.0 if ascii_only else _beyond_latin(text),
         "turns": log1p(max(0, reading.turns - 1)),
         "history": log1p(reading.history_chars),
@@ -220,14 +222,13 @@ def observe(reading: Reading, embedder: Embedder) -> Observation:
         "structured": float(reading.structured),
         "attachments": log1p(reading.attachments),
     }
-    kinds = Counter(map(FEATURE_OF.get, lowered))
-    for kind, count in kinds.items():
-        if kind is not None:
-            found[kind] = log1p(count)
+    spoken = language(lower, lowered, ascii_only=ascii_only)
+    kinds = count(lowered, lower, english=spoken == "en", unspaced=bool(unspaced))
+    found.update((kind, log1p(number)) for kind, number in kinds.items())
     values = np.empty(INPUTS, np.float32)
     values[: len(NAMES)] = [found.get(name, 0.0) for name in NAMES]
     values[len(NAMES) :] = embedder.embed(lowered)
-    return Observation(values, _language(lower, lowered, ascii_only=ascii_only))
+    return Observation(values, spoken)
 
 
 def _likeness(options: list[tuple[str, str]], embedder: Embedder) -> float:
@@ -241,18 +242,3 @@ def _likeness(options: list[tuple[str, str]], embedder: Embedder) -> float:
 
 def _beyond_latin(text: str) -> float:
     return sum(char > "\u024f" for char in text[:400]) / max(1, min(400, len(text)))
-
-
-def _language(lower: str, words: list[str], *, ascii_only: bool) -> str:
-    if not ascii_only:
-        beyond = sum(char > "\u024f" for char in lower[:400])
-        if beyond > 2:
-            for language, script in _SCRIPTS:
-                if len(script.findall(lower[:400])) >= SCRIPT_SHARE * beyond or (
-                    language == "uk" and script.search(lower[:400])
-                ):
-                    return language
-    votes = Counter(
-        chain.from_iterable([LANGUAGES_OF[word] for word in words[:LANGUAGE_WORDS] if word in LANGUAGES_OF])
-    )
-    return max(votes, key=votes.__getitem__) if votes else ""

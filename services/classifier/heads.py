@@ -5,6 +5,7 @@ each category, what kind of task it probably is.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.features import INPUTS, NAMES
+from services.classifier.features import INDEX, INPUTS, NAMES
 
 Array = NDArray[np.float32]
 
@@ -32,6 +33,29 @@ MATH = CATEGORIES.index("math")
 LEAST_EFFORT, MOST_EFFORT = -0.75, 2.0
 # Standardized inputs beyond this many deviations say no more.
 CLIP = 4.0
+# No weight, mean or scale is this large: a mistake, or no number at all.
+LARGEST = 1e4
+# The weights that come with the package.
+COMMITTED = Path(__file__).parent / "weights"
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_HALF = ("category", "subject")
+_WHOLE = ("mean", "scale", "win", "prior", "effort")
+_NUMBERS = ("win_bias", "effort_weight", "threshold")
+
+
+def check_name(version: str) -> str:
+    """A version's name, which is also its file's and a label of metrics.
+
+    Raises:
+        ValueError: a name that could be a path, or is too long.
+    """
+    if not _NAME.fullmatch(version):
+        raise ValueError(
+            f"{version!r} is no name of a version: expected up to 64 letters, digits, dots, dashes and underscores, "
+            "and no dot at the beginning"
+        )
+    return version
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +111,14 @@ class Heads:
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"weights {self.version}: {name} is not of shape {shape}")
+        for name in (*shapes, *_NUMBERS):
+            # Put so that NaN is refused as well.
+            if not (np.abs(getattr(self, name)) < LARGEST).all():
+                raise ValueError(
+                    f"weights {self.version}: {name} holds something that is no number or is beyond {LARGEST:.0f}"
+                )
+        if not (self.scale > 0).all():
+            raise ValueError(f"weights {self.version}: scale holds a number that is not positive")
         win = np.append(self.win, np.float32(self.win_bias))
         stacked = np.column_stack([self.category, self.subject, self.effort, win]).astype(np.float32)
         object.__setattr__(self, "_matrix", np.ascontiguousarray(stacked[:-1]))
@@ -130,14 +162,19 @@ def judge(heads: Heads, inputs: Array) -> Judgement:
     kinds = len(CATEGORIES)
     category = _softmax(logits[:, :kinds])
     subject = _softmax(logits[:, kinds:-2])
-    steps = np.minimum(np.maximum(logits[:, -2], LEAST_EFFORT), MOST_EFFORT)
+    # Only a question for an amount can be short of steps: a proof is as much work however short it is put.
+    least = np.where(inputs[:, INDEX["amount"]] > 0, LEAST_EFFORT, 0.0).astype(np.float32)
+    steps = np.minimum(np.maximum(logits[:, -2], least), MOST_EFFORT)
     effort = category[:, MATH] * steps * np.float32(heads.effort_weight)
     score = logits[:, -1] + category @ heads.prior + effort
     return Judgement(score, category, subject, effort, standard)
 
 
 def sigmoid(score: float) -> float:
-    """The probability of log-odds."""
+    """The probability of log-odds, of whatever size."""
+    if score < 0:
+        odds = exp(score)
+        return odds / (1.0 + odds)
     return 1.0 / (1.0 + exp(-score))
 
 
@@ -148,15 +185,17 @@ def _softmax(logits: Array) -> Array:
 
 
 def save(heads: Heads, folder: Path) -> Path:
-    """Write a version's weights in half precision where that is exact enough; replaces the file at once."""
-    path = folder / f"{heads.version}.npz"
+    """Write a version's weights in half precision where that is exact enough; replaces the file at once.
+
+    Raises:
+        ValueError: the version's name is no name for a file.
+    """
+    path = folder / f"{check_name(heads.version)}.npz"
     folder.mkdir(parents=True, exist_ok=True)
-    half = {name: getattr(heads, name).astype(np.float16) for name in ("category", "subject")}
-    whole = {name: getattr(heads, name) for name in ("mean", "scale", "win", "prior", "effort")}
+    half = {name: getattr(heads, name).astype(np.float16) for name in _HALF}
+    whole = {name: getattr(heads, name) for name in _WHOLE}
     about = {
-        "win_bias": heads.win_bias,
-        "effort_weight": heads.effort_weight,
-        "threshold": heads.threshold,
+        **{name: getattr(heads, name) for name in _NUMBERS},
         "features": list(heads.features),
         "facts": dict(heads.facts),
     }
@@ -171,22 +210,26 @@ def load(path: Path) -> Heads:
 
     Raises:
         FileNotFoundError: there is no such version.
-        ValueError: weights for other features or shapes.
+        ValueError: a file that holds no weights, or weights for other features or shapes.
     """
-    with np.load(path, allow_pickle=False) as file:
-        about = json.loads(file["about"].tobytes())
-        return Heads(
-            version=path.stem,
-            mean=file["mean"],
-            scale=file["scale"],
-            win=file["win"],
-            win_bias=float(about["win_bias"]),
-            prior=file["prior"],
-            effort=file["effort"],
-            effort_weight=float(about["effort_weight"]),
-            category=file["category"].astype(np.float32),
-            subject=file["subject"].astype(np.float32),
-            threshold=float(about["threshold"]),
-            features=tuple(about["features"]),
-            facts=about["facts"],
-        )
+    return Heads(version=path.stem, **_fields(path))
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            arrays = {name: file[name].astype(np.float32) for name in (*_HALF, *_WHOLE)}
+        return {
+            **arrays,
+            **{name: float(about[name]) for name in _NUMBERS},
+            "features": tuple(about["features"]),
+            "facts": dict(about["facts"]),
+        }
+    except FileNotFoundError:
+        raise
+    # A file that is cut short or is something else ends in a dozen kinds of errors of NumPy, its archive and JSON.
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read as weights ({type(error).__name__}): put a good copy there, or train or refit again"
+        ) from error

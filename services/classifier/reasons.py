@@ -24,7 +24,7 @@ TASKS = {
     "planning": "something to plan",
     "other": "no particular kind of task",
 }
-TOPIC = "the topic and wording"
+TOPIC = "its topic and wording"
 EFFORT = ("many steps to a solution", "few steps to a solution")
 
 
@@ -34,7 +34,7 @@ class Factor:
 
     Attributes:
         name: The reason in words.
-        value: What was observed: a count, a length, a share or a probability.
+        value: What was observed: a count, a length, a share or a probability; 0 for what is not counted.
         contribution: What it added to the score, in log-odds, against the average prompt.
     """
 
@@ -44,31 +44,40 @@ class Factor:
 
 
 def explain(weights: Heads, judgement: Judgement, row: int, inputs: Array) -> tuple[Factor, ...]:
-    """The largest contributions to one row's score; the kind of task, topic and effort count as one each."""
+    """The largest contributions to one row's score, named when a person would name them.
+
+    The kind of task counts as far as the request is of that kind. What has no name (other kinds that it might be of,
+    the embedding, words that do not occur) is added up as topic and wording.
+    """
     size = len(NAMES)
     standard = judgement.standard[row, :size].tolist()
     parts = weights.win * judgement.standard[row]
-    topic = float(parts[size:].sum())
     added = parts[:size].tolist()
+    kind, unnamed = _kind(weights, judgement.category[row])
+    unnamed += float(parts[size:].sum())
     effort = float(judgement.effort[row])
-    factors = [
-        _kind(weights, judgement.category[row]),
-        Factor(TOPIC, 1.0, topic),
-        Factor(EFFORT[effort < 0], 1.0, effort),
-    ]
-    sizes = list(map(abs, added))
-    for number in sorted(range(size), key=sizes.__getitem__, reverse=True)[:MOST]:
-        name = NAMES[number]
-        raw = float(inputs[number])
-        value = expm1(raw) if name in COUNTED else raw
-        factors.append(Factor(NAMED[name][standard[number] <= 0], round(value, 3), added[number]))
+    factors = [kind, Factor(EFFORT[effort < 0], 0.0, effort)]
+    for number, contribution in enumerate(added):
+        named = NAMED[NAMES[number]][standard[number] <= 0]
+        if named:
+            factors.append(Factor(named, _value(number, float(inputs[number])), contribution))
+        else:
+            unnamed += contribution
+    factors.append(Factor(TOPIC, 0.0, unnamed))
     factors.sort(key=lambda factor: -abs(factor.contribution))
     least = LEAST * abs(factors[0].contribution)
     return tuple(factor for factor in factors[:MOST] if abs(factor.contribution) >= least)
 
 
-def _kind(weights: Heads, categories: Array) -> Factor:
-    shares = categories.tolist()
-    share = max(shares)
-    added = float(categories @ weights.prior) - sum(weights.prior.tolist()) / len(shares)
-    return Factor(TASKS[CATEGORIES[shares.index(share)]], round(share, 3), added)
+def _kind(weights: Heads, categories: Array) -> tuple[Factor, float]:
+    """The likeliest kind of task, and what the other kinds add."""
+    shares, priors = categories.tolist(), weights.prior.tolist()
+    usual = sum(priors) / len(priors)
+    best = max(range(len(shares)), key=shares.__getitem__)
+    contribution = shares[best] * (priors[best] - usual)
+    others = sum(share * (prior - usual) for share, prior in zip(shares, priors, strict=True)) - contribution
+    return Factor(TASKS[CATEGORIES[best]], round(shares[best], 3), contribution), others
+
+
+def _value(number: int, seen: float) -> float:
+    return round(expm1(seen) if NAMES[number] in COUNTED else seen, 3)

@@ -1,5 +1,6 @@
 """Between the wire and the core: unpack, judge, pack."""
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -10,10 +11,14 @@ from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 
 from services.chassis import rpc, status
 from services.chassis.errors import Fault, Invalid
-from services.classifier.classify import Classification, Classifier, Versions
+from services.classifier.classify import Classification, Classifier, Seen, Versions
 from services.classifier.reading import TURNS_READ, Reading, Turn, read
 
+log = logging.getLogger(__name__)
+
 MOST_REQUESTS = 256
+# A shadow that fails is logged at most once in so long, in seconds.
+FAILURES_LOGGED_S = 60.0
 ROLES = {
     chat_pb2.ROLE_SYSTEM: "system",
     chat_pb2.ROLE_DEVELOPER: "developer",
@@ -52,15 +57,24 @@ SCORE = prometheus_client.Histogram(
 CLASSIFIED = prometheus_client.Counter(
     "lumni_classifier_requests", "Requests judged.", ["version", "category", "tier"]
 )
+SHADOWED = prometheus_client.Counter(
+    "lumni_classifier_shadow",
+    "Requests judged by a shadow, by whether its tier is the one that was served.",
+    ["version", "agrees"],
+)
+SHADOW_FAILURES = prometheus_client.Counter(
+    "lumni_classifier_shadow_failures", "Requests that a shadow failed to judge.", ["version"]
+)
 
 
 class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
     """The classifier on the wire."""
 
     def __init__(self, versions: Versions, shadow: Classifier | None = None) -> None:
-        """Serve `versions`; `shadow` judges the same requests, and only its scores are measured."""
+        """Serve `versions`; `shadow` judges the same requests, and is only measured."""
         self._versions = versions
         self._shadow = shadow
+        self._failure_logged = -FAILURES_LOGGED_S
 
     async def Classify(self, request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:
         """Judge one conversation."""
@@ -101,17 +115,33 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
                 classifier = self._versions.of(request.context.request_id)
                 asked.setdefault(classifier, []).append((number, reading(request)))
         for classifier, places in asked.items():
-            readings = [read for _, read in places]
-            for (number, _), judged in zip(places, classifier.classify(readings), strict=True):
+            seen = classifier.look([read for _, read in places])
+            served = classifier.judge(seen)
+            for (number, _), judged in zip(places, served, strict=True):
                 SCORE.labels(judged.version, "yes").observe(judged.strong_win_rate)
                 CLASSIFIED.labels(
                     judged.version, judged.category, "powerful" if judged.powerful else "fast"
                 ).inc()
                 outcomes[number] = pack(judged, requests[number])
             if self._shadow is not None:
-                for judged in self._shadow.classify(readings):
-                    SCORE.labels(judged.version, "no").observe(judged.strong_win_rate)
+                self._compare(self._shadow, seen, served)
         return outcomes
+
+    def _compare(self, shadow: Classifier, seen: Seen, served: Sequence[Classification]) -> None:
+        """Measure what the shadow says of requests beside what was served."""
+        version = shadow.weights.version
+        try:
+            shadowed = shadow.judge(seen)
+        except Exception:  # the answers are ready: no fault of a shadow may cost the caller one
+            SHADOW_FAILURES.labels(version).inc(len(served))
+            now = time.monotonic()
+            if now - self._failure_logged >= FAILURES_LOGGED_S:
+                self._failure_logged = now
+                log.exception("the shadow %s fails to judge", version)
+            return
+        for judged, beside in zip(served, shadowed, strict=True):
+            SCORE.labels(version, "no").observe(beside.strong_win_rate)
+            SHADOWED.labels(version, "yes" if beside.powerful == judged.powerful else "no").inc()
 
 
 def reading(request: pb.ClassifyRequest) -> Reading:

@@ -35,7 +35,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from services.chassis.folds import held_out, wording
 from services.classifier import heads
 from services.classifier.embedding import DIMENSIONS, Embedder
-from services.classifier.examples import OWN, Example, labelled, rows
+from services.classifier.examples import DEVELOPMENT, OWN, Example, check, labelled, rows
 from services.classifier.features import INDEX, NAMES, observe
 from services.classifier.heads import CATEGORIES, SUBJECTS, Array, Heads
 from services.classifier.reading import Turn, read
@@ -98,7 +98,9 @@ def train(data: Path, seed: int, version: str) -> Heads:
     rng = np.random.default_rng(seed)
     observer = Observer()
     reported = development(data)
-    examples = [example for example in labelled(data, seed) if wording(example.text) not in reported]
+    offered = labelled(data, seed)
+    examples = [example for example in offered if wording(example.text) not in reported]
+    say("prompts refused because results are reported on them", len(offered) - len(examples))
     say("weakly labelled prompts", Counter(example.source for example in examples))
     seen = observer.inputs([example.text for example in examples])
     mean, scale = reference(examples, seen, rng)
@@ -135,8 +137,7 @@ def train(data: Path, seed: int, version: str) -> Heads:
 
 def development(data: Path) -> frozenset[str]:
     """The wordings that results are reported on, which are refused for training wherever they turn up."""
-    paths = sorted((data / "dev").glob("*.csv.gz"))
-    return frozenset(wording(row["prompt"]) for path in paths for row in rows(path))
+    return frozenset(wording(row["prompt"]) for name in DEVELOPMENT.values() for row in rows(data / name))
 
 
 def reference(examples: Sequence[Example], seen: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -294,6 +295,11 @@ def main() -> None:
     parser.add_argument("--version", default="v1", help="name of the weights")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    check(options.data)
+    try:
+        heads.check_name(options.version)
+    except ValueError as error:
+        parser.error(f"--version: {error}")
     path = heads.save(train(options.data, options.seed, options.version), options.out)
     say("written", f"{path} ({path.stat().st_size / 1024:.0f} KiB)")
 

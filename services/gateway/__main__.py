@@ -195,7 +195,7 @@ async def main(settings: Settings) -> None:
         )
         routers = [
             admin.router(known, registry, Usage(pool)),
-            learning.router(known, learning.Feedback(pool)),
+            learning.router(known, learning.Feedback(pool), pipeline),
         ]
         application = app.create(parts, routers, origins=settings.cors)
         rest_address = await enter(serving(application, settings.rest, settings.server.timeout_s))

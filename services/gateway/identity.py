@@ -2,6 +2,7 @@
 
 import os
 import time
+from uuid import UUID
 
 
 def request_id() -> str:
@@ -13,3 +14,15 @@ def request_id() -> str:
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def age_s(ident: str) -> float:
+    """How long ago an id was made, in seconds; by another machine's clock perhaps, so it may be negative.
+
+    Raises:
+        ValueError: it is no UUIDv7.
+    """
+    known = UUID(ident)
+    if known.version != 7:
+        raise ValueError("not a UUIDv7")
+    return time.time() - (known.int >> 80) / 1000

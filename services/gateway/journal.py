@@ -138,6 +138,14 @@ SELECT b.subject, b.period, b.spent_nano_usd, b.version
 FROM (SELECT DISTINCT who.subject, span.period {SPENDS.format(table="changed")}) AS touched
 JOIN budget_spend b USING (subject, period)
 """  # noqa: S608
+PRUNE_LEARNING = (
+    "DELETE FROM feedback WHERE ctid = ANY(ARRAY(SELECT ctid FROM feedback WHERE asked_at < $1 LIMIT $2))",
+    """
+    UPDATE task_classifications SET features = NULL WHERE (tableoid, ctid) IN (
+        SELECT tableoid, ctid FROM task_classifications WHERE features IS NOT NULL AND decided_at < $1 LIMIT $2
+    )
+    """,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +308,15 @@ class Journal:
             if not removed:
                 await _drop_partitions(connection, before)
         return removed
+
+    async def prune_learning(self, before: datetime, batch: int = 5000) -> int:
+        """Delete a batch of the feedback and the features that are older than `before`; how many rows that touched."""
+        touched = 0
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            for statement in PRUNE_LEARNING:
+                status = await connection.execute(statement, before, batch)
+                touched += int(status.rpartition(" ")[2])
+        return touched
 
     async def forget_erased(self) -> None:
         """Keep the names of erased users no longer than events of theirs may be on their way."""

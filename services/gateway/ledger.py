@@ -73,6 +73,9 @@ class Settings:
     retention_days: int = variable(
         "LUMNI_RETENTION_DAYS", 0, "days after which usage rows are deleted; 0 keeps them"
     )
+    learning_days: int = variable(
+        "LUMNI_LEARNING_DAYS", 90, "days after which feedback and features are deleted; 0 keeps them"
+    )
     telemetry: Telemetry = part()
 
 
@@ -332,17 +335,23 @@ class Housekeeper:
         *,
         pause_s: float = 5.0,
         retention_days: int = 0,
+        learning_days: int = 0,
     ) -> None:
         self._bookkeeper = bookkeeper
         self._journal = journal
         self._usage = usage
         self._decisions = decisions
-        self._retention_days = retention_days
+        # What is kept for so many days, and what deletes a batch of it. Nothing learnt outlives its usage row.
+        self._kept = [
+            (retention_days, journal.prune),
+            (min(filter(None, (retention_days, learning_days)), default=0), journal.prune_learning),
+        ]
         self._pause_s = pause_s
 
     async def run(self) -> None:
         """Keep house until cancelled; what fails is tried again next time."""
-        partitions_at = prune_at = 0.0
+        partitions_at = 0.0
+        prune_at = [0.0] * len(self._kept)
         failing = False
         while True:
             try:
@@ -351,10 +360,11 @@ class Housekeeper:
                     await self._journal.make_partitions(datetime.now(UTC))
                     await self._journal.forget_erased()
                     partitions_at = now + 3600
-                if self._retention_days and now >= prune_at:
-                    before = datetime.now(UTC) - timedelta(days=self._retention_days)
-                    # In bounded batches, one a round, so that nobody waits for it.
-                    prune_at = now + (0 if await self._journal.prune(before) else 3600)
+                for place, (days, prune) in enumerate(self._kept):
+                    if days and now >= prune_at[place]:
+                        before = datetime.now(UTC) - timedelta(days=days)
+                        # In bounded batches, one a round, so that nobody waits for it.
+                        prune_at[place] = now + (0 if await prune(before) else 3600)
                 await self._decisions.behind_ms()
                 # Only who has heard everything may say that there is nothing to hear.
                 if await self._usage.behind_ms() < BEHIND_MS:
@@ -408,7 +418,12 @@ async def main(settings: Settings) -> None:
             )
         )
         housekeeper = Housekeeper(
-            bookkeeper, journal, usage, decisions, retention_days=settings.retention_days
+            bookkeeper,
+            journal,
+            usage,
+            decisions,
+            retention_days=settings.retention_days,
+            learning_days=settings.learning_days,
         )
         tasks = [asyncio.create_task(part.run()) for part in (usage, decisions, housekeeper)]
         waiter = asyncio.create_task(rpc.until_stopped())

@@ -7,8 +7,8 @@ hangs it.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 TIERS = {"fast": classifier_pb2.TIER_FAST, "powerful": classifier_pb2.TIER_POWERFUL}
 # A chunk that ends a choice waits for the bill, which follows at once; all others are sent as they come.
 FINISHED = '"finish_reason":"'
-# What a question for a decision takes of a plan's limits.
+# What a question that calls no model takes of a plan's limits.
 NO_CALL = selector_pb2.Candidate()
 NO_REPORT = executor_pb2.Report()
 
@@ -135,6 +135,16 @@ class Pipeline:
         Raises:
             Fault: as `complete`.
         """
+        async with self.counted(caller):
+            return await self.decide(seen_as or caller, chat, what_if=True)
+
+    @asynccontextmanager
+    async def counted(self, caller: Caller) -> AsyncIterator[None]:
+        """Count what calls no model as a request without tokens, under way until the block ends.
+
+        Raises:
+            Fault: the caller has no requests left.
+        """
         without_budgets = tuple(replace(subject, budget=None) for subject in caller.subjects)
         admission = await self._limits.admit(
             replace(caller, subjects=without_budgets),
@@ -144,7 +154,7 @@ class Pipeline:
             candidates=[NO_CALL],
         )
         try:
-            return await self.decide(seen_as or caller, chat, what_if=True)
+            yield
         finally:
             await self._limits.settle(admission, NO_REPORT)
 
@@ -268,11 +278,13 @@ class Pipeline:
         if self._switches.classification:
             try:
                 return await self._classifier.classify(request)
-            except errors.Unavailable:
+            except errors.Invalid:
+                raise
+            except errors.Fault as fault:
+                _note_trouble("classifier", fault)
                 degraded.append("classifier")
-        return classifier_pb2.Classification(
-            strong_win_rate=0.5, confidence=0, prompt_tokens=chat.likely_prompt_tokens
-        )
+        # Without a version: nobody judged it.
+        return classifier_pb2.Classification(strong_win_rate=0.5, prompt_tokens=chat.likely_prompt_tokens)
 
     async def _select(
         self, request: selector_pb2.SelectRequest, degraded: list[str]
@@ -281,9 +293,11 @@ class Pipeline:
             return self._standby.configured(request, "selection is switched off: the configured order")
         try:
             selection = await self._selector.select(request)
-        except errors.Unavailable as fault:
-            if fault.reason != errors.Unavailable.reason:
+        except (errors.Unavailable, errors.Internal, errors.Unauthenticated) as fault:
+            # Any other fault is an answer, and so is that nothing healthy is left.
+            if isinstance(fault, errors.Unavailable) and fault.reason != errors.Unavailable.reason:
                 raise
+            _note_trouble("selector", fault)
             degraded.append("selector")
             return self._standby.select(request)
         self._standby.remember(request, selection)
@@ -485,6 +499,12 @@ def _requirements(caller: Caller, chat: Chat) -> selector_pb2.Requirements:
 
 def _output_bound(caller: Caller, chat: Chat) -> int:
     return (chat.output_tokens or caller.plan.max_output_tokens) + chat.predicted_tokens
+
+
+def _note_trouble(service: str, fault: errors.Fault) -> None:
+    """Log what a service is done without for; that it is gone, `peers` says once."""
+    if not isinstance(fault, errors.Unavailable):
+        log.error("the %s failed, and is done without: %s: %s", service, type(fault).__name__, fault.message)
 
 
 def _seen_from_outside(fault: errors.Fault) -> errors.Fault:

@@ -127,6 +127,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         judged, policy = request.classification, request.policy
         _check_name("model", request.model)
         _check_name("provider", policy.provider)
+        _check_name("classification.version", judged.version)
         options = self._selector.roster.options
         self._recent.follow(options.recent_window_s, spreads=options.recent_spreads)
         now = policy.now_unix_ms / 1000 or time.time()
@@ -169,29 +170,29 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
 
     def _tier(self, request: pb.SelectRequest, now: float) -> tuple[bool, float]:
         """Whether the request is powerful, and the strong win rate from which it is."""
-        policy, rate = request.policy, request.classification.strong_win_rate
+        policy, judged = request.policy, request.classification
         options = self._selector.roster.options
-        plan = request.context.plan
+        plan, rate = request.context.plan, judged.strong_win_rate
         # What nobody judged says nothing about the share; a pinned model is no matter of tiers.
-        if request.classification.confidence > 0 and request.model in OPEN and not _what_if(policy):
-            self._splits.observe(plan, rate, now)
+        if judged.version and request.model in OPEN and not _what_if(policy):
+            self._splits.observe(plan, judged.version, rate, now)
         split = policy.WhichOneof("split")
         fixed = policy.threshold if split == "threshold" else options.threshold
         share = policy.powerful_share if split == "powerful_share" else options.powerful_share
         if share is not None and split != "threshold":
-            found = self._splits.of(plan, share, now)
+            found = self._splits.of(plan, judged.version, share, now)
             threshold, powerful = found.threshold, found.powerful(rate, request.context.request_id)
         else:
             threshold = EVEN if fixed is None else fixed
             powerful = rate >= threshold
         if policy.tier:
             return policy.tier == classifier_pb2.TIER_POWERFUL, threshold
-        if not request.classification.confidence:
+        if not judged.version:
             # A classifier that cannot be asked must not multiply the bill, unless everything is to be powerful.
             return threshold <= 0, threshold
-        if share is None and fixed is None and request.classification.tier:
+        if share is None and fixed is None and judged.tier:
             # Nobody says where the split lies: the classifier's own opinion counts.
-            return request.classification.tier == classifier_pb2.TIER_POWERFUL, 0.0
+            return judged.tier == classifier_pb2.TIER_POWERFUL, 0.0
         return powerful, threshold
 
     def _pack(self, packed: pb.Selection, selection: Selection, task: Task) -> None:

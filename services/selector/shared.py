@@ -88,28 +88,29 @@ class Shared:
 
     async def _exchange_splits(self, client: redis.Redis, now_unix_s: float) -> None:
         current = window_of(now_unix_s)
-        plans = list(self._splits.by_plan.items())
-        if not plans:
+        self._splits.forget(now_unix_s)
+        asked = list(self._splits.histograms.items())
+        if not asked:
             return
-        told = [{window: counts.copy() for window, counts in histogram.own.items()} for _, histogram in plans]
+        told = [{window: counts.copy() for window, counts in histogram.own.items()} for _, histogram in asked]
         async with client.pipeline(transaction=True) as pipe:
-            for (plan, _), own in zip(plans, told, strict=True):
+            for (whose, _), own in zip(asked, told, strict=True):
                 for window, counts in own.items():
                     for number in np.flatnonzero(counts):
-                        pipe.hincrby(names.split(plan, window), str(number), int(counts[number]))
-                    pipe.expire(names.split(plan, window), 3 * WINDOW_S)
+                        pipe.hincrby(names.split(*whose, window), str(number), int(counts[number]))
+                    pipe.expire(names.split(*whose, window), 3 * WINDOW_S)
             await pipe.execute()
-        for (_, histogram), own in zip(plans, told, strict=True):
+        for (_, histogram), own in zip(asked, told, strict=True):
             for window, counts in own.items():
                 histogram.own[window] -= counts
                 if not histogram.own[window].any():
                     del histogram.own[window]
         async with client.pipeline(transaction=False) as pipe:
-            for plan, _ in plans:
+            for whose, _ in asked:
                 for window in (current - 1, current):
-                    pipe.hgetall(names.split(plan, window))
+                    pipe.hgetall(names.split(*whose, window))
             answers: list[Any] = await pipe.execute()
-        for place, (_, histogram) in enumerate(plans):
+        for place, (_, histogram) in enumerate(asked):
             histogram.shared = {}
             for window, counted in zip(
                 (current - 1, current), answers[2 * place : 2 * place + 2], strict=True

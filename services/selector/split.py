@@ -1,11 +1,13 @@
 """Where fast ends and powerful begins: a fixed threshold, or the one that sends a given share to powerful models.
 
 The share is kept through a rolling histogram of the strong win rates that each plan's requests had, over this and
-the last window of time, shared by all replicas.
+the last window of time, shared by all replicas. Each version of the classifier's weights has histograms of its own: a
+rate of one says nothing about the rates of another, which may lie on another level altogether.
 """
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +22,12 @@ WINDOW_S = 3600
 PRIOR, PRIOR_MEAN, PRIOR_DEVIATION = 1.0, 0.20, 0.07
 # From so many requests on a threshold may be a second old.
 SETTLED = 500
+# So many histograms are kept, of some 6 KiB each; the one that was asked longest ago gives way.
+MOST = 1000
 
 Counts = NDArray[np.float64]
+# A plan, and the version of the weights that judged.
+Whose: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +79,12 @@ def split(counts: Counts, share: float) -> Split:
 
 @dataclass
 class Histogram:
-    """Rates of one plan in two windows: what all replicas saw, and what this one saw since it last told them."""
+    """Rates of one plan by one version in two windows: what all replicas saw, and what this one has not told them."""
 
     shared: dict[int, Counts] = field(default_factory=dict)
     own: dict[int, Counts] = field(default_factory=lambda: defaultdict(lambda: np.zeros(BINS)))
+    # The window in which it was last asked.
+    asked: int = 0
 
     def counts(self, now_unix_s: float) -> Counts:
         """Both windows together; the older one fades as the younger one fills."""
@@ -91,31 +99,50 @@ class Histogram:
 
 
 class Splits:
-    """The histograms of all plans."""
+    """The histograms of all plans and versions."""
 
-    def __init__(self) -> None:
-        self.by_plan: dict[str, Histogram] = defaultdict(Histogram)
-        self._known: dict[tuple[str, float], tuple[int, Split]] = {}
+    def __init__(self, most: int = MOST) -> None:
+        """Keep at most `most` histograms."""
+        # The one that was asked longest ago comes first.
+        self.histograms: OrderedDict[Whose, Histogram] = OrderedDict()
+        self._most = most
+        self._known: dict[tuple[Whose, float], tuple[int, Split]] = {}
 
-    def observe(self, plan: str, rate: float, now_unix_s: float) -> None:
+    def observe(self, plan: str, version: str, rate: float, now_unix_s: float) -> None:
         """Count one request."""
-        current, own = window_of(now_unix_s), self.by_plan[plan].own
+        current, own = window_of(now_unix_s), self._histogram((plan, version), now_unix_s).own
         if current not in own:
             for window in [window for window in own if window < current - 1]:
                 del own[window]
         own[current][bin_of(rate)] += 1
 
-    def of(self, plan: str, share: float, now_unix_s: float) -> Split:
-        """Where the highest `share` of a plan's requests begins."""
-        second = int(now_unix_s)
-        known = self._known.get((plan, share))
+    def of(self, plan: str, version: str, share: float, now_unix_s: float) -> Split:
+        """Where the highest `share` of a plan's requests begins, among those that a version judged."""
+        whose, second = (plan, version), int(now_unix_s)
+        known = self._known.get((whose, share))
         if known is not None and known[0] == second:
             return known[1]
-        counts = self.by_plan[plan].counts(now_unix_s)
+        counts = self._histogram(whose, now_unix_s).counts(now_unix_s)
         found = split(counts, share)
         # Of a few requests each one counts.
         if counts.sum() >= SETTLED:
             if len(self._known) > 10_000:
                 self._known.clear()
-            self._known[plan, share] = (second, found)
+            self._known[whose, share] = (second, found)
+        return found
+
+    def forget(self, now_unix_s: float) -> None:
+        """Drop what nobody asked in this window nor in the last: there is nothing left in it."""
+        oldest = window_of(now_unix_s) - 1
+        for whose in [whose for whose, one in self.histograms.items() if one.asked < oldest]:
+            del self.histograms[whose]
+
+    def _histogram(self, whose: Whose, now_unix_s: float) -> Histogram:
+        found = self.histograms.get(whose)
+        if found is None:
+            if len(self.histograms) >= self._most:
+                self.histograms.popitem(last=False)
+            found = self.histograms[whose] = Histogram()
+        self.histograms.move_to_end(whose)
+        found.asked = max(found.asked, window_of(now_unix_s))
         return found

@@ -52,27 +52,6 @@ def test_an_empty_question_is_judged_without_confidence(classifier: Classifier) 
     assert not found.powerful
 
 
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("What is the weather like in Rome today?", "en"),
-        ("Wie wird das Wetter in Rom und was ist mit dem Zug?", "de"),
-        ("Quel temps fait-il à Rome et est-ce que je peux sortir ?", "fr"),
-        ("¿Qué tiempo hace en Roma y cómo está el mar?", "es"),
-        ("Какая сегодня погода в Риме?", "ru"),
-        ("今天罗马的天气怎么样？", "zh"),
-        ("今日のローマの天気はどうですか？", "ja"),
-        ("오늘 로마 날씨 어때요?", "ko"),
-        ("كيف الطقس في روما اليوم؟", "ar"),
-        ("12345 67890", ""),
-    ],
-)
-def test_the_language_is_known(classifier: Classifier, text: str, language: str) -> None:
-    [found] = classifier.classify([ask(text)])
-
-    assert found.language == language
-
-
 def test_a_batch_is_judged_as_each_alone(weights: Heads) -> None:
     readings = [ask(text) for text in ("hi", "Solve x^2 = 4", "hi", "Write a poem about the sea")]
     together = Classifier(weights, EMBEDDER).classify(readings)
@@ -183,6 +162,22 @@ def test_weights_are_saved_and_read_back(weights: Heads, tmp_path: Path) -> None
 def test_weights_for_other_features_are_refused(weights: Heads) -> None:
     with pytest.raises(ValueError, match="other features"):
         replace(weights, features=("a", "b"))
+
+
+def test_text_without_spaces_counts_as_words_and_sentences_of_its_own() -> None:
+    text = "用Python写一个函数，计算所有素数的和。不要使用外部库。请解释每一步。"
+    seen = dict(zip(NAMES, observe(ask(text), EMBEDDER).inputs, strict=False))
+    latin = dict(
+        zip(NAMES, observe(ask("Add all primes in Python. Use no library."), EMBEDDER).inputs, strict=False)
+    )
+
+    assert seen["one_step"] == 0.0
+    assert seen["word_chars"] == 6.0  # Python's
+    assert seen["sentences"] == pytest.approx(np.log(5))
+    assert seen["chars"] > latin["chars"]
+    assert seen["variety"] < 1.0
+    assert seen["code"] == pytest.approx(np.log(3))  # Python, 函数
+    assert min(seen["math"], seen["negation"], seen["why"]) > 0
 
 
 @pytest.mark.parametrize("word", ["stone", "камень", "石头"])

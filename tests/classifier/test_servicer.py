@@ -1,6 +1,8 @@
 """The whole service, over a real socket."""
 
+import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +14,17 @@ from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 
 from services.chassis import rpc
 from services.classifier.__main__ import SERVICE
-from services.classifier.classify import Classifier, Versions
+from services.classifier.classify import Classification, Classifier, Seen, Versions
 from services.classifier.embedding import Embedder
 from services.classifier.features import NAMES
 from services.classifier.heads import Heads
-from services.classifier.servicer import CATEGORIES, SCORE, ClassifierServicer
+from services.classifier.servicer import (
+    CATEGORIES,
+    SCORE,
+    SHADOW_FAILURES,
+    SHADOWED,
+    ClassifierServicer,
+)
 
 
 @pytest.fixture
@@ -25,9 +33,13 @@ async def stub(weights: Heads, embedder: Embedder) -> AsyncIterator[Any]:
         [(Classifier(weights, embedder), 0.5), (Classifier(replace(weights, version="b"), embedder), 0.5)]
     )
     shadow = Classifier(replace(weights, version="shadow"), embedder)
-    service = rpc.Service(
-        SERVICE, pb_grpc.add_ClassifierServiceServicer_to_server, ClassifierServicer(versions, shadow)
-    )
+    async with serving(ClassifierServicer(versions, shadow)) as found:
+        yield found
+
+
+@asynccontextmanager
+async def serving(servicer: ClassifierServicer) -> AsyncIterator[Any]:
+    service = rpc.Service(SERVICE, pb_grpc.add_ClassifierServiceServicer_to_server, servicer)
     async with (
         rpc.serve("127.0.0.1:0", rpc.Settings(), [service]) as address,
         grpc.aio.insecure_channel(address) as channel,
@@ -138,6 +150,45 @@ async def test_a_shadow_is_measured_and_never_served(stub: Any) -> None:
 
     assert response.classification.version != "shadow"
     assert measured() == before + 1
+
+
+def beside(weights: Heads, embedder: Embedder, shadow: Classifier) -> ClassifierServicer:
+    return ClassifierServicer(Versions([(Classifier(weights, embedder), 1.0)]), shadow)
+
+
+@pytest.mark.parametrize(("bias", "agrees"), [(-800.0, "no"), (800.0, "yes")])
+async def test_a_shadow_beyond_all_scores_is_only_counted(
+    weights: Heads, embedder: Embedder, bias: float, agrees: str
+) -> None:
+    shadow = Classifier(replace(weights, version=f"bias{bias:.0f}", win_bias=bias), embedder)
+    before = SHADOWED.labels(shadow.weights.version, agrees)._value.get()
+    async with serving(beside(weights, embedder, shadow)) as stub:
+        hard = asking("Prove that the product of three consecutive integers is divisible by 6")
+        results = (await stub.BatchClassify(pb.BatchClassifyRequest(requests=[hard] * 3), timeout=5)).results
+
+    assert [result.classification.tier for result in results] == [pb.TIER_POWERFUL] * 3
+    assert SHADOWED.labels(shadow.weights.version, agrees)._value.get() == before + 3
+
+
+class Failing(Classifier):
+    """A version that cannot judge."""
+
+    def judge(self, seen: Seen) -> list[Classification]:
+        raise OverflowError("math range error")
+
+
+async def test_a_shadow_that_fails_is_counted_logged_once_and_not_felt(
+    weights: Heads, embedder: Embedder, caplog: pytest.LogCaptureFixture
+) -> None:
+    shadow = Failing(replace(weights, version="failing"), embedder)
+    with caplog.at_level(logging.ERROR):
+        async with serving(beside(weights, embedder, shadow)) as stub:
+            for _ in range(3):
+                response = await stub.Classify(asking("hi"), timeout=5)
+
+    assert response.classification.version == "v1"
+    assert SHADOW_FAILURES.labels("failing")._value.get() == 3
+    assert len([line for line in caplog.messages if "the shadow failing fails" in line]) == 1
 
 
 async def test_a_message_of_five_megabytes_is_classified(stub: Any) -> None:

@@ -9,17 +9,18 @@ import pytest
 
 from services.chassis import folds
 from services.classifier import phrases, train
-from services.classifier.examples import RULES, instruction
+from services.classifier.examples import DEVELOPMENT, RULES, check, instruction
 from services.classifier.heads import CATEGORIES, SUBJECTS
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     (tmp_path / "dev").mkdir()
-    with gzip.open(tmp_path / "dev" / "half.csv.gz", "wt", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["prompt", "subject", "weak_correct", "strong_correct"])
-        writer.writerow(["What is  red?\nA. a colour\nB. a fish\nAnswer:", "art", 1, 1])
+    for name in DEVELOPMENT.values():
+        with gzip.open(tmp_path / name, "wt", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["prompt", "subject", "weak_correct", "strong_correct"])
+            writer.writerow(["What is  red?\nA. a colour\nB. a fish\nAnswer:", "art", 1, 1])
     return tmp_path
 
 
@@ -28,6 +29,11 @@ def test_a_prompt_that_is_reported_on_is_known_wherever_it_turns_up(data: Path) 
 
     assert folds.wording("what is red") in reported
     assert folds.wording("What is blue?") not in reported
+
+
+def test_nothing_is_trained_while_files_are_missing(data: Path) -> None:
+    with pytest.raises(SystemExit, match=r"lacks train/mmlu_pro_correctness.csv.gz, .*docs/data.md"):
+        check(data)
 
 
 def test_a_question_keeps_its_right_answer_among_four() -> None:

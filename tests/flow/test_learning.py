@@ -6,7 +6,8 @@ import json
 import httpx
 import pytest
 
-from tests.flow.stack import ADMIN_KEY
+from tests.flow.stack import ADMIN_KEY, Stack
+from tests.flow.test_cli import lumni
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -14,6 +15,13 @@ ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 
 def request(task_type: str, text: str) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": text}], "lumni": {"task_type": task_type}}
+
+
+async def test_the_command_prints_nothing_but_the_lines(stack: Stack, http: httpx.AsyncClient) -> None:
+    # Nothing, when it comes first: not even an empty line, which the refit could not read.
+    code, printed, _ = await lumni(stack, "learn")
+
+    assert (0, (await http.get("/admin/learning", headers=ADMIN)).text) == (code, printed)
 
 
 async def test_feedback_on_fast_answers_becomes_examples_without_text(http: httpx.AsyncClient) -> None:
@@ -39,6 +47,7 @@ async def test_feedback_on_fast_answers_becomes_examples_without_text(http: http
     ("body", "param"),
     [
         ({}, "request_id"),
+        ({"request_id": "r", "value": 1}, "request_id"),
         ({"request_id": "r", "value": 11}, "value"),
         ({"request_id": "r", "value": True}, "value"),
     ],
@@ -48,6 +57,31 @@ async def test_wrong_feedback_is_named(http: httpx.AsyncClient, body: dict[str, 
 
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
+
+
+async def test_feedback_on_another_users_answer_or_on_none_is_not_found(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/chat/completions", json=request("fast", "Tell me about the sea."))
+    decision = await http.post("/v1/route", json=request("fast", "Tell me about the sea."))
+    made = await http.post("/admin/keys", headers=ADMIN, json={"user_id": "stranger"})
+    stranger = {"authorization": f"Bearer {made.json()['key']}"}
+    ident = answer.headers["x-request-id"]
+    assert (await http.post("/v1/feedback", json={"request_id": ident, "value": 0})).status_code == 200
+    for given, who in ((ident, stranger), (decision.headers["x-request-id"], {})):
+        response = await http.post("/v1/feedback", headers=who, json={"request_id": given, "value": -1})
+
+        assert response.status_code == 404
+        error = response.json()["error"]
+        assert ("request_id", "request_not_found") == (error["param"], error["code"])
+
+
+async def test_feedback_counts_as_a_request(http: httpx.AsyncClient) -> None:
+    made = await http.post("/admin/keys", headers=ADMIN, json={"user_id": "eager", "rpm_limit": 1})
+    eager = {"authorization": f"Bearer {made.json()['key']}"}
+    given = {"request_id": "01890a5d-ac96-774b-bcce-b302099a8057", "value": 1}
+    answers = [await http.post("/v1/feedback", headers=eager, json=given) for _ in range(3)]
+
+    # A new minute may begin in between.
+    assert {404, 429} == {answer.status_code for answer in answers}
 
 
 async def test_what_was_learnt_is_for_the_admin(http: httpx.AsyncClient) -> None:

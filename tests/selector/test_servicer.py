@@ -92,7 +92,7 @@ def request(rate: float = 0.9, **about: object) -> pb.SelectRequest:
         **{
             "context": chat_pb2.RequestContext(request_id="r", tenant="t", plan="pro"),
             "classification": classifier_pb2.Classification(
-                category=classifier_pb2.CATEGORY_CODE, strong_win_rate=rate, confidence=0.8
+                category=classifier_pb2.CATEGORY_CODE, strong_win_rate=rate, confidence=0.8, version="v1"
             ),
             "requirements": pb.Requirements(prompt_tokens=500, output_tokens=1000),
             **about,
@@ -169,6 +169,25 @@ async def test_without_a_classifier_only_a_policy_that_makes_everything_powerful
     assert fast == await tier(pb.Policy())
 
 
+@pytest.mark.parametrize("versions", [("v1",), ("v1", "refitted")])
+async def test_the_share_holds_for_what_the_classifier_is_unsure_of_and_for_each_of_its_versions(
+    stub: pb_grpc.SelectorServiceStub, versions: tuple[str, ...]
+) -> None:
+    asked = []
+    for number in range(200):
+        version = versions[number % len(versions)]
+        # A question of nothing but a picture has a classification, and no confidence in it.
+        one = request(0.2 if version == "v1" else 0.7, policy=pb.Policy(powerful_share=0.8))
+        one.classification.confidence, one.classification.version = 0.0, version
+        one.context.request_id = str(number)
+        asked.append(one)
+    response = await stub.BatchSelect(pb.BatchSelectRequest(requests=asked))
+    tiers = [one.selection.tier for one in response.results]
+    for place in range(len(versions)):
+        own = tiers[place :: len(versions)]
+        assert 0.8 == pytest.approx(own.count(classifier_pb2.TIER_POWERFUL) / len(own), abs=0.1)
+
+
 async def test_equal_rates_are_shared_out_by_the_requests_id(stub: pb_grpc.SelectorServiceStub) -> None:
     asked = []
     for number in range(200):
@@ -180,7 +199,7 @@ async def test_equal_rates_are_shared_out_by_the_requests_id(stub: pb_grpc.Selec
     assert 30 < tiers.count(classifier_pb2.TIER_POWERFUL) < 90
 
 
-@pytest.mark.parametrize("field", ["model", "provider", "name"])
+@pytest.mark.parametrize("field", ["model", "provider", "name", "classification.version"])
 async def test_a_name_that_is_too_long_is_refused_by_the_field_that_holds_it(
     stub: pb_grpc.SelectorServiceStub, field: str
 ) -> None:
@@ -190,6 +209,8 @@ async def test_a_name_that_is_too_long_is_refused_by_the_field_that_holds_it(
             await stub.GetModel(pb.GetModelRequest(name=name))
         elif field == "model":
             await stub.Select(request(model=name))
+        elif field == "classification.version":
+            await stub.Select(request(classification=classifier_pb2.Classification(version=name)))
         else:
             await stub.Select(request(policy=pb.Policy(provider=name)))
     fault = status.from_rpc(caught.value)

@@ -35,7 +35,7 @@ async def test_what_was_told_only_in_part_is_not_counted_twice(valkey: str) -> N
     shared = Shared(recent, splits)
     for _ in range(7):
         recent.observe("tenant", "one", NOW)
-        splits.observe("plan", 0.5, NOW)
+        splits.observe("plan", "v1", 0.5, NOW)
     async with redis.asyncio.Redis.from_url(valkey) as admin:
         for refused in ("expire", "hgetall"):
             await admin.execute_command(
@@ -52,5 +52,22 @@ async def test_what_was_told_only_in_part_is_not_counted_twice(valkey: str) -> N
         counted = await admin.hgetall(names.recent("tenant", recent.bucket(NOW)))
         assert {b"one": b"7"} == counted
     assert Counter(one=7) == recent.tenants["tenant"].shared
-    assert 7 == splits.by_plan["plan"].counts(NOW).sum()
+    assert 7 == splits.histograms["plan", "v1"].counts(NOW).sum()
     assert not recent.tenants["tenant"].own
+
+
+async def test_replicas_learn_the_rates_of_each_version_of_the_weights_from_each_other(valkey: str) -> None:
+    one, other = Splits(), Splits()
+    for _ in range(600):
+        one.observe("plan", "v1", 0.2, NOW)
+        one.observe("plan", "refitted", 0.8, NOW)
+    for version in ("v1", "refitted"):
+        other.of("plan", version, 0.3, NOW)
+    client = chassis_redis.connect(valkey, timeout_s=5)
+    try:
+        for splits in (one, other):
+            await Shared(Recent(3600, spreads=True), splits).exchange(client, NOW)
+    finally:
+        await client.aclose()
+    assert 0.2 == pytest.approx(other.of("plan", "v1", 0.3, NOW + 1).threshold, abs=0.01)
+    assert 0.8 == pytest.approx(other.of("plan", "refitted", 0.3, NOW + 1).threshold, abs=0.01)

@@ -166,7 +166,7 @@ class ClassifyRequest(_message.Message):
 
     @_builtins.property
     def hints(self) -> Global___Hints:
-        """hints are what the caller knows already."""
+        """hints are what the caller knows already; the gateway sends none."""
 
     def __init__(
         self,
@@ -188,15 +188,19 @@ Global___ClassifyRequest: _TypeAlias = ClassifyRequest  # noqa: Y015
 
 @_typing.final
 class Hints(_message.Message):
-    """Hints are what the caller knows about the request; they never change the
-    score, only what is reported beside it.
+    """Hints are what a caller knows about the request better than its text tells:
+    a program that always asks for code, for example, or one that passes the
+    classification on to Select. They never change the score, only what is
+    reported beside it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CATEGORY_FIELD_NUMBER: _builtins.int
     category: Global___Category.ValueType
-    """category is the caller's own word for the kind of task."""
+    """category is the kind of task, reported in place of the classifier's own
+    finding; unspecified leaves that to the classifier.
+    """
     def __init__(
         self,
         *,
@@ -341,7 +345,7 @@ class Classification(_message.Message):
     strong_win_rate: _builtins.float
     """strong_win_rate is the probability that a powerful model answers better, 0 to 1."""
     confidence: _builtins.float
-    """confidence is how sure the classifier is, 0 to 1; 0 means it was not asked or not reached."""
+    """confidence is the probability of the category, 0 to 1; 0 for a question without text, such as a picture alone."""
     language: _builtins.str
     """language is the language of the last question, as BCP 47; empty when unknown."""
     prompt_tokens: _builtins.int
@@ -349,9 +353,13 @@ class Classification(_message.Message):
     long_context: _builtins.bool
     """long_context is true when the prompt needs a model with a long context window."""
     version: _builtins.str
-    """version names the weights that judged; empty when no classifier did."""
+    """version names the weights that judged. It is empty when nobody did, because the classifier was not asked or not
+    reached; nothing else in here means anything then but prompt_tokens.
+    """
     truncated: _builtins.bool
-    """truncated is true when not everything was read."""
+    """truncated is true when the last question, with what the user said before a short one, is so long that only its
+    beginning and its end were read. The rest of a conversation counts by its length and is not meant.
+    """
     @_builtins.property
     def factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Factor]:
         """factors are what decided, the largest contribution first."""

@@ -39,7 +39,9 @@ class SelectRequest(_message.Message):
 
     @_builtins.property
     def classification(self) -> _classifier_pb2.Classification:
-        """classification is the classifier's judgement, or a neutral one."""
+        """classification is the classifier's judgement. One without a version counts as nobody's: it is fast by any share or
+        threshold that does not make everything powerful, and no share counts it.
+        """
 
     @_builtins.property
     def requirements(self) -> Global___Requirements:
@@ -166,7 +168,9 @@ class Policy(_message.Message):
     strategy: _builtins.str
     """strategy is balanced, quality, cost, latency or free_first; empty is the configured default."""
     powerful_share: _builtins.float
-    """powerful_share is the share of requests that may go to powerful models, 0 to 1."""
+    """powerful_share is the share of a plan's requests that may go to powerful models, 0 to 1; it is kept among the
+    requests that one version of the classifier's weights judged, for each version by itself.
+    """
     threshold: _builtins.float
     """threshold is the strong_win_rate from which a request is powerful, 0 to 1."""
     max_cost_nano_usd: _builtins.int

@@ -1,0 +1,191 @@
+"""What the road makes of services that are up and fail."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
+from lumni.selector.v1 import selector_pb2, selector_pb2_grpc
+
+from services.chassis import deployments, errors, redis, rpc, status
+from services.gateway import openai, peers, postgres
+from services.gateway.decisions import Decisions
+from services.gateway.limits import Limits
+from services.gateway.pipeline import Pipeline
+from services.gateway.standby import Standby
+from services.gateway.switches import Switches
+from tests.gateway.money import caller
+
+SETTINGS = rpc.Settings(timeout_s=5)
+CHAT = openai.parse(b'{"messages": [{"role": "user", "content": "What is 17 times 23?"}]}')
+FLEET = """
+model_list:
+  - model_name: small
+    litellm_params: {model: openai/small, api_base: "http://127.0.0.1:1/v1"}
+    model_info: {input_cost_per_token: 0, output_cost_per_token: 0, max_input_tokens: 8192}
+"""
+
+
+class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
+    """A classifier that fails as it is told; the whole call, or each request in it."""
+
+    def __init__(self, call: Exception | None = None, each: errors.Fault | None = None) -> None:
+        self._call, self._each = call, each
+
+    async def BatchClassify(
+        self, request: classifier_pb2.BatchClassifyRequest, context: object
+    ) -> classifier_pb2.BatchClassifyResponse:
+        if self._call:
+            raise self._call
+        result = classifier_pb2.ClassifyResult(classification=classifier_pb2.Classification(version="v1"))
+        if self._each:
+            result = classifier_pb2.ClassifyResult(error=status.to_failure(self._each))
+        return classifier_pb2.BatchClassifyResponse(results=[result] * len(request.requests))
+
+    async def Classify(
+        self, request: classifier_pb2.ClassifyRequest, context: object
+    ) -> classifier_pb2.ClassifyResponse:
+        raise NotImplementedError("the gateway asks in batches")
+
+
+class SelectorServicer(selector_pb2_grpc.SelectorServiceServicer):
+    """A selector that fails as it is told, or selects what is there."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self._failure = failure
+        self.asked: list[selector_pb2.SelectRequest] = []
+
+    async def BatchSelect(
+        self, request: selector_pb2.BatchSelectRequest, context: object
+    ) -> selector_pb2.BatchSelectResponse:
+        if self._failure:
+            raise self._failure
+        self.asked += request.requests
+        selection = selector_pb2.Selection(
+            strategy="balanced",
+            candidates=[
+                selector_pb2.Candidate(deployment="small@openai", only_on=chat_pb2.ONLY_ON_ANY),
+            ],
+        )
+        results = [selector_pb2.SelectResult(selection=selection) for _ in request.requests]
+        return selector_pb2.BatchSelectResponse(results=results)
+
+    async def Select(
+        self, request: selector_pb2.SelectRequest, context: object
+    ) -> selector_pb2.SelectResponse:
+        raise NotImplementedError("the gateway asks in batches")
+
+    async def ListModels(
+        self, request: selector_pb2.ListModelsRequest, context: object
+    ) -> selector_pb2.ListModelsResponse:
+        raise NotImplementedError("no road leads here")
+
+    async def GetModel(
+        self, request: selector_pb2.GetModelRequest, context: object
+    ) -> selector_pb2.GetModelResponse:
+        raise NotImplementedError("no road leads here")
+
+
+@asynccontextmanager
+async def road(
+    folder: Path,
+    pool: postgres.Pool,
+    client: redis.Redis,
+    classifier: ClassifierServicer,
+    selector: SelectorServicer,
+) -> AsyncIterator[Pipeline]:
+    """The road with these two on it; nothing is executed here."""
+    (folder / "litellm_config.yaml").write_text(FLEET)
+    services = [
+        rpc.Service(
+            peers.CLASSIFIER, classifier_pb2_grpc.add_ClassifierServiceServicer_to_server, classifier
+        ),
+        rpc.Service(peers.SELECTOR, selector_pb2_grpc.add_SelectorServiceServicer_to_server, selector),
+    ]
+    async with (
+        rpc.serve("127.0.0.1:0", SETTINGS, services) as address,
+        rpc.connect(address, SETTINGS, peers.CLASSIFIER, repeatable=True) as channel,
+    ):
+        yield Pipeline(
+            classifier=peers.Classifier(channel, SETTINGS, 5),
+            selector=peers.Selector(channel, SETTINGS, 5),
+            executor=peers.Executor(channel, SETTINGS),
+            limits=Limits(client, pool),
+            decisions=Decisions(client),
+            standby=Standby(deployments.load(folder / "litellm_config.yaml")),
+            switches=Switches(),
+            timeout_s=5,
+        )
+
+
+BROKEN = [
+    ValueError("a mistake of ours"),
+    errors.Unauthenticated("the service token is wrong"),
+    errors.Unavailable("not now"),
+]
+
+
+@pytest.mark.parametrize("failure", BROKEN)
+async def test_a_classifier_that_fails_is_done_without(
+    tmp_path: Path,
+    pool: postgres.Pool,
+    client: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
+    failure: Exception,
+) -> None:
+    selector = SelectorServicer()
+    async with road(tmp_path, pool, client, ClassifierServicer(call=failure), selector) as pipeline:
+        decision = await pipeline.decide(caller(), CHAT)
+
+    assert ["classifier"] == decision.degraded
+    # Nobody judged it, and the selector can tell.
+    assert ("", 0.5) == (decision.classification.version, decision.classification.strong_win_rate)
+    assert [""] == [one.classification.version for one in selector.asked]
+    told = [one for one in caplog.records if one.name == "services.gateway.pipeline"]
+    assert bool(told) == (not isinstance(failure, errors.Unavailable))
+    assert all("the classifier failed" in one.getMessage() for one in told)
+
+
+async def test_what_the_classifier_finds_wrong_with_a_request_is_told(
+    tmp_path: Path, pool: postgres.Pool, client: redis.Redis
+) -> None:
+    classifier = ClassifierServicer(each=errors.Invalid("messages: at least one is needed", param="messages"))
+    async with road(tmp_path, pool, client, classifier, SelectorServicer()) as pipeline:
+        with pytest.raises(errors.Invalid, match="messages: at least one"):
+            await pipeline.decide(caller(), CHAT)
+
+
+@pytest.mark.parametrize("failure", BROKEN)
+async def test_a_selector_that_fails_is_done_without(
+    tmp_path: Path,
+    pool: postgres.Pool,
+    client: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
+    failure: Exception,
+) -> None:
+    async with road(tmp_path, pool, client, ClassifierServicer(), SelectorServicer(failure)) as pipeline:
+        decision = await pipeline.decide(caller(), CHAT)
+
+    assert ["selector"] == decision.degraded
+    assert ["small@openai"] == [one.deployment for one in decision.selection.candidates]
+    told = [one for one in caplog.records if one.levelno >= logging.ERROR and "pipeline" in one.name]
+    assert bool(told) == (not isinstance(failure, errors.Unavailable))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        errors.Unavailable("all breakers are open", reason="NO_HEALTHY_DEPLOYMENT"),
+        errors.Exhausted("no quota is left", reason="QUOTA_EXHAUSTED"),
+        errors.NotFound("no such model", reason="MODEL_NOT_FOUND"),
+    ],
+)
+async def test_what_the_selector_answers_is_the_answer(
+    tmp_path: Path, pool: postgres.Pool, client: redis.Redis, answer: errors.Fault
+) -> None:
+    async with road(tmp_path, pool, client, ClassifierServicer(), SelectorServicer(answer)) as pipeline:
+        with pytest.raises(type(answer), match=answer.message):
+            await pipeline.decide(caller(), CHAT)

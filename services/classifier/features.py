@@ -223,7 +223,7 @@ def observe(reading: Reading, embedder: Embedder) -> Observation:
         "attachments": log1p(reading.attachments),
     }
     spoken = language(lower, lowered, ascii_only=ascii_only)
-    kinds = count(lowered, lower, english=spoken == "en", unspaced=bool(unspaced))
+    kinds = count(spaced, lower, english=spoken == "en", unspaced=bool(unspaced))
     found.update((kind, log1p(number)) for kind, number in kinds.items())
     values = np.empty(INPUTS, np.float32)
     values[: len(NAMES)] = [found.get(name, 0.0) for name in NAMES]

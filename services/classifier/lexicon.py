@@ -37,7 +37,17 @@ _WORDS = MappingProxyType({word: feature for word, feature in _ALL.items() if no
 _PREFIXES = MappingProxyType({word[:-1]: feature for word, feature in _ALL.items() if word.endswith("*")})
 # Longest first: it tells most.
 _LENGTHS = sorted({len(prefix) for prefix in _PREFIXES}, reverse=True)
-_CUES = re.compile("|".join(sorted(filter(UNSPACED.match, _WORDS), key=len, reverse=True)))
+
+
+def _lengths() -> dict[str, list[int]]:
+    """First character of the words without spaces -> their lengths, longest first."""
+    found: dict[str, set[int]] = {}
+    for word in filter(UNSPACED.match, _WORDS):
+        found.setdefault(word[0], set()).add(len(word))
+    return {first: sorted(lengths, reverse=True) for first, lengths in found.items()}
+
+
+_CUE_LENGTHS = MappingProxyType(_lengths())
 
 
 def count(words: Sequence[str], text: str, *, english: bool, unspaced: bool) -> Counter[str]:
@@ -55,9 +65,22 @@ def count(words: Sequence[str], text: str, *, english: bool, unspaced: bool) -> 
         found.update(_by_prefix(word) for word, feature in zip(words, features, strict=True) if not feature)
         found.pop("", None)
     if unspaced:
-        found.update(_WORDS[cue] for cue in _CUES.findall(text))
+        found.update(_cues(text))
     return found
 
 
 def _by_prefix(word: str) -> str:
     return next((_PREFIXES[word[:size]] for size in _LENGTHS if word[:size] in _PREFIXES), "")
+
+
+def _cues(text: str) -> Iterator[str]:
+    """The features of the words found in a text without spaces, from left to right, the longest first."""
+    # A pattern of a thousand alternatives would try them all at every character.
+    end = 0
+    for start, first in enumerate(text):
+        if start >= end and first in _CUE_LENGTHS:
+            for size in _CUE_LENGTHS[first]:
+                if feature := _WORDS.get(text[start : start + size]):
+                    end = start + size
+                    yield feature
+                    break

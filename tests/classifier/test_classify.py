@@ -178,6 +178,7 @@ def test_text_without_spaces_counts_as_words_and_sentences_of_its_own() -> None:
     assert seen["variety"] < 1.0
     assert seen["code"] == pytest.approx(np.log(3))  # Python, 函数
     assert min(seen["math"], seen["negation"], seen["why"]) > 0
+    assert observe(ask("你好"), EMBEDDER).inputs[INDEX["greetings"]] == pytest.approx(np.log(2))
 
 
 @pytest.mark.parametrize("word", ["stone", "камень", "石头"])

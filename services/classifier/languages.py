@@ -25,19 +25,20 @@ _WORDS: dict[str, str] = {
     "en": "the is are of and what with that this you how does for which from write please can be was were have it to an a "
     "in on i my me your do did am not no so we he she they our us who why when where will would could should if or as at by "
     "about than then there their has had tell give make fix explain show find help need want let's know like get only one "
-    "into code word words story some any more most good new time day hello thanks joke say use between summarize translate its",
+    "into code word words story some any more most good new time day hello thanks joke say use between summarize translate its "
+    "i'm it's don't can't what's i've you're today tonight now just feeling down up out him her very really think",
     "de": "der die das und ist nicht ein eine einen einem einer ich mit für auf wie was den dem des von zu sie bitte schreibe "
     "schreib kann kannst wir im wird in an am es hat haben sind war du mir mich mein meine dein deine wer wo warum wann oder "
     "aber auch noch nur nach bei aus um zum zur vom als wenn dass kein keine man über unter gibt mach erkläre erklären guten "
-    "morgen tag hallo danke ja nein sich mal welche welcher uns",
+    "morgen tag hallo danke ja nein sich mal welche welcher uns dir heute geht's ihr ihm ihn hier jetzt sehr mehr alle ohne gegen werden einfach",
     "fr": "le la les l des de du et est une un pour dans que qui avec sur pas vous je tu il elle nous on comment quel quelle "
     "sont au aux ce cette ces ne se sa son mes mon ma ton ta en à où y par plus quand pourquoi faut combien être avoir fait "
     "peux peut écris moi toi bonjour salut merci oui non mais ou si tout très entre temps j'ai c'est d'un d'une qu'est s'il "
-    "comme sans quoi donne explique",
+    "comme sans quoi donne explique aujourd'hui ça suis sommes leur notre votre peu bien ici",
     "es": "el la los las lo un una unos es y o en de del al para por que con sin se su sus mi mis tu tus me te le nos no si sí "
     "cómo qué cuál cuáles quién dónde cuándo cuánto está están son soy eres ser hay como más muy pero puedo puedes quiero "
     "necesito hola gracias este esta esto ese esa entre sobre ayuda hace hacer dame dime escribe explica buenos días todo "
-    "porque ya desde hasta",
+    "porque ya desde hasta hoy ahora aquí nuestro tengo tiene",
     "it": "il lo la i gli le un uno una è e ed o di del della dei delle dello da dal in nel nella su per con che chi non più mi "
     "ti si ci ho ha hai sono sei come cosa dove quando perché quale quali quanto questo questa mio mia puoi posso vorrei "
     "ciao grazie buongiorno scrivi spiega fra tra anche ma al alla se dammi dimmi molto essere fare",

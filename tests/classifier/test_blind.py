@@ -13,7 +13,7 @@ from services.classifier.classify import Classification, Classifier
 from services.classifier.reading import Turn, read
 
 FOLDER = Path(__file__).parent
-CATEGORIES_RIGHT, TIERS_RIGHT, LANGUAGES_RIGHT = 80, 66, 116
+CATEGORIES_RIGHT, TIERS_RIGHT, LANGUAGES_RIGHT = 80, 66, 117
 
 
 def table(name: str) -> list[list[str]]:

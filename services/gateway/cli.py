@@ -103,7 +103,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _gateway() -> Gateway:
-    return Gateway(config.from_environ(Settings, os.environ))
+    settings = config.from_environ(Settings, os.environ)
+    if not settings.key.reveal():
+        raise RefusedError(
+            "no key: set LUMNI_ADMIN_KEY, or OPENAI_API_KEY for explain; after `make run`: source .lumni/local.env"
+        )
+    return Gateway(settings)
 
 
 def _say(text: str) -> None:

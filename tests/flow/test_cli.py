@@ -52,3 +52,5 @@ async def test_what_the_gateway_refuses_is_said_in_its_words(stack: Stack) -> No
     assert (1, "", "lumni: this needs the admin key\n") == (code, out, err)
     code, _, err = await lumni(Stack("http://127.0.0.1:1", ""), "usage")
     assert (1, True) == (code, err.startswith("lumni: no gateway at http://127.0.0.1:1"))
+    code, _, err = await lumni(stack, "keys", "list", key="")
+    assert (1, True) == (code, err.startswith("lumni: no key: set LUMNI_ADMIN_KEY"))

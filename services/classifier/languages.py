@@ -1,9 +1,8 @@
 """The language of a short text: its script, or the commonest words and letters of each language.
 
-A question is often five words long and the whole classification has 0.15 ms, which rules the libraries out: those that
-are good at short texts take hundreds of MiB, the small ones a millisecond. A word counts for every language that uses
-it, and the less the more of them do; where two languages are nearly level the answer is "not known", because a wrong
-language costs more than none.
+A question is often five words long. A word counts for every language that uses it, and the less the more of them do;
+where two languages are nearly level the answer is "not known", because a wrong language costs more than none. Libraries
+are hardly better and take ten times the time and 60 MiB or more (docs/architecture.md).
 """
 
 import re

@@ -157,8 +157,8 @@ def observe(reading: Reading, embedder: Embedder) -> Observation:
     text = reading.question.replace("İ", "i")
     ascii_only = text.isascii()
     unspaced = [] if ascii_only else UNSPACED.findall(text)
-    token = _TOKEN if ascii_only or not _MARK.search(text) else _MARKED_TOKEN
-    tokens = token.findall(_UNSPACED_RUN.sub(r" \g<0> ", text) if unspaced else text)
+    pattern = _TOKEN if ascii_only or not _MARK.search(text) else _MARKED_TOKEN
+    tokens = pattern.findall(_UNSPACED_RUN.sub(r" \g<0> ", text) if unspaced else text)
     words = [token for token in tokens if not token[0].isdigit()]
     numerals = [token for token in tokens if token[0].isdigit()]
     lower = text.lower()

@@ -39,10 +39,10 @@ DATA ?= ../shared/data/routing
 SCORES ?= ../shared/data/models/model_benchmarks.csv
 
 train-classifier: setup ## train the classifier's weights anew (DATA=folder of routing data)
-	$(bin)/python -m services.classifier.train --data $(DATA)
+	$(bin)/python -m services.classifier.training.train --data $(DATA)
 
 eval-classifier: setup ## measure the classifier on routing benchmarks (DATA=folder of routing data, PLOT=picture)
-	$(bin)/python -m services.classifier.evaluate --data $(DATA) $(if $(PLOT),--plot $(PLOT))
+	$(bin)/python -m services.classifier.training.evaluate --data $(DATA) $(if $(PLOT),--plot $(PLOT))
 
 eval-selector: setup ## quality against cost of classify-and-select (DATA=folder of routing data)
 	$(bin)/python scripts/evaluate_selector.py --data $(DATA)

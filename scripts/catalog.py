@@ -1,4 +1,4 @@
-"""Make services/selector/data/catalog.json from published scores and LiteLLM's map of prices and contexts.
+"""Make services/selector/models/data/catalog.json from published scores and LiteLLM's map of prices and contexts.
 
     .venv/bin/python scripts/catalog.py --scores ../shared/data/models/model_benchmarks.csv --date 2026-11-21
 
@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from services.chassis.prices import nano_per_mtok
-from services.selector import impute
-from services.selector.benchmarks import WEIGHTS
-from services.selector.catalog import DATA
-from services.selector.identity import canonical
+from services.selector.models import imputation
+from services.selector.models.benchmarks import WEIGHTS
+from services.selector.models.catalog import DATA
+from services.selector.models.model_names import canonical
 
 # Benchmarks by every name the sources give them. A benchmark that is not here is dropped: it is an index, a rating,
 # an error rate, a variant that does not compare, or published for too few models to say anything.
@@ -335,7 +335,7 @@ def line_of(name: str) -> tuple[str, float]:
 
 def relatives(names: list[str], known: Any) -> Any:
     """For each model, how its nearest scored relatives of an older and of a newer version do: 0 is like everybody."""
-    odds = impute.log_odds(known)
+    odds = imputation.log_odds(known)
     deviation = (odds - np.nanmean(odds, axis=0)) / np.nanstd(odds, axis=0)
     scored = ~np.isnan(deviation).all(axis=1)
     general = np.full(len(names), np.nan)
@@ -394,7 +394,7 @@ def left_out(known: Any, side: Any, *, whole_models: bool) -> tuple[float, float
         kept = known.copy()
         kept[rows[hidden], columns[hidden]] = np.nan
         assert not np.isnan(kept).all(axis=0).any(), "a benchmark has too few cells to leave any out"
-        factors, prior = impute.fit(kept, side)
+        factors, prior = imputation.fit(kept, side)
         means = np.nanmean(kept, axis=0)
         for row, column in zip(rows[hidden], columns[hidden], strict=True):
             estimated, uncertainty = factors.estimate(kept[row], prior[row])
@@ -423,7 +423,7 @@ def main() -> None:
     side = traits(catalog, known)
     error, plain, within, cells = left_out(known, side, whole_models=False)
     cold, cold_plain, _, _ = left_out(known, side, whole_models=True)
-    factors, priors = impute.fit(known, side)
+    factors, priors = imputation.fit(known, side)
     for entry, row, prior in zip(catalog.values(), known, priors, strict=True):
         entry["prior"] = [round(float(ability), 3) for ability in prior]
         score, uncertainty = factors.estimate(row, prior)

@@ -13,7 +13,7 @@ from services.chassis.config import Secret
 TARGET = Path(__file__).parent.parent / ".env.example"
 PROCESSES = {
     "gateway": "services.gateway.__main__",
-    "ledger": "services.gateway.ledger",
+    "ledger": "services.gateway.ledger.__main__",
     "classifier": "services.classifier.__main__",
     "selector": "services.selector.__main__",
     "executor": "services.executor.__main__",

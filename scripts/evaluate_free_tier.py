@@ -20,12 +20,13 @@ from scipy.sparse import csr_array, vstack
 
 from services.chassis.deployments import Deployment, Fleet, FreeQuota
 from services.chassis.prices import Price, Row, rates_of
-from services.selector import catalog, snapshot
-from services.selector.filters import Limits, Needs
-from services.selector.options import Options
-from services.selector.roster import Roster
-from services.selector.select import Selector, Task, Wishes
-from services.selector.snapshot import Headroom, Report
+from services.selector.live import snapshot
+from services.selector.live.snapshot import Headroom, Report
+from services.selector.models import catalog
+from services.selector.models.deployment_table import Roster
+from services.selector.models.options import Options
+from services.selector.ranking.filters import Limits, Needs
+from services.selector.ranking.select import Selector, Task, Wishes
 
 Array = NDArray[np.float64]
 DAY_S = 86_400

@@ -21,17 +21,18 @@ from numpy.typing import NDArray
 
 from services.chassis import prices
 from services.chassis.deployments import Deployment, Fleet
-from services.chassis.folds import held_out
 from services.chassis.prices import Price, Row, rates_of
 from services.classifier import heads
 from services.classifier.classify import Classifier
 from services.classifier.embedding import Embedder
 from services.classifier.reading import Turn, read
-from services.selector import catalog, snapshot
-from services.selector.filters import Limits, Needs
-from services.selector.options import Options
-from services.selector.roster import Roster
-from services.selector.select import Selector, Task, Wishes
+from services.classifier.training.holdout import held_out
+from services.selector.live import snapshot
+from services.selector.models import catalog
+from services.selector.models.deployment_table import Roster
+from services.selector.models.options import Options
+from services.selector.ranking.filters import Limits, Needs
+from services.selector.ranking.select import Selector, Task, Wishes
 
 # US dollars per 1,000 requests, and the share answered correctly.
 Point: TypeAlias = tuple[float, float]

@@ -12,13 +12,15 @@ from pathlib import Path
 from services.chassis import prices
 from services.chassis.deployments import Deployment, Fleet, FreeQuota
 from services.chassis.errors import Fault
-from services.selector import catalog, rank, snapshot
-from services.selector.filters import Limits, Needs
-from services.selector.options import Options
-from services.selector.plan import OnlyOn
-from services.selector.roster import Roster
-from services.selector.select import Selection, Selector, Task, Wishes
-from services.selector.snapshot import Headroom, Report
+from services.selector.live import snapshot
+from services.selector.live.snapshot import Headroom, Report
+from services.selector.models import catalog
+from services.selector.models.deployment_table import Roster
+from services.selector.models.options import Options
+from services.selector.ranking import rank
+from services.selector.ranking.candidate_list import OnlyOn
+from services.selector.ranking.filters import Limits, Needs
+from services.selector.ranking.select import Selection, Selector, Task, Wishes
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "routing.md"
 BEGIN, END = "<!-- worked examples: scripts/worked_examples.py -->", "<!-- end of worked examples -->"

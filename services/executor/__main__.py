@@ -15,22 +15,22 @@ from services.chassis import process, redis, rpc, telemetry
 from services.chassis.config import part, variable
 from services.chassis.deployments import Deployment
 from services.chassis.telemetry import Settings as TelemetrySettings
-from services.executor.attempt import Patience, Walk, Work
-from services.executor.books import Books
-from services.executor.breaker import Breakers, Thresholds
-from services.executor.directory import Directory, Keys
-from services.executor.engine import Engine
-from services.executor.gate import Gatekeeper
-from services.executor.health import Health
-from services.executor.observe import Observed
-from services.executor.probe import Prober
-from services.executor.proxies import Proxies
+from services.executor.attempts.run import Patience, Walk, Work
+from services.executor.capacity.breaker import Breakers, Thresholds
+from services.executor.capacity.gate import Gatekeeper
+from services.executor.capacity.health import Health
+from services.executor.capacity.prober import Prober
+from services.executor.capacity.redis_state import Link, RedisBoard, RedisCounter
+from services.executor.engines.base import Engine
+from services.executor.engines.directory import Directory, Keys
+from services.executor.engines.proxies import Proxies
+from services.executor.events.observer import Observed
+from services.executor.events.outbox import Books
 from services.executor.servicer import ExecutorServicer
-from services.executor.shared import Link, RedisBoard, RedisCounter
 
 if TYPE_CHECKING:
-    from services.executor.fast import Fast
-    from services.executor.general import General
+    from services.executor.engines.direct import Fast
+    from services.executor.engines.litellm_sdk import General
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +102,8 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
 
     """
     # LiteLLM takes seconds to import: a mistake in the settings is told before that.
-    from services.executor.fast import Fast, serves
-    from services.executor.general import General
+    from services.executor.engines.direct import Fast, serves
+    from services.executor.engines.litellm_sdk import General
 
     async with AsyncExitStack() as stack:
         client = redis.connect(settings.redis_url, timeout_s=0.25) if settings.redis_url else None

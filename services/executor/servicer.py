@@ -12,8 +12,8 @@ from lumni.executor.v1 import executor_pb2 as pb
 from lumni.executor.v1 import executor_pb2_grpc
 
 from services.chassis import errors, rpc
-from services.executor import wire
-from services.executor.attempt import Walk, Work
+from services.executor.attempts import messages
+from services.executor.attempts.run import Walk, Work
 
 # What a slow caller may leave unread before the provider has to wait.
 BACKLOG = 256
@@ -39,7 +39,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
                     pass
         except errors.Fault as fault:
             raise _with_report(fault, walk) from fault
-        return pb.ExecuteResponse(body_json=answer, report=wire.report(walk.report))
+        return pb.ExecuteResponse(body_json=answer, report=messages.report(walk.report))
 
     async def StreamExecute(
         self,
@@ -69,7 +69,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
             pump.cancel()
             with suppress(asyncio.CancelledError, errors.Fault):
                 await pump
-        yield pb.StreamExecuteResponse(report=wire.report(walk.report))
+        yield pb.StreamExecuteResponse(report=messages.report(walk.report))
 
     async def ListDeployments(
         self,
@@ -105,7 +105,7 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         raise errors.Invalid(f"body_json: is not JSON: {mistake}", param="body_json") from mistake
     if not isinstance(body, dict):
         raise errors.Invalid("body_json: expected a JSON object", param="body_json")
-    operation = wire.OPERATIONS.get(request.operation)
+    operation = messages.OPERATIONS.get(request.operation)
     if operation is None:
         raise errors.Invalid(f"operation: {request.operation} is not known", param="operation")
     if body.get("background"):
@@ -122,11 +122,11 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         operation=operation,
         body=body,
         stream=stream,
-        candidates=wire.candidates(request.candidates),
+        candidates=messages.candidates(request.candidates),
         deadline=deadline,
         prompt_bound=_likely_tokens(request.body_json),
         most_billed=request.max_billed_attempts,
-        tag=wire.Tag(request),
+        tag=messages.Tag(request),
     )
 
 
@@ -137,5 +137,5 @@ def _likely_tokens(body_json: str) -> int:
 
 
 def _with_report(fault: errors.Fault, walk: Walk) -> errors.Fault:
-    fault.details = (*fault.details, wire.report(walk.report))
+    fault.details = (*fault.details, messages.report(walk.report))
     return fault

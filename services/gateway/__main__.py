@@ -17,15 +17,20 @@ from starlette.types import ASGIApp
 from services.chassis import deployments, process, redis, rpc
 from services.chassis.config import Mistakes, Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
-from services.gateway import admin, app, keys, learning, limits, peers, plans, postgres, switches
-from services.gateway.decisions import Decisions
-from services.gateway.doorkeeper import Doorkeeper
-from services.gateway.key_servicer import KeyServicer
+from services.gateway import postgres
+from services.gateway.config import plans, switches
+from services.gateway.keys import authenticator
+from services.gateway.keys.store import Registry
+from services.gateway.limits import admission
+from services.gateway.peers import clients
+from services.gateway.peers.decisions import Decisions
+from services.gateway.peers.fallback_selection import Standby
 from services.gateway.pipeline import Pipeline
-from services.gateway.registry import Registry
-from services.gateway.servicer import GatewayServicer
-from services.gateway.standby import Standby
-from services.gateway.usage import Usage
+from services.gateway.reports.usage import Usage
+from services.gateway.rest import admin, app, feedback
+from services.gateway.rest.http_protocol import Doorkeeper
+from services.gateway.rpc.key_servicer import KeyServicer
+from services.gateway.rpc.servicer import GatewayServicer
 
 log = logging.getLogger("services.gateway")
 GATEWAY = "lumni.gateway.v1.GatewayService"
@@ -126,25 +131,25 @@ async def main(settings: Settings) -> None:
         async def channel(target: str, service: str, *, repeatable: bool) -> grpc.aio.Channel:
             return await enter(rpc.connect(target, settings.server, service, repeatable=repeatable))
 
-        classifier = peers.Classifier(
-            await channel(settings.classifier, peers.CLASSIFIER, repeatable=True),
+        classifier = clients.Classifier(
+            await channel(settings.classifier, clients.CLASSIFIER, repeatable=True),
             settings.server,
             settings.classify_timeout_s,
         )
-        selector = peers.Selector(
-            await channel(settings.selector, peers.SELECTOR, repeatable=True),
+        selector = clients.Selector(
+            await channel(settings.selector, clients.SELECTOR, repeatable=True),
             settings.server,
             settings.select_timeout_s,
         )
-        executor = peers.Executor(
-            await channel(settings.executor, peers.EXECUTOR, repeatable=False), settings.server
+        executor = clients.Executor(
+            await channel(settings.executor, clients.EXECUTOR, repeatable=False), settings.server
         )
         decisions = Decisions(client)
         await enter(decisions.delivering())
         loaded = plans.load(settings.config_dir / "lumni.yaml")
         listener = redis.connect(settings.redis_url.reveal(), timeout_s=2.0)
         stack.push_async_callback(listener.aclose)
-        known = keys.Keys(
+        known = authenticator.Keys(
             pool,
             listener,
             loaded,
@@ -157,7 +162,9 @@ async def main(settings: Settings) -> None:
         # Whoever meets a frozen Redis first waits for so long, and then nobody does.
         counter = redis.connect(settings.redis_url.reveal(), timeout_s=0.05)
         stack.push_async_callback(counter.aclose)
-        counted = limits.Limits(counter, pool, timeout_s=settings.server.timeout_s, grace_s=settings.grace_s)
+        counted = admission.Limits(
+            counter, pool, timeout_s=settings.server.timeout_s, grace_s=settings.grace_s
+        )
         known.on_change(counted.forget)
         await enter(counted.delivering())
         pipeline = Pipeline(
@@ -195,7 +202,7 @@ async def main(settings: Settings) -> None:
         )
         routers = [
             admin.router(known, registry, Usage(pool)),
-            learning.router(known, learning.Feedback(pool), pipeline),
+            feedback.router(known, feedback.Feedback(pool), pipeline),
         ]
         application = app.create(parts, routers, origins=settings.cors)
         rest_address = await enter(serving(application, settings.rest, settings.server.timeout_s))

@@ -22,15 +22,15 @@ from lumni.selector.v1 import selector_pb2
 from opentelemetry import trace
 
 from services.chassis import errors, telemetry
-from services.gateway import describe
-from services.gateway.decisions import Decisions
-from services.gateway.keys import Caller
-from services.gateway.limits import Admission, Limits
-from services.gateway.openai import Chat
-from services.gateway.peers import Classifier, Executor, Selector
-from services.gateway.plans import AtLimit
-from services.gateway.standby import Standby
-from services.gateway.switches import Switches
+from services.gateway import render
+from services.gateway.chat_request import Chat
+from services.gateway.config.plans import AtLimit
+from services.gateway.config.switches import Switches
+from services.gateway.keys.authenticator import Caller
+from services.gateway.limits.admission import Admission, Limits
+from services.gateway.peers.clients import Classifier, Executor, Selector
+from services.gateway.peers.decisions import Decisions
+from services.gateway.peers.fallback_selection import Standby
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class Pipeline:
         await self._limits.settle(admission, response.report)
         extra = extras(decision, response.report)
         return Answer(
-            body=describe.spliced(response.body_json, extra),
+            body=render.spliced(response.body_json, extra),
             headers=headers(decision, admission, response.report),
             decision=decision,
             report=response.report,
@@ -241,7 +241,7 @@ class Pipeline:
             raise errors.Unavailable("the executor ended without a report")
         await self._limits.settle(admission, report)
         extra = extras(decision, report)
-        yield describe.spliced(held or _empty_chunk(decision), extra)
+        yield render.spliced(held or _empty_chunk(decision), extra)
 
     async def _admitted(self, caller: Caller, chat: Chat) -> tuple[Decision, Admission]:
         try:
@@ -337,9 +337,7 @@ class Pipeline:
 
     def _decided(self, decision: Decision, chat: Chat, refusal: str) -> None:
         span = trace.get_current_span()
-        span.set_attribute(
-            "lumni.tier", describe.word(classifier_pb2.Tier, decision.selection.tier) or "none"
-        )
+        span.set_attribute("lumni.tier", render.word(classifier_pb2.Tier, decision.selection.tier) or "none")
         span.set_attribute("gen_ai.request.model", chat.model)
         self._decisions.append(
             events_pb2.DecisionEvent(
@@ -424,9 +422,9 @@ def extras(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
     return {
         "request_id": decision.request_id,
         "trace_id": telemetry.trace_id() or None,
-        "classification": describe.classification(decision.classification),
+        "classification": render.classification(decision.classification),
         "selection": {
-            "tier": describe.word(classifier_pb2.Tier, decision.selection.tier),
+            "tier": render.word(classifier_pb2.Tier, decision.selection.tier),
             "reason": decision.selection.reason,
             "strategy": decision.selection.strategy or None,
             "candidates": [one.deployment for one in decision.selection.candidates],
@@ -434,13 +432,13 @@ def extras(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
         "model": winner.model,
         "deployment": winner.deployment,
         "provider": winner.provider,
-        "benchmark": describe.benchmark(chosen.benchmarks[0]) if chosen.benchmarks else None,
+        "benchmark": render.benchmark(chosen.benchmarks[0]) if chosen.benchmarks else None,
         "cost": {
-            "usd": describe.usd(report.cost_nano_usd),
+            "usd": render.usd(report.cost_nano_usd),
             "nano_usd": report.cost_nano_usd,
             "estimated": report.estimated,
         },
-        "attempts": describe.attempts(report),
+        "attempts": render.attempts(report),
         "latency_ms": {
             "total": round(total, 2),
             "classify": round(decision.classify_ms, 2),
@@ -454,8 +452,8 @@ def extras(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
 
 def headers(decision: Decision, admission: Admission, report: executor_pb2.Report | None) -> dict[str, str]:
     """The same in short, as headers; what is not known yet when a stream begins is left out."""
-    tier = describe.word(classifier_pb2.Tier, decision.selection.tier)
-    category = describe.word(classifier_pb2.Category, decision.classification.category)
+    tier = render.word(classifier_pb2.Tier, decision.selection.tier)
+    category = render.word(classifier_pb2.Category, decision.classification.category)
     shown: dict[str, str | None] = {
         "x-lumni-trace-id": telemetry.trace_id(),
         "x-lumni-tier": tier,

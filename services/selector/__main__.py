@@ -12,11 +12,11 @@ from services.chassis import process, redis, rpc
 from services.chassis.config import Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.selector.configuration import Configuration
-from services.selector.health import Health
-from services.selector.recent import Recent
+from services.selector.live.health import Health
+from services.selector.live.powerful_share import Splits
+from services.selector.live.recent_usage import Recent
+from services.selector.live.replica_sync import Shared
 from services.selector.servicer import SelectorServicer
-from services.selector.shared import Shared
-from services.selector.split import Splits
 
 log = logging.getLogger(__name__)
 

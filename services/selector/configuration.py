@@ -6,9 +6,9 @@ from pathlib import Path
 
 from services.chassis import deployments, yaml
 from services.chassis.config import Mistakes
-from services.selector import catalog, options
-from services.selector.roster import Roster
-from services.selector.select import Selector
+from services.selector.models import catalog, options
+from services.selector.models.deployment_table import Roster
+from services.selector.ranking.select import Selector
 
 log = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ from lumni.selector.v1 import selector_pb2 as pb
 from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
 
 from services.chassis import errors, rpc, status
-from services.selector import rank
-from services.selector.catalog import Entry, Score
 from services.selector.configuration import Configuration
-from services.selector.filters import Limits, Needs
-from services.selector.health import Health
-from services.selector.plan import OnlyOn
-from services.selector.recent import Recent
-from services.selector.roster import Mask
-from services.selector.select import OPEN, Selection, Selector, Task, Wishes
-from services.selector.split import Splits
+from services.selector.live.health import Health
+from services.selector.live.powerful_share import Splits
+from services.selector.live.recent_usage import Recent
+from services.selector.models.catalog import Entry, Score
+from services.selector.models.deployment_table import Mask
+from services.selector.ranking import rank
+from services.selector.ranking.candidate_list import OnlyOn
+from services.selector.ranking.filters import Limits, Needs
+from services.selector.ranking.select import OPEN, Selection, Selector, Task, Wishes
 
 MOST_REQUESTS = 256
 # The longest name of a model or a provider, in characters: as the gateway's.

@@ -10,11 +10,11 @@ import sys
 import time
 from contextlib import aclosing
 
-from services.executor import answers
-from services.executor.engine import Call, Engine, Operation
-from services.executor.fast import Fast
-from services.executor.general import General
-from services.executor.proxies import Proxies
+from services.executor.engines.base import Call, Engine, Operation
+from services.executor.engines.direct import Fast
+from services.executor.engines.litellm_sdk import General
+from services.executor.engines.proxies import Proxies
+from services.executor.formats import answers
 from tests.executor.fleet import deployment
 from tests.simulator import Simulator, spawned
 

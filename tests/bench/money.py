@@ -11,15 +11,17 @@ from pathlib import Path
 
 from services.chassis import redis
 from services.chassis.config import Secret
-from services.gateway import booking, plans, postgres
-from services.gateway.budgets import Budget, Period
-from services.gateway.journal import Journal
-from services.gateway.keys import Keys
-from services.gateway.ledger import Bookkeeper
-from services.gateway.limits import Limits
+from services.gateway import postgres
+from services.gateway.config import plans
+from services.gateway.config.budgets import Budget, Period
+from services.gateway.config.plans import Rate
+from services.gateway.keys.authenticator import Keys
+from services.gateway.keys.store import Registry
+from services.gateway.ledger import rows
+from services.gateway.ledger.__main__ import Bookkeeper
+from services.gateway.ledger.store import Journal
+from services.gateway.limits.admission import Limits
 from services.gateway.migrate import migrate
-from services.gateway.plans import Rate
-from services.gateway.registry import Registry
 from services.local.postgres import Postgres
 from services.local.server import started
 from services.local.valkey import Valkey
@@ -84,7 +86,7 @@ async def _ledger(pool: postgres.Pool, client: redis.Redis) -> None:
     bookkeeper = Bookkeeper(client, Journal(pool))
     batches = [
         [
-            booking.usage(
+            rows.usage(
                 event(
                     kind, request=f"{b}-{i}", cost=400, user=f"u{i % 50}", key=f"k{i % 100}"
                 ).SerializeToString()

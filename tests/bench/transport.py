@@ -3,7 +3,7 @@
     .venv/bin/python -m tests.bench.transport
 
 unary     one call a request
-adaptive  one batched call in flight; what arrives meanwhile goes in the next (services/gateway/batching.py)
+adaptive  one batched call in flight; what arrives meanwhile goes in the next (services/chassis/batching.py)
 stream    the same batches over one open bidirectional stream, whose writes are serialized
 """
 
@@ -20,7 +20,7 @@ import psutil
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2 as pb
 
-from services.gateway.batching import Batcher
+from services.chassis.batching import Batcher
 
 SERVICE = "bench.Classifier"
 ANSWER = pb.Classification(tier=pb.TIER_FAST, strong_win_rate=0.3, category=pb.CATEGORY_CHAT, language="en")

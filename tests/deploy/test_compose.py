@@ -12,7 +12,7 @@ from services.chassis import config
 from services.classifier.__main__ import Settings as Classifier
 from services.executor.__main__ import Settings as Executor
 from services.gateway.__main__ import Settings as Gateway
-from services.gateway.ledger import Settings as Ledger
+from services.gateway.ledger.__main__ import Settings as Ledger
 from services.gateway.migrate import Settings as Migrate
 from services.selector.__main__ import Settings as Selector
 from tests.tools import find_or_skip

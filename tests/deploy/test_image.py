@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("classifier", "selector", "executor", "gateway")
-MODULES = {"gateway": ("__main__", "ledger", "migrate")}
+MODULES = {"gateway": ("__main__", "ledger.__main__", "migrate")}
 
 
 def _copies(service: str) -> list[tuple[str, str]]:
@@ -21,6 +21,13 @@ def _copies(service: str) -> list[tuple[str, str]]:
         (source.replace("${SERVICE}", service), target.replace("${SERVICE}", service))
         for source, target in lines
     ]
+
+
+def _ignored(folder: str, names: list[str]) -> set[str]:
+    """What .dockerignore keeps out, as far as its plain paths go."""
+    here = Path(folder).relative_to(ROOT)
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    return {name for name in names if name == "__pycache__" or (here / name).as_posix() in lines}
 
 
 @pytest.fixture(params=SERVICES)
@@ -35,7 +42,7 @@ def test_an_image_holds_all_that_its_service_imports_and_no_other_service(
     for source, target in _copies(service):
         into = tmp_path / target.removeprefix("/")
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, into, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / source, into, ignore=_ignored)
         else:
             into.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / source, into)
@@ -53,6 +60,7 @@ def test_an_image_holds_all_that_its_service_imports_and_no_other_service(
         "chassis",
         service,
     }
+    assert not (app / "services" / service / "training").exists()
 
 
 def test_every_package_of_an_image_is_pinned_and_hashed(service: str) -> None:

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from services.executor.fast import Fast
-from services.executor.general import General
-from services.executor.proxies import Proxies
+from services.executor.engines.direct import Fast
+from services.executor.engines.litellm_sdk import General
+from services.executor.engines.proxies import Proxies
 from tests.simulator import Simulator, running
 
 # LiteLLM's models, not ours, make pydantic complain; and its dependencies of each other.

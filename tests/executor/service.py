@@ -16,7 +16,7 @@ from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2 as pb
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import errors, names, rpc, status
+from services.chassis import errors, redis_keys, rpc, status
 from services.chassis.telemetry import Settings as TelemetrySettings
 from services.executor.__main__ import Settings, serving
 
@@ -116,9 +116,9 @@ class Caller:
         async with redis.from_url(self._url) as client:
             deadline = asyncio.get_running_loop().time() + timeout_s
             while True:
-                entries: Any = await client.xrange(names.USAGE_STREAM)
+                entries: Any = await client.xrange(redis_keys.USAGE_STREAM)
                 found = [
-                    events_pb2.UsageEvent.FromString(entry[names.EVENT_FIELD.encode()])
+                    events_pb2.UsageEvent.FromString(entry[redis_keys.EVENT_FIELD.encode()])
                     for _, entry in entries
                 ]
                 # An event may be told twice, as the ledger knows; what it says is the same.

@@ -8,7 +8,7 @@ import pytest
 from lumni.events.v1 import events_pb2
 
 from services.chassis import status
-from services.executor.outcomes import RULES, ErrorClass
+from services.executor.engines.outcomes import RULES, ErrorClass
 from tests.executor.service import Caller, deployments, executor
 from tests.simulator import Simulator
 

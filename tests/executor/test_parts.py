@@ -11,12 +11,12 @@ import yaml
 from services.chassis import deployments
 from services.chassis.config import Mistakes
 from services.executor.__main__ import beside, seclude
-from services.executor.directory import Directory, Keys
-from services.executor.general import General
-from services.executor.outcomes import RULES, ErrorClass, classify
-from services.executor.proxies import Proxies
-from services.executor.refusals import refusal
-from services.executor.sse import events
+from services.executor.engines.directory import Directory, Keys
+from services.executor.engines.litellm_sdk import General
+from services.executor.engines.outcomes import RULES, ErrorClass, classify
+from services.executor.engines.provider_errors import refusal
+from services.executor.engines.proxies import Proxies
+from services.executor.engines.sse import events
 from tests.executor.fleet import deployment
 
 

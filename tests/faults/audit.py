@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import redis.asyncio as redis
 
-from services.chassis import names
-from services.gateway.budgets import Period, token
+from services.chassis import redis_keys
+from services.gateway.config.budgets import Period, token
 from tests.faults.world import World
 
 
@@ -37,13 +37,13 @@ async def settled(world: World, within_s: float) -> float:
     async with redis.from_url(world.valkey.url, socket_timeout=5) as client:
         try:
             while True:
-                info = await client.xinfo_stream(names.USAGE_STREAM)
-                groups = await client.xinfo_groups(names.USAGE_STREAM)
+                info = await client.xinfo_stream(redis_keys.USAGE_STREAM)
+                groups = await client.xinfo_groups(redis_keys.USAGE_STREAM)
                 left = {
                     "in the stream": info["last-generated-id"] != groups[0]["last-delivered-id"],
                     "in work": groups[0]["pending"],
                     "attempts under way": await connection.fetchval("SELECT count(*) FROM open_attempts"),
-                    "reservations": await client.zcard(names.RESERVATIONS),
+                    "reservations": await client.zcard(redis_keys.RESERVATIONS),
                     "spooled": sum(1 for one in _spooled(world)),
                 }
                 if not any(left.values()):
@@ -150,10 +150,10 @@ def _compare_sums(found: Audit, rows: list[Any], spend: dict[tuple[str, str], in
 
 async def _compare_redis(found: Audit, world: World, spend: dict[tuple[str, str], int]) -> None:
     async with redis.from_url(world.valkey.url, socket_timeout=5) as client:
-        async for key in client.scan_iter(match=f"{names.MONEY}:held:*"):
+        async for key in client.scan_iter(match=f"{redis_keys.MONEY}:held:*"):
             held = int(await client.get(key) or 0)
             found.check(held == 0, f"{key.decode()} holds {held} though nothing is reserved")
-        async for key in client.scan_iter(match=f"{names.MONEY}:spent:*"):
+        async for key in client.scan_iter(match=f"{redis_keys.MONEY}:spent:*"):
             facts = await client.hgetall(key)
             subject, period = _subject(key.decode())
             believed = int(facts.get(b"ledger", 0)) + int(facts.get(b"pending", 0))
@@ -164,7 +164,7 @@ async def _compare_redis(found: Audit, world: World, spend: dict[tuple[str, str]
 
 
 def _subject(key: str) -> tuple[str, str]:
-    scope, _, rest = key.removeprefix(f"{names.MONEY}:spent:").partition(":")
+    scope, _, rest = key.removeprefix(f"{redis_keys.MONEY}:spent:").partition(":")
     ident, _, period = rest.partition(":")
     return f"{scope}:{ident}", period
 

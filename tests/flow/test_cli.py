@@ -12,7 +12,7 @@ async def lumni(stack: Stack, *arguments: str, key: str = ADMIN_KEY) -> tuple[in
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "services.gateway.cli",
+        "services.gateway.cli.commands",
         *arguments,
         env={**os.environ, "LUMNI_URL": stack.rest, "LUMNI_ADMIN_KEY": key},
         stdout=asyncio.subprocess.PIPE,

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from services.chassis import redis
-from services.gateway import plans, postgres
-from services.gateway.plans import Plans
+from services.gateway import postgres
+from services.gateway.config import plans
+from services.gateway.config.plans import Plans
 
 CONFIG = Path(__file__).parents[2] / "config" / "lumni.yaml"
 

@@ -9,12 +9,12 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
 
-from services.chassis import names, redis
-from services.gateway.budgets import Budget
-from services.gateway.identity import request_id
-from services.gateway.keys import Caller, Subject
-from services.gateway.limits import Admission, Limits
-from services.gateway.plans import Plan, Rate
+from services.chassis import redis, redis_keys
+from services.gateway.config.budgets import Budget
+from services.gateway.config.plans import Plan, Rate
+from services.gateway.keys.authenticator import Caller, Subject
+from services.gateway.limits.admission import Admission, Limits
+from services.gateway.request_ids import request_id
 
 
 @dataclass(frozen=True)
@@ -152,19 +152,19 @@ async def tell(client: redis.Redis, *events: events_pb2.UsageEvent | bytes) -> N
     async with client.pipeline(transaction=False) as pipe:
         for one in events:
             text = one if isinstance(one, bytes) else one.SerializeToString()
-            pipe.xadd(names.USAGE_STREAM, {names.EVENT_FIELD: text})
+            pipe.xadd(redis_keys.USAGE_STREAM, {redis_keys.EVENT_FIELD: text})
         await pipe.execute()
 
 
 async def spent(client: redis.Redis, subject: str, period: str = "total") -> int:
     """What Redis believes a subject spent: as the ledger said, and what it does not know yet."""
-    ledger, pending = await client.hmget(names.spent(subject, period), ["ledger", "pending"])
+    ledger, pending = await client.hmget(redis_keys.spent(subject, period), ["ledger", "pending"])
     return int(ledger or 0) + int(pending or 0)
 
 
 async def held(client: redis.Redis, subject: str) -> int:
     """What a subject's open reservations hold."""
-    return int(await client.get(names.held(subject)) or 0)
+    return int(await client.get(redis_keys.held(subject)) or 0)
 
 
 def this_minute_ends_in() -> float:

@@ -11,16 +11,17 @@ from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from lumni.selector.v1 import selector_pb2, selector_pb2_grpc
 
 from services.chassis import deployments, errors, redis, rpc, status
-from services.gateway import openai, peers, postgres
-from services.gateway.decisions import Decisions
-from services.gateway.limits import Limits
+from services.gateway import chat_request, postgres
+from services.gateway.config.switches import Switches
+from services.gateway.limits.admission import Limits
+from services.gateway.peers import clients
+from services.gateway.peers.decisions import Decisions
+from services.gateway.peers.fallback_selection import Standby
 from services.gateway.pipeline import Pipeline
-from services.gateway.standby import Standby
-from services.gateway.switches import Switches
 from tests.gateway.money import caller
 
 SETTINGS = rpc.Settings(timeout_s=5)
-CHAT = openai.parse(b'{"messages": [{"role": "user", "content": "What is 17 times 23?"}]}')
+CHAT = chat_request.parse(b'{"messages": [{"role": "user", "content": "What is 17 times 23?"}]}')
 FLEET = """
 model_list:
   - model_name: small
@@ -101,18 +102,18 @@ async def road(
     (folder / "litellm_config.yaml").write_text(FLEET)
     services = [
         rpc.Service(
-            peers.CLASSIFIER, classifier_pb2_grpc.add_ClassifierServiceServicer_to_server, classifier
+            clients.CLASSIFIER, classifier_pb2_grpc.add_ClassifierServiceServicer_to_server, classifier
         ),
-        rpc.Service(peers.SELECTOR, selector_pb2_grpc.add_SelectorServiceServicer_to_server, selector),
+        rpc.Service(clients.SELECTOR, selector_pb2_grpc.add_SelectorServiceServicer_to_server, selector),
     ]
     async with (
         rpc.serve("127.0.0.1:0", SETTINGS, services) as address,
-        rpc.connect(address, SETTINGS, peers.CLASSIFIER, repeatable=True) as channel,
+        rpc.connect(address, SETTINGS, clients.CLASSIFIER, repeatable=True) as channel,
     ):
         yield Pipeline(
-            classifier=peers.Classifier(channel, SETTINGS, 5),
-            selector=peers.Selector(channel, SETTINGS, 5),
-            executor=peers.Executor(channel, SETTINGS),
+            classifier=clients.Classifier(channel, SETTINGS, 5),
+            selector=clients.Selector(channel, SETTINGS, 5),
+            executor=clients.Executor(channel, SETTINGS),
             limits=Limits(client, pool),
             decisions=Decisions(client),
             standby=Standby(deployments.load(folder / "litellm_config.yaml")),

@@ -11,7 +11,7 @@ from lumni.gateway.v1 import gateway_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import deployments
-from services.gateway import plans
+from services.gateway.config import plans
 from tests import tools
 from tests.load.__main__ import FOLDER, configurations, shown
 

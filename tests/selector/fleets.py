@@ -5,12 +5,12 @@ from typing import Any
 
 from services.chassis.deployments import Deployment, Fleet
 from services.chassis.prices import Price, Row, rates_of
-from services.selector import snapshot
-from services.selector.catalog import Catalog, Entry, Score
-from services.selector.options import Options
-from services.selector.roster import Roster
-from services.selector.select import Selector
-from services.selector.snapshot import Report, Snapshot
+from services.selector.live import snapshot
+from services.selector.live.snapshot import Report, Snapshot
+from services.selector.models.catalog import Catalog, Entry, Score
+from services.selector.models.deployment_table import Roster
+from services.selector.models.options import Options
+from services.selector.ranking.select import Selector
 
 ABLE = frozenset({"vision", "audio", "file", "tools", "json_schema"})
 

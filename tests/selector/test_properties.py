@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from services.chassis.deployments import FreeQuota
 from services.chassis.errors import Fault
-from services.selector.filters import Limits, Needs
-from services.selector.options import PARTS, STRATEGIES, Options
-from services.selector.plan import OnlyOn
-from services.selector.select import Selector, Task, Wishes
-from services.selector.snapshot import Headroom, Report, Snapshot, merge
+from services.selector.live.snapshot import Headroom, Report, Snapshot, merge
+from services.selector.models.options import PARTS, STRATEGIES, Options
+from services.selector.ranking.candidate_list import OnlyOn
+from services.selector.ranking.filters import Limits, Needs
+from services.selector.ranking.select import Selector, Task, Wishes
 from tests.selector.fleets import deployment, selector
 
 ABILITIES = ("vision", "file", "tools", "json_schema")

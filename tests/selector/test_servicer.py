@@ -16,16 +16,16 @@ from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
 
-from services.chassis import errors, names, prices, rpc, status
+from services.chassis import errors, prices, redis_keys, rpc, status
 from services.chassis import redis as chassis_redis
 from services.local.valkey import Valkey
 from services.selector.__main__ import SERVICE
 from services.selector.configuration import Configuration
-from services.selector.health import Health
-from services.selector.recent import Recent
+from services.selector.live.health import Health
+from services.selector.live.powerful_share import Splits
+from services.selector.live.recent_usage import Recent
+from services.selector.live.replica_sync import Shared
 from services.selector.servicer import SelectorServicer
-from services.selector.shared import Shared
-from services.selector.split import Splits
 
 CONFIG = """
 model_list:
@@ -259,10 +259,10 @@ async def test_an_operators_score_replaces_the_published_one(stub: pb_grpc.Selec
 
 async def publish(url: str, replica: str, *reports: executor_pb2.DeploymentHealth) -> None:
     async with redis.asyncio.Redis.from_url(url) as client:
-        await client.sadd(names.HEALTH_REPLICAS, replica)
-        await client.delete(names.health(replica))
+        await client.sadd(redis_keys.HEALTH_REPLICAS, replica)
+        await client.delete(redis_keys.health(replica))
         for report in reports:
-            await client.hset(names.health(replica), report.deployment, report.SerializeToString())
+            await client.hset(redis_keys.health(replica), report.deployment, report.SerializeToString())
 
 
 def report(

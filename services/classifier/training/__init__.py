@@ -1,0 +1,1 @@
+"""Everything that makes and measures the weights; in no image."""

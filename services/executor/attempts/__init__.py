@@ -1,0 +1,1 @@
+"""One call on its way through its candidates: attempts, retries, fallbacks."""

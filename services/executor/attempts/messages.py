@@ -1,0 +1,128 @@
+"""Between the core's words and the contract's."""
+
+from collections.abc import Sequence
+
+from google.protobuf.message import Message
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2
+from lumni.events.v1 import events_pb2
+from lumni.executor.v1 import executor_pb2 as pb
+
+from services.executor.attempts.run import Attempt, Candidate, Kind, OnlyOn, Report, Skip, Work
+from services.executor.engines.base import Operation
+from services.executor.engines.usage import Usage
+
+OPERATIONS: dict[int, Operation] = {
+    pb.OPERATION_UNSPECIFIED: Operation.CHAT,
+    pb.OPERATION_CHAT: Operation.CHAT,
+    pb.OPERATION_RESPONSES: Operation.RESPONSES,
+    pb.OPERATION_MESSAGES: Operation.MESSAGES,
+    pb.OPERATION_COMPLETIONS: Operation.COMPLETIONS,
+    pb.OPERATION_EMBEDDINGS: Operation.EMBEDDINGS,
+}
+ONLY_ON: dict[int, OnlyOn] = {
+    chat_pb2.ONLY_ON_CONTEXT: OnlyOn.CONTEXT,
+    chat_pb2.ONLY_ON_POLICY: OnlyOn.POLICY,
+}
+KINDS = {
+    Kind.STARTED: events_pb2.USAGE_KIND_STARTED,
+    Kind.FINAL: events_pb2.USAGE_KIND_FINAL,
+    Kind.PARTIAL: events_pb2.USAGE_KIND_PARTIAL,
+    Kind.FAILED: events_pb2.USAGE_KIND_FAILED,
+}
+OUTCOMES = {
+    Kind.STARTED: pb.OUTCOME_UNSPECIFIED,
+    Kind.FINAL: pb.OUTCOME_SUCCEEDED,
+    Kind.PARTIAL: pb.OUTCOME_PARTIAL,
+    Kind.FAILED: pb.OUTCOME_FAILED,
+}
+
+
+class Tag:
+    """What the books want to know of a request."""
+
+    __slots__ = ("category", "context", "operation", "tier")
+
+    def __init__(self, request: pb.ExecuteRequest) -> None:
+        self.context: chat_pb2.RequestContext = request.context
+        self.category: classifier_pb2.Category.ValueType = request.category
+        self.tier: classifier_pb2.Tier.ValueType = request.tier
+        self.operation: pb.Operation.ValueType = request.operation or pb.OPERATION_CHAT
+
+
+def candidates(sent: Sequence[pb.Candidate]) -> tuple[Candidate, ...]:
+    """The candidates of a request."""
+    return tuple(
+        Candidate(one.deployment, ONLY_ON.get(one.only_on, OnlyOn.ANY), one.max_cost_nano_usd) for one in sent
+    )
+
+
+def usage(counted: Usage) -> pb.Usage:
+    """Tokens."""
+    return pb.Usage(
+        prompt_tokens=counted.prompt_tokens,
+        completion_tokens=counted.completion_tokens,
+        cached_tokens=counted.cached_tokens,
+        cache_write_tokens=counted.cache_write_tokens,
+        cache_write_1h_tokens=counted.cache_write_1h_tokens,
+        reasoning_tokens=counted.reasoning_tokens,
+        audio_prompt_tokens=counted.audio_prompt_tokens,
+        audio_completion_tokens=counted.audio_completion_tokens,
+    )
+
+
+def attempt(made: Attempt) -> pb.Attempt:
+    """One attempt."""
+    return pb.Attempt(
+        id=made.id,
+        deployment=made.deployment.id,
+        model=made.deployment.model,
+        provider=made.deployment.provider,
+        outcome=OUTCOMES[made.kind],
+        error_class=made.error.value if made.error else "",
+        status_code=made.status_code,
+        usage=usage(made.usage) if made.kind is not Kind.STARTED else None,
+        cost_nano_usd=made.cost_nano_usd,
+        started_unix_us=made.started_unix_us,
+        duration_ms=made.duration_ms,
+        first_chunk_ms=made.first_chunk_ms,
+        estimated=made.estimated,
+        message=made.message,
+    )
+
+
+def report(made: Report) -> pb.Report:
+    """A whole call's bill."""
+    return pb.Report(
+        usage=usage(made.usage),
+        cost_nano_usd=made.cost_nano_usd,
+        attempts=[attempt(one) for one in made.attempts],
+        timing=pb.Timing(
+            total_ms=made.total_ms,
+            provider_ms=made.provider_ms,
+            first_chunk_ms=made.first_chunk_ms,
+            queue_ms=made.queue_ms,
+        ),
+        estimated=any(one.estimated for one in made.attempts),
+        skips=[_skip(one) for one in made.skips],
+    )
+
+
+def event(work: Work, made: Attempt) -> Message:
+    """What the ledger reads of an attempt."""
+    tag = work.tag
+    assert isinstance(tag, Tag)
+    return events_pb2.UsageEvent(
+        kind=KINDS[made.kind],
+        context=tag.context,
+        attempt=attempt(made),
+        max_cost_nano_usd=made.max_cost_nano_usd,
+        category=tag.category,
+        tier=tag.tier,
+        operation=tag.operation,
+        stream=work.stream,
+    )
+
+
+def _skip(made: Skip) -> pb.Skip:
+    return pb.Skip(deployment=made.deployment, reason=made.reason)

@@ -1,0 +1,1 @@
+"""Which deployments may be called right now: circuit breakers, quotas, parallel calls, health."""

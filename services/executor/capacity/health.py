@@ -1,0 +1,127 @@
+"""How each deployment fares, published to Redis for the selectors and listed to whoever asks."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Iterator
+from typing import cast
+
+import prometheus_client
+from lumni.executor.v1 import executor_pb2 as pb
+
+from services.chassis import redis_keys
+from services.chassis.redis import Redis
+from services.executor.capacity.breaker import State
+from services.executor.capacity.gate import Gatekeeper
+from services.executor.capacity.redis_state import Link
+from services.executor.engines.directory import Directory
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+STATES = {
+    State.CLOSED: pb.BREAKER_STATE_CLOSED,
+    State.OPEN: pb.BREAKER_STATE_OPEN,
+    State.HALF_OPEN: pb.BREAKER_STATE_HALF_OPEN,
+}
+
+BREAKER = prometheus_client.Gauge(
+    "lumni_deployment_breaker_open",
+    "1 while a deployment's circuit breaker is open or half-open.",
+    ["deployment"],
+)
+IN_FLIGHT = prometheus_client.Gauge(
+    "lumni_deployment_in_flight", "Calls of a deployment under way.", ["deployment"]
+)
+
+
+class Health:
+    """How all deployments fare, as this replica sees it."""
+
+    def __init__(self, directory: Directory, gate: Gatekeeper, replica: str) -> None:
+        self._directory = directory
+        self._gate = gate
+        self._replica = replica
+
+    def all(self) -> Iterator[pb.DeploymentHealth]:
+        """One report for each deployment, in the configuration's order."""
+        now = time.time()
+        for deployment in self._directory.fleet.deployments:
+            is_callable = self._directory.is_callable(deployment)
+            standing = self._gate.standing(deployment)
+            yield pb.DeploymentHealth(
+                deployment=deployment.id,
+                replica=self._replica,
+                breaker=STATES[self._gate.state(deployment.id)],
+                latency_ms=standing.latency_ms,
+                error_rate=self._gate.error_rate(deployment.id),
+                in_flight=standing.places.taken,
+                headroom=[
+                    pb.Headroom(
+                        limit=one.limit,
+                        total=one.total,
+                        # A window that is over is whole again.
+                        remaining=one.remaining if one.resets_unix_s > now else one.total,
+                        resets_unix_ms=int(one.resets_unix_s * 1000),
+                        by_provider=one.by_provider,
+                    )
+                    for one in standing.headroom.values()
+                ],
+                updated_unix_ms=int(now * 1000),
+                callable=is_callable,
+                available=is_callable and standing.last_error is None,
+                last_error=standing.last_error or "",
+            )
+
+    def listed(self) -> Iterator[pb.Deployment]:
+        """The same, with what is configured."""
+        for deployment, health in zip(self._directory.fleet.deployments, self.all(), strict=True):
+            found = self._directory.find(deployment.id)
+            yield pb.Deployment(
+                id=deployment.id,
+                model=deployment.model,
+                provider=deployment.provider,
+                engine=found[1].name if found else "",
+                health=health,
+            )
+
+    async def publish(self, link: Link) -> None:
+        """Tell Redis and the metrics, every second until cancelled; then take this replica's view away."""
+        key = redis_keys.health(self._replica)
+        await link.ask(_forget_the_gone)
+        try:
+            while True:
+                reports = list(self.all())
+                for one in reports:
+                    BREAKER.labels(one.deployment).set(one.breaker != pb.BREAKER_STATE_CLOSED)
+                    IN_FLIGHT.labels(one.deployment).set(one.in_flight)
+                view = {one.deployment: one.SerializeToString() for one in reports}
+
+                async def tell(redis: Redis, view: dict[str, bytes] = view) -> None:
+                    async with redis.pipeline(transaction=True) as pipe:
+                        pipe.delete(key)
+                        pipe.hset(key, mapping=view)  # type: ignore[arg-type]  # bytes are right, the stubs say str
+                        pipe.pexpire(key, redis_keys.HEALTH_TTL_MS)
+                        pipe.sadd(redis_keys.HEALTH_REPLICAS, self._replica)
+                        await pipe.execute()
+
+                await link.ask(tell)
+                await asyncio.sleep(EVERY_S)
+        finally:
+            await link.ask(lambda redis: redis.delete(key))
+            await link.ask(lambda redis: redis.srem(redis_keys.HEALTH_REPLICAS, self._replica))
+
+
+async def _forget_the_gone(redis: Redis) -> None:
+    """Take the names of replicas that died off the list; one that was only slow puts its own back."""
+    replicas = [
+        name.decode()
+        for name in await cast("Awaitable[set[bytes]]", redis.smembers(redis_keys.HEALTH_REPLICAS))
+    ]
+    async with redis.pipeline(transaction=False) as pipe:
+        for replica in replicas:
+            pipe.exists(redis_keys.health(replica))
+        alive = await pipe.execute()
+    gone = [replica for replica, is_alive in zip(replicas, alive, strict=True) if not is_alive]
+    if gone:
+        await redis.srem(redis_keys.HEALTH_REPLICAS, *gone)

@@ -1,0 +1,80 @@
+"""What the walk needs of an engine: something that turns a call into pieces, or says what failed."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from services.chassis.deployments import Deployment
+from services.executor.engines.usage import Usage
+
+
+class Operation(StrEnum):
+    """The kind of call; each has a format of its own."""
+
+    CHAT = "chat"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of one provider.
+
+    Args:
+        deployment: Whom to ask.
+        key: Its resolved key; None when it needs none. Never shown.
+        operation: The kind of call.
+        body: The caller's body, already stripped of what is not the provider's business.
+        stream: Whether pieces are wanted as they come.
+        timeout_s: Seconds that the provider may stay silent.
+
+    """
+
+    deployment: Deployment
+    key: str | None = field(repr=False)
+    operation: Operation
+    body: Mapping[str, Any] = field(repr=False)
+    stream: bool
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One JSON object from the provider, in the operation's own format: the answer, or a chunk of it.
+
+    Args:
+        data: The object.
+        text: The same as the provider spelled it, when nothing was translated.
+        headers: The response's headers, lower case; only on the first piece.
+        done: True for OpenAI's [DONE], which carries nothing else.
+
+    """
+
+    data: dict[str, Any]
+    text: str | None = None
+    headers: Mapping[str, str] | None = None
+    done: bool = False
+
+
+class Engine(Protocol):
+    """One way to call providers."""
+
+    @property
+    def name(self) -> str:
+        """`fast` or `general`."""
+
+    def call(self, call: Call) -> AsyncGenerator[Piece]:
+        """Call the provider: one piece without a stream, all chunks with one.
+
+        A stream that ends before the provider said it was complete is an error, never a silent end. Closing
+        the generator closes the provider's connection.
+
+        Raises:
+            Failed: anything else than a whole answer.
+        """
+
+    def estimate(self, call: Call, said: str) -> Usage:
+        """Count tokens with the model's tokenizer, where the provider did not say them; never fails."""

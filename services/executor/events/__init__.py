@@ -1,0 +1,1 @@
+"""What is recorded of each attempt: usage events, spans and metrics."""

@@ -1,0 +1,1 @@
+"""Provider answers in the format that the caller asked for, one for each operation."""

@@ -1,0 +1,330 @@
+"""Bring keys and usage of the previous generation over: `lumni import FILE`.
+
+The file is SQLite with any of the tables below (docs/migration.md); other columns are left alone. Rows go in by batches
+in the order of their ids, each batch with the mark how far it came in one transaction's reach: an import that was
+interrupted goes on where it stopped, and one that is run twice adds nothing. A key is known by its digest and usage by
+its row, so neither a file that grew nor a second file that counts from 1 too is taken for another.
+"""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from services.chassis import config, redis
+from services.chassis.config import Secret, variable
+from services.gateway import postgres
+from services.gateway.config import budgets, plans
+from services.gateway.config.plans import Plans
+from services.gateway.keys.authenticator import digest
+from services.gateway.keys.store import IDENT, note
+from services.gateway.ledger.__main__ import Bookkeeper
+from services.gateway.ledger.rows import USAGE_COLUMNS, Ended
+from services.gateway.ledger.store import Journal
+
+ACTOR = "import"
+Progress: TypeAlias = Callable[[str, int, int], None]
+TIMEOUT_S = 30.0
+BATCH = 1000
+TABLES: Mapping[str, Sequence[str]] = {
+    "api_keys": ("id", "api_key", "user_id", "plan", "created_at"),
+    "usage": ("id", "created_at", "user_id", "model", "prompt_tokens", "completion_tokens", "cost_usd"),
+}
+
+
+# A secret that is known already keeps its key.
+BRING_KEY = """
+WITH made AS (
+    INSERT INTO virtual_keys (key_id, hint, user_id, plan, created_at, expires_at, revoked_at)
+    SELECT $1, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT FROM key_secrets WHERE digest = $2)
+    RETURNING key_id
+)
+INSERT INTO key_secrets (digest, key_id) SELECT $2, key_id FROM made RETURNING key_id
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where to bring it; the same as the gateway's."""
+
+    database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
+    redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
+    secret: Secret = variable("LUMNI_KEY_SECRET", Secret(""), "what keys the digests of keys")
+    config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "where lumni.yaml is")
+
+
+async def bring(path: Path, *, dry: bool, progress: Progress) -> "Outcome":
+    """Bring a file over, or only look whether it could be.
+
+    Raises:
+        Mistakes: the environment lacks something.
+        UnreadableError: the file is none that can be imported.
+    """
+    settings = config.from_environ(Settings, os.environ)
+    known = plans.load(settings.config_dir / "lumni.yaml")
+    async with (
+        postgres.pool(settings.database.reveal(), size=2, timeout_s=TIMEOUT_S) as pool,
+        redis.connect(settings.redis_url.reveal(), timeout_s=TIMEOUT_S) as client,
+    ):
+        bookkeeper = Bookkeeper(client, Journal(pool))
+        return await Import(path, pool, bookkeeper, known, settings.secret).run(dry=dry, progress=progress)
+
+
+class UnreadableError(Exception):
+    """The file is none that can be imported, and why."""
+
+
+@dataclass
+class Outcome:
+    """What an import did, or would do."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    # The first rows that cannot be brought over, with the reason.
+    problems: list[str] = field(default_factory=list)
+
+    def refuse(self, table: str, ident: Any, reason: str) -> None:
+        """Note a row that stays behind."""
+        self.skipped[table] = self.skipped.get(table, 0) + 1
+        if len(self.problems) < 20:
+            self.problems.append(f"{table} {ident}: {reason}")
+
+
+class Import:
+    """One file on its way into the database."""
+
+    def __init__(
+        self, path: Path, pool: postgres.Pool, bookkeeper: Bookkeeper, plans: Plans, secret: Secret
+    ) -> None:
+        """Open the file.
+
+        Raises:
+            UnreadableError: it is no SQLite file, or lacks a table or column that is needed.
+        """
+        self._path = path
+        self._pool = pool
+        self._bookkeeper = bookkeeper
+        self._plans = plans
+        self._secret = secret
+        self._digest = _digest(path)
+        self._columns = _columns(path)
+        self._key_ids = self._read_key_ids()
+
+    async def run(self, *, dry: bool, progress: Progress) -> Outcome:
+        """Bring everything over, or only look whether it could be; `progress` hears table, rows done, rows in all."""
+        outcome = Outcome()
+        if not dry:
+            async with postgres.connection(self._pool) as connection, connection.transaction():
+                await note(
+                    connection, ACTOR, "import", f"file:{self._digest[:16]}", {"file": self._path.name}
+                )
+        for table, columns in self._columns.items():
+            done = 0 if dry else await self._mark(table)
+            with closing(_open(self._path)) as source:
+                total = source.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+                seen = source.execute(f"SELECT count(*) FROM {table} WHERE id <= ?", (done,)).fetchone()[0]  # noqa: S608
+                for batch in _batches(source, table, columns, done):
+                    outcome.rows[table] = outcome.rows.get(table, 0) + await self._bring(
+                        table, batch, outcome, dry=dry
+                    )
+                    seen += len(batch)
+                    if not dry:
+                        await self._note(table, batch[-1]["id"])
+                    progress(table, seen, total)
+        return outcome
+
+    async def _bring(
+        self, table: str, batch: Sequence[Mapping[str, Any]], outcome: Outcome, *, dry: bool
+    ) -> int:
+        if table == "api_keys":
+            return await self._bring_keys(batch, outcome, dry=dry)
+        events = []
+        for row in batch:
+            try:
+                events.append(self._usage(row))
+            except ValueError as error:
+                outcome.refuse(table, row["id"], str(error))
+        if not dry and events:
+            await self._bookkeeper.book(events)
+        return len(events)
+
+    async def _bring_keys(self, batch: Sequence[Mapping[str, Any]], outcome: Outcome, *, dry: bool) -> int:
+        good = []
+        for row in batch:
+            try:
+                good.append(self._key(row))
+            except ValueError as error:
+                outcome.refuse("api_keys", row["id"], str(error))
+        if dry or not good:
+            return len(good)
+        async with postgres.connection(self._pool) as connection, connection.transaction():
+            users = sorted({one["user_id"] for one in good if one["user_id"]})
+            await connection.executemany(
+                "INSERT INTO users (user_id) VALUES ($1) ON CONFLICT DO NOTHING", [(user,) for user in users]
+            )
+            for one in good:
+                if await connection.fetchval(BRING_KEY, *one.values()):
+                    told = {"user_id": one["user_id"], "plan": one["plan"], "file": self._path.name}
+                    await note(connection, ACTOR, "key.import", f"key:{one['key_id']}", told)
+        return len(good)
+
+    def _key(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        key = str(row["api_key"] or "")
+        if not key.startswith("sk-"):
+            raise ValueError("api_key must hold the key itself, beginning with sk-")
+        plan = str(row["plan"] or self._plans.default.name)
+        if plan not in self._plans.by_name:
+            raise ValueError(f"there is no plan {plan!r}")
+        created = _moment(row["created_at"])
+        revoked = row.get("revoked")
+        return {
+            "key_id": self._key_id(key),
+            "digest": digest(key, self._secret),
+            "hint": key[-4:],
+            "user_id": _user(row["user_id"]) or None,
+            "plan": plan,
+            "created_at": created,
+            "expires_at": _moment(row["expires_at"]) if row.get("expires_at") else None,
+            "revoked_at": created if revoked and str(revoked).lower() not in ("0", "false") else None,
+        }
+
+    def _key_id(self, key: str) -> str:
+        """The same for the same key, whatever its number in whichever file."""
+        return f"imported_{hashlib.sha256(digest(key, self._secret)).hexdigest()[:16]}"
+
+    def _usage(self, row: Mapping[str, Any]) -> Ended:
+        started = _moment(row["created_at"])
+        identity = "\n".join(str(row[name]) for name in ("id", "created_at", "user_id", "model"))
+        request = f"import-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+        failed = str(row.get("status") or "success").lower() not in ("success", "succeeded", "ok", "200")
+        values: dict[str, Any] = {
+            **dict.fromkeys(USAGE_COLUMNS, 0),
+            **dict.fromkeys(("tenant", "organization_id", "plan", "deployment", "error_class"), ""),
+            "attempt_id": f"{request}/1",
+            "request_id": request,
+            "started_at": started,
+            "admitted_at": started,
+            "kind": "failed" if failed else "final",
+            "key_id": self._key_ids.get(row.get("api_key_id"), ""),
+            "user_id": _user(row["user_id"]),
+            "model": str(row["model"] or ""),
+            "provider": str(row.get("provider") or ""),
+            "operation": "chat",
+            "category": str(row.get("category") or ""),
+            "tier": str(row.get("tier") or ""),
+            "stream": False,
+            "estimated": False,
+            "prompt_tokens": _count(row["prompt_tokens"]),
+            "completion_tokens": _count(row["completion_tokens"]),
+            "cost_nano_usd": budgets.nano(round(float(row["cost_usd"] or 0), 9)),
+            "duration_ms": float(row.get("latency_ms") or 0),
+            "first_chunk_ms": 0.0,
+            "labels": {"imported_from": self._path.name},
+        }
+        values["max_cost_nano_usd"] = values["cost_nano_usd"]
+        return Ended(values["attempt_id"], request, tuple(values[name] for name in USAGE_COLUMNS), last=True)
+
+    def _read_key_ids(self) -> dict[Any, str]:
+        if "api_keys" not in self._columns:
+            return {}
+        with closing(_open(self._path)) as source:
+            rows = source.execute("SELECT id, api_key FROM api_keys WHERE api_key LIKE 'sk-%'")
+            return {row["id"]: self._key_id(row["api_key"]) for row in rows}
+
+    async def _mark(self, table: str) -> int:
+        async with postgres.connection(self._pool) as connection:
+            found = await connection.fetchval(
+                "SELECT last_row FROM imports WHERE file_digest = $1 AND source = $2", self._digest, table
+            )
+        return int(found or 0)
+
+    async def _note(self, table: str, last: int) -> None:
+        async with postgres.connection(self._pool) as connection:
+            await connection.execute(
+                "INSERT INTO imports (file_digest, source, last_row) VALUES ($1, $2, $3) "
+                "ON CONFLICT (file_digest, source) DO UPDATE SET last_row = excluded.last_row, imported_at = now()",
+                self._digest,
+                table,
+                last,
+            )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _columns(path: Path) -> dict[str, list[str]]:
+    """The tables that are there, with all their columns."""
+    if not path.is_file():
+        raise UnreadableError(f"{path}: there is no such file")
+    found = {}
+    try:
+        with closing(_open(path)) as source:
+            for table, needed in TABLES.items():
+                columns = [row["name"] for row in source.execute(f"PRAGMA table_info({table})")]
+                if not columns:
+                    continue
+                missing = [name for name in needed if name not in columns]
+                if missing:
+                    raise UnreadableError(f"{path.name}: the table {table} lacks {', '.join(missing)}")
+                found[table] = columns
+    except sqlite3.DatabaseError as error:
+        raise UnreadableError(f"{path.name}: {error}") from error
+    if not found:
+        raise UnreadableError(f"{path.name}: has none of the tables {', '.join(TABLES)}")
+    return found
+
+
+def _batches(
+    source: sqlite3.Connection, table: str, columns: Sequence[str], after: int
+) -> Iterator[list[dict[str, Any]]]:
+    while True:
+        rows = source.execute(
+            f"SELECT {', '.join(columns)} FROM {table} WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608
+            (after, BATCH),
+        ).fetchall()
+        if not rows:
+            return
+        yield [dict(row) for row in rows]
+        after = rows[-1]["id"]
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise UnreadableError(f"{path}: there is no such file")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _moment(value: Any) -> datetime:
+    """A moment as text (ISO 8601, UTC without a zone) or as seconds since 1970."""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no moment; expected ISO 8601 or seconds since 1970") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _user(value: Any) -> str:
+    user = str(value or "")
+    if user and not IDENT.fullmatch(user):
+        raise ValueError(
+            "user_id: expected at most 128 letters, digits and _ . @ + -, beginning with a letter or digit"
+        )
+    return user
+
+
+def _count(value: Any) -> int:
+    number = int(value or 0)
+    if number < 0:
+        raise ValueError("tokens must not be negative")
+    return number

@@ -1,0 +1,142 @@
+"""Plans: what a key may do, unless it says otherwise itself. Read from `config/lumni.yaml`.
+
+A model is reachable only through an access group that the plan names, so a provider's new model never is by itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from services.chassis import yaml
+from services.chassis.yaml import Section
+from services.gateway.config import budgets
+from services.gateway.config.budgets import Budget, Period
+
+STRATEGIES = ("balanced", "quality", "cost", "latency", "free_first")
+# No tokenizer of a provider makes a prompt longer than its context window, and none is longer than this.
+MOST_TOKENS = 10_000_000
+
+
+class AtLimit(StrEnum):
+    """What becomes of a request that no budget covers."""
+
+    REFUSE = "refuse"
+    FREE = "free"
+
+
+class WithoutRedis(StrEnum):
+    """What becomes of a request while nobody can count it."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Requests, tokens and parallel requests; per minute where that makes sense; 0 is no limit."""
+
+    rpm: int = 0
+    tpm: int = 0
+    parallel: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a key may do. Tokens of one request: 0 is no limit, except for the output cap."""
+
+    name: str
+    rate: Rate = Rate()
+    # The output that is assumed, and injected, when a caller sets no limit.
+    max_output_tokens: int = 4096
+    # The most prompt and output tokens one request may ask for.
+    max_request_tokens: int = 0
+    access_groups: tuple[str, ...] = ()
+    strategy: str = "balanced"
+    powerful_share: float | None = None
+    budget: Budget | None = None
+    at_limit: AtLimit = AtLimit.REFUSE
+    redis_down: WithoutRedis = WithoutRedis.ALLOW
+    prompts: tuple[str, ...] = ()
+    # Limits of a key for one model, by the model's public name.
+    model_rates: Mapping[str, Rate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """All plans, the one for keys without one, and the one of the keys from the environment."""
+
+    by_name: Mapping[str, Plan]
+    default: Plan
+    bootstrap: Plan
+
+
+def load(path: Path) -> Plans:
+    """Read the plans of `lumni.yaml`; its other sections are other services' business.
+
+    Raises:
+        Mistakes: every mistake, with its line.
+    """
+    root = yaml.load(path)
+    root.require("plans", "default_plan")
+    plans = {name: _plan(name, section) for name, section in root.section("plans").sections()}
+    default = _named(root, "default_plan", plans, None)
+    bootstrap = _named(root, "bootstrap_plan", plans, default)
+    root.finish()
+    assert default is not None
+    assert bootstrap is not None
+    return Plans(plans, default, bootstrap)
+
+
+def _named(root: Section, key: str, plans: Mapping[str, Plan], otherwise: Plan | None) -> Plan | None:
+    name = root.text(key, None)
+    if name is None:
+        return otherwise
+    if name not in plans:
+        root.mistake(key, f"there is no plan {name!r}; known: {', '.join(sorted(plans)) or 'none'}")
+    return plans.get(name)
+
+
+def _plan(name: str, section: Section) -> Plan:
+    section.require("access_groups")
+    groups = section.texts("access_groups")
+    if "access_groups" in section and not groups:
+        section.mistake("access_groups", "names no group, so no model could be reached")
+    if any("*" in group for group in groups):
+        section.mistake("access_groups", "a group is named in full; * is no wildcard here")
+    models = section.section("models")
+    return Plan(
+        name=name,
+        rate=_rate(section),
+        max_output_tokens=section.integer("max_output_tokens", 4096, low=1, high=MOST_TOKENS),
+        max_request_tokens=section.integer("max_request_tokens", 0, low=0, high=MOST_TOKENS),
+        access_groups=groups,
+        strategy=section.choice("strategy", STRATEGIES, "balanced"),
+        powerful_share=section.number("powerful_share", None, low=0, high=1),
+        budget=_budget(section),
+        at_limit=AtLimit(section.choice("at_limit", tuple(AtLimit), AtLimit.REFUSE)),
+        redis_down=WithoutRedis(section.choice("redis_down", tuple(WithoutRedis), WithoutRedis.ALLOW)),
+        prompts=section.texts("prompts"),
+        model_rates={model: _rate(below) for model, below in models.sections()},
+    )
+
+
+def _rate(section: Section) -> Rate:
+    return Rate(
+        rpm=section.integer("rpm", 0, low=0),
+        tpm=section.integer("tpm", 0, low=0),
+        parallel=section.integer("parallel", 0, low=0),
+    )
+
+
+def _budget(section: Section) -> Budget | None:
+    amount = section.decimal("budget_usd", None, low=0, high=budgets.LARGEST_USD)
+    period = Period(section.choice("budget_period", budgets.PERIODS, Period.MONTH))
+    soft = section.number("budget_soft", 0.8, low=0, high=1)
+    if amount is None:
+        return None
+    try:
+        return Budget(budgets.nano(amount), period, soft)
+    except ValueError as error:
+        section.mistake("budget_usd", str(error))
+        return None

@@ -1,0 +1,1 @@
+"""Virtual keys, users and organizations: who is calling, and what admins may change."""

@@ -1,0 +1,1 @@
+"""The ledger process: usage and decision events from Redis into PostgreSQL."""

@@ -1,0 +1,358 @@
+"""The ledger's tables: batches in, each in one transaction, each event counted once."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+from services.gateway import postgres
+from services.gateway.ledger.rows import (
+    CLASSIFICATION_COLUMNS,
+    SELECTION_COLUMNS,
+    USAGE_COLUMNS,
+    Decided,
+    Ended,
+    Started,
+)
+
+# What is wrong with the data itself, in this process or at the server: trying again would not help.
+DATA_ERRORS = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    # A text that is too long for an index.
+    asyncpg.ProgramLimitExceededError,
+)
+# After the deadline of its request, an attempt's end is waited for so long, in seconds.
+GRACE_S = 60.0
+# An executor's spool may be late by so many days, and still finds who was erased meanwhile.
+LATE_DAYS = 30
+PARTITIONED = {
+    "usage_records": "started_at",
+    "task_classifications": "decided_at",
+    "model_selections": "decided_at",
+}
+
+# Everything that is put together below is put together of these names alone.
+COLUMNS = ", ".join(USAGE_COLUMNS)
+
+TEMPORARY = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS
+    SELECT {COLUMNS} FROM usage_records WHERE false;
+CREATE TEMPORARY TABLE IF NOT EXISTS changed ON COMMIT DELETE ROWS AS
+    SELECT 1 AS sign, {COLUMNS} FROM usage_records WHERE false;
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_classifications ON COMMIT DELETE ROWS AS
+    SELECT * FROM task_classifications WHERE false;
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_selections ON COMMIT DELETE ROWS AS
+    SELECT * FROM model_selections WHERE false;
+"""  # noqa: S608
+# What an erased user did before, and what is only heard of now.
+RENAME = """
+UPDATE incoming i SET user_id = e.stranger, tenant = '', labels = '{}'
+FROM erasures e WHERE i.user_id = e.user_id AND i.admitted_at <= e.erased_at
+"""
+RENAME_DECIDED = """
+UPDATE {table} i SET user_id = e.stranger{more}
+FROM erasures e WHERE i.user_id = e.user_id AND i.decided_at <= e.erased_at
+"""
+# A row that was closed for want of news gives way to the news.
+CORRECT = f"""
+WITH corrected AS (
+    DELETE FROM usage_records r USING incoming i
+    WHERE r.attempt_id = i.attempt_id AND r.started_at = i.started_at AND r.kind = 'unknown' AND i.kind <> 'unknown'
+    RETURNING {", ".join(f"r.{column}" for column in USAGE_COLUMNS)}
+)
+INSERT INTO changed SELECT -1, {COLUMNS} FROM corrected
+"""  # noqa: S608
+INSERT = f"""
+WITH inserted AS (
+    INSERT INTO usage_records ({COLUMNS}) SELECT {COLUMNS} FROM incoming ORDER BY attempt_id
+    ON CONFLICT DO NOTHING RETURNING {COLUMNS}
+)
+INSERT INTO changed SELECT 1, {COLUMNS} FROM inserted
+"""  # noqa: S608
+OPEN = """
+INSERT INTO open_attempts (attempt_id, request_id, event, closes_at)
+SELECT s.attempt_id, s.request_id, s.event, now() + make_interval(secs => s.lasts_s)
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::float8[], $5::timestamptz[])
+    AS s (attempt_id, request_id, event, lasts_s, started_at)
+WHERE NOT EXISTS (
+    SELECT FROM usage_records r WHERE r.attempt_id = s.attempt_id AND r.started_at = s.started_at
+)
+ORDER BY s.attempt_id
+ON CONFLICT DO NOTHING
+"""
+CLOSE = "DELETE FROM open_attempts o USING incoming i WHERE o.attempt_id = i.attempt_id"
+# Always in the same order, so that two writers wait for each other instead of deadlocking.
+SUM_HOURS = """
+INSERT INTO usage_metrics AS m
+SELECT date_trunc('hour', started_at), key_id, user_id, organization_id, plan, model, provider, category, tier, kind,
+       coalesce(sum(sign) FILTER (WHERE attempt_id LIKE '%/1'), 0), sum(sign),
+       sum(sign * prompt_tokens), sum(sign * completion_tokens), sum(sign * cached_tokens),
+       sum(sign * cost_nano_usd), sum(sign * duration_ms)
+FROM changed GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+ON CONFLICT (hour, key_id, user_id, organization_id, plan, model, provider, category, tier, kind) DO UPDATE SET
+    requests = m.requests + excluded.requests,
+    attempts = m.attempts + excluded.attempts,
+    prompt_tokens = m.prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = m.completion_tokens + excluded.completion_tokens,
+    cached_tokens = m.cached_tokens + excluded.cached_tokens,
+    cost_nano_usd = m.cost_nano_usd + excluded.cost_nano_usd,
+    duration_ms = m.duration_ms + excluded.duration_ms
+"""
+# Which subjects and periods the rows of a table count for; the periods as services.gateway.config.budgets names them.
+SPENDS = """
+FROM {table} t
+CROSS JOIN LATERAL (VALUES
+    ('key:' || t.key_id, t.key_id), ('user:' || t.user_id, t.user_id),
+    ('organization:' || t.organization_id, t.organization_id)
+) AS who (subject, id)
+CROSS JOIN LATERAL (VALUES
+    ('total'),
+    ('month:' || to_char(t.admitted_at AT TIME ZONE 'UTC', 'YYYY-MM')),
+    ('week:' || to_char(date_trunc('week', t.admitted_at AT TIME ZONE 'UTC'), 'YYYY-MM-DD')),
+    ('day:' || to_char(t.admitted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'))
+) AS span (period)
+WHERE who.id <> '' AND t.cost_nano_usd <> 0
+"""
+SUM_BUDGETS = f"""
+INSERT INTO budget_spend AS b
+SELECT who.subject, span.period, sum(t.sign * t.cost_nano_usd), 1
+{SPENDS.format(table="changed")}
+GROUP BY 1, 2 ORDER BY 1, 2
+ON CONFLICT (subject, period) DO UPDATE SET
+    spent_nano_usd = b.spent_nano_usd + excluded.spent_nano_usd, version = b.version + 1
+"""
+# Also what an earlier try of the same batch has summed: Redis may not have heard of that.
+SUMS = f"""
+SELECT b.subject, b.period, b.spent_nano_usd, b.version
+FROM (SELECT DISTINCT who.subject, span.period {SPENDS.format(table="incoming")}) AS touched
+JOIN budget_spend b USING (subject, period)
+"""  # noqa: S608
+SUMS_CORRECTED = f"""
+SELECT b.subject, b.period, b.spent_nano_usd, b.version
+FROM (SELECT DISTINCT who.subject, span.period {SPENDS.format(table="changed")}) AS touched
+JOIN budget_spend b USING (subject, period)
+"""  # noqa: S608
+PRUNE_LEARNING = (
+    "DELETE FROM feedback WHERE ctid = ANY(ARRAY(SELECT ctid FROM feedback WHERE asked_at < $1 LIMIT $2))",
+    """
+    UPDATE task_classifications SET features = NULL WHERE (tableoid, ctid) IN (
+        SELECT tableoid, ctid FROM task_classifications WHERE features IS NOT NULL AND decided_at < $1 LIMIT $2
+    )
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What a subject spent in a period; a higher version is a later truth."""
+
+    subject: str
+    period: str
+    nano_usd: int
+    version: int
+
+
+class Journal:
+    """Writes what the ledger learns."""
+
+    def __init__(self, pool: postgres.Pool, *, timeout_s: float = 30.0, grace_s: float = GRACE_S) -> None:
+        """Write through `pool`, each transaction within `timeout_s`."""
+        self._pool = pool
+        self._timeout_s = timeout_s
+        self._grace_s = grace_s
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[postgres.Connection]:
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            await connection.execute("SET client_min_messages = warning")
+            await connection.execute(TEMPORARY)
+            async with connection.transaction():
+                yield connection
+
+    async def book(self, events: Iterable[Started | Ended]) -> list[Sum]:
+        """Write a batch of usage events, whichever of them are new; the sums that its attempts count for.
+
+        Raises:
+            DATA_ERRORS: one of the events cannot be written, so none was.
+            postgres.ERRORS, postgres.CONFLICTS: nothing is wrong with them; try again.
+        """
+        ended: dict[str, Ended] = {}
+        started: dict[str, Started] = {}
+        for event in events:
+            if isinstance(event, Ended):
+                ended.setdefault(event.attempt_id, event)
+            else:
+                started.setdefault(event.attempt_id, event)
+        opened = [one for ident, one in started.items() if ident not in ended]
+        async with self._transaction() as connection:
+            if opened:
+                await connection.execute(
+                    OPEN,
+                    [one.attempt_id for one in opened],
+                    [one.request_id for one in opened],
+                    [one.event for one in opened],
+                    [one.lasts_s + self._grace_s for one in opened],
+                    [one.started_at for one in opened],
+                )
+            if not ended:
+                return []
+            return await self._book_ended(connection, list(ended.values()))
+
+    async def _book_ended(self, connection: postgres.Connection, ended: Sequence[Ended]) -> list[Sum]:
+        await connection.copy_records_to_table(
+            "incoming", records=[one.row for one in ended], columns=USAGE_COLUMNS
+        )
+        await connection.execute(RENAME)
+        await connection.execute(CORRECT)
+        await connection.execute(INSERT)
+        await connection.execute(CLOSE)
+        await connection.execute(SUM_HOURS)
+        await connection.execute(SUM_BUDGETS)
+        rows = await connection.fetch(f"{SUMS} UNION {SUMS_CORRECTED}")
+        return [Sum(row["subject"], row["period"], row["spent_nano_usd"], row["version"]) for row in rows]
+
+    async def overdue(self, limit: int = 500) -> list[tuple[str, bytes]]:
+        """Attempts whose end did not come in time: their ids, and the events of their start."""
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            rows = await connection.fetch(
+                "SELECT attempt_id, event FROM open_attempts WHERE closes_at < now() ORDER BY closes_at LIMIT $1",
+                limit,
+            )
+        return [(row["attempt_id"], row["event"]) for row in rows]
+
+    async def forget(self, attempt_ids: Sequence[str]) -> None:
+        """Wait for the ends of these attempts no more."""
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            await connection.execute(
+                "DELETE FROM open_attempts WHERE attempt_id = ANY($1::text[])", attempt_ids
+            )
+
+    async def under_way(self, request_ids: Sequence[str]) -> set[str]:
+        """Those of the requests that have an attempt without an end."""
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            rows = await connection.fetch(
+                "SELECT DISTINCT request_id FROM open_attempts WHERE request_id = ANY($1::text[])",
+                request_ids,
+            )
+        return {row["request_id"] for row in rows}
+
+    async def decide(self, decisions: Sequence[Decided]) -> None:
+        """Write a batch of decisions, whichever of them are new.
+
+        Raises:
+            DATA_ERRORS: one of them cannot be written, so none was.
+            postgres.ERRORS, postgres.CONFLICTS: nothing is wrong with them; try again.
+        """
+        async with self._transaction() as connection:
+            for table, columns, rows in (
+                (
+                    "classifications",
+                    CLASSIFICATION_COLUMNS,
+                    [one.classification for one in decisions if one.classification],
+                ),
+                ("selections", SELECTION_COLUMNS, [one.selection for one in decisions]),
+            ):
+                if not rows:
+                    continue
+                target = {"classifications": "task_classifications", "selections": "model_selections"}[table]
+                await connection.copy_records_to_table(f"incoming_{table}", records=rows, columns=columns)
+                # As the erasure itself does: features may hint at what was asked.
+                more = ", features = NULL" if table == "classifications" else ""
+                await connection.execute(RENAME_DECIDED.format(table=f"incoming_{table}", more=more))
+                named = ", ".join(columns)
+                await connection.execute(
+                    f"INSERT INTO {target} ({named}) SELECT {named} FROM incoming_{table} "  # noqa: S608
+                    "ORDER BY request_id ON CONFLICT DO NOTHING"
+                )
+
+    async def set_aside(self, stream: str, poisoned: Sequence[tuple[str, str, bytes]]) -> None:
+        """Keep events that cannot be booked: entry id, reason, and the event itself."""
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            await connection.executemany(
+                "INSERT INTO poison_events (stream, entry_id, reason, event) VALUES ($1, $2, $3, $4) "
+                "ON CONFLICT DO NOTHING",
+                [
+                    (stream, entry_id, reason.replace("\0", "")[:500], event)
+                    for entry_id, reason, event in poisoned
+                ],
+            )
+
+    async def make_partitions(self, today: datetime, months: int = 2) -> None:
+        """Make sure that this month and the next ones have tables of their own."""
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            for table in PARTITIONED:
+                first = today.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+                for _ in range(months + 1):
+                    following = (first + timedelta(days=32)).replace(day=1)
+                    await _make_partition(connection, table, first, following)
+                    first = following
+
+    async def prune(self, before: datetime, batch: int = 5000) -> int:
+        """Delete a batch of what is older than `before`; how many rows went. Sums for budgets stay."""
+        removed = 0
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            for table, moment in PARTITIONED.items():
+                status = await connection.execute(
+                    f"DELETE FROM {table} WHERE (tableoid, ctid) IN "  # noqa: S608
+                    f"(SELECT tableoid, ctid FROM {table} WHERE {moment} < $1 LIMIT $2)",
+                    before,
+                    batch,
+                )
+                removed += int(status.rpartition(" ")[2])
+            if not removed:
+                await _drop_partitions(connection, before)
+        return removed
+
+    async def prune_learning(self, before: datetime, batch: int = 5000) -> int:
+        """Delete a batch of the feedback and the features that are older than `before`; how many rows that touched."""
+        touched = 0
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            for statement in PRUNE_LEARNING:
+                status = await connection.execute(statement, before, batch)
+                touched += int(status.rpartition(" ")[2])
+        return touched
+
+    async def forget_erased(self) -> None:
+        """Keep the names of erased users no longer than events of theirs may be on their way."""
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            await connection.execute(
+                "DELETE FROM erasures WHERE erased_at < now() - make_interval(days => $1)", LATE_DAYS
+            )
+
+
+async def _make_partition(
+    connection: postgres.Connection, table: str, first: datetime, following: datetime
+) -> None:
+    name = f"{table}_{first:%Y_%m}"
+    if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+        return
+    try:
+        await connection.execute(
+            f"CREATE TABLE {name} PARTITION OF {table} "
+            f"FOR VALUES FROM ('{first:%Y-%m-%d}+00') TO ('{following:%Y-%m-%d}+00')"
+        )
+    except asyncpg.CheckViolationError:
+        # The default partition has rows of that month already, from a clock that ran ahead; they stay where they are.
+        return
+    except (asyncpg.DuplicateTableError, asyncpg.InvalidObjectDefinitionError):
+        # Another ledger was faster.
+        return
+
+
+async def _drop_partitions(connection: postgres.Connection, before: datetime) -> None:
+    for table in PARTITIONED:
+        rows = await connection.fetch(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+            "WHERE i.inhparent = $1::regclass",
+            table,
+        )
+        for row in rows:
+            month = str(row["relname"]).removeprefix(f"{table}_")
+            if month < f"{before:%Y_%m}" and month != "other":
+                await connection.execute(f"DROP TABLE IF EXISTS {row['relname']}")

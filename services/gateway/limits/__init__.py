@@ -1,0 +1,1 @@
+"""Rate limits and budgets: what a request reserves, and what it is settled to."""

@@ -1,0 +1,92 @@
+"""Decisions on their way to the ledger: appended to a Redis stream, never waited for.
+
+A decision explains a bill and is none, so when Redis is gone the newest are kept in memory up to a bound and the
+rest are dropped and counted.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import prometheus_client
+from lumni.events.v1 import events_pb2
+
+from services.chassis import redis, redis_keys
+
+log = logging.getLogger(__name__)
+
+DROPPED = prometheus_client.Counter(
+    "lumni_gateway_dropped_decisions", "Decisions that found no place while Redis was gone."
+)
+HELD = 10_000
+BATCH = 500
+# Entries the stream keeps; the ledger reads far ahead of it.
+STREAM_LENGTH = 1_000_000
+RETRY_S = 0.5
+
+
+class Decisions:
+    """Holds decisions until Redis has them."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+        self._held: deque[bytes] = deque(maxlen=HELD)
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def append(self, event: events_pb2.DecisionEvent) -> None:
+        """Hand over a decision; returns at once."""
+        if len(self._held) == HELD:
+            DROPPED.inc()
+        self._held.append(event.SerializeToString())
+        self._empty.clear()
+        self._wake.set()
+
+    async def _deliver(self) -> None:
+        failing = False
+        while True:
+            await self._wake.wait()
+            batch = [self._held[i] for i in range(min(BATCH, len(self._held)))]
+            try:
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for event in batch:
+                        pipe.xadd(
+                            redis_keys.DECISION_STREAM,
+                            {redis_keys.EVENT_FIELD: event},
+                            maxlen=STREAM_LENGTH,
+                            approximate=True,
+                        )
+                    await pipe.execute()
+            except redis.ERRORS:
+                if not failing:
+                    log.warning("decisions cannot be delivered; holding up to %d", HELD)
+                failing = True
+                await asyncio.sleep(RETRY_S)
+                continue
+            if failing:
+                log.info("decisions are delivered again")
+            failing = False
+            for _ in batch:
+                if self._held:
+                    self._held.popleft()
+            if not self._held:
+                self._wake.clear()
+                self._empty.set()
+
+    @asynccontextmanager
+    async def delivering(self) -> AsyncIterator[None]:
+        """Deliver in the background until the block ends, then what is left within a second."""
+        task = asyncio.create_task(self._deliver())
+        try:
+            yield
+        finally:
+            try:
+                async with asyncio.timeout(1):
+                    await self._empty.wait()
+            except TimeoutError:
+                DROPPED.inc(len(self._held))
+            task.cancel()
+            await asyncio.wait([task])

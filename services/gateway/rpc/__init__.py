@@ -1,0 +1,1 @@
+"""The gRPC surface: the same pipeline and the same keys as REST."""

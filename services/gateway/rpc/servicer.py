@@ -1,0 +1,86 @@
+"""The gRPC front door: the same road, with the key in the call's metadata."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import orjson
+from lumni.chat.v1 import chat_pb2
+from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+
+from services.chassis import errors, rpc, telemetry
+from services.gateway import chat_request
+from services.gateway.keys.authenticator import Caller, Keys
+from services.gateway.pipeline import Pipeline
+from services.gateway.request_ids import request_id
+
+NAMES = {role: name for name, role in chat_request.ROLES.items() if name != "function"}
+
+
+class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
+    """Unpack, walk the road, pack."""
+
+    def __init__(self, keys: Keys, pipeline: Pipeline) -> None:
+        self._keys = keys
+        self._pipeline = pipeline
+
+    async def Complete(
+        self, request: gateway_pb2.CompleteRequest, context: object
+    ) -> gateway_pb2.CompleteResponse:
+        """POST /v1/chat/completions."""
+        caller = await self._caller()
+        answer = await self._pipeline.complete(caller, chat_request.parse(request.body_json))
+        return gateway_pb2.CompleteResponse(body_json=answer.body)
+
+    async def StreamComplete(
+        self, request: gateway_pb2.StreamCompleteRequest, context: object
+    ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
+        """The same, streamed."""
+        caller = await self._caller()
+        chat = chat_request.parse(request.body_json, stream=True)
+        stream = await self._pipeline.stream(caller, chat)
+        async with aclosing(stream.chunks) as chunks:
+            async for chunk in chunks:
+                yield gateway_pb2.StreamCompleteResponse(chunk_json=[chunk])
+
+    async def Ask(self, request: gateway_pb2.AskRequest, context: object) -> gateway_pb2.AskResponse:
+        """A question in typed fields."""
+        caller = await self._caller()
+        answer = await self._pipeline.complete(caller, chat_request.parse(_body(request)))
+        body = orjson.loads(answer.body)
+        return gateway_pb2.AskResponse(
+            text=body["choices"][0]["message"].get("content") or "",
+            model=body["model"],
+            classification=answer.decision.classification,
+            reason=answer.decision.selection.reason,
+            usage=answer.report.usage,
+            cost_nano_usd=answer.report.cost_nano_usd,
+            request_id=answer.decision.request_id,
+        )
+
+    async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
+        """The decision without the call."""
+        caller = await self._caller()
+        decision = await self._pipeline.route(caller, chat_request.parse(request.body_json))
+        return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
+
+    async def _caller(self) -> Caller:
+        # The id is ours, as on REST: attempts are booked by it.
+        telemetry.request_id.set(request_id())
+        scheme, _, key = rpc.incoming.get().get("authorization", "").partition(" ")
+        return await self._keys.caller(key.strip() if scheme.lower() == "bearer" else "")
+
+
+def _body(request: gateway_pb2.AskRequest) -> bytes:
+    if bool(request.prompt) == bool(request.messages):
+        raise errors.Invalid("prompt: set either prompt or messages", param="prompt")
+    messages = request.messages or [chat_pb2.Message(role=chat_pb2.ROLE_USER, text=request.prompt)]
+    body: dict[str, object] = {
+        "messages": [{"role": NAMES.get(m.role, "user"), "content": m.text} for m in messages]
+    }
+    if request.model:
+        body["model"] = request.model
+    if request.max_tokens:
+        body["max_completion_tokens"] = request.max_tokens
+    if request.HasField("temperature"):
+        body["temperature"] = request.temperature
+    return orjson.dumps(body)

@@ -1,0 +1,1 @@
+"""How the deployments fare right now, and what replicas learn together."""

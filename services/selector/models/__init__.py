@@ -1,0 +1,1 @@
+"""What is known of models: public scores, names, prices and the configured deployments."""

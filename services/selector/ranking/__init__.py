@@ -1,0 +1,1 @@
+"""Which deployments may answer a request, and in what order."""

@@ -1,0 +1,174 @@
+"""Score the deployments that passed the filters, and put them in order."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+
+import numpy as np
+
+from services.selector.live.snapshot import Snapshot
+from services.selector.models.deployment_table import Array, Indices, Mask, Roster, Standing
+from services.selector.models.options import PARTS
+from services.selector.ranking.filters import Needs
+
+# What an answer is expected to take, in tokens, unless it is capped below.
+EXPECTED_OUTPUT = 500
+# A request at a dollar per million tokens is worth half; free is worth 1.
+HALF_PRICE = 1.0
+# A deployment that answers within a second is worth half; at once is worth 1.
+HALF_LATENCY_MS = 1000.0
+# Apart by more than any score: whom the tier prefers comes first.
+PREFERRED = 10.0
+# Equal deployments listed at most, so that an outage of their provider leaves something to fall back on.
+MOST_EQUAL = 3
+# Less than any difference between scores that means something.
+TIE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Every deployment's score and the parts it is made of, in the order of PARTS."""
+
+    score: Array
+    parts: tuple[Array, ...]
+    weights: tuple[float, ...]
+
+
+def efficiency(roster: Roster, needs: Needs) -> Array:
+    """How cheap this request is on each deployment: 1 for free, a half at a dollar per million tokens."""
+    prompt = (needs.likely_prompt_tokens or needs.prompt_tokens) or 1
+    answer = min(needs.output_tokens or EXPECTED_OUTPUT, EXPECTED_OUTPUT) * needs.choices
+    share = prompt / (prompt + answer)
+    return HALF_PRICE / (HALF_PRICE + share * roster.input_price + (1.0 - share) * roster.output_price)
+
+
+def score(
+    roster: Roster,
+    standing: Standing,
+    snapshot: Snapshot,
+    needs: Needs,
+    weights: tuple[float, ...],
+    recent: Array | float = 1.0,
+) -> Scores:
+    """The weighted sum of the parts, each from 0 to 1; the weights count by their shares."""
+    parts = (
+        standing.ranking,
+        standing.quality,
+        snapshot.availability,
+        roster.priority,
+        np.broadcast_to(np.asarray(recent, dtype=np.float64), roster.priority.shape),
+        efficiency(roster, needs),
+        HALF_LATENCY_MS / (HALF_LATENCY_MS + snapshot.latency_ms),
+    )
+    total = sum(weights) or 1.0
+    shares = tuple(weight / total for weight in weights)
+    result = np.zeros(len(roster))
+    for part, share in zip(parts, shares, strict=True):
+        if share:
+            result += share * part
+    return Scores(result, parts, shares)
+
+
+def order(roster: Roster, keys: Array, mask: Mask, snapshot: Snapshot, seed: str, most: int) -> list[int]:
+    """The best `most` deployments of a mask, best first, by `keys`.
+
+    Load is spread over deployments that are the same thing at the same price: of two drawn by the seed, the one with
+    more headroom and less latency takes the best of their places. LiteLLM's `order` within one model is kept.
+    """
+    left: Indices = np.flatnonzero(mask)
+    ranked: list[int] = left[np.argsort(-keys[left], kind="stable")].tolist()
+    if roster.ordered:
+        _keep_order(roster, ranked)
+    listed = _varied(roster, ranked, most)
+    seen: set[int] = set()
+    for place, index in enumerate(listed):
+        number = roster.class_of[index]
+        if len(roster.classes[number]) == 1 or number in seen:
+            continue
+        seen.add(number)
+        equals = [member for member in roster.classes[number] if mask[member]]
+        if len(equals) > 1:
+            _put_first(
+                roster, listed, place, draw(roster, equals, partial(load, snapshot), f"{seed}/{number}")
+            )
+    return listed
+
+
+def draw(roster: Roster, equals: Sequence[int], burden: Callable[[int], float], seed: str) -> int:
+    """The less burdened of two, each drawn by weight."""
+    first = equals[weighted([roster.weight[i] for i in equals], fraction(seed))]
+    others = [index for index in equals if index != first]
+    second = others[weighted([roster.weight[i] for i in others], fraction(f"{seed}/2"))]
+    return min((first, second), key=burden)
+
+
+def load(snapshot: Snapshot, index: int) -> float:
+    """How long one would wait there: latency, times the calls under way, over what is left of its limits."""
+    waiting = snapshot.latency_ms[index] * (1.0 + snapshot.in_flight[index])
+    return float(waiting / max(snapshot.availability[index], 1e-6))
+
+
+def fraction(seed: str) -> float:
+    """A number from 0 to 1 that the seed alone determines."""
+    return int.from_bytes(blake2b(seed.encode(), digest_size=7).digest(), "big") / 2**56
+
+
+def weighted(weights: Sequence[float], at: float) -> int:
+    """The place where a running sum of weights passes a fraction of their total; weights of 0 all count the same."""
+    total = sum(weights)
+    if total <= 0:
+        return min(int(at * len(weights)), len(weights) - 1)
+    left = at * total
+    for place, weight in enumerate(weights):
+        left -= weight
+        if left < 0:
+            return place
+    return max(place for place, weight in enumerate(weights) if weight > 0)
+
+
+def parts_of(scores: Scores, index: int) -> list[tuple[str, float, float]]:
+    """Name, value and weight of each part of one deployment's score."""
+    return [
+        (name, float(part[index]), weight)
+        for name, part, weight in zip(PARTS, scores.parts, scores.weights, strict=True)
+    ]
+
+
+def _varied(roster: Roster, ranked: list[int], most: int) -> list[int]:
+    """The best `most`, but one thing at one price only so often while there is anything else to fall back on."""
+    if len(ranked) <= most:
+        return ranked
+    counts: dict[int, int] = {}
+    first: list[int] = []
+    rest: list[int] = []
+    for index in ranked:
+        number = roster.class_of[index]
+        counts[number] = counts.get(number, 0) + 1
+        (first if counts[number] <= MOST_EQUAL else rest).append(index)
+        if len(first) == most:
+            return first
+    return first + rest[: most - len(first)]
+
+
+def _put_first(roster: Roster, listed: list[int], place: int, winner: int) -> None:
+    """Give the winner the first place of its class; who had it takes the winner's, or the class's last one goes."""
+    if listed[place] == winner:
+        return
+    number = roster.class_of[winner]
+    places = [i for i in range(place, len(listed)) if roster.class_of[listed[i]] == number]
+    members = [listed[i] for i in places]
+    members = [winner, *(member for member in members if member != winner)]
+    for i, member in zip(places, members, strict=False):
+        listed[i] = member
+
+
+def _keep_order(roster: Roster, ranked: list[int]) -> None:
+    places: dict[int, list[int]] = {}
+    for place, index in enumerate(ranked):
+        places.setdefault(int(roster.model_of[index]), []).append(place)
+    for held in places.values():
+        if len(held) > 1:
+            members = sorted((ranked[place] for place in held), key=lambda i: roster.deployments[i].order)
+            for place, member in zip(held, members, strict=True):
+                ranked[place] = member

@@ -1,0 +1,248 @@
+"""Both engines send the same request and return the same answer: the proof that the fast one may serve a provider.
+
+It holds for the pinned LiteLLM only; another version has to pass it again.
+"""
+
+import asyncio
+import json
+import os
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from services.executor.engines import direct as fast_module
+from services.executor.engines.base import Call, Engine, Operation
+from services.executor.engines.direct import Fast
+from services.executor.engines.litellm_sdk import General, split
+from services.executor.engines.outcomes import Failed
+from services.executor.formats import answers
+from tests.executor.conftest import KEY
+from tests.executor.fleet import deployment
+from tests.executor.requests import ALL
+from tests.simulator import Simulator
+
+
+@dataclass
+class Seen:
+    """What one engine sent and returned."""
+
+    upstream: list[dict[str, Any]] = field(default_factory=list)
+    answer: Any = None
+    usage: Any = None
+    error: str = ""
+    said: str = field(default="", compare=False)
+
+
+async def seen(
+    engine: Engine,
+    simulator: Simulator,
+    provider: str,
+    body: dict[str, Any],
+    *,
+    stream: bool,
+    model: str = "model",
+) -> Seen:
+    await simulator.reset()
+    call = Call(
+        deployment=deployment(simulator.url, provider, model),
+        key=KEY,
+        operation=Operation.CHAT,
+        body=json.loads(json.dumps(body)),
+        stream=stream,
+        timeout_s=10,
+    )
+    form = answers.form(Operation.CHAT, "public", call.body)
+    result = Seen()
+    texts: list[str] = []
+    try:
+        async with asyncio.timeout(20), aclosing(engine.call(call)) as pieces:
+            async for piece in pieces:
+                texts += form.chunk(piece) if stream else [form.whole(piece)]
+    except Failed as failed:
+        result.error, result.said = failed.error, failed.message
+    result.usage = form.usage
+    chunks = [json.loads(text) for text in texts]
+    result.answer = folded(chunks) if stream else [whole(chunk) for chunk in chunks]
+    result.upstream = [
+        {
+            "method": one["method"],
+            "path": one["path"],
+            "body": bare(one["body"]),
+            "key": one["headers"].get("authorization")
+            or one["headers"].get("x-api-key")
+            or one["headers"].get("x-goog-api-key"),
+            "beta": one["headers"].get("anthropic-beta"),
+            "version": one["headers"].get("anthropic-version"),
+        }
+        for one in await simulator.requests()
+    ]
+    return result
+
+
+def bare(part: Any) -> Any:
+    """Without nulls, and without what an engine makes up for itself: ids of its own and times."""
+    if isinstance(part, dict):
+        return {name: bare(value) for name, value in part.items() if value not in (None, [], {})}
+    return [bare(one) for one in part] if isinstance(part, list) else part
+
+
+def whole(answer: dict[str, Any]) -> Any:
+    choices = [
+        {
+            "index": choice["index"],
+            "finish_reason": choice["finish_reason"],
+            "message": message(choice["message"]),
+            "logprobs": bare(choice.get("logprobs")),
+        }
+        for choice in answer["choices"]
+    ]
+    return {"object": answer["object"], "model": answer["model"], "choices": choices}
+
+
+def message(part: dict[str, Any]) -> Any:
+    kept = {name: value for name, value in part.items() if name in KEPT}
+    for call in kept.get("tool_calls") or ():
+        call.pop("id", None)
+        call.pop("index", None)
+        call.setdefault("type", "function")
+    return bare(kept)
+
+
+KEPT = (
+    "role",
+    "content",
+    "tool_calls",
+    "function_call",
+    "reasoning_content",
+    "refusal",
+    "annotations",
+    "audio",
+)
+
+
+def folded(chunks: list[dict[str, Any]]) -> Any:
+    """The deltas of each choice, in order, without those that say nothing."""
+    choices: dict[int, list[Any]] = {}
+    for chunk in chunks:
+        assert chunk["object"] == "chat.completion.chunk"
+        assert chunk["model"] == "public"
+        for choice in chunk["choices"]:
+            deltas = choices.setdefault(choice["index"], [])
+            delta = {
+                name: value
+                for name, value in (choice.get("delta") or {}).items()
+                if name in KEPT and value not in (None, "", [])
+            }
+            delta.pop("role", None)
+            for call in delta.get("tool_calls") or ():
+                call.pop("id", None)
+                call.pop("type", None)
+            if delta:
+                deltas.append(bare(delta))
+            if choice.get("finish_reason"):
+                deltas.append(choice["finish_reason"])
+    return choices
+
+
+def difference(expected: Seen, found: Seen) -> str:
+    lines = []
+    for item in ("error", "upstream", "answer", "usage"):
+        one, other = getattr(expected, item), getattr(found, item)
+        if one != other:
+            at = next((i for i, (a, b) in enumerate(zip(str(one), str(other), strict=False)) if a != b), 0)
+            shown = slice(max(0, at - 60), at + 160)
+            lines.append(
+                f"\n  {item}: general {str(one)[shown]} {expected.said[:200]}"
+                f"\n  {item}: fast    {str(other)[shown]} {found.said[:200]}"
+            )
+    return "".join(lines)
+
+
+# LiteLLM's stream wrapper ends a stream at the first finish, so the other choices' finishes are lost.
+LOST_FINISHES = frozenset(("n two", "n three with tools"))
+
+
+def unfinished(answer: Any) -> Any:
+    return {
+        index: [delta for delta in deltas if not isinstance(delta, str)] for index, deltas in answer.items()
+    }
+
+
+# Each provider's translations, and the models for which LiteLLM has some of their own.
+MODELS = [
+    *((provider, "model") for provider in sorted(fast_module.PROVEN)),
+    ("openai", "gpt-4o"),
+    ("openai", "gpt-5.1"),
+    ("openai", "o3-mini"),
+    ("anthropic", "claude-sonnet-4-5"),
+    ("gemini", "gemini-2.5-flash"),
+]
+# Everything with everything takes two minutes (LUMNI_THOROUGH=1). The suite takes every shape with the three formats,
+# either whole or streamed, and a part of the shapes, another one each, with the rest.
+THOROUGH = bool(os.environ.get("LUMNI_THOROUGH"))
+WHOLE = (("openai", "model"), ("anthropic", "claude-sonnet-4-5"), ("gemini", "gemini-2.5-flash"))
+
+
+def shapes(provider: str, model: str, *, stream: bool) -> dict[str, dict[str, Any]]:
+    if THOROUGH:
+        return ALL
+    share = 2 if (provider, model) in WHOLE else 12
+    first = MODELS.index((provider, model)) + stream
+    return {name: body for at, (name, body) in enumerate(ALL.items()) if (at + first) % share == 0}
+
+
+@pytest.mark.parametrize(("provider", "model"), MODELS)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_both_engines_do_the_same(
+    provider: str, model: str, stream: bool, simulator: Simulator, general: General, fast: Fast
+) -> None:
+    different = []
+    for name, body in shapes(provider, model, stream=stream).items():
+        expected = await seen(general, simulator, provider, body, stream=stream, model=model)
+        found = await seen(fast, simulator, provider, body, stream=stream, model=model)
+        if stream and name in LOST_FINISHES and provider not in fast_module.OPENAI_CLIENT:
+            expected.answer, found.answer = unfinished(expected.answer), unfinished(found.answer)
+        if found != expected:
+            different.append(f"{name}: {difference(expected, found)}")
+    assert not different, f"{len(different)} of {len(ALL)} differ:\n" + "\n".join(different)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("provider", sorted(fast_module.PROVEN))
+async def test_every_provider_hears_the_limit_of_an_answer_under_its_own_name(
+    provider: str, name: str, simulator: Simulator, general: General, fast: Fast
+) -> None:
+    body = {"messages": [{"role": "user", "content": "Say something."}], name: 5}
+    for engine in (general, fast):
+        found = await seen(engine, simulator, provider, body, stream=False)
+        [sent] = found.upstream
+        # Google reads either spelling of its names.
+        limits = {**sent["body"], **sent["body"].get("generationConfig", {})}
+        heard = limits.get("max_output_tokens", limits.get("max_tokens"))
+        assert (5, False) == (heard, "max_completion_tokens" in sent["body"])
+
+
+@pytest.mark.parametrize(
+    ("provider", "api_base", "name"),
+    [
+        ("openai", "", "max_completion_tokens"),
+        ("azure", "https://x.openai.azure.com", "max_completion_tokens"),
+        ("openai", "http://127.0.0.1:8000/v1", "max_tokens"),
+        ("deepseek", "", "max_tokens"),
+    ],
+)
+def test_only_openai_itself_is_told_the_limit_by_its_new_name(
+    provider: str, api_base: str, name: str
+) -> None:
+    call = Call(
+        deployment=deployment("", provider, api_base=api_base),
+        key=KEY,
+        operation=Operation.CHAT,
+        body={"max_completion_tokens": 5},
+        stream=False,
+        timeout_s=10,
+    )
+
+    assert ({name: 5}, {}) == split(call)

@@ -1,0 +1,54 @@
+"""What the usage routes read, from rows that the ledger wrote."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from services.gateway import postgres
+from services.gateway.ledger import rows
+from services.gateway.ledger.store import Journal
+from services.gateway.reports.usage import READERS, Usage, question
+from tests.gateway.conftest import eventually
+from tests.gateway.money import FAILED, FINAL, event
+
+# When `event` says that its attempts began.
+SINCE = datetime.fromtimestamp(1_790_000_000, UTC) - timedelta(days=1)
+UNTIL = SINCE + timedelta(days=2)
+
+
+async def test_a_model_that_was_fallen_back_to_has_requests_and_a_cost_for_each(pool: postgres.Pool) -> None:
+    events = [
+        one
+        for i in range(3)
+        for one in (
+            event(FAILED, request=f"r{i}", model="breaks"),
+            event(FINAL, request=f"r{i}", number=2, model="saves", cost=600),
+        )
+    ]
+    await Journal(pool).book([rows.usage(one.SerializeToString()) for one in events])
+    used = Usage(pool)
+
+    async def ask(group_by: str, **only: str) -> list[tuple[object, ...]]:
+        asked = question(since=SINCE, until=UNTIL, group_by=group_by, only=only)
+        rows = await used.rows(asked)
+        return [(row.get("model"), row["requests"], row["cost_per_request_usd"]) for row in rows]
+
+    assert [("saves", 3, 6e-7), ("breaks", 3, 0.0)] == await ask("model")
+    assert [(None, 3, 6e-7)] == await ask("", model="saves")
+    assert [(None, 3, 6e-7)] == await ask("")
+
+
+async def test_readers_of_usage_leave_connections_for_those_whose_key_is_looked_up(
+    pool: postgres.Pool,
+) -> None:
+    used = Usage(pool)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE budget_spend IN ACCESS EXCLUSIVE MODE")
+        readers = [asyncio.create_task(used.spent(["key:k1"])) for _ in range(20)]
+
+        async def waiting() -> bool:
+            locked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            return bool(READERS == await pool.fetchval(locked))
+
+        await eventually(waiting)
+        assert 1 == await pool.fetchval("SELECT 1", timeout=1)
+        await asyncio.gather(*readers, return_exceptions=True)

@@ -1,0 +1,233 @@
+"""What a request must be, and what the road learns from it."""
+
+import base64
+import contextlib
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lumni.classifier.v1 import classifier_pb2
+
+from services.chassis.errors import Invalid
+from services.gateway import chat_request
+from services.gateway.config.plans import Plan
+from services.gateway.keys.authenticator import Caller
+from services.gateway.pipeline import policy
+
+CALLER = Caller(key_id="k", plan=Plan("open"))
+HI = {"role": "user", "content": "hi"}
+
+
+def body(**fields: Any) -> bytes:
+    return orjson.dumps({"messages": [HI], **fields})
+
+
+@pytest.mark.parametrize(
+    ("text", "param", "says"),
+    [
+        (b"{", None, "not valid JSON"),
+        (b"[]", None, "JSON object"),
+        (b'{"messages": [' + b"[" * 5000 + b"]" * 5000 + b"]}", None, "not valid JSON"),
+        (b"{}", "messages", "at least one message"),
+        (body(messages=[]), "messages", "at least one message"),
+        (body(messages="hi"), "messages", "a list"),
+        (body(messages=["hi"]), "messages[0]", "an object"),
+        (body(messages=[{"role": "robot", "content": "hi"}]), "messages[0].role", "one of system"),
+        (body(messages=[{"role": "user", "content": 7}]), "messages[0].content", "a text or a list"),
+        (
+            body(messages=[{"role": "user", "content": [7]}]),
+            "messages[0].content[0]",
+            "an object with a type",
+        ),
+        (
+            body(messages=[{"role": "user", "content": [{"type": "text"}]}]),
+            "messages[0].content[0].text",
+            "a text",
+        ),
+        (body(model=7), "model", "a text"),
+        (body(stream="yes"), "stream", "true or false"),
+        (body(stream_options={"include_usage": True}), "stream_options", "only allowed when stream"),
+        (body(temperature=3), "temperature", "from 0 to 2"),
+        (body(temperature=True), "temperature", "from 0 to 2"),
+        (body(top_p="1"), "top_p", "from 0 to 1"),
+        (body(n=0), "n", "from 1 to 128"),
+        (body(max_tokens=0), "max_tokens", "a whole number"),
+        (body(max_tokens=5, max_completion_tokens=1), "max_tokens", "not together"),
+        (body(model="m" * 257), "model", "at most 256"),
+        (body(model="a\x00b"), "model", "printable"),
+        (body(messages=[{"role": [], "content": "hi"}]), "messages[0].role", "one of system"),
+        (body(response_format={"type": []}), "response_format.type", "json_schema"),
+        (body(max_completion_tokens=1.5), "max_completion_tokens", "a whole number"),
+        (body(tools={}), "tools", "a list"),
+        (body(tools=[7]), "tools[0]", "an object"),
+        (body(response_format="json"), "response_format", "an object"),
+        (body(response_format={"type": "xml"}), "response_format.type", "json_schema"),
+        (
+            body(messages=[{"role": "user", "content": [{"type": "video_url", "video_url": {}}]}]),
+            "messages[0].content[0].type",
+            "one of text",
+        ),
+        (
+            body(messages=[{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}]),
+            "messages[0].content[0].file",
+            "file_data",
+        ),
+        (body(lumni=7), "lumni", "an object"),
+        (body(lumni={"max_cost_usd": 1e300}), "lumni.max_cost_usd", "from 0 to 1000000"),
+        (body(lumni={"at": 1e30}), "lumni.at", "seconds since 1970"),
+        (body(lumni={"denied_providers": ["x" * 10_000_000]}), "lumni.denied_providers", "short texts"),
+        (body(lumni={"denied_regions": ["eu"] * 65}), "lumni.denied_regions", "at most 64"),
+        (body(lumni={"strategy": []}), "lumni.strategy", "balanced"),
+        (body(lumni={"colour": "blue"}), "lumni.colour", "task_type, strategy"),
+        (body(lumni={"strategy": "luck"}), "lumni.strategy", "balanced"),
+        (body(lumni={"weights": {"cost": "high"}}), "lumni.weights", "an object of numbers"),
+        (body(lumni={"max_cost_usd": -1}), "lumni.max_cost_usd", "from 0 to"),
+        (body(lumni={"task_type": "slow"}), "lumni.task_type", "fast, powerful, auto"),
+    ],
+)
+def test_a_mistake_is_named_with_its_field_and_its_mending(text: bytes, param: str | None, says: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        chat_request.parse(text)
+
+    assert caught.value.param == param
+    assert says in caught.value.message
+
+
+def test_unknown_fields_pass_and_our_own_are_taken_out() -> None:
+    chat = chat_request.parse(
+        body(surprise={"a": 1}, lumni={"task_type": "fast"}, cache={"ttl": 1}, prompt="p")
+    )
+
+    assert {"messages": [HI], "surprise": {"a": 1}, "stream": False} == chat.body
+    assert chat.hints == chat_request.Hints(task_type="fast")
+
+
+def test_no_model_means_auto() -> None:
+    assert chat_request.parse(body()).model == "auto"
+
+
+def test_the_road_learns_what_a_model_must_be_able_to_do() -> None:
+    parts = [
+        {"type": "text", "text": "what is this"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}},
+    ]
+    tool = {"type": "function", "function": {"name": "look"}}
+    chat = chat_request.parse(
+        body(
+            messages=[{"role": "user", "content": parts}],
+            tools=[tool],
+            response_format={"type": "json_schema"},
+        )
+    )
+
+    assert (True, True, True, ["look"]) == (chat.vision, chat.audio, chat.file, chat.tools)
+    assert chat.output_format == classifier_pb2.OUTPUT_FORMAT_JSON_SCHEMA
+    assert chat.messages[0].text == "what is this"
+    # An image is bounded by what providers bill for one, not by its bytes.
+    assert chat.prompt_tokens < 10_000
+
+
+def test_long_texts_keep_their_ends_and_say_what_was_left_out() -> None:
+    text = "A" * 5000 + "B" * 5000
+    chat = chat_request.parse(body(messages=[{"role": "user", "content": text}]))
+
+    message = chat.messages[0]
+    assert ("A" * 2000 + "B" * 2000, 6000) == (message.text, message.omitted_chars)
+    assert chat.prompt_tokens >= 10_000
+
+
+def test_long_conversations_keep_the_first_and_the_newest_turns() -> None:
+    turns = [{"role": "user", "content": f"{i:04d}" + "x" * 996} for i in range(100)]
+    chat = chat_request.parse(body(messages=turns))
+
+    kept = [int(message.text[:4]) for message in chat.messages if message.text]
+    assert kept == list(range(100 - len(kept), 100))
+    assert sum(len(message.text) for message in chat.messages) <= chat_request.CONVERSATION_CHARS
+    assert chat.messages[0].omitted_chars == 1000
+
+
+@pytest.mark.parametrize(
+    "field", ["tools", "functions", "prediction", "response_format", "web_search_options", "new"]
+)
+def test_whatever_may_become_part_of_the_prompt_is_in_its_bound(field: str) -> None:
+    long = {"type": "text", "name": "x" * 100_000}
+    value = [long] if field in ("tools", "functions") else long
+
+    assert chat_request.parse(body(**{field: value})).prompt_tokens > 100_000
+
+
+def test_a_prediction_may_be_billed_as_output() -> None:
+    chat = chat_request.parse(
+        body(prediction={"type": "content", "content": "x" * 1000}, max_completion_tokens=5)
+    )
+
+    assert (5, True) == (chat.output_tokens, chat.predicted_tokens >= 1000)
+
+
+TEXTS = st.text(max_size=200)
+CONTENT = st.one_of(TEXTS, st.none(), st.lists(TEXTS.map(lambda t: {"type": "text", "text": t}), max_size=3))
+TURNS = st.fixed_dictionaries({"role": st.sampled_from(sorted(chat_request.ROLES)), "content": CONTENT})
+
+
+@given(st.lists(TURNS, min_size=1, max_size=6))
+def test_the_bound_is_never_less_than_one_token_a_byte(turns: list[dict[str, Any]]) -> None:
+    chat = chat_request.parse(orjson.dumps({"messages": turns}))
+
+    said = [turn["content"] or "" for turn in turns]
+    texts = [text if isinstance(text, str) else "".join(part["text"] for part in text) for text in said]
+    assert chat.prompt_tokens >= sum(len(text.encode()) for text in texts)
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False), TEXTS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    [
+        "messages",
+        "model",
+        "stream",
+        "n",
+        "tools",
+        "max_tokens",
+        "temperature",
+        "response_format",
+        "lumni",
+        "x",
+    ]
+)
+
+
+@given(st.dictionaries(FIELDS, JSON, max_size=6))
+def test_any_json_is_read_or_refused_by_name(fields: dict[str, Any]) -> None:
+    with contextlib.suppress(Invalid):
+        assert chat_request.parse(orjson.dumps(fields)).messages
+
+
+@given(st.dictionaries(st.sampled_from(sorted(chat_request.HINTS)), JSON, max_size=3))
+def test_any_hint_fits_into_a_policy_or_is_refused_by_name(hints: dict[str, Any]) -> None:
+    with contextlib.suppress(Invalid):
+        chat = chat_request.parse(body(lumni=hints))
+        assert policy(CALLER, chat, what_if=True).max_cost_nano_usd >= 0
+
+
+@given(st.fixed_dictionaries({"role": JSON, "content": JSON}), JSON)
+def test_any_message_and_format_is_read_or_refused_by_name(message: dict[str, Any], kind: Any) -> None:
+    with contextlib.suppress(Invalid):
+        assert chat_request.parse(body(messages=[message], response_format={"type": kind})).messages
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused(text: bytes) -> None:
+    with pytest.raises(Invalid):
+        chat_request.parse(base64.b64encode(text) + b"!")
+
+
+def test_half_a_surrogate_pair_travels_as_a_replacement() -> None:
+    with pytest.raises(Invalid):
+        chat_request.parse(b'{"messages": [{"role": "user", "content": "\\ud800"}]}')

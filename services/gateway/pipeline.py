@@ -21,7 +21,7 @@ from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 from opentelemetry import trace
 
-from services.chassis import errors, telemetry
+from services.chassis import errors, money, telemetry
 from services.gateway import render
 from services.gateway.chat_request import Chat
 from services.gateway.config.plans import AtLimit
@@ -386,7 +386,7 @@ def policy(caller: Caller, chat: Chat, *, what_if: bool = False) -> selector_pb2
         strategy=hints.strategy or plan.strategy,
         allowed_models=caller.models,
         access_groups=plan.access_groups,
-        max_cost_nano_usd=round(hints.max_cost_usd * 1e9),
+        max_cost_nano_usd=round(hints.max_cost_usd * money.NANO),
         provider=hints.provider,
         denied_providers=hints.denied_providers,
         denied_regions=hints.denied_regions,
@@ -434,7 +434,7 @@ def extras(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
         "provider": winner.provider,
         "benchmark": render.benchmark(chosen.benchmarks[0]) if chosen.benchmarks else None,
         "cost": {
-            "usd": render.usd(report.cost_nano_usd),
+            "usd": money.usd(report.cost_nano_usd),
             "nano_usd": report.cost_nano_usd,
             "estimated": report.estimated,
         },
@@ -465,7 +465,7 @@ def headers(decision: Decision, admission: Admission, report: executor_pb2.Repor
         shown |= {
             "x-lumni-deployment": report.attempts[-1].deployment,
             "x-lumni-attempts": str(len(report.attempts)),
-            "x-lumni-cost-usd": f"{report.cost_nano_usd / 1e9:.9f}",
+            "x-lumni-cost-usd": f"{money.usd(report.cost_nano_usd):.9f}",
         }
     return {name: value for name, value in shown.items() if value}
 

@@ -8,6 +8,8 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
+from services.chassis.money import usd
+
 
 def word(enum: Any, value: int) -> str | None:
     """An enum's value in lower case and without its prefix; None for unspecified."""
@@ -111,11 +113,6 @@ def attempts(report: executor_pb2.Report) -> list[dict[str, Any]]:
         }
         for attempt in report.attempts
     ]
-
-
-def usd(nano: int) -> float:
-    """Nano-dollars as the nearest double in dollars; the exact figure is in the books."""
-    return nano / 1e9
 
 
 def spliced(body: str, extra: dict[str, Any]) -> str:

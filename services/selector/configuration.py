@@ -6,6 +6,7 @@ from pathlib import Path
 
 from services.chassis import deployments, yaml
 from services.chassis.config import Mistakes
+from services.chassis.watch import Watch
 from services.selector.models import catalog, options
 from services.selector.models.deployment_table import Roster
 from services.selector.ranking.select import Selector
@@ -25,17 +26,13 @@ class Configuration:
             Mistakes: what is wrong with either of them, with its line.
         """
         self._folder = folder
-        self._stamps = self._read_stamps()
+        self._files = Watch(*(folder / name for name in FILES))
         self.selector = assemble(folder)
 
     async def watch(self, every_s: float) -> None:
         """Read the files again whenever one changes, until cancelled."""
-        while True:
-            await asyncio.sleep(every_s)
-            stamps = self._read_stamps()
-            if stamps != self._stamps:
-                self._stamps = stamps
-                await self._reload()
+        async for _ in self._files.changes(every_s):
+            await self._reload()
 
     async def _reload(self) -> None:
         try:
@@ -45,9 +42,6 @@ class Configuration:
             log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
             return
         log.info("the changed configuration is in force: %d deployments", len(self.selector.roster))
-
-    def _read_stamps(self) -> tuple[tuple[int, int, int], ...]:
-        return tuple(_stamp(self._folder / name) for name in FILES)
 
 
 def read_options(path: Path) -> options.Options:
@@ -74,11 +68,3 @@ def assemble(config_dir: Path) -> Selector:
     known = catalog.load().with_overrides(chosen.catalog)
     fleet = deployments.load(config_dir / FILES[0])
     return Selector(Roster(fleet, known, chosen), known)
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        seen = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (seen.st_mtime_ns, seen.st_size, seen.st_ino)

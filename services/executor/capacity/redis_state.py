@@ -6,10 +6,12 @@ short deadline. While it is gone nothing is asked at all, and each replica goes 
 
 import logging
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from services.chassis import redis_keys
+from services.chassis.lua import Script
+from services.chassis.outage import Outage
 from services.chassis.redis import ERRORS, Redis
 from services.executor.capacity.breaker import BUCKETS
 from services.executor.capacity.quotas import Limit, LocalCounter, corrected
@@ -25,29 +27,28 @@ class Link:
 
     def __init__(self, redis: Redis | None) -> None:
         self._redis = redis
-        self._rests_until = 0.0
-        self._down = False
+        self._outage = Outage(
+            log,
+            "Redis is gone, limits and breakers are local",
+            "Redis is back, limits and breakers are shared",
+            pause_s=REST_S,
+        )
 
     async def ask(self, command: Any) -> Any | None:
         """The answer to `command(redis)`, or None when Redis cannot be reached."""
-        if self._redis is None or time.monotonic() < self._rests_until:
+        if self._redis is None or self._outage.resting:
             return None
         try:
             answer = await command(self._redis)
         except ERRORS as error:
-            self._rests_until = time.monotonic() + REST_S
-            if not self._down:
-                self._down = True
-                log.warning("Redis is gone, limits and breakers are local: %s", type(error).__name__)
+            self._outage.begin(error)
             return None
-        if self._down:
-            self._down = False
-            log.warning("Redis is back, limits and breakers are shared")
+        self._outage.end()
         return answer if answer is not None else True
 
 
 # KEYS[1] the failures' counter; ARGV: bucket, buckets, seconds to live. Returns the failures in the window.
-_ADD_FAILURE = """
+_ADD_FAILURE = Script("""
 redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 local total, oldest = 0, tonumber(ARGV[1]) - tonumber(ARGV[2])
@@ -57,7 +58,7 @@ for i = 1, #counts, 2 do
   else redis.call('HDEL', KEYS[1], counts[i]) end
 end
 return total
-"""
+""")
 
 
 class RedisBoard:
@@ -72,7 +73,7 @@ class RedisBoard:
         bucket = int(time.time() // (window_s / BUCKETS))
         key = redis_keys.breaker_failures(ident)
         total = await self._link.ask(
-            lambda redis: redis.eval(_ADD_FAILURE, 1, key, bucket, BUCKETS, int(window_s) + 1)
+            lambda redis: _ADD_FAILURE.run(redis, [key], [bucket, BUCKETS, int(window_s) + 1])
         )
         return None if total is None else int(total)
 
@@ -103,13 +104,13 @@ class RedisBoard:
         """Ask to be the one that probes."""
         keys = (redis_keys.BREAKERS, redis_keys.breaker_probe(ident))
         arguments = (ident, int(time.time() * 1000), self._replica, int(probe_s * 1000))
-        claimed = await self._link.ask(lambda redis: redis.eval(_CLAIM_PROBE, 2, *keys, *arguments))
+        claimed = await self._link.ask(lambda redis: _CLAIM_PROBE.run(redis, keys, arguments))
         return None if claimed is None else bool(claimed)
 
     async def free_probe(self, ident: str) -> None:
         """Let another one probe."""
         key = redis_keys.breaker_probe(ident)
-        await self._link.ask(lambda redis: redis.eval(_FREE_PROBE, 1, key, self._replica))
+        await self._link.ask(lambda redis: _FREE_PROBE.run(redis, [key], [self._replica]))
 
     async def read(self) -> Mapping[str, float] | None:
         """The breakers that are not closed."""
@@ -122,18 +123,18 @@ class RedisBoard:
 
 # KEYS[1] the breakers, KEYS[2] the probe's claim. ARGV: the deployment, now in milliseconds since 1970, the replica,
 # how long a claim holds in milliseconds. Returns 1 when the claim is ours.
-_CLAIM_PROBE = """
+_CLAIM_PROBE = Script("""
 local probe_from = redis.call('HGET', KEYS[1], ARGV[1])
 if probe_from and tonumber(probe_from) > tonumber(ARGV[2]) then return 0 end
 return redis.call('SET', KEYS[2], ARGV[3], 'NX', 'PX', ARGV[4]) and 1 or 0
-"""
+""")
 
 # KEYS[1] the probe's claim; ARGV[1] the replica. A claim that another one has taken over since is not ours to free.
-_FREE_PROBE = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"
+_FREE_PROBE = Script("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0")
 
 # KEYS the limits' counters. ARGV: for each its total, what is wanted of it, its seconds to live.
 # Returns the number of the limit that forbids it (0: none) and what is used of each.
-_TAKE = """
+_TAKE = Script("""
 local used, forbidden = {}, 0
 for i = 1, #KEYS do
   local total, want = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
@@ -148,7 +149,7 @@ if forbidden == 0 then
 end
 table.insert(used, 1, forbidden)
 return used
-"""
+""")
 
 
 class RedisCounter:
@@ -167,9 +168,7 @@ class RedisCounter:
             keys.append(redis_keys.deployment_limit(ident, limit.name, number))
             arguments += [limit.total, tokens if limit.of_tokens else 1, int(end - now) + 60]
             ends.append(end)
-        answer = await self._link.ask(
-            lambda redis: cast("Awaitable[list[int]]", redis.eval(_TAKE, len(keys), *keys, *arguments))
-        )
+        answer = await self._link.ask(lambda redis: _TAKE.run(redis, keys, arguments))
         if not isinstance(answer, list):
             return await self._local.take(ident, limits, tokens)
         forbidden, *used = answer

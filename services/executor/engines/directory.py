@@ -3,7 +3,6 @@
 The file is read again when it changes; a file with a mistake is reported once and the last good one stays in force.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ import yaml
 from services.chassis import deployments
 from services.chassis.config import Mistakes
 from services.chassis.deployments import Deployment, Fleet
+from services.chassis.watch import Watch
 from services.executor.engines.base import Engine
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Directory:
         self._path = path
         self._keys = keys
         self._engine_for = engine_for
-        self._stamp = self._read_stamp()
+        self._file = Watch(path)
         self._take(deployments.load(path))
 
     @property
@@ -123,16 +123,14 @@ class Directory:
 
     async def watch(self, every_s: float) -> None:
         """Read the file again whenever it changes, until cancelled."""
-        while True:
-            await asyncio.sleep(every_s)
-            self.reload()
+        async for _ in self._file.changes(every_s):
+            self._reload()
 
     def reload(self) -> bool:
         """Read the file if it changed; says whether it is in force now."""
-        stamp = self._read_stamp()
-        if stamp == self._stamp:
-            return False
-        self._stamp = stamp
+        return self._file.changed() and self._reload()
+
+    def _reload(self) -> bool:
         try:
             self._take(deployments.load(self._path))
         except (Mistakes, OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as mistake:
@@ -153,10 +151,3 @@ class Directory:
         }
         for warning in fleet.warnings:
             log.warning("%s", warning)
-
-    def _read_stamp(self) -> tuple[int, int, int]:
-        try:
-            seen = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (seen.st_mtime_ns, seen.st_size, seen.st_ino)

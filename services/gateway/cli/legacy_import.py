@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from services.chassis import config, redis
+from services.chassis import config, money, redis
 from services.chassis.config import Secret, variable
 from services.gateway import postgres
-from services.gateway.config import budgets, plans
+from services.gateway.config import plans
 from services.gateway.config.plans import Plans
 from services.gateway.keys.authenticator import digest
 from services.gateway.keys.store import IDENT, note
@@ -221,7 +221,7 @@ class Import:
             "estimated": False,
             "prompt_tokens": _count(row["prompt_tokens"]),
             "completion_tokens": _count(row["completion_tokens"]),
-            "cost_nano_usd": budgets.nano(round(float(row["cost_usd"] or 0), 9)),
+            "cost_nano_usd": money.nano(round(float(row["cost_usd"] or 0), 9)),
             "duration_ms": float(row.get("latency_ms") or 0),
             "first_chunk_ms": 0.0,
             "labels": {"imported_from": self._path.name},

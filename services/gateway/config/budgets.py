@@ -1,16 +1,11 @@
 """Budgets: how much may be spent in which span of time.
 
-Money is integer nano-USD. Days, weeks (from Monday) and months begin at midnight UTC. Redis computes with
-doubles, which are exact up to `LARGEST_USD`.
+Money is integer nano-USD. Days, weeks (from Monday) and months begin at midnight UTC.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-
-NANO = 1_000_000_000
-LARGEST_USD = 9_000_000
 
 
 class Period(StrEnum):
@@ -44,27 +39,3 @@ def token(period: Period, when: datetime) -> str:
     if period is Period.WEEK:
         day -= timedelta(days=day.weekday())
     return f"{period}:{day:%Y-%m-%d}"
-
-
-def nano(usd: Decimal | float | str | int) -> int:
-    """US dollars as nano-USD, exact for a text or a Decimal.
-
-    Raises:
-        ValueError: no amount from 0 to `LARGEST_USD`, or finer than a nano-dollar.
-    """
-    try:
-        amount = Decimal(str(usd)) * NANO
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if (
-        not amount.is_finite()
-        or not 0 <= amount <= LARGEST_USD * NANO
-        or amount != amount.to_integral_value()
-    ):
-        raise ValueError(f"expected US dollars from 0 to {LARGEST_USD:,}, with at most nine decimals")
-    return int(amount)
-
-
-def usd(nano_usd: int) -> float:
-    """Nano-USD as US dollars, for people and JSON."""
-    return nano_usd / NANO

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from services.chassis import yaml
+from services.chassis import money, yaml
 from services.chassis.yaml import Section
 from services.gateway.config import budgets
 from services.gateway.config.budgets import Budget, Period
@@ -130,13 +130,13 @@ def _rate(section: Section) -> Rate:
 
 
 def _budget(section: Section) -> Budget | None:
-    amount = section.decimal("budget_usd", None, low=0, high=budgets.LARGEST_USD)
+    amount = section.decimal("budget_usd", None, low=0, high=money.LARGEST_USD)
     period = Period(section.choice("budget_period", budgets.PERIODS, Period.MONTH))
     soft = section.number("budget_soft", 0.8, low=0, high=1)
     if amount is None:
         return None
     try:
-        return Budget(budgets.nano(amount), period, soft)
+        return Budget(money.nano(amount), period, soft)
     except ValueError as error:
         section.mistake("budget_usd", str(error))
         return None

@@ -21,13 +21,14 @@ from redis.exceptions import ResponseError
 
 from services.chassis import process, redis, redis_keys, rpc
 from services.chassis.config import Secret, part, variable
+from services.chassis.outage import Outage
 from services.chassis.telemetry import Settings as Telemetry
 from services.chassis.telemetry import replica
 from services.gateway import postgres
 from services.gateway.ledger import rows
 from services.gateway.ledger.rows import Ended
 from services.gateway.ledger.store import DATA_ERRORS, Journal, Sum
-from services.gateway.limits.scripts import FOLDER, Script
+from services.gateway.limits import scripts
 
 log = logging.getLogger("services.gateway.ledger")
 
@@ -100,8 +101,7 @@ class Consumer:
         self._interval_s = interval_s
         self._takeover_ms = int(takeover_s * 1000)
         self._name = replica()
-        self._acknowledge = client.register_script((FOLDER / "acknowledge.lua").read_text(encoding="utf-8"))
-        self._failing = False
+        self._outage = Outage(log, f"{stream} wait", f"{stream} are booked again", pause_s=0.4)
 
     async def run(self) -> None:
         """Book until cancelled; whatever fails is tried again, and said once."""
@@ -117,12 +117,13 @@ class Consumer:
                 if entries:
                     with DURATION.labels(self._stream).time():
                         await self._finish(entries)
-                self._recovered()
+                self._outage.end()
             except redis.ERRORS as error:
                 if isinstance(error, ResponseError) and _forgot(error):
                     await self._make_group()
                 else:
-                    await self._failed("Redis", error)
+                    self._outage.begin(error)
+                    await self._outage.pause()
                 continue
             left = self._interval_s - (time.monotonic() - began)
             if entries and left > 0:
@@ -130,8 +131,8 @@ class Consumer:
 
     async def behind_ms(self) -> int:
         """By how much this group is behind on the stream, in milliseconds; 0 when it has booked everything."""
-        waiting, in_work, behind = await self._acknowledge(
-            keys=[self._stream], args=[redis_keys.LEDGER_GROUP]
+        waiting, in_work, behind = await scripts.ACKNOWLEDGE.run(
+            self._redis, [self._stream], [redis_keys.LEDGER_GROUP]
         )
         BEHIND.labels(self._stream).set(behind / 1000)
         WAITING.labels(self._stream).set(max(0, waiting) + in_work)
@@ -144,7 +145,8 @@ class Consumer:
             if "BUSYGROUP" not in str(error):
                 raise
         except redis.ERRORS as error:
-            await self._failed("Redis", error)
+            self._outage.begin(error)
+            await self._outage.pause()
 
     async def _read(self) -> list[Entry]:
         found = await self._redis.xreadgroup(
@@ -178,8 +180,8 @@ class Consumer:
             await self._stubbornly(lambda: self._bookkeeper.set_aside(self._stream, poisoned))
         BOOKED.labels(self._stream).inc(len(entries) - len(poisoned))
         ids = [entry_id for entry_id, _ in entries]
-        waiting, in_work, behind = await self._acknowledge(
-            keys=[self._stream], args=[redis_keys.LEDGER_GROUP, *ids]
+        waiting, in_work, behind = await scripts.ACKNOWLEDGE.run(
+            self._redis, [self._stream], [redis_keys.LEDGER_GROUP, *ids]
         )
         BEHIND.labels(self._stream).set(behind / 1000)
         WAITING.labels(self._stream).set(max(0, waiting) + in_work)
@@ -193,29 +195,14 @@ class Consumer:
                 # Somebody else wrote the same sums at the same moment.
                 await asyncio.sleep(random.uniform(0.01, 0.1))
             except redis.ERRORS as error:
-                await self._failed("Redis", error)
+                self._outage.begin(error)
+                await self._outage.pause()
             except (*postgres.ERRORS, asyncpg.PostgresError) as error:
-                await self._failed("PostgreSQL", error)
+                self._outage.begin(error)
+                await self._outage.pause()
             else:
-                self._recovered()
+                self._outage.end()
                 return done
-
-    async def _failed(self, what: str, error: BaseException) -> None:
-        if not self._failing:
-            self._failing = True
-            log.warning(
-                "%s does not answer, %s wait: %s: %s",
-                what,
-                self._stream,
-                type(error).__name__,
-                str(error)[:200],
-            )
-        await asyncio.sleep(random.uniform(0.2, 0.6))
-
-    def _recovered(self) -> None:
-        if self._failing:
-            self._failing = False
-            log.warning("%s are booked again", self._stream)
 
 
 class Bookkeeper:
@@ -224,8 +211,6 @@ class Bookkeeper:
     def __init__(self, client: redis.Redis, journal: Journal) -> None:
         self._redis = client
         self._journal = journal
-        self._tell = Script(client, "book")
-        self._settle = Script(client, "settle")
 
     async def usage(self, entries: Sequence[Entry]) -> list[Poison]:
         """Book usage events; those that cannot be booked, with the reasons."""
@@ -253,7 +238,7 @@ class Bookkeeper:
             "sums": [[f"{one.subject}:{one.period}", one.nano_usd, one.version] for one in sums],
             "attempts": [[one.request_id, one.number, one.last] for one in ended],
         }
-        (answer,) = await self._tell([told])
+        (answer,) = await scripts.run_all(scripts.BOOK, self._redis, [told])
         if isinstance(answer, Exception):
             raise answer
 
@@ -298,7 +283,7 @@ class Bookkeeper:
         under_way = await self._journal.under_way(overdue)
         over = [ident for ident in overdue if ident not in under_way]
         asks = [{"prefix": redis_keys.MONEY, "request": ident, "attempts": []} for ident in over]
-        for ident, answer in zip(over, await self._settle(asks), strict=True):
+        for ident, answer in zip(over, await scripts.run_all(scripts.SETTLE, self._redis, asks), strict=True):
             if answer == 0:
                 # The reservation itself is gone, with what it held.
                 await self._redis.zrem(redis_keys.RESERVATIONS, ident)
@@ -360,7 +345,7 @@ class Housekeeper:
         """Keep house until cancelled; what fails is tried again next time."""
         partitions_at = 0.0
         prune_at = [0.0] * len(self._kept)
-        failing = False
+        outage = Outage(log, "housekeeping waits", "housekeeping goes on")
         while True:
             try:
                 now = time.monotonic()
@@ -378,11 +363,9 @@ class Housekeeper:
                 if await self._usage.behind_ms() < BEHIND_MS:
                     await self._bookkeeper.close_overdue()
                     await self._bookkeeper.release_abandoned()
-                failing = False
+                outage.end()
             except (*redis.ERRORS, *postgres.ERRORS, asyncpg.PostgresError) as error:
-                if not failing:
-                    log.warning("housekeeping waits: %s: %s", type(error).__name__, str(error)[:200])
-                failing = True
+                outage.begin(error)
             await asyncio.sleep(self._pause_s)
 
 

@@ -17,12 +17,12 @@ from typing import Any, Protocol
 import orjson
 import prometheus_client
 
-from services.chassis import errors, redis, redis_keys
+from services.chassis import errors, money, redis, redis_keys
 from services.chassis.batching import Batcher
 from services.gateway import postgres
 from services.gateway.config.plans import AtLimit, Rate, WithoutRedis
 from services.gateway.keys.authenticator import Caller
-from services.gateway.limits.scripts import Script
+from services.gateway.limits import scripts
 
 log = logging.getLogger(__name__)
 
@@ -155,8 +155,6 @@ class Limits:
         self._timeout_s = timeout_s
         self._grace_s = grace_s
         self._window_s = window_s
-        self._script = Script(client, "admit")
-        self._settle = Script(client, "settle")
         # One connection and one round trip for all that arrive meanwhile: a crowd never runs out of connections.
         self._admit: Batcher[dict[str, Any], dict[str, Any]] = Batcher(
             self._send, BATCH, lambda ask: self._leave(ask["request"])
@@ -323,7 +321,7 @@ class Limits:
             raise TimeoutError
         return [
             answer if isinstance(answer, Exception) else orjson.loads(answer)
-            for answer in await self._script(asks)
+            for answer in await scripts.run_all(scripts.ADMIT, self._redis, asks)
         ]
 
     def _question(
@@ -382,7 +380,7 @@ class Limits:
                 continue
             batch = [self._unsettled[i] for i in range(min(BATCH, len(self._unsettled)))]
             try:
-                answers = await self._settle([one.ask for one in batch])
+                answers = await scripts.run_all(scripts.SETTLE, self._redis, [one.ask for one in batch])
             except redis.ERRORS as error:
                 self._lost(error)
                 with suppress(TimeoutError):
@@ -511,12 +509,13 @@ def _refused(refusal: Mapping[str, Any], where: str) -> errors.Exhausted:
     if kind == "budget":
         reason, shown = "INSUFFICIENT_QUOTA", "insufficient_quota"
         if refusal["in_flight"]:
-            hint = f", and {refusal['held'] / 1e9:.9f} are held by requests under way; try again when they are over"
+            held = money.usd(refusal["held"])
+            hint = f", and {held:.9f} are held by requests under way; try again when they are over"
         else:
             hint = f"; it is whole again in {retry_s:,.0f} s" if retry_s else ""
         message = (
             f"the {refusal['period']} budget of {scope} {name} does not cover this request: "
-            f"{refusal['left'] / 1e9:.9f} USD are left of {refusal['limit'] / 1e9:.9f}{hint}"
+            f"{money.usd(refusal['left']):.9f} USD are left of {money.usd(refusal['limit']):.9f}{hint}"
         )
     else:
         reason, shown = "RATE_LIMIT_EXCEEDED", "tokens" if kind == "tokens" else "requests"

@@ -14,6 +14,7 @@ import prometheus_client
 from lumni.events.v1 import events_pb2
 
 from services.chassis import redis, redis_keys
+from services.chassis.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,12 @@ class Decisions:
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._outage = Outage(
+            log,
+            f"decisions cannot be delivered; holding up to {HELD}",
+            "decisions are delivered again",
+            pause_s=RETRY_S,
+        )
 
     def append(self, event: events_pb2.DecisionEvent) -> None:
         """Hand over a decision; returns at once."""
@@ -46,7 +53,6 @@ class Decisions:
         self._wake.set()
 
     async def _deliver(self) -> None:
-        failing = False
         while True:
             await self._wake.wait()
             batch = [self._held[i] for i in range(min(BATCH, len(self._held)))]
@@ -60,15 +66,11 @@ class Decisions:
                             approximate=True,
                         )
                     await pipe.execute()
-            except redis.ERRORS:
-                if not failing:
-                    log.warning("decisions cannot be delivered; holding up to %d", HELD)
-                failing = True
-                await asyncio.sleep(RETRY_S)
+            except redis.ERRORS as error:
+                self._outage.begin(error)
+                await self._outage.pause()
                 continue
-            if failing:
-                log.info("decisions are delivered again")
-            failing = False
+            self._outage.end()
             for _ in batch:
                 if self._held:
                     self._held.popleft()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.chassis import errors
+from services.chassis.money import usd
 from services.gateway import postgres
 
 # What usage can be grouped by, and where that is written.
@@ -39,7 +40,6 @@ LONGEST = timedelta(days=400)
 # Callers who read usage at the same time, in one process: most connections are left for those whose key must be found.
 READERS = 2
 MOST_ROWS = 10_000
-NANO = 1_000_000_000
 COLUMNS = (
     "requests",
     "attempts",
@@ -150,9 +150,9 @@ class Usage:
         baseline, cost = row["baseline"], row["cost"]
         return {
             "requests": row["requests"],
-            "cost_usd": cost / NANO,
-            "most_powerful_usd": baseline / NANO,
-            "saved_usd": (baseline - cost) / NANO,
+            "cost_usd": usd(cost),
+            "most_powerful_usd": usd(baseline),
+            "saved_usd": usd(baseline - cost),
             "saved_share": round((baseline - cost) / baseline, 4) if baseline else None,
         }
 
@@ -174,7 +174,7 @@ class Usage:
         spans = dict.fromkeys(("day", "week", "month", "total"), 0.0)
         found = {subject: dict(spans) for subject in subjects}
         for row in rows:
-            found[row["subject"]][row["span"]] = row["spent_nano_usd"] / NANO
+            found[row["subject"]][row["span"]] = usd(row["spent_nano_usd"])
         return found
 
     @asynccontextmanager
@@ -224,8 +224,8 @@ def _shown(row: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
         "prompt_tokens": row["prompt_tokens"] or 0,
         "completion_tokens": row["completion_tokens"] or 0,
         "cached_tokens": row["cached_tokens"] or 0,
-        "cost_usd": cost / NANO,
+        "cost_usd": usd(cost),
         "cost_nano_usd": cost,
-        "cost_per_request_usd": cost / requests / NANO if requests else None,
+        "cost_per_request_usd": usd(cost / requests) if requests else None,
         "mean_latency_ms": round((row["duration_ms"] or 0) / attempts, 2) if attempts else None,
     }

@@ -12,9 +12,8 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from starlette.types import Message
 
-from services.chassis import errors
-from services.gateway.config import budgets
-from services.gateway.config.budgets import LARGEST_USD, Period
+from services.chassis import errors, money
+from services.gateway.config.budgets import Period
 from services.gateway.keys.authenticator import Caller, Keys
 from services.gateway.keys.store import IDENT, Registry
 from services.gateway.reports import usage
@@ -39,13 +38,13 @@ def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def _money(value: Decimal) -> Decimal:
-    budgets.nano(value)
+    money.nano(value)
     return value
 
 
 Ident = Annotated[str, AfterValidator(_ident)]
 Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Money = Annotated[Decimal, Field(ge=0, le=LARGEST_USD), AfterValidator(_money)]
+Money = Annotated[Decimal, Field(ge=0, le=money.LARGEST_USD), AfterValidator(_money)]
 PathIdent = Annotated[str, Path(), AfterValidator(_ident)]
 
 
@@ -303,7 +302,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: value for name, value in given.items() if name != "budget_nano_usd"}
     if "budget_nano_usd" in given:
         amount = given["budget_nano_usd"]
-        values["budget_usd"] = None if amount is None else Decimal(amount) / budgets.NANO
+        values["budget_usd"] = None if amount is None else Decimal(amount) / money.NANO
     try:
         return _given(KeyFields.model_validate(values))
     except ValidationError as error:
@@ -325,7 +324,7 @@ def _columns(fields: KeyFields) -> dict[str, Any]:
 def _as_columns(values: dict[str, Any]) -> dict[str, Any]:
     if "budget_usd" in values:
         amount = values.pop("budget_usd")
-        values["budget_nano_usd"] = None if amount is None else budgets.nano(amount)
+        values["budget_nano_usd"] = None if amount is None else money.nano(amount)
     for name in ("plan", "models", "metadata", "budget_period"):
         if name in values and values[name] is None:
             raise errors.Invalid(f"{name}: must not be null", param=name)
@@ -335,7 +334,7 @@ def _as_columns(values: dict[str, Any]) -> dict[str, Any]:
 def _budget(row: Mapping[str, Any]) -> dict[str, Any]:
     limit = row["budget_nano_usd"]
     return {
-        "budget_usd": None if limit is None else budgets.usd(limit),
+        "budget_usd": None if limit is None else money.usd(limit),
         "budget_period": row["budget_period"],
     }
 
@@ -375,7 +374,7 @@ def _info(caller: Caller, spent: Mapping[str, Mapping[str, float]]) -> dict[str,
                 "rpm": one.rate.rpm or None,
                 "tpm": one.rate.tpm or None,
                 "parallel": one.rate.parallel or None,
-                "budget_usd": budgets.usd(one.budget.limit_nano_usd) if one.budget else None,
+                "budget_usd": money.usd(one.budget.limit_nano_usd) if one.budget else None,
                 "budget_period": one.budget.period if one.budget else None,
                 "spent_usd": spent[one.name],
             }

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from lumni.executor.v1 import executor_pb2 as pb
 
 from services.chassis import redis, redis_keys
+from services.chassis.outage import Outage
 from services.selector.live import snapshot
 from services.selector.live.snapshot import Headroom, Report, Snapshot
 from services.selector.models.deployment_table import Roster
@@ -39,18 +40,14 @@ class Health:
 
     async def refresh(self, client: redis.Redis) -> None:
         """Read until cancelled; while Redis is gone, and when no executor lives, what was last known stays."""
-        failing = False
+        outage = Outage(log, "Redis does not answer; selecting by what was last known", "Redis answers again")
         while True:
             try:
                 await self.read(client)
             except redis.ERRORS as error:
-                if not failing:
-                    log.warning("Redis does not answer; selecting by what was last known: %s", error)
-                failing = True
+                outage.begin(error)
             else:
-                if failing:
-                    log.info("Redis answers again")
-                failing = False
+                outage.end()
             # What was last known is looked at anew all the same: a used up quota may be whole again.
             self._known = None
             if self._alive:

@@ -1,7 +1,6 @@
 """Plans, budgets and tables as people write and read them."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +82,6 @@ def test_the_week_begins_on_monday_and_days_at_midnight_utc() -> None:
 
     assert ["day:2026-11-23", "week:2026-11-23", "month:2026-11", "total"] == names
     assert "week:2026-11-16" == budgets.token(Period.WEEK, datetime(2026, 11, 22, tzinfo=UTC))
-
-
-def test_money_is_exact_to_the_nano_dollar() -> None:
-    assert 100_000_001 == budgets.nano(Decimal("0.100000001"))
-    assert 300_000_000 == budgets.nano(0.3)
-    for wrong in ("-1", "0.0000000001", "nan", "inf", "9000001", "ten"):
-        with pytest.raises(ValueError, match="expected US dollars"):
-            budgets.nano(wrong)
 
 
 def test_tables_line_up() -> None:

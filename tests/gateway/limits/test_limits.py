@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,8 +21,8 @@ from services.gateway.keys.authenticator import Subject
 from services.gateway.ledger import rows
 from services.gateway.ledger.__main__ import Bookkeeper
 from services.gateway.ledger.store import Journal
+from services.gateway.limits import admission
 from services.gateway.limits.admission import Admission, Limits
-from services.gateway.limits.scripts import FOLDER
 from services.local.valkey import Valkey
 from tests.gateway.conftest import eventually
 from tests.gateway.money import (
@@ -357,7 +358,7 @@ async def test_redis_names_the_periods_as_python_does(
     assert 1 == await client.exists(redis_keys.spent("key:k1", token(period, now)))
 
 
-ADMIT = (FOLDER / "admit.lua").read_text()
+ADMIT = Path(admission.__file__).with_name("admit.lua").read_text()
 CALENDAR = """
 local from = string.find(ARGV[1], '-- Howard')
 local to = string.find(ARGV[1], 'local function refuse')

@@ -1,0 +1,55 @@
+"""Lua scripts that Redis runs atomically: the one way to run them, alone or many in one round trip."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from redis.exceptions import NoScriptError
+
+from services.chassis.redis import Redis
+
+__all__ = ["Script"]
+
+Keys: TypeAlias = Sequence[str]
+Arguments: TypeAlias = Sequence[str | bytes | int | float]
+
+
+class Script:
+    """One script, sent by its digest; Redis is given the text only when it does not know it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        # Redis itself names scripts so.
+        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, client: Redis, keys: Keys = (), arguments: Arguments = ()) -> Any:
+        """Run it once.
+
+        Raises:
+            redis.ERRORS: Redis did not answer, or the script failed.
+        """
+        try:
+            return await client.evalsha(self._digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await client.eval(self._text, len(keys), *keys, *arguments)
+
+    async def run_all(self, client: Redis, calls: Sequence[tuple[Keys, Arguments]]) -> list[Any]:
+        """Run it once for each call, in order and in one round trip; an exception among the answers is that call's.
+
+        Raises:
+            redis.ERRORS: Redis did not answer; which of the calls it has run is not known.
+        """
+        answers = await self._send(client, calls)
+        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            await client.script_load(self._text)
+            again = await self._send(client, [calls[i] for i in missing])
+            for i, answer in zip(missing, again, strict=True):
+                answers[i] = answer
+        return answers
+
+    async def _send(self, client: Redis, calls: Sequence[tuple[Keys, Arguments]]) -> list[Any]:
+        async with client.pipeline(transaction=False) as pipe:
+            for keys, arguments in calls:
+                pipe.evalsha(self._digest, len(keys), *keys, *arguments)
+            return list(await pipe.execute(raise_on_error=False))

@@ -198,7 +198,7 @@ async def main(settings: Settings) -> None:
             KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(known, registry)
         )
         grpc_address = await enter(
-            rpc.serve(settings.listen, settings.server, [service, key_service], front_door=True)
+            rpc.serve(settings.listen, settings.server, [service, key_service], public=True)
         )
         routers = [
             admin.router(known, registry, Usage(pool)),

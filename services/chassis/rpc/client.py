@@ -1,0 +1,108 @@
+"""Channels to services, and calls through them."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.chassis import errors, status, telemetry
+from services.chassis.rpc import credentials
+from services.chassis.rpc.settings import MAX_MESSAGE, MAX_METADATA, REQUEST_KEY, TOKEN_KEY, Settings
+
+R = TypeVar("R")
+
+
+def connect(target: str, settings: Settings, service: str, *, repeatable: bool) -> grpc.aio.Channel:
+    """A channel to all replicas of one service, balanced call by call over the healthy ones.
+
+    Args:
+        target: dns:///host:port, host:port or unix:path.
+        settings: Shared by all channels.
+        service: The full name whose health is watched.
+        repeatable: Whether a call that met UNAVAILABLE may be sent again; never for what costs money.
+
+    """
+    plan: dict[str, Any] = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": service},
+    }
+    if repeatable:
+        retry = {
+            "maxAttempts": 3,
+            "initialBackoff": "0.01s",
+            "maxBackoff": "0.1s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+        plan["methodConfig"] = [{"name": [{}], "retryPolicy": retry}]
+        plan["retryThrottling"] = {"maxTokens": 10, "tokenRatio": 0.1}
+    options = [
+        ("grpc.service_config", json.dumps(plan)),
+        ("grpc.enable_retries", int(repeatable)),
+        ("grpc.max_send_message_length", MAX_MESSAGE),
+        ("grpc.max_receive_message_length", MAX_MESSAGE),
+        ("grpc.max_metadata_size", MAX_METADATA),
+        ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        # A killed replica is looked for again at once, not after gRPC's minute.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        # Each channel its own connections: two channels to one target share none.
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    if settings.mutual_tls:
+        return grpc.aio.secure_channel(target, credentials.for_channel(settings), options)
+    return grpc.aio.insecure_channel(target, options)
+
+
+async def call(
+    method: Callable[..., Awaitable[R]], request: Message, settings: Settings, *, timeout_s: float
+) -> R:
+    """Make a unary call with a deadline, the request's id, its trace context and the service token.
+
+    Raises:
+        Fault: what the server raised, or Unavailable or TimedOut from the channel.
+    """
+    try:
+        return await method(request, timeout=timeout_s, metadata=_outgoing(settings))
+    except grpc.aio.AioRpcError as error:
+        raise status.from_rpc(error) from error
+
+
+async def stream(
+    method: Callable[..., AsyncIterable[R]], request: Message, settings: Settings, *, timeout_s: float
+) -> AsyncGenerator[R, None]:
+    """Make a streaming call in the same way; leaving the iteration early cancels it."""
+    under_way: Any = method(request, timeout=timeout_s, metadata=_outgoing(settings))
+    try:
+        async for response in under_way:
+            yield response
+    except grpc.aio.AioRpcError as error:
+        raise status.from_rpc(error) from error
+    finally:
+        under_way.cancel()
+
+
+async def healthy(
+    channel: grpc.aio.Channel, service: str, settings: Settings, *, timeout_s: float = 0.5
+) -> bool:
+    """Whether a replica behind the channel says that it serves; an empty service asks for the whole server."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    try:
+        request = health_pb2.HealthCheckRequest(service=service)
+        response = await call(stub.Check, request, settings, timeout_s=timeout_s)
+    except errors.Fault:
+        return False
+    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _outgoing(settings: Settings) -> tuple[tuple[str, str], ...]:
+    pairs = [(REQUEST_KEY, telemetry.request_id.get()), ("traceparent", telemetry.traceparent())]
+    if settings.token:
+        pairs.append((TOKEN_KEY, settings.token.reveal()))
+    return tuple((key, value) for key, value in pairs if value)

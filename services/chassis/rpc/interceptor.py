@@ -1,0 +1,188 @@
+"""What every call of a server gets: a deadline, a span, a log line, metrics, and faults as statuses."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
+from math import inf
+from typing import Any
+
+import grpc
+import prometheus_client
+from lumni.chat.v1.chat_pb2 import RequestContext
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, StatusCode
+
+from services.chassis import errors, status, telemetry
+from services.chassis.rpc import credentials
+from services.chassis.rpc.settings import REQUEST_KEY, Settings
+
+log = logging.getLogger(__name__)
+
+BUCKETS = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+    120,
+    300,
+    600,
+)
+
+DURATION = prometheus_client.Histogram(
+    "lumni_rpc_duration_seconds",
+    "Time from a call's arrival to its end.",
+    ["method", "code"],
+    buckets=BUCKETS,
+)
+IN_FLIGHT = prometheus_client.Gauge("lumni_rpc_in_flight", "Calls under way.", ["method"])
+
+# When the caller stops waiting, on the monotonic clock; what a servicer reads instead of its context.
+deadline: ContextVar[float] = ContextVar("deadline")
+# The metadata of the current call, for servicers whose callers bring a key of their own in it.
+incoming: ContextVar[Mapping[str, str]] = ContextVar("incoming")
+
+
+def remaining_s() -> float:
+    """Seconds until the caller of the current call stops waiting."""
+    return deadline.get() - time.monotonic()
+
+
+def record_item(name: str, context: RequestContext, began_ns: int, fault: errors.Fault | None = None) -> None:
+    """Give one item of a batch what a call of its own would have: a span in its request's trace, and a log line.
+
+    Args:
+        name: What was done, such as Classify.
+        context: The request it was done for.
+        began_ns: When the batch began, in nanoseconds since 1970.
+        fault: Why it failed, if it did.
+    """
+    parent = telemetry.remote(context.traceparent)
+    span = telemetry.tracer.start_span(name, parent, SpanKind.SERVER, start_time=began_ns)
+    if fault is not None:
+        span.set_attribute("error.type", fault.reason)
+        span.set_status(StatusCode.ERROR)
+    token = telemetry.request_id.set(context.request_id)
+    try:
+        with trace.use_span(span, end_on_exit=True):
+            code = fault.reason if fault else "OK"
+            took = (time.time_ns() - began_ns) / 1e6
+            log.info("%s %s", name, code, extra={"code": code, "duration_ms": round(took, 3)})
+    finally:
+        telemetry.request_id.reset(token)
+
+
+class Interceptor(grpc.aio.ServerInterceptor):
+    """Wraps each handler once; health and reflection pass unwrapped."""
+
+    def __init__(self, settings: Settings, *, guarded: bool) -> None:
+        self._settings = settings
+        self._guarded = guarded
+        self._wrapped: dict[str, Any] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler of a method, wrapped; gRPC calls this."""
+        name: str = handler_call_details.method
+        wrapped = self._wrapped.get(name)
+        if wrapped is not None:
+            return wrapped
+        handler = await continuation(handler_call_details)
+        if handler is None or name.startswith("/grpc."):
+            return handler
+        # RpcMethodHandler is a named tuple; only these two kinds are in the contract.
+        if handler.response_streaming:
+            wrapped = handler._replace(unary_stream=self._stream(name, handler.unary_stream))
+        else:
+            wrapped = handler._replace(unary_unary=self._unary(name, handler.unary_unary))
+        self._wrapped[name] = wrapped
+        return wrapped
+
+    def _unary(self, name: str, method: Any) -> Any:
+        async def call(request: Any, context: Any) -> Any:
+            return await self._guard(name, request, context, lambda: method(request, context))
+
+        return call
+
+    def _stream(self, name: str, method: Any) -> Any:
+        async def send(request: Any, context: Any) -> None:
+            # Closing the generator when the caller leaves is what stops the provider's bill at once.
+            async with aclosing(method(request, context)) as responses:
+                async for response in responses:
+                    await context.write(response)
+
+        async def call(request: Any, context: Any) -> None:
+            await self._guard(name, request, context, lambda: send(request, context))
+
+        return call
+
+    async def _guard(self, name: str, request: Any, context: Any, run: Callable[[], Awaitable[Any]]) -> Any:
+        method = name[1:]
+        metadata: dict[str, str] = dict(context.invocation_metadata() or ())
+        incoming.set(metadata)
+        request_context = getattr(request, "context", None)
+        telemetry.request_id.set(str(metadata.get(REQUEST_KEY) or getattr(request_context, "request_id", "")))
+        left = context.time_remaining()
+        deadline.set(time.monotonic() + min(self._settings.timeout_s, left if left is not None else inf))
+        parent = telemetry.remote(
+            str(metadata.get("traceparent") or getattr(request_context, "traceparent", ""))
+        )
+        began = time.perf_counter()
+        code = "OK"
+        IN_FLIGHT.labels(method).inc()
+        with telemetry.tracer.start_as_current_span(
+            method,
+            parent,
+            SpanKind.SERVER,
+            {"rpc.system.name": "grpc", "rpc.method": method},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                if self._guarded:
+                    credentials.check_token(metadata, self._settings)
+                async with asyncio.timeout(remaining_s()):
+                    return await run()
+            except TimeoutError:
+                code = grpc.StatusCode.DEADLINE_EXCEEDED.name
+                fault: errors.Fault = errors.TimedOut("the deadline passed")
+            except errors.Fault as raised:
+                fault = raised
+                code = status.to_rpc(fault).code.name
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED.name
+                raise
+            except grpc.aio.AbortError:
+                raise
+            except Exception:
+                # Whatever it was, it is ours: the log says all, the caller nothing.
+                log.exception("%s failed", method)
+                code = grpc.StatusCode.INTERNAL.name
+                fault = errors.Internal("internal error")
+            finally:
+                took = time.perf_counter() - began
+                IN_FLIGHT.labels(method).dec()
+                DURATION.labels(method, code).observe(took)
+                span.set_attribute("rpc.response.status_code", code)
+                if code != "OK":
+                    span.set_attribute("error.type", code)
+                    span.set_status(StatusCode.ERROR)
+                log.info("%s %s", method, code, extra={"code": code, "duration_ms": round(took * 1000, 3)})
+            return await context.abort_with_status(status.to_rpc(fault))

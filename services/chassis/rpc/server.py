@@ -1,0 +1,114 @@
+"""A server of gRPC services with health, reflection and a drain at the end."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pool
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.chassis.config import Mistakes
+from services.chassis.rpc import credentials
+from services.chassis.rpc.interceptor import Interceptor
+from services.chassis.rpc.settings import MAX_MESSAGE, MAX_METADATA, Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """One gRPC service to serve: its full name, the generated adder and the servicer."""
+
+    name: str
+    add: Callable[[Any, grpc.aio.Server], None]
+    servicer: Any
+
+
+@asynccontextmanager
+async def serve(
+    listen: str, settings: Settings, services: Sequence[Service], *, public: bool = False
+) -> AsyncIterator[str]:
+    """Serve until the block ends, then drain; yields the bound address (port 0 asks for a free one).
+
+    Args:
+        listen: host:port, [::]:port or unix:path.
+        settings: Shared by all servers.
+        services: What to serve.
+        public: True where callers are strangers with keys of their own, who bring no service token.
+
+    Raises:
+        ValueError: an address beyond loopback that nothing protects.
+        Mistakes: an address that cannot be bound.
+
+    """
+    if not public:
+        credentials.check_listen(listen, settings)
+    server = grpc.aio.server(
+        interceptors=[Interceptor(settings, guarded=bool(settings.token) and not public)],
+        options=[
+            ("grpc.max_send_message_length", MAX_MESSAGE),
+            ("grpc.max_receive_message_length", MAX_MESSAGE),
+            ("grpc.max_metadata_size", MAX_METADATA),
+            ("grpc.so_reuseport", 0),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+            ("grpc.max_connection_age_ms", int(settings.connection_age_s * 1000)),
+            # Age makes clients look around; the grace keeps it from ever cutting a stream.
+            ("grpc.max_connection_age_grace_ms", int(settings.timeout_s * 1000)),
+        ],
+    )
+    for service in services:
+        service.add(service.servicer, server)
+    names = [service.name for service in services]
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    if settings.reflection:
+        described = (*names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        pool: Any = _Pool()
+        reflection.enable_server_reflection(described, server, pool=pool)
+    try:
+        if settings.mutual_tls and not public:
+            port = server.add_secure_port(listen, credentials.for_server(settings))
+        else:
+            port = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise Mistakes(
+            [f"LUMNI_LISTEN: {listen} cannot be bound; does something listen there already?"]
+        ) from error
+    await server.start()
+    for name in ("", *names):
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+    finally:
+        # Balancers look away first, then calls under way may end.
+        await checks.enter_graceful_shutdown()
+        await server.stop(settings.timeout_s)
+
+
+async def until_stopped() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+class _Pool:
+    """The descriptors, by the names of methods too: ghz asks reflection for those, and Python's pool has none."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindFileContainingSymbol(symbol.rpartition(".")[0])

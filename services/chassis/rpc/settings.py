@@ -1,0 +1,43 @@
+"""What servers and channels of all services share: their settings, header names and sizes."""
+
+from dataclasses import dataclass
+
+from services.chassis.config import Secret, variable
+
+# Bytes of one message.
+MAX_MESSAGE = 32 * 1024 * 1024
+# Bytes of headers and trailers: the status of a failed call carries its report in the trailers.
+MAX_METADATA = 128 * 1024
+TOKEN_KEY = "x-lumni-service-token"  # noqa: S105  (the header's name)
+REQUEST_KEY = "x-request-id"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What servers and channels of all services share, from the environment."""
+
+    token: Secret = variable(
+        "LUMNI_SERVICE_TOKEN", Secret(""), "shared by the services; needed beyond loopback"
+    )
+    tls_cert: str = variable("LUMNI_TLS_CERT", "", "PEM file of this service's certificate, for mutual TLS")
+    tls_key: str = variable("LUMNI_TLS_KEY", "", "PEM file of its key")
+    tls_ca: str = variable(
+        "LUMNI_TLS_CA", "", "PEM file of the authority that signed all services' certificates"
+    )
+    reflection: bool = variable("LUMNI_REFLECTION", default=True, doc="lets grpcurl list services")
+    timeout_s: float = variable(
+        "LUMNI_REQUEST_TIMEOUT_S", 600.0, "longest a call may take, and the drain too"
+    )
+    connection_age_s: float = variable(
+        "LUMNI_CONNECTION_AGE_S", 60.0, "after which clients look for new replicas"
+    )
+
+    def __post_init__(self) -> None:
+        parts = (self.tls_cert, self.tls_key, self.tls_ca)
+        if any(parts) and not all(parts):
+            raise ValueError("LUMNI_TLS_CERT, LUMNI_TLS_KEY and LUMNI_TLS_CA: set all three, or none")
+
+    @property
+    def mutual_tls(self) -> bool:
+        """Whether both sides show certificates."""
+        return bool(self.tls_cert)

@@ -1,83 +1,18 @@
-"""What can be called: a reading of LiteLLM's own `litellm_config.yaml` that never holds a key.
+"""What can be called: deployments, and the fleet that they make up.
 
-A deployment is one provider endpoint and key for one model. The file's spelling is LiteLLM's, with `env/NAME` beside
-`os.environ/NAME` and flat `fallbacks`. A setting that Lumni does not know is warned about; one that touches money,
-limits or auth is refused, for nobody should believe in a guard that is not there.
+A deployment is one provider endpoint and key for one model. `services.chassis.litellm_config` reads them.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from zoneinfo import available_timezones
 
-from services.chassis import prices, yaml
-from services.chassis.prices import Listing, Price
-from services.chassis.yaml import Section
+from services.chassis.prices import Price
 
-# Where LiteLLM looks for a key when the file names none.
-DEFAULT_KEYS: Mapping[str, str] = {
-    "anthropic": "ANTHROPIC_API_KEY",
-    "cerebras": "CEREBRAS_API_KEY",
-    "cohere": "COHERE_API_KEY",
-    "cohere_chat": "COHERE_API_KEY",
-    "deepseek": "DEEPSEEK_API_KEY",
-    "featherless_ai": "FEATHERLESS_AI_API_KEY",
-    "fireworks_ai": "FIREWORKS_AI_API_KEY",
-    "gemini": "GEMINI_API_KEY",
-    "groq": "GROQ_API_KEY",
-    "mistral": "MISTRAL_API_KEY",
-    "openai": "OPENAI_API_KEY",
-    "openrouter": "OPENROUTER_API_KEY",
-    "perplexity": "PERPLEXITYAI_API_KEY",
-    "together_ai": "TOGETHERAI_API_KEY",
-    "xai": "XAI_API_KEY",
-}
+# A deployment's limits: requests and tokens, per minute and per day.
 LIMITS = ("rpm", "tpm", "rpd", "tpd")
-
-# litellm_params that the executor hands to LiteLLM as they are, after resolving references.
-_PASSED_ON = frozenset(
-    "api_version organization extra_headers drop_params temperature max_tokens top_p aws_access_key_id "
-    "aws_secret_access_key aws_region_name vertex_project vertex_location vertex_credentials".split()
-)
-_PARAMS = (
-    _PASSED_ON
-    | prices.OVERRIDES
-    | frozenset(
-        "model api_key api_base base_url custom_llm_provider rpm tpm order weight max_parallel_requests timeout "
-        "stream_timeout region_name max_retries num_retries cost_per_token tags base_model".split()
-    )
-)
-_INFO = prices.OVERRIDES | frozenset(
-    "id mode base_model max_input_tokens max_output_tokens max_tokens access_groups region free_quota proxies "
-    "proxy_interval_s priority metadata".split()
-)
-_ROUTER = frozenset(
-    "routing_strategy num_retries timeout allowed_fails cooldown_time enable_pre_call_checks fallbacks "
-    "context_window_fallbacks content_policy_fallbacks default_fallbacks model_group_alias".split()
-)
-# LiteLLM's, of which Lumni takes no notice. No guards, although one is named like one: they are warned about.
-_UNHEEDED = frozenset(
-    "routing_strategy_args stream_timeout retry_after retry_policy allowed_fails_policy disable_cooldowns "
-    "max_fallbacks".split()
-)
-_LITELLM = frozenset(
-    "num_retries request_timeout fallbacks context_window_fallbacks content_policy_fallbacks default_fallbacks "
-    "drop_params set_verbose success_callback failure_callback callbacks allowed_fails json_logs cache "
-    "turn_off_message_logging modify_params".split()
-)
-_TOP = frozenset("model_list router_settings litellm_settings general_settings environment_variables".split())
-_ABILITIES = {
-    "function_calling": "tools",
-    "response_schema": "json_schema",
-    "audio_input": "audio",
-    "pdf_input": "file",
-}
-_GUARDS = re.compile(r"budget|cost|price|spend|key|token|auth|limit|rpm|tpm|quota|block|allow")
-_REFERENCE = re.compile(r"^(?:os\.environ|env)/(\w+)$")
-# LiteLLM's modes of the models that can take an operation.
+# LiteLLM's modes of the models that can take an operation, by operation.
 MODES: Mapping[str, frozenset[str]] = {
     "chat": frozenset({"chat", "responses"}),
     "responses": frozenset({"chat", "responses"}),
@@ -87,14 +22,7 @@ MODES: Mapping[str, frozenset[str]] = {
 }
 # How long an answer is taken to be where neither the request nor the model caps it, in tokens.
 UNCAPPED_TOKENS = 4096
-STRATEGIES = (
-    "simple-shuffle",
-    "least-busy",
-    "usage-based-routing",
-    "usage-based-routing-v2",
-    "latency-based-routing",
-    "cost-based-routing",
-)
+_REFERENCE = re.compile(r"^(?:os\.environ|env)/(\w+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +60,7 @@ class Deployment:
     weight: float = 1.0
     timeout_s: float = 0.0
     stream_timeout_s: float = 0.0
-    # How often it may be asked again; None is as often as any other.
+    # How often a call may be repeated there; None is as often as anywhere else.
     num_retries: int | None = None
     region: str = ""
     context_window: int = 0
@@ -149,12 +77,12 @@ class Deployment:
 
     @property
     def free(self) -> bool:
-        """Whether an account gets it for nothing: its price is 0, or its provider gives a quota away."""
+        """Whether calls cost nothing: its price is 0, or its provider gives a quota away."""
         return self.price.free or self.free_quota is not None
 
     @property
     def longest_answer(self) -> int:
-        """The most tokens of an answer that nobody caps, as far as it is known."""
+        """The most tokens of an answer without a cap, as far as it is known."""
         return self.max_output_tokens or self.context_window or UNCAPPED_TOKENS
 
 
@@ -173,8 +101,6 @@ class Fleet:
     timeout_s: float = 120.0
     allowed_fails: int = 3
     cooldown_s: float = 30.0
-    pre_call_checks: bool = True
-    portkey_export: bool = False
     warnings: tuple[str, ...] = ()
     # Whether parameters that a provider does not know are left out, instead of making the request an error there.
     drop_params: bool = False
@@ -191,217 +117,7 @@ class Fleet:
         return groups
 
 
-def load(path: Path) -> Fleet:
-    """Read and validate `litellm_config.yaml`.
-
-    Raises:
-        Mistakes: every one, with its line.
-    """
-    root = yaml.load(path)
-    _known(root, _TOP)
-    for name in ("general_settings", "environment_variables"):
-        section = root.section(name)
-        for key in section.keys:
-            section.plain(key, None)
-            section.mistake(
-                key, "Lumni takes keys, limits and stores from LUMNI_* and lumni.yaml; remove it here"
-            )
-    router, litellm = root.section("router_settings"), root.section("litellm_settings")
-    _known(router, _ROUTER)
-    _known(litellm, _LITELLM)
-    deployments = tuple(_deployments(root.items("model_list")))
-    if not deployments:
-        root.mistake("model_list", "expected at least one deployment")
-    aliases = dict(_aliases(router))
-    names = {deployment.model for deployment in deployments} | aliases.keys()
-    callbacks = {name for key in ("success_callback", "callbacks") for name in litellm.texts(key)}
-    for callback in sorted(callbacks - {"portkey"}):
-        litellm.warn("success_callback", f"{callback}: only portkey is known here; use OTEL_* for others")
-    both = (router, litellm)
-    fleet = Fleet(
-        deployments=deployments,
-        aliases=aliases,
-        fallbacks=_fallbacks(both, "fallbacks", names),
-        context_window_fallbacks=_fallbacks(both, "context_window_fallbacks", names),
-        content_policy_fallbacks=_fallbacks(both, "content_policy_fallbacks", names),
-        default_fallbacks=tuple(name for part in both for name in part.texts("default_fallbacks")),
-        routing_strategy=router.choice("routing_strategy", STRATEGIES, "simple-shuffle"),
-        num_retries=router.integer("num_retries", litellm.integer("num_retries", 2, low=0), low=0),
-        timeout_s=router.number("timeout", litellm.number("request_timeout", 120.0, low=0.001), low=0.001),
-        allowed_fails=router.integer("allowed_fails", litellm.integer("allowed_fails", 3, low=0), low=0),
-        cooldown_s=router.number("cooldown_time", 30.0, low=0),
-        pre_call_checks=router.flag("enable_pre_call_checks", default=True),
-        portkey_export="portkey" in callbacks,
-        warnings=root.warnings,
-        drop_params=litellm.flag("drop_params", default=False),
-    )
-    root.finish()
-    return fleet
-
-
 def reference(value: object) -> str:
     """The environment variable that `os.environ/NAME` or `env/NAME` refers to; empty for anything else."""
     found = _REFERENCE.match(value) if isinstance(value, str) else None
     return found[1] if found else ""
-
-
-def _known(section: Section, names: frozenset[str]) -> None:
-    for key in section.keys:
-        section.plain(key, None)
-        if key in names:
-            continue
-        if _GUARDS.search(key) and key not in _UNHEEDED:
-            section.mistake(key, "Lumni does not know it, and it may touch money, limits or auth; remove it")
-        else:
-            section.warn(key, "Lumni does not know it; ignored")
-
-
-def _aliases(router: Section) -> Iterator[tuple[str, str]]:
-    aliases = router.section("model_group_alias")
-    for alias in aliases.keys:
-        target = aliases.plain(alias, None)
-        yield alias, str(target.get("model", "")) if isinstance(target, dict) else str(target)
-
-
-def _fallbacks(sections: Iterable[Section], key: str, names: set[str]) -> dict[str, tuple[str, ...]]:
-    """Read `[{a: [b, c]}]`, or flat `{a: [b, c]}`."""
-    found: dict[str, tuple[str, ...]] = {}
-    for section in sections:
-        flat = isinstance(section.plain(key, None), dict)
-        for entry in [section.section(key)] if flat else section.items(key):
-            for model in entry.keys:
-                found[model] = entry.texts(model)
-                for name in {model, *found[model]} - names - {"*"}:
-                    entry.mistake(model, f"{name}: no such model in model_list")
-    return found
-
-
-def _deployments(entries: Iterable[Section]) -> Iterator[Deployment]:
-    seen: Counter[str] = Counter()
-    taken: set[str] = set()
-    for entry in entries:
-        entry.require("model_name", "litellm_params")
-        params, info = entry.section("litellm_params"), entry.section("model_info")
-        _known(params, _PARAMS)
-        for key in info.keys:
-            info.plain(key, None)
-            if not (key in _INFO or key.startswith("supports_") or "_cost" in key):
-                info.warn(key, "Lumni does not know it; ignored")
-        name, model = entry.text("model_name", ""), params.text("model", "")
-        if not name or not model:
-            params.require("model")
-            continue
-        provider, rest = _provider(params, model)
-        if not provider:
-            params.mistake("model", "name the provider too, as in openai/gpt-4o")
-            continue
-        seen[f"{name}@{provider}"] += 1
-        count = seen[f"{name}@{provider}"]
-        ident = info.text("id", f"{name}@{provider}" + (f"#{count}" if count > 1 else ""))
-        if ident in taken:
-            info.mistake("id", f"{ident} is taken by another deployment")
-        taken.add(ident)
-        built = _deployment(ident, name, provider, rest, params, info)
-        if built is not None:
-            yield built
-
-
-def _provider(params: Section, model: str) -> tuple[str, str]:
-    named = params.text("custom_llm_provider", "")
-    first, slash, rest = model.partition("/")
-    if named:
-        return named, rest if slash and first == named else model
-    if slash:
-        return first, rest
-    for provider in ("openai", "anthropic", "cohere", "cohere_chat"):
-        if prices.listing(provider, model):
-            return provider, model
-    return "", model
-
-
-def _price(provider: str, model: str, listed: Listing | None, params: Section, info: Section) -> Price | None:
-    own = {
-        key: part.plain(key, None) for part in (params, info) for key in part.keys if key in prices.OVERRIDES
-    }
-    if "free_quota" in info and not own:
-        # Beyond its quota such a key is refused, not billed; one that is billed is a deployment of its own.
-        own = dict.fromkeys(("input_cost_per_token", "output_cost_per_token"), 0)
-    if "cost_per_token" in params:
-        flat = params.plain("cost_per_token", None)
-        own = {"input_cost_per_token": flat, "output_cost_per_token": flat, **own}
-    try:
-        price = prices.overridden(listed.price if listed else None, own)
-    except ValueError as error:
-        params.mistake("", str(error))
-        return None
-    if price is None:
-        params.mistake(
-            "model",
-            f"the price of {provider}/{model} is not known; set model_info.input_cost_per_token and "
-            "output_cost_per_token in US dollars, 0 for a model that costs nothing",
-        )
-    return price
-
-
-def _capabilities(listed: Listing | None, info: Section) -> frozenset[str]:
-    capabilities = set(listed.capabilities if listed else ())
-    for key in info.keys:
-        if key.startswith("supports_"):
-            word = key.removeprefix("supports_")
-            ability = _ABILITIES.get(word, word)
-            (capabilities.add if info.flag(key, default=False) else capabilities.discard)(ability)
-    return frozenset(capabilities)
-
-
-def _deployment(
-    ident: str, name: str, provider: str, model: str, params: Section, info: Section
-) -> Deployment | None:
-    listed = prices.listing(provider, model)
-    base_model = info.text("base_model", params.text("base_model", ""))
-    if listed is None and base_model:
-        first, slash, rest = base_model.partition("/")
-        listed = prices.listing(first, rest) if slash else prices.listing(provider, base_model)
-    price = _price(provider, model, listed, params, info)
-    if price is None:
-        return None
-    key = params.text("api_key", "")
-    base = params.text("api_base", params.text("base_url", ""))
-    return Deployment(
-        id=ident,
-        model=name,
-        provider=provider,
-        litellm_model=model,
-        price=price,
-        mode=info.text("mode", listed.mode if listed else "chat"),
-        api_base="" if reference(base) else base,
-        api_base_ref=reference(base),
-        key_ref=reference(key) or ("" if key else DEFAULT_KEYS.get(provider, "")),
-        key_in_file=bool(key) and not reference(key),
-        rpm=params.integer("rpm", 0, low=0),
-        tpm=params.integer("tpm", 0, low=0),
-        max_parallel_requests=params.integer("max_parallel_requests", 0, low=0),
-        order=params.integer("order", 0, low=0),
-        weight=params.number("weight", 1.0, low=0),
-        timeout_s=params.number("timeout", 0.0, low=0),
-        stream_timeout_s=params.number("stream_timeout", 0.0, low=0),
-        num_retries=params.integer("num_retries", params.integer("max_retries", None, low=0), low=0),
-        region=info.text("region", params.text("region_name", "")),
-        context_window=info.integer("max_input_tokens", listed.context_window if listed else 0, low=0),
-        max_output_tokens=info.integer("max_output_tokens", listed.max_output_tokens if listed else 0, low=0),
-        capabilities=_capabilities(listed, info),
-        access_groups=info.texts("access_groups"),
-        free_quota=_free_quota(info.section("free_quota")) if "free_quota" in info else None,
-        priority=info.number("priority", 0.5, low=0, high=1),
-        proxies=info.texts("proxies"),
-        proxy_interval_s=info.number("proxy_interval_s", 60.0, low=1),
-        base_model=base_model,
-        params={word: params.plain(word, None) for word in params.keys if word in _PASSED_ON},
-    )
-
-
-def _free_quota(section: Section) -> FreeQuota:
-    limits = {limit: section.integer(limit, 0, low=0) for limit in LIMITS}
-    zone = section.text("reset", "UTC")
-    if zone not in available_timezones():
-        section.mistake("reset", "expected a time zone, as in America/Los_Angeles")
-    return FreeQuota(**limits, reset=zone)

@@ -14,7 +14,7 @@ import uvicorn
 from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
 from starlette.types import ASGIApp
 
-from services.chassis import deployments, process, redis, rpc
+from services.chassis import litellm_config, process, redis, rpc
 from services.chassis.config import Mistakes, Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
@@ -119,7 +119,7 @@ async def serving(application: ASGIApp, listen: str, drain_s: float) -> AsyncIte
 
 async def main(settings: Settings) -> None:
     """Put the parts together and serve until asked to stop."""
-    fleet = deployments.load(settings.config_dir / "litellm_config.yaml")
+    fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
     for warning in fleet.warnings:
         log.warning("%s", warning)
     async with AsyncExitStack() as stack:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from services.chassis import config, deployments, rpc
+from services.chassis import config, litellm_config, rpc
 from services.chassis.config import Mistakes, Secret, part, variable
 from services.chassis.deployments import Fleet
 from services.local import environment, ports
@@ -198,7 +198,7 @@ def joined(fleet: Fleet, environ: Mapping[str, str]) -> list[str]:
 
 async def run(settings: Settings, environ: Mapping[str, str], began: float) -> int:
     """Start everything, tell how to use it, and take it down when asked; the exit code."""
-    fleet = deployments.load(settings.config_dir / "litellm_config.yaml")
+    fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
     state = State(settings.state_dir)
     with state.held({"pid": str(os.getpid()), "url": settings.url(), "grpc": settings.grpc("gateway")}):
         if lines := await busy(settings):

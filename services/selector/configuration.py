@@ -4,7 +4,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from services.chassis import deployments, yaml
+from services.chassis import litellm_config, yaml
 from services.chassis.config import Mistakes
 from services.chassis.watch import Watch
 from services.selector.models import catalog, options
@@ -66,5 +66,5 @@ def assemble(config_dir: Path) -> Selector:
     """
     chosen = read_options(config_dir / FILES[1])
     known = catalog.load().with_overrides(chosen.catalog)
-    fleet = deployments.load(config_dir / FILES[0])
+    fleet = litellm_config.load(config_dir / FILES[0])
     return Selector(Roster(fleet, known, chosen), known)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from services.chassis import deployments
+from services.chassis import litellm_config
 from services.chassis.config import Mistakes
 from services.executor.__main__ import beside, seclude
 from services.executor.engines.directory import Directory, Keys
@@ -159,7 +159,7 @@ def test_a_key_in_the_file_works_and_is_warned_about(
         "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": "sk-in-the-file"},
     }
     path.write_text(yaml.safe_dump({"model_list": [entry]}))
-    fleet, keys = deployments.load(path), Keys({})
+    fleet, keys = litellm_config.load(path), Keys({})
     keys.read_file(path, fleet)
 
     assert keys.of(fleet.deployments[0]) == "sk-in-the-file"
@@ -178,14 +178,14 @@ def test_a_price_that_cannot_be_right_stops_the_start(price: object, tmp_path: P
     path.write_text(yaml.safe_dump({"model_list": [entry]}))
 
     with pytest.raises(Mistakes, match="input_cost_per_token"):
-        deployments.load(path)
+        litellm_config.load(path)
 
 
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parents[2] / "examples").glob("*.yaml")), ids=lambda path: path.name
 )
 def test_every_example_can_be_read(path: Path) -> None:
-    fleet = deployments.load(path)
+    fleet = litellm_config.load(path)
 
     assert fleet.deployments
     assert fleet.warnings == ()
@@ -203,7 +203,7 @@ def test_what_is_not_heeded_is_warned_about(tmp_path: Path) -> None:
     entry = {"model_name": "m", "litellm_params": {"model": "openai/gpt-4o-mini"}}
     path.write_text(yaml.safe_dump({"model_list": [entry], "router_settings": unheeded}))
 
-    warnings = deployments.load(path).warnings
+    warnings = litellm_config.load(path).warnings
 
     assert [name for name in unheeded if not any(f"{name}: " in warning for warning in warnings)] == []
 

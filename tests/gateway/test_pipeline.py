@@ -10,7 +10,7 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from lumni.selector.v1 import selector_pb2, selector_pb2_grpc
 
-from services.chassis import deployments, errors, redis, rpc, status
+from services.chassis import errors, litellm_config, redis, rpc, status
 from services.gateway import chat_request, postgres
 from services.gateway.config.switches import Switches
 from services.gateway.limits.admission import Limits
@@ -116,7 +116,7 @@ async def road(
             executor=clients.Executor(channel, SETTINGS),
             limits=Limits(client, pool),
             decisions=Decisions(client),
-            standby=Standby(deployments.load(folder / "litellm_config.yaml")),
+            standby=Standby(litellm_config.load(folder / "litellm_config.yaml")),
             switches=Switches(),
             timeout_s=5,
         )

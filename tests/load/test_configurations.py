@@ -10,7 +10,7 @@ from lumni.executor.v1 import executor_pb2
 from lumni.gateway.v1 import gateway_pb2
 from lumni.selector.v1 import selector_pb2
 
-from services.chassis import deployments
+from services.chassis import litellm_config
 from services.gateway.config import plans
 from tests import tools
 from tests.load.__main__ import FOLDER, configurations, shown
@@ -40,7 +40,7 @@ def test_a_configuration_fits_the_contract_and_stays_on_this_machine(name: str) 
 
 
 def test_bodies_are_json_and_candidates_are_configured() -> None:
-    fleet = deployments.load(FOLDER / "config" / "litellm_config.yaml")
+    fleet = litellm_config.load(FOLDER / "config" / "litellm_config.yaml")
     known = {deployment.id for deployment in fleet.deployments}
 
     for given in ALL.values():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from services.chassis import deployments
+from services.chassis import litellm_config
 from services.chassis.config import Mistakes
 from services.chassis.deployments import Deployment, Fleet
 from services.chassis.watch import Watch
@@ -93,7 +93,7 @@ class Directory:
         self._keys = keys
         self._engine_for = engine_for
         self._file = Watch(path)
-        self._take(deployments.load(path))
+        self._take(litellm_config.load(path))
 
     @property
     def fleet(self) -> Fleet:
@@ -132,7 +132,7 @@ class Directory:
 
     def _reload(self) -> bool:
         try:
-            self._take(deployments.load(self._path))
+            self._take(litellm_config.load(self._path))
         except (Mistakes, OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as mistake:
             log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
             return False

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lumni.chat.v1 import chat_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 
-from services.chassis import deployments, errors
+from services.chassis import errors, litellm_config
 from services.chassis.deployments import Fleet
 from services.gateway.config import switches
 from services.gateway.peers.fallback_selection import REMEMBERED, Standby
@@ -37,7 +37,7 @@ router_settings:
 def fleet(tmp_path: Path) -> Fleet:
     path = tmp_path / "litellm_config.yaml"
     path.write_text(CONFIG)
-    return deployments.load(path)
+    return litellm_config.load(path)
 
 
 POLICY = {"access_groups", "allowed_models", "provider", "denied_regions", "free_tail"}

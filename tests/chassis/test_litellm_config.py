@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis import deployments, prices
+from services.chassis import litellm_config, prices
 from services.chassis.config import Mistakes
 from services.chassis.deployments import Fleet, FreeQuota
 
@@ -12,7 +12,7 @@ from services.chassis.deployments import Fleet, FreeQuota
 def load(tmp_path: Path, text: str) -> Fleet:
     path = tmp_path / "litellm_config.yaml"
     path.write_text(text)
-    return deployments.load(path)
+    return litellm_config.load(path)
 
 
 GPT = """
@@ -60,7 +60,6 @@ model_list:
     litellm_params: {model: openai/house-model, api_base: "http://house:1/v1", input_cost_per_token: 0}
     model_info: {id: second, free_quota: {rpd: 50, reset: America/Los_Angeles}, supports_vision: true}
 litellm_settings:
-  success_callback: [portkey]
   num_retries: 5
 router_settings:
   fallbacks: {house: [house]}
@@ -89,7 +88,7 @@ router_settings:
     assert "vision" in second.capabilities
     assert {"house": ("house",)} == fleet.fallbacks == fleet.context_window_fallbacks
     assert {"smart": "house", "quick": "house"} == fleet.aliases
-    assert (True, 5, 7.0) == (fleet.portkey_export, fleet.num_retries, fleet.timeout_s)
+    assert (5, 7.0) == (fleet.num_retries, fleet.timeout_s)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +108,8 @@ router_settings:
         (GPT + "router_settings:\n  routing_strategy: roulette\n", 6, "expected one of"),
         (GPT + "    model_info: {free_quota: {rpd: 5, reset: Mars}}\n", 5, "a time zone"),
         (GPT.replace("api_key:", "rpm: -1, api_key:"), 4, "at least 0"),
+        (GPT + "    model_info: {input_cost_per_image: 0.1}\n", 5, "Lumni does not price by it"),
+        (GPT + "router_settings:\n  enable_pre_call_checks: false\n", 6, "always checks the context window"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:
@@ -126,6 +127,38 @@ def test_an_unknown_setting_that_guards_nothing_is_only_warned_about(tmp_path: P
     assert (
         "litellm_config.yaml:6: router_settings.colour: Lumni does not know it; ignored",
     ) == fleet.warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("litellm_settings:\n  success_callback: [portkey]\n", 6, "ignored so far: PORTKEY_API_KEY"),
+        ("litellm_settings:\n  failure_callback: [langfuse]\n", 6, "ignored so far"),
+        ("litellm_settings:\n  callbacks: [otel]\n", 6, "ignored so far"),
+        ("litellm_settings:\n  cache: true\n", 6, "answers are not cached"),
+        ("litellm_settings:\n  turn_off_message_logging: false\n", 6, "never logs messages"),
+        ("router_settings:\n  model_group_alias: {a: {model: gpt-4o, hidden: true}}\n", 6, "hidden: "),
+        ("    model_info: {max_tokens: 5}\n", 5, "does not know it"),
+    ],
+)
+def test_a_setting_without_effect_is_warned_about(tmp_path: Path, text: str, line: int, says: str) -> None:
+    (warning,) = load(tmp_path, GPT + text).warnings
+
+    assert warning.startswith(f"litellm_config.yaml:{line}: ")
+    assert says in warning
+
+
+def test_a_setting_that_says_what_is_done_anyway_needs_no_warning(tmp_path: Path) -> None:
+    fleet = load(
+        tmp_path,
+        GPT
+        + """
+router_settings: {enable_pre_call_checks: true}
+litellm_settings: {turn_off_message_logging: true, json_logs: true, set_verbose: false, cache: false}
+""",
+    )
+
+    assert () == fleet.warnings
 
 
 def test_the_price_table_says_which_litellm_it_was_read_from() -> None:

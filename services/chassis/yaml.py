@@ -15,7 +15,7 @@ root.finish()                                       # raises Mistakes with every
 
 Each reader takes a key and what an absent key reads as; a wrong value is noted, reads as that too, and never
 stops the reading. A key that nobody asked for is a mistake of its section: it is most likely misspelt. Only the
-root is exempt (several services share one file), until somebody calls `only`.
+root is exempt, as several services may share one file; `only` checks it.
 """
 
 import difflib

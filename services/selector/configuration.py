@@ -4,7 +4,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from services.chassis import litellm_config, yaml
+from services.chassis import litellm_config, lumni_config
 from services.chassis.config import Mistakes
 from services.chassis.watch import Watch
 from services.selector.models import catalog, options
@@ -52,7 +52,7 @@ def read_options(path: Path) -> options.Options:
     """
     if not path.exists():
         return options.Options()
-    root = yaml.load(path)
+    root = lumni_config.load(path)
     found = options.read(root.section("selector"))
     root.finish()
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from services.chassis import money, yaml
+from services.chassis import lumni_config, money
 from services.chassis.yaml import Section
 from services.gateway.config import budgets
 from services.gateway.config.budgets import Budget, Period
@@ -77,7 +77,7 @@ def load(path: Path) -> Plans:
     Raises:
         Mistakes: every mistake, with its line.
     """
-    root = yaml.load(path)
+    root = lumni_config.load(path)
     root.require("plans", "default_plan")
     plans = {name: _plan(name, section) for name, section in root.section("plans").sections()}
     default = _named(root, "default_plan", plans, None)

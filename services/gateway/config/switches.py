@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.chassis import yaml
+from services.chassis import lumni_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ def load(path: Path) -> Switches:
     Raises:
         Mistakes: every mistake, with its line.
     """
-    root = yaml.load(path)
+    root = lumni_config.load(path)
     section = root.section("switches")
     switches = Switches(
         classification=section.flag("classification", default=True),

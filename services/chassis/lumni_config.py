@@ -1,0 +1,22 @@
+"""Opens `lumni.yaml`, of which each service reads its own sections."""
+
+from pathlib import Path
+
+from services.chassis import yaml
+from services.chassis.yaml import Section
+
+__all__ = ["SECTIONS", "load"]
+
+# All that may stand at the top: the gateway's plans and switches, and the selector's section.
+SECTIONS = ("default_plan", "bootstrap_plan", "plans", "switches", "selector")
+
+
+def load(path: Path) -> Section:
+    """The whole file, to be read section by section; a top-level key that no service reads is a mistake.
+
+    Raises:
+        Mistakes: it is not there, not YAML, or not a mapping. `Section.finish` raises all others.
+    """
+    root = yaml.load(path)
+    root.only(*SECTIONS)
+    return root

@@ -19,14 +19,14 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array, vstack
 
 from services.chassis.deployments import Deployment, Fleet, FreeQuota
+from services.chassis.eligibility import Policy, Requirements
 from services.chassis.prices import Price, Row, rates_of
 from services.selector.live import snapshot
 from services.selector.live.snapshot import Headroom, Report
 from services.selector.models import catalog
-from services.selector.models.deployment_table import Roster
+from services.selector.models.deployment_table import DeploymentTable
 from services.selector.models.options import Options
-from services.selector.ranking.filters import Limits, Needs
-from services.selector.ranking.select import Selector, Task, Wishes
+from services.selector.ranking.select import Preferences, Selector, Task
 
 Array = NDArray[np.float64]
 DAY_S = 86_400
@@ -122,7 +122,7 @@ def selector() -> Selector:
         for name, quota in TIERS
     )
     fleet = Fleet(deployments)
-    return Selector(Roster(fleet, known, Options(default_strategy="free_first")), known)
+    return Selector(DeploymentTable(fleet, known, Options(default_strategy="free_first")), known)
 
 
 def lumni(chosen: Selector) -> Callable[[Request, Counters], Iterator[int]]:
@@ -133,16 +133,16 @@ def lumni(chosen: Selector) -> Callable[[Request, Counters], Iterator[int]]:
         if not taken or taken[-1][0] != second:
             # As old as a snapshot may be.
             taken[:] = [
-                (second, snapshot.merge(chosen.roster, [counters.reports(request.at_s)], request.at_s))
+                (second, snapshot.merge(chosen.table, [counters.reports(request.at_s)], request.at_s))
             ]
         moment = taken[-1][1]
         if not moment.in_quota.any():
             return
         selection = chosen.select(
             Task(request.category, request.hard),
-            Needs(prompt_tokens=request.tokens // 2, output_tokens=request.tokens // 2),
-            Limits(),
-            Wishes(seed=str(request.at_s), now_unix_s=request.at_s),
+            Requirements(prompt_tokens=request.tokens // 2, output_tokens=request.tokens // 2),
+            Policy(),
+            Preferences(seed=str(request.at_s), now_unix_s=request.at_s),
             moment,
         )
         yield from (candidate.index for candidate in selection.candidates)
@@ -225,7 +225,7 @@ def main() -> None:
         for seed in range(chosen.days):
             requests = day(count, np.random.default_rng(seed))
             hard = np.array([request.hard for request in requests])
-            quality = np.array([real.roster.standing(request.category).quality for request in requests])
+            quality = np.array([real.table.ranking(request.category).quality for request in requests])
             for name, order in (
                 ("free_first", lumni(real)),
                 ("first fit", first_fit),

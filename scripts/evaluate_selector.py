@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from services.chassis import prices
 from services.chassis.deployments import Deployment, Fleet
+from services.chassis.eligibility import Policy, Requirements
 from services.chassis.prices import Price, Row, rates_of
 from services.classifier import heads
 from services.classifier.classify import Classifier
@@ -29,10 +30,9 @@ from services.classifier.reading import Turn, read
 from services.classifier.training.holdout import held_out
 from services.selector.live import snapshot
 from services.selector.models import catalog
-from services.selector.models.deployment_table import Roster
+from services.selector.models.deployment_table import DeploymentTable
 from services.selector.models.options import Options
-from services.selector.ranking.filters import Limits, Needs
-from services.selector.ranking.select import Selector, Task, Wishes
+from services.selector.ranking.select import Preferences, Selector, Task
 
 # US dollars per 1,000 requests, and the share answered correctly.
 Point: TypeAlias = tuple[float, float]
@@ -149,8 +149,8 @@ def chain(data: Outcomes, classifier: Classifier, strategy: str, options: Option
         for model, price in zip(data.models, data.prices, strict=True)
     )
     fleet = Fleet(deployments)
-    selector = Selector(Roster(fleet, known, replace(options, default_strategy=strategy)), known)
-    moment = snapshot.unknown(selector.roster)
+    selector = Selector(DeploymentTable(fleet, known, replace(options, default_strategy=strategy)), known)
+    moment = snapshot.unknown(selector.table)
     judged = [classifier.classify([read([Turn("user", prompt)])])[0] for prompt in data.prompts]
     rates = np.array([one.strong_win_rate for one in judged])
     categories = [one.category.replace(" ", "_") for one in judged]
@@ -164,9 +164,9 @@ def chain(data: Outcomes, classifier: Classifier, strategy: str, options: Option
             if (place, powerful) not in picks:
                 selection = selector.select(
                     Task(category, powerful),
-                    Needs(prompt_tokens=data.prompt_tokens[place], output_tokens=ANSWER_TOKENS),
-                    Limits(),
-                    Wishes(seed=str(place)),
+                    Requirements(prompt_tokens=data.prompt_tokens[place], output_tokens=ANSWER_TOKENS),
+                    Policy(),
+                    Preferences(seed=str(place)),
                     moment,
                 )
                 picks[place, powerful] = selection.candidates[0].index

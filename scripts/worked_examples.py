@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.chassis import prices
+from services.chassis.candidates import OnlyOn
 from services.chassis.deployments import Deployment, Fleet, FreeQuota
+from services.chassis.eligibility import Policy, Requirements
 from services.chassis.errors import Fault
 from services.selector.live import snapshot
 from services.selector.live.snapshot import Headroom, Report
 from services.selector.models import catalog
-from services.selector.models.deployment_table import Roster
+from services.selector.models.deployment_table import DeploymentTable
 from services.selector.models.options import Options
 from services.selector.ranking import rank
-from services.selector.ranking.candidate_list import OnlyOn
-from services.selector.ranking.filters import Limits, Needs
-from services.selector.ranking.select import Selection, Selector, Task, Wishes
+from services.selector.ranking.select import Preferences, Selection, Selector, Task
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "routing.md"
 BEGIN, END = "<!-- worked examples: scripts/worked_examples.py -->", "<!-- end of worked examples -->"
@@ -50,9 +50,11 @@ class Example:
 
     title: str
     task: Task = field(default_factory=lambda: Task("code"))
-    needs: Needs = field(default_factory=lambda: Needs(prompt_tokens=600, output_tokens=1000))
-    limits: Limits = field(default_factory=Limits)
-    wishes: Wishes = field(default_factory=lambda: Wishes(seed="1", now_unix_s=NOW))
+    requirements: Requirements = field(
+        default_factory=lambda: Requirements(prompt_tokens=600, output_tokens=1000)
+    )
+    policy: Policy = field(default_factory=Policy)
+    preferences: Preferences = field(default_factory=lambda: Preferences(seed="1", now_unix_s=NOW))
     reports: tuple[Report, ...] = ()
 
 
@@ -61,21 +63,21 @@ EXAMPLES = (
     Example("The same, but the classifier says a fast model will do", task=Task("code", powerful=False)),
     Example("A powerful problem in mathematics", task=Task("math")),
     Example("Small talk", task=Task("chat", powerful=False)),
-    Example("Quality at any price", wishes=Wishes(strategy="quality", seed="1", now_unix_s=NOW)),
+    Example("Quality at any price", preferences=Preferences(strategy="quality", seed="1", now_unix_s=NOW)),
     Example(
         "As cheap as possible",
         task=Task("summarization", powerful=False),
-        wishes=Wishes(strategy="cost", seed="1", now_unix_s=NOW),
+        preferences=Preferences(strategy="cost", seed="1", now_unix_s=NOW),
     ),
     Example(
         "As quick as possible",
         task=Task("chat", powerful=False),
-        wishes=Wishes(strategy="latency", seed="1", now_unix_s=NOW),
+        preferences=Preferences(strategy="latency", seed="1", now_unix_s=NOW),
         reports=(Report("flash", latency_ms=250.0), Report("opus", latency_ms=2000.0)),
     ),
     Example(
         "A prompt of 150,000 tokens with a picture",
-        needs=Needs(prompt_tokens=150_000, output_tokens=1000, capabilities=("vision",)),
+        requirements=Requirements(prompt_tokens=150_000, output_tokens=1000, capabilities=("vision",)),
         task=Task("extraction", long_context=True),
     ),
     Example(
@@ -84,7 +86,7 @@ EXAMPLES = (
     ),
     Example(
         "A pinned model whose breaker is open",
-        wishes=Wishes(model="gpt-5", seed="1", now_unix_s=NOW),
+        preferences=Preferences(model="gpt-5", seed="1", now_unix_s=NOW),
         reports=(Report("gpt-5", breaker_open=True),),
     ),
 )
@@ -113,7 +115,7 @@ def selector() -> Selector:
         fallbacks={"gpt-5": ("opus", "oss")},
     )
     known = catalog.load()
-    return Selector(Roster(fleet, known, Options()), known)
+    return Selector(DeploymentTable(fleet, known, Options()), known)
 
 
 def rendered() -> str:
@@ -126,20 +128,20 @@ def rendered() -> str:
 def example(chosen: Selector, number: int, one: Example) -> Iterator[str]:
     said = {name: Report(name, latency_ms=1000.0) for name, *_ in MODELS}
     said |= {report.deployment: report for report in one.reports}
-    moment = snapshot.merge(chosen.roster, [[*said.values()]], NOW)
+    moment = snapshot.merge(chosen.table, [[*said.values()]], NOW)
     yield f"### {number}. {one.title}"
     yield ""
     yield question(one)
     yield ""
     try:
-        selection = chosen.select(one.task, one.needs, one.limits, one.wishes, moment)
+        selection = chosen.select(one.task, one.requirements, one.policy, one.preferences, moment)
     except Fault as fault:
         yield f"Refused: {fault.message}"
         return
     for removal in selection.removals:
         yield f"Filter `{removal.filter}` removes {', '.join(removal.models)}."
         yield ""
-    yield from table(chosen, selection)
+    yield from ranked_table(chosen, selection)
     yield ""
     yield arithmetic(chosen, one, selection)
     yield ""
@@ -150,24 +152,24 @@ def question(one: Example) -> str:
     parts = [
         f"Category {one.task.category}{', long context' if one.task.long_context else ''}",
         f"tier {tier}",
-        f"strategy {one.wishes.strategy or 'balanced'}",
-        f"{one.needs.prompt_tokens:,} prompt tokens",
+        f"strategy {one.preferences.strategy or 'balanced'}",
+        f"{one.requirements.prompt_tokens:,} prompt tokens",
     ]
-    if one.needs.capabilities:
-        parts.append(f"needs {', '.join(one.needs.capabilities)}")
-    if one.wishes.model:
-        parts.append(f"pins {one.wishes.model}")
+    if one.requirements.capabilities:
+        parts.append(f"needs {', '.join(one.requirements.capabilities)}")
+    if one.preferences.model:
+        parts.append(f"pins {one.preferences.model}")
     return "; ".join(parts) + "."
 
 
-def table(chosen: Selector, selection: Selection) -> Iterator[str]:
+def ranked_table(chosen: Selector, selection: Selection) -> Iterator[str]:
     weights = dict(zip(SHORT, selection.scores.weights, strict=True))
     counted = [name for name, weight in weights.items() if weight]
     yield "| | score | " + " | ".join(f"{SHORT[name]} x {weights[name]:.2f}" for name in counted) + " |"
     yield "| --- |" + " --- |" * (len(counted) + 1)
     for candidate in selection.candidates:
         values = {name: value for name, value, _ in rank.parts_of(selection.scores, candidate.index)}
-        name = chosen.roster.deployments[candidate.index].model
+        name = chosen.table.deployments[candidate.index].model
         marked = name if candidate.only_on is OnlyOn.ANY else f"{name} (on {candidate.only_on.value})"
         score = selection.scores.score[candidate.index]
         yield f"| {marked} | {score:.3f} | " + " | ".join(f"{values[part]:.3f}" for part in counted) + " |"
@@ -176,10 +178,10 @@ def table(chosen: Selector, selection: Selection) -> Iterator[str]:
 def arithmetic(chosen: Selector, one: Example, selection: Selection) -> str:
     """How the first candidate's score comes about, from the catalog's and the price table's numbers."""
     index = selection.candidates[0].index
-    roster = chosen.roster
-    entry = roster.entries[index]
+    table = chosen.table
+    entry = table.entries[index]
     assert entry is not None
-    weights = roster.weights_of(one.task.category, long_context=one.task.long_context, multilingual=False)
+    weights = table.weights_of(one.task.category, long_context=one.task.long_context, multilingual=False)
     sums = []
     for name, weight in weights.items():
         score = entry.scores[name]
@@ -187,13 +189,13 @@ def arithmetic(chosen: Selector, one: Example, selection: Selection) -> str:
         if score.imputed:
             value = f"({value} - {score.uncertainty:g})"
         sums.append(f"{weight:.3f} x {name} {value}")
-    tokens = one.needs.prompt_tokens
-    answer = min(one.needs.output_tokens, rank.EXPECTED_OUTPUT)
-    paid = (tokens * roster.input_price[index] + answer * roster.output_price[index]) / (tokens + answer)
-    model = roster.deployments[index].model
+    tokens = one.requirements.prompt_tokens
+    answer = min(one.requirements.output_tokens, rank.EXPECTED_OUTPUT)
+    paid = (tokens * table.input_price[index] + answer * table.output_price[index]) / (tokens + answer)
+    model = table.deployments[index].model
     return (
-        f"{model}: score = ({' + '.join(sums)}) / 100 = {selection.standing.quality[index]:.3f}; "
-        f"price = ({tokens:,} x {roster.input_price[index]:g} + {answer} x {roster.output_price[index]:g}) / "
+        f"{model}: score = ({' + '.join(sums)}) / 100 = {selection.ranking.quality[index]:.3f}; "
+        f"price = ({tokens:,} x {table.input_price[index]:g} + {answer} x {table.output_price[index]:g}) / "
         f"{tokens + answer:,} = {paid:.3f} USD per million tokens, so cost = 1 / (1 + {paid:.3f}) = "
         f"{1 / (1 + paid):.3f}."
     )

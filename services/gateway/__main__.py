@@ -24,7 +24,7 @@ from services.gateway.keys.store import Registry
 from services.gateway.limits import admission
 from services.gateway.peers import clients
 from services.gateway.peers.decisions import Decisions
-from services.gateway.peers.fallback_selection import Standby
+from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline import Pipeline
 from services.gateway.reports.usage import Usage
 from services.gateway.rest import admin, app, feedback
@@ -173,7 +173,7 @@ async def main(settings: Settings) -> None:
             executor=executor,
             limits=counted,
             decisions=decisions,
-            standby=Standby(fleet),
+            fallback=FallbackSelection(fleet),
             switches=switches.load(settings.config_dir / "lumni.yaml"),
             timeout_s=settings.server.timeout_s,
         )

@@ -13,7 +13,7 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.errors import Invalid
-from services.gateway.config.plans import STRATEGIES
+from services.chassis.strategies import STRATEGIES
 
 OWN_FIELDS = ("lumni", "cache", "prompt")
 TASK_TYPES = ("fast", "powerful", "auto")

@@ -30,7 +30,7 @@ from services.gateway.keys.authenticator import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Classifier, Executor, Selector
 from services.gateway.peers.decisions import Decisions
-from services.gateway.peers.fallback_selection import Standby
+from services.gateway.peers.fallback_selection import FallbackSelection
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Pipeline:
         executor: Executor,
         limits: Limits,
         decisions: Decisions,
-        standby: Standby,
+        fallback: FallbackSelection,
         switches: Switches,
         timeout_s: float,
     ) -> None:
@@ -95,7 +95,7 @@ class Pipeline:
         self._executor = executor
         self._limits = limits
         self._decisions = decisions
-        self._standby = standby
+        self._fallback = fallback
         self._switches = switches
         self._timeout_s = timeout_s
 
@@ -290,7 +290,7 @@ class Pipeline:
         self, request: selector_pb2.SelectRequest, degraded: list[str]
     ) -> selector_pb2.Selection:
         if not self._switches.selection:
-            return self._standby.configured(request, "selection is switched off: the configured order")
+            return self._fallback.configured(request, "selection is switched off: the configured order")
         try:
             selection = await self._selector.select(request)
         except (errors.Unavailable, errors.Internal, errors.Unauthenticated) as fault:
@@ -299,8 +299,8 @@ class Pipeline:
                 raise
             _note_trouble("selector", fault)
             degraded.append("selector")
-            return self._standby.select(request)
-        self._standby.remember(request, selection)
+            return self._fallback.select(request)
+        self._fallback.remember(request, selection)
         return selection
 
     def _context(self, caller: Caller) -> chat_pb2.RequestContext:

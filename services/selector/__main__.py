@@ -13,9 +13,9 @@ from services.chassis.config import Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
-from services.selector.live.powerful_share import Splits
-from services.selector.live.recent_usage import Recent
-from services.selector.live.replica_sync import Shared
+from services.selector.live.powerful_share import PowerfulShares
+from services.selector.live.recent_usage import RecentUsage
+from services.selector.live.replica_sync import ReplicaSync
 from services.selector.servicer import SelectorServicer
 
 log = logging.getLogger(__name__)
@@ -45,17 +45,17 @@ class Settings:
 async def main(settings: Settings) -> None:
     """Put the parts together and serve until asked to stop."""
     configuration = Configuration(settings.config_dir)
-    chosen = configuration.selector.roster.options
-    health, splits = Health(), Splits()
-    recent = Recent(chosen.recent_window_s, spreads=chosen.recent_spreads)
-    servicer = SelectorServicer(configuration, health, splits, recent)
+    chosen = configuration.selector.table.options
+    health, powerful_shares = Health(), PowerfulShares()
+    recent = RecentUsage(chosen.recent_window_s, spreads=chosen.recent_spreads)
+    servicer = SelectorServicer(configuration, health, powerful_shares, recent)
     service = rpc.Service(SERVICE, add_SelectorServiceServicer_to_server, servicer)
     async with AsyncExitStack() as stack:
         tasks = [configuration.watch(settings.reload_s)]
         if settings.redis_url:
             client = redis.connect(settings.redis_url.reveal())
             stack.push_async_callback(client.aclose)
-            tasks += [health.refresh(client), Shared(recent, splits).refresh(client)]
+            tasks += [health.refresh(client), ReplicaSync(recent, powerful_shares).refresh(client)]
         group = await stack.enter_async_context(asyncio.TaskGroup())
         for task in tasks:
             stack.callback(group.create_task(task).cancel)

@@ -8,7 +8,7 @@ from services.chassis import litellm_config, lumni_config
 from services.chassis.config import Mistakes
 from services.chassis.watch import Watch
 from services.selector.models import catalog, options
-from services.selector.models.deployment_table import Roster
+from services.selector.models.deployment_table import DeploymentTable
 from services.selector.ranking.select import Selector
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Configuration:
         except (Mistakes, OSError) as mistake:
             log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
             return
-        log.info("the changed configuration is in force: %d deployments", len(self.selector.roster))
+        log.info("the changed configuration is in force: %d deployments", len(self.selector.table))
 
 
 def read_options(path: Path) -> options.Options:
@@ -67,4 +67,4 @@ def assemble(config_dir: Path) -> Selector:
     chosen = read_options(config_dir / FILES[1])
     known = catalog.load().with_overrides(chosen.catalog)
     fleet = litellm_config.load(config_dir / FILES[0])
-    return Selector(Roster(fleet, known, chosen), known)
+    return Selector(DeploymentTable(fleet, known, chosen), known)

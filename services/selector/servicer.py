@@ -4,22 +4,20 @@ import time
 
 import numpy as np
 import prometheus_client
-from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
 
-from services.chassis import errors, rpc, status
+from services.chassis import errors, rpc, selection_messages, status
+from services.chassis.candidates import UNPINNED
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
-from services.selector.live.powerful_share import Splits
-from services.selector.live.recent_usage import Recent
+from services.selector.live.powerful_share import PowerfulShares
+from services.selector.live.recent_usage import RecentUsage
 from services.selector.models.catalog import Entry, Score
 from services.selector.models.deployment_table import Mask
 from services.selector.ranking import rank
-from services.selector.ranking.candidate_list import OnlyOn
-from services.selector.ranking.filters import Limits, Needs
-from services.selector.ranking.select import OPEN, Selection, Selector, Task, Wishes
+from services.selector.ranking.select import Preferences, Selection, Selector, Task
 
 MOST_REQUESTS = 256
 # The longest name of a model or a provider, in characters: as the gateway's.
@@ -31,14 +29,8 @@ CATEGORIES = {
     for name, number in classifier_pb2.Category.items()
     if number
 }
-ONLY_ON = {
-    OnlyOn.ANY: chat_pb2.ONLY_ON_ANY,
-    OnlyOn.CONTEXT: chat_pb2.ONLY_ON_CONTEXT,
-    OnlyOn.POLICY: chat_pb2.ONLY_ON_POLICY,
-}
 # Where nobody says otherwise, a powerful model must be more likely than not to answer better.
 EVEN = 0.5
-ABILITIES = ("vision", "audio", "file", "tools", "json_schema")
 
 LATENCY = prometheus_client.Histogram(
     "lumni_selector_duration_seconds",
@@ -59,14 +51,20 @@ REFUSED = prometheus_client.Counter(
 class SelectorServicer(pb_grpc.SelectorServiceServicer):
     """The selector on the wire."""
 
-    def __init__(self, configuration: Configuration, health: Health, splits: Splits, recent: Recent) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        health: Health,
+        powerful_shares: PowerfulShares,
+        recent: RecentUsage,
+    ) -> None:
         self._configuration = configuration
         self._health = health
-        self._splits = splits
+        self._powerful_shares = powerful_shares
         self._recent = recent
         # What deployments always say of themselves, by category, as of one configuration.
-        self._fixed: dict[tuple[int, str, bool, bool], pb.Candidate] = {}
-        self._fixed_of: Selector | None = None
+        self._constant: dict[tuple[int, str, bool, bool], pb.Candidate] = {}
+        self._constant_of: Selector | None = None
 
     @property
     def _selector(self) -> Selector:
@@ -96,11 +94,13 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
         """List the models that a caller may use."""
-        mask = self._selector.permitted(_limits(request.policy))
-        roster = self._selector.roster
+        mask = self._selector.permitted(selection_messages.policy(request.policy))
+        table = self._selector.table
         return pb.ListModelsResponse(
             models=[
-                self._model(name, mask) for name in sorted(roster.groups) if mask[roster.groups[name]].any()
+                self._model(name, mask)
+                for name in sorted(table.names.groups)
+                if mask[table.names.groups[name]].any()
             ]
         )
 
@@ -108,7 +108,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         """Describe one model by any of its names."""
         _check_name("name", request.name)
         among, group = self._selector.resolve(request.name)
-        mask = self._selector.permitted(_limits(request.policy))
+        mask = self._selector.permitted(selection_messages.policy(request.policy))
         if not (among & mask).any():
             # A model that one may not use is as good as none: its name tells nothing.
             raise errors.NotFound(
@@ -128,7 +128,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         _check_name("model", request.model)
         _check_name("provider", policy.provider)
         _check_name("classification.version", judged.version)
-        options = self._selector.roster.options
+        options = self._selector.table.options
         self._recent.follow(options.recent_window_s, spreads=options.recent_spreads)
         now = policy.now_unix_ms / 1000 or time.time()
         powerful, threshold = self._tier(request, now)
@@ -138,7 +138,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             long_context=judged.long_context,
             multilingual=judged.language not in ("", "en", "und") and not judged.language.startswith("en-"),
         )
-        wishes = Wishes(
+        preferences = Preferences(
             strategy=policy.strategy,
             model=request.model,
             free_tail=policy.free_tail,
@@ -149,14 +149,14 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         tenant = request.context.tenant
         selection = self._selector.select(
             task,
-            _needs(request.requirements),
-            _limits(policy),
-            wishes,
-            self._health.of(self._selector.roster),
-            self._recent.values(tenant, self._selector.roster, now),
+            selection_messages.requirements(request.requirements),
+            selection_messages.policy(policy),
+            preferences,
+            self._health.of(self._selector.table),
+            self._recent.values(tenant, self._selector.table, now),
         )
-        if not _what_if(policy):
-            best = self._selector.roster.deployments[selection.candidates[0].index]
+        if not selection_messages.what_if(policy):
+            best = self._selector.table.deployments[selection.candidates[0].index]
             self._recent.observe(tenant, best.model, now)
         tier = classifier_pb2.TIER_POWERFUL if powerful else classifier_pb2.TIER_FAST
         SELECTED.labels(selection.strategy, "powerful" if powerful else "fast", task.category).inc()
@@ -171,16 +171,16 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
     def _tier(self, request: pb.SelectRequest, now: float) -> tuple[bool, float]:
         """Whether the request is powerful, and the strong win rate from which it is."""
         policy, judged = request.policy, request.classification
-        options = self._selector.roster.options
+        options = self._selector.table.options
         plan, rate = request.context.plan, judged.strong_win_rate
         # What nobody judged says nothing about the share; a pinned model is no matter of tiers.
-        if judged.version and request.model in OPEN and not _what_if(policy):
-            self._splits.observe(plan, judged.version, rate, now)
+        if judged.version and request.model in UNPINNED and not selection_messages.what_if(policy):
+            self._powerful_shares.observe(plan, judged.version, rate, now)
         split = policy.WhichOneof("split")
         fixed = policy.threshold if split == "threshold" else options.threshold
         share = policy.powerful_share if split == "powerful_share" else options.powerful_share
         if share is not None and split != "threshold":
-            found = self._splits.of(plan, judged.version, share, now)
+            found = self._powerful_shares.of(plan, judged.version, share, now)
             threshold, powerful = found.threshold, found.powerful(rate, request.context.request_id)
         else:
             threshold = EVEN if fixed is None else fixed
@@ -196,32 +196,32 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         return powerful, threshold
 
     def _pack(self, packed: pb.Selection, selection: Selection, task: Task) -> None:
-        scores, quality = selection.scores, selection.standing.quality
+        scores, quality = selection.scores, selection.ranking.quality
         for candidate in selection.candidates:
             one = packed.candidates.add()
             one.CopyFrom(self._unchanging(candidate.index, task))
             one.score = scores.score[candidate.index]
             one.quality = quality[candidate.index]
-            one.only_on = ONLY_ON[candidate.only_on]
+            one.only_on = selection_messages.ONLY_ON[candidate.only_on]
             one.max_cost_nano_usd = candidate.max_cost_nano_usd
             for name, value, weight in rank.parts_of(scores, candidate.index):
                 one.parts.add(name=name, value=value, weight=weight)
 
     def _unchanging(self, index: int, task: Task) -> pb.Candidate:
         """What a deployment always says about itself in one category."""
-        if self._fixed_of is not self._selector:
-            self._fixed_of = self._selector
-            self._fixed.clear()
+        if self._constant_of is not self._selector:
+            self._constant_of = self._selector
+            self._constant.clear()
         key = (index, task.category, task.long_context, task.multilingual)
-        found = self._fixed.get(key)
+        found = self._constant.get(key)
         if found is None:
-            roster = self._selector.roster
-            deployment, entry = roster.deployments[index], roster.entries[index]
+            table = self._selector.table
+            deployment, entry = table.deployments[index], table.entries[index]
             rates = deployment.price.rates
-            weights = roster.weights_of(
+            weights = table.weights_of(
                 task.category, long_context=task.long_context, multilingual=task.multilingual
             )
-            found = self._fixed[key] = pb.Candidate(
+            found = self._constant[key] = pb.Candidate(
                 deployment=deployment.id,
                 model=deployment.model,
                 provider=deployment.provider,
@@ -233,11 +233,11 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         return found
 
     def _model(self, name: str, mask: Mask) -> pb.Model:
-        roster = self._selector.roster
-        snapshot = self._health.of(roster)
-        members = [i for i in roster.groups[name] if mask[i]]
-        deployments = [roster.deployments[i] for i in members]
-        entry = next((found for i in members if (found := roster.entries[i]) is not None), None)
+        table = self._selector.table
+        snapshot = self._health.of(table)
+        members = [i for i in table.names.groups[name] if mask[i]]
+        deployments = [table.deployments[i] for i in members]
+        entry = next((found for i in members if (found := table.entries[i]) is not None), None)
         working = snapshot.callable & snapshot.closed
         cheapest = min(deployments, key=lambda d: d.price.rates.input + d.price.rates.output).price.rates
         model = pb.Model(
@@ -252,7 +252,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             providers=sorted({d.provider for d in deployments}),
             available=bool(np.any(working[members])),
             callable=bool(np.any(snapshot.callable[members])),
-            aliases=sorted(alias for alias, target in roster.fleet.aliases.items() if target == name),
+            aliases=sorted(alias for alias, target in table.fleet.aliases.items() if target == name),
         )
         if entry is not None:
             model.catalog_id = entry.id
@@ -268,34 +268,6 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
 def _check_name(field: str, name: str) -> None:
     if len(name) > LONGEST_NAME:
         raise errors.Invalid(f"{field}: expected at most {LONGEST_NAME} characters", param=field)
-
-
-def _needs(asked: pb.Requirements) -> Needs:
-    wanted = (asked.vision, asked.audio, asked.file, asked.tools, asked.json_schema)
-    return Needs(
-        operation=asked.operation or "chat",
-        prompt_tokens=asked.prompt_tokens,
-        likely_prompt_tokens=asked.likely_prompt_tokens,
-        output_tokens=asked.output_tokens,
-        choices=asked.choices or 1,
-        capabilities=tuple(word for word, needed in zip(ABILITIES, wanted, strict=True) if needed),
-    )
-
-
-def _limits(policy: pb.Policy) -> Limits:
-    return Limits(
-        allowed_models=tuple(policy.allowed_models),
-        access_groups=tuple(policy.access_groups),
-        provider=policy.provider,
-        denied_providers=tuple(policy.denied_providers),
-        denied_regions=tuple(policy.denied_regions),
-        max_cost_nano_usd=policy.max_cost_nano_usd,
-    )
-
-
-def _what_if(policy: pb.Policy) -> bool:
-    """Whether this only asks what would be: nobody learns from it."""
-    return bool(policy.now_unix_ms or policy.weights)
 
 
 def _weightiest(entry: Entry, weights: dict[str, float]) -> list[pb.Benchmark]:

@@ -16,7 +16,7 @@ from services.gateway.config.switches import Switches
 from services.gateway.limits.admission import Limits
 from services.gateway.peers import clients
 from services.gateway.peers.decisions import Decisions
-from services.gateway.peers.fallback_selection import Standby
+from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline import Pipeline
 from tests.gateway.money import caller
 
@@ -116,7 +116,7 @@ async def road(
             executor=clients.Executor(channel, SETTINGS),
             limits=Limits(client, pool),
             decisions=Decisions(client),
-            standby=Standby(litellm_config.load(folder / "litellm_config.yaml")),
+            fallback=FallbackSelection(litellm_config.load(folder / "litellm_config.yaml")),
             switches=Switches(),
             timeout_s=5,
         )

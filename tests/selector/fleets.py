@@ -8,7 +8,7 @@ from services.chassis.prices import Price, Row, rates_of
 from services.selector.live import snapshot
 from services.selector.live.snapshot import Report, Snapshot
 from services.selector.models.catalog import Catalog, Entry, Score
-from services.selector.models.deployment_table import Roster
+from services.selector.models.deployment_table import DeploymentTable
 from services.selector.models.options import Options
 from services.selector.ranking.select import Selector
 
@@ -65,10 +65,10 @@ def selector(
 ) -> Selector:
     """A selector over a fleet; models without a quality are unknown to its catalog."""
     known = catalog(qualities or {})
-    return Selector(Roster(fleet(deployments, **about), known, options or Options()), known)
+    return Selector(DeploymentTable(fleet(deployments, **about), known, options or Options()), known)
 
 
 def healthy(chosen: Selector, **reports: Report) -> Snapshot:
     """All deployments called once and well, but for those that say otherwise."""
-    said = {d.id: Report(d.id, latency_ms=500.0) for d in chosen.roster.deployments}
-    return snapshot.merge(chosen.roster, [[*({**said, **reports}).values()]], 1000.0)
+    said = {d.id: Report(d.id, latency_ms=500.0) for d in chosen.table.deployments}
+    return snapshot.merge(chosen.table, [[*({**said, **reports}).values()]], 1000.0)

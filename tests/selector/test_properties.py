@@ -5,13 +5,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.chassis.candidates import OnlyOn
 from services.chassis.deployments import FreeQuota
+from services.chassis.eligibility import Policy, Requirements
 from services.chassis.errors import Fault
+from services.chassis.strategies import STRATEGIES
 from services.selector.live.snapshot import Headroom, Report, Snapshot, merge
-from services.selector.models.options import PARTS, STRATEGIES, Options
-from services.selector.ranking.candidate_list import OnlyOn
-from services.selector.ranking.filters import Limits, Needs
-from services.selector.ranking.select import Selector, Task, Wishes
+from services.selector.models.options import PARTS, Options
+from services.selector.ranking.select import Preferences, Selector, Task
 from tests.selector.fleets import deployment, selector
 
 ABILITIES = ("vision", "file", "tools", "json_schema")
@@ -72,22 +73,22 @@ def snapshots(draw: st.DrawFn, chosen: Selector) -> Snapshot:
                     Headroom("rpd", 100, draw(st.integers(0, 100)), draw(st.sampled_from([900.0, 50_000.0]))),
                 ),
             )
-            for one in chosen.roster.deployments
+            for one in chosen.table.deployments
         ]
         for _ in range(draw(st.integers(0, 2)))
     ]
-    return merge(chosen.roster, replicas, 1000.0)
+    return merge(chosen.table, replicas, 1000.0)
 
 
-needs = st.builds(
-    Needs,
+requirements = st.builds(
+    Requirements,
     prompt_tokens=st.sampled_from([10, 7_500, 100_000]),
     output_tokens=st.sampled_from([0, 800, 4_000]),
     choices=st.integers(1, 3),
     capabilities=st.lists(st.sampled_from(ABILITIES), unique=True, max_size=2).map(tuple),
 )
-limits = st.builds(
-    Limits,
+policy = st.builds(
+    Policy,
     allowed_models=st.lists(st.sampled_from(MODELS), unique=True, max_size=3).map(tuple),
     access_groups=st.lists(st.sampled_from(["free", "paid"]), unique=True, max_size=1).map(tuple),
     provider=st.sampled_from(["", "", "openai"]),
@@ -95,8 +96,8 @@ limits = st.builds(
     denied_regions=st.sampled_from([(), ("us",)]),
     max_cost_nano_usd=st.sampled_from([0, 10_000_000, 200_000_000]),
 )
-wishes = st.builds(
-    Wishes,
+preferences = st.builds(
+    Preferences,
     strategy=st.sampled_from(["", *STRATEGIES]),
     model=st.sampled_from(["auto", "auto", *MODELS]),
     free_tail=st.booleans(),
@@ -107,10 +108,15 @@ tasks = st.builds(Task, category=st.sampled_from(["code", "other"]), powerful=st
 EFFORT = settings(max_examples=150, deadline=None)
 
 
-@given(st.data(), selectors(), tasks, needs, limits, wishes)
+@given(st.data(), selectors(), tasks, requirements, policy, preferences)
 @EFFORT
 def test_every_candidate_may_and_can_take_the_request_and_nothing_is_listed_twice(
-    data: st.DataObject, chosen: Selector, task: Task, asked: Needs, allowed: Limits, wanted: Wishes
+    data: st.DataObject,
+    chosen: Selector,
+    task: Task,
+    asked: Requirements,
+    allowed: Policy,
+    wanted: Preferences,
 ) -> None:
     snapshot = data.draw(snapshots(chosen))
     try:
@@ -120,7 +126,7 @@ def test_every_candidate_may_and_can_take_the_request_and_nothing_is_listed_twic
     listed = [candidate.index for candidate in selection.candidates]
     assert len(set(listed)) == len(listed)
     for candidate in selection.candidates:
-        one = chosen.roster.deployments[candidate.index]
+        one = chosen.table.deployments[candidate.index]
         assert not allowed.allowed_models or one.model in allowed.allowed_models
         assert not allowed.access_groups or set(allowed.access_groups) & set(one.access_groups)
         assert not allowed.provider or one.provider == allowed.provider
@@ -138,33 +144,38 @@ def test_every_candidate_may_and_can_take_the_request_and_nothing_is_listed_twic
         assert snapshot.in_quota[candidate.index]
 
 
-@given(st.data(), selectors(), tasks, needs, limits, st.sampled_from(["auto", *MODELS]))
+@given(st.data(), selectors(), tasks, requirements, policy, st.sampled_from(["auto", *MODELS]))
 @EFFORT
 def test_the_free_tail_lists_every_free_deployment_that_may_and_can_take_the_request_at_once(
-    data: st.DataObject, chosen: Selector, task: Task, asked: Needs, allowed: Limits, model: str
+    data: st.DataObject, chosen: Selector, task: Task, asked: Requirements, allowed: Policy, model: str
 ) -> None:
     snapshot = data.draw(snapshots(chosen))
     try:
-        tail = chosen.select(task, asked, allowed, Wishes(model=model, free_tail=True), snapshot)
-        open_ = chosen.select(task, asked, allowed, Wishes(strategy="free_first"), snapshot)
+        tail = chosen.select(task, asked, allowed, Preferences(model=model, free_tail=True), snapshot)
+        open_ = chosen.select(task, asked, allowed, Preferences(strategy="free_first"), snapshot)
     except Fault:
         return
-    free = chosen.roster.free
+    free = chosen.table.free
     # What a model left open lists, within the 64 of the options, is all that passes the filters.
     passing = {c.index for c in open_.candidates if c.only_on is OnlyOn.ANY and free[c.index]}
     assert passing <= {c.index for c in tail.candidates if c.only_on is OnlyOn.ANY}
     # Free first: none comes after one that costs.
     paid = [bool(not free[c.index]) for c in open_.candidates if c.only_on is OnlyOn.ANY]
-    assert chosen.roster.ordered or paid == sorted(paid)
+    assert chosen.table.ordered or paid == sorted(paid)
 
 
-@given(st.data(), selectors(), tasks, needs, limits, wishes)
+@given(st.data(), selectors(), tasks, requirements, policy, preferences)
 @EFFORT
 def test_the_same_request_snapshot_and_seed_give_the_same_order(
-    data: st.DataObject, chosen: Selector, task: Task, asked: Needs, allowed: Limits, wanted: Wishes
+    data: st.DataObject,
+    chosen: Selector,
+    task: Task,
+    asked: Requirements,
+    allowed: Policy,
+    wanted: Preferences,
 ) -> None:
     snapshot = data.draw(snapshots(chosen))
-    again = Selector(chosen.roster, chosen.catalog)
+    again = Selector(chosen.table, chosen.catalog)
     outcomes: list[object] = []
     for one in (chosen, chosen, again):
         try:
@@ -196,11 +207,11 @@ def test_a_cheaper_model_with_all_else_equal_never_ranks_lower(
         deployment("cheap", dollars=(dollars * cheaper, dollars * cheaper)),
     ]
     chosen = selector([*pair, *others], known, options=ALL)
-    snapshot = merge(chosen.roster, [], 1000.0)
+    snapshot = merge(chosen.table, [], 1000.0)
     selection = chosen.select(
-        task, Needs(prompt_tokens=100), Limits(), Wishes(strategy=strategy, seed=seed), snapshot
+        task, Requirements(prompt_tokens=100), Policy(), Preferences(strategy=strategy, seed=seed), snapshot
     )
-    models = [chosen.roster.deployments[candidate.index].model for candidate in selection.candidates]
+    models = [chosen.table.deployments[candidate.index].model for candidate in selection.candidates]
     assert models.index("cheap") < models.index("dear")
 
 
@@ -218,10 +229,10 @@ def test_raising_a_weight_never_lowers_the_model_that_is_best_on_it(
     data: st.DataObject, chosen: Selector, task: Task, part: str, more: float, seed: str
 ) -> None:
     snapshot = data.draw(snapshots(chosen))
-    asked = Needs(prompt_tokens=100)
+    asked = Requirements(prompt_tokens=100)
 
     def ranked(weights: dict[str, float]) -> Any:
-        return chosen.select(task, asked, Limits(), Wishes(seed=seed, weights=weights), snapshot)
+        return chosen.select(task, asked, Policy(), Preferences(seed=seed, weights=weights), snapshot)
 
     try:
         before = ranked({})
@@ -235,11 +246,11 @@ def test_raising_a_weight_never_lowers_the_model_that_is_best_on_it(
 
     def place(selection: Any, model: str) -> int:
         names = [
-            chosen.roster.deployments[candidate.index].model
+            chosen.table.deployments[candidate.index].model
             for candidate in selection.candidates
             if candidate.only_on.value == "any"
         ]
         return list(dict.fromkeys(names)).index(model)
 
-    model = chosen.roster.deployments[best].model
+    model = chosen.table.deployments[best].model
     assert place(after, model) <= place(before, model)

@@ -22,9 +22,9 @@ from services.local.valkey import Valkey
 from services.selector.__main__ import SERVICE
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
-from services.selector.live.powerful_share import Splits
-from services.selector.live.recent_usage import Recent
-from services.selector.live.replica_sync import Shared
+from services.selector.live.powerful_share import PowerfulShares
+from services.selector.live.recent_usage import RecentUsage
+from services.selector.live.replica_sync import ReplicaSync
 from services.selector.servicer import SelectorServicer
 
 CONFIG = """
@@ -58,8 +58,8 @@ def config_dir(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def served(config_dir: Path, redis_url: str = "") -> AsyncIterator[pb_grpc.SelectorServiceStub]:
     configuration = Configuration(config_dir)
-    health, splits, recent = Health(), Splits(), Recent(3600, spreads=True)
-    servicer = SelectorServicer(configuration, health, splits, recent)
+    health, powerful_shares, recent = Health(), PowerfulShares(), RecentUsage(3600, spreads=True)
+    servicer = SelectorServicer(configuration, health, powerful_shares, recent)
     settings = rpc.Settings(timeout_s=5)
     service = rpc.Service(SERVICE, pb_grpc.add_SelectorServiceServicer_to_server, servicer)
     tasks = [configuration.watch(0.02)]
@@ -67,7 +67,7 @@ async def served(config_dir: Path, redis_url: str = "") -> AsyncIterator[pb_grpc
         if redis_url:
             client = chassis_redis.connect(redis_url)
             stack.push_async_callback(client.aclose)
-            tasks += [health.refresh(client), Shared(recent, splits).refresh(client)]
+            tasks += [health.refresh(client), ReplicaSync(recent, powerful_shares).refresh(client)]
         for task in tasks:
             stack.push_async_callback(ended, asyncio.create_task(task))
         address = await stack.enter_async_context(rpc.serve("127.0.0.1:0", settings, [service]))

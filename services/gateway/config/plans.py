@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from services.chassis import lumni_config, money
+from services.chassis import lumni_config, money, strategies
 from services.chassis.yaml import Section
 from services.gateway.config import budgets
 from services.gateway.config.budgets import Budget, Period
 
-STRATEGIES = ("balanced", "quality", "cost", "latency", "free_first")
 # No tokenizer of a provider makes a prompt longer than its context window, and none is longer than this.
 MOST_TOKENS = 10_000_000
 
@@ -52,7 +51,7 @@ class Plan:
     # The most prompt and output tokens one request may ask for.
     max_request_tokens: int = 0
     access_groups: tuple[str, ...] = ()
-    strategy: str = "balanced"
+    strategy: str = strategies.DEFAULT
     powerful_share: float | None = None
     budget: Budget | None = None
     at_limit: AtLimit = AtLimit.REFUSE
@@ -111,7 +110,7 @@ def _plan(name: str, section: Section) -> Plan:
         max_output_tokens=section.integer("max_output_tokens", 4096, low=1, high=MOST_TOKENS),
         max_request_tokens=section.integer("max_request_tokens", 0, low=0, high=MOST_TOKENS),
         access_groups=groups,
-        strategy=section.choice("strategy", STRATEGIES, "balanced"),
+        strategy=section.choice("strategy", strategies.STRATEGIES, strategies.DEFAULT),
         powerful_share=section.number("powerful_share", None, low=0, high=1),
         budget=_budget(section),
         at_limit=AtLimit(section.choice("at_limit", tuple(AtLimit), AtLimit.REFUSE)),

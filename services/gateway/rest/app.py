@@ -24,12 +24,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.chassis import errors, status, telemetry
+from services.chassis import eligibility, errors, status, telemetry
 from services.chassis.deployments import Fleet
+from services.chassis.eligibility import Policy
 from services.gateway import chat_request, render
 from services.gateway.keys.authenticator import Caller, Keys
 from services.gateway.peers.clients import Selector
-from services.gateway.peers.fallback_selection import reachable
 from services.gateway.pipeline import Pipeline
 from services.gateway.request_ids import request_id
 
@@ -386,11 +386,12 @@ async def _models(parts: Parts, caller: Caller) -> list[dict[str, Any]]:
         return [render.model(one) for one in listed]
     except errors.Unavailable:
         # Without the selector the names are still known, just not what stands behind them.
-        allowed = {parts.fleet.aliases.get(name, name) for name in caller.models}
+        policy = Policy(allowed_models=caller.models, access_groups=caller.plan.access_groups)
+        rules = list(eligibility.permissions(policy, parts.fleet.aliases))
         return [
             {"id": name, "object": "model", "created": 0, "owned_by": deployments[0].provider}
             for name, deployments in sorted(parts.fleet.by_model().items())
-            if any(reachable(one, caller.plan.access_groups, allowed) for one in deployments)
+            if any(all(rule.passes(one) for rule in rules) for one in deployments)
         ]
 
 

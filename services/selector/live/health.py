@@ -13,7 +13,7 @@ from services.chassis import redis, redis_keys
 from services.chassis.outage import Outage
 from services.selector.live import snapshot
 from services.selector.live.snapshot import Headroom, Report, Snapshot
-from services.selector.models.deployment_table import Roster
+from services.selector.models.deployment_table import DeploymentTable
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,12 @@ class Health:
     def __init__(self) -> None:
         self._alive: list[list[Report]] = []
         self._taken_unix_s = 0.0
-        self._known: tuple[Roster, Snapshot] | None = None
+        self._known: tuple[DeploymentTable, Snapshot] | None = None
 
-    def of(self, roster: Roster) -> Snapshot:
-        """The latest snapshot, over a roster."""
-        if self._known is None or self._known[0] is not roster:
-            self._known = (roster, snapshot.merge(roster, self._alive, time.time()))
+    def of(self, table: DeploymentTable) -> Snapshot:
+        """The latest snapshot, over a table."""
+        if self._known is None or self._known[0] is not table:
+            self._known = (table, snapshot.merge(table, self._alive, time.time()))
         return self._known[1]
 
     async def refresh(self, client: redis.Redis) -> None:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from services.selector.ranking.rank import fraction
+from services.chassis.draws import fraction
 
 BINS = 200
 WINDOW_S = 3600
@@ -98,7 +98,7 @@ class Histogram:
         return total
 
 
-class Splits:
+class PowerfulShares:
     """The histograms of all plans and versions."""
 
     def __init__(self, most: int = MOST) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.selector.models.deployment_table import Array, Roster
+from services.selector.models.deployment_table import Array, DeploymentTable
 
 # A window is counted in so many buckets; the oldest falls out whole.
 BUCKETS = 6
@@ -26,8 +26,8 @@ class Tenant:
     known: tuple[int, Array] | None = None
 
 
-class Recent:
-    """Recent usage of all tenants that asked within the window."""
+class RecentUsage:
+    """RecentUsage usage of all tenants that asked within the window."""
 
     def __init__(self, window_s: int, *, spreads: bool) -> None:
         self.tenants: dict[str, Tenant] = defaultdict(Tenant)
@@ -54,14 +54,14 @@ class Recent:
         tenant.own[self.bucket(now_unix_s)][model] += 1
         tenant.asked_unix_s = now_unix_s
 
-    def values(self, name: str, roster: Roster, now_unix_s: float) -> Array | float:
+    def values(self, name: str, table: DeploymentTable, now_unix_s: float) -> Array | float:
         """How little the tenant used each deployment's model, 0 to 1; how much, when usage is to be kept together."""
         tenant = self.tenants.get(name)
         if tenant is None:
             return 1.0 if self._spreads else 0.0
         second = int(now_unix_s)
-        if tenant.known is None or tenant.known[0] != second or len(tenant.known[1]) != len(roster):
-            tenant.known = (second, self._values(tenant, roster, now_unix_s))
+        if tenant.known is None or tenant.known[0] != second or len(tenant.known[1]) != len(table):
+            tenant.known = (second, self._values(tenant, table, now_unix_s))
         return tenant.known[1]
 
     def forget(self, now_unix_s: float) -> None:
@@ -74,12 +74,12 @@ class Recent:
             for bucket in [bucket for bucket in tenant.own if bucket <= oldest]:
                 del tenant.own[bucket]
 
-    def _values(self, tenant: Tenant, roster: Roster, now_unix_s: float) -> Array:
+    def _values(self, tenant: Tenant, table: DeploymentTable, now_unix_s: float) -> Array:
         oldest = self.bucket(now_unix_s) - BUCKETS
         counts = Counter(tenant.shared)
         for bucket, own in tenant.own.items():
             if bucket > oldest:
                 counts.update(own)
         total = sum(counts.values()) + PRIOR
-        shares = np.array([counts[model] / total for model in roster.models])[roster.model_of]
+        shares = np.array([counts[model] / total for model in table.models])[table.model_of]
         return 1.0 - shares if self._spreads else shares

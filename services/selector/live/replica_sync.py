@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from services.chassis import redis, redis_keys
-from services.selector.live.powerful_share import BINS, WINDOW_S, Splits, window_of
-from services.selector.live.recent_usage import BUCKETS, Recent
+from services.selector.live.powerful_share import BINS, WINDOW_S, PowerfulShares, window_of
+from services.selector.live.recent_usage import BUCKETS, RecentUsage
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +25,12 @@ EVERY_S = 1.0
 MOST_TENANTS = 500
 
 
-class Shared:
-    """Keeps `recent` and `splits` in step with the other replicas."""
+class ReplicaSync:
+    """Keeps `recent` and `powerful_shares` in step with the other replicas."""
 
-    def __init__(self, recent: Recent, splits: Splits) -> None:
+    def __init__(self, recent: RecentUsage, powerful_shares: PowerfulShares) -> None:
         self._recent = recent
-        self._splits = splits
+        self._powerful_shares = powerful_shares
 
     async def refresh(self, client: redis.Redis) -> None:
         """Tell and read until cancelled."""
@@ -88,8 +88,8 @@ class Shared:
 
     async def _exchange_splits(self, client: redis.Redis, now_unix_s: float) -> None:
         current = window_of(now_unix_s)
-        self._splits.forget(now_unix_s)
-        asked = list(self._splits.histograms.items())
+        self._powerful_shares.forget(now_unix_s)
+        asked = list(self._powerful_shares.histograms.items())
         if not asked:
             return
         told = [{window: counts.copy() for window, counts in histogram.own.items()} for _, histogram in asked]

@@ -1,4 +1,4 @@
-"""How the deployments fare right now, merged from what every executor replica says, as arrays over the roster."""
+"""How the deployments fare right now, merged from what every executor replica says, as arrays over the table."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.selector.models.deployment_table import Array, Mask, Roster
+from services.selector.models.deployment_table import Array, DeploymentTable, Mask
 
 # What a deployment is taken to be like before anybody called it, in milliseconds.
 UNKNOWN_LATENCY_MS = 1000.0
@@ -38,7 +38,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One moment of all deployments, in the roster's order."""
+    """One moment of all deployments, in the table's order."""
 
     callable: Mask
     # The circuit breaker lets calls through.
@@ -60,9 +60,9 @@ class Snapshot:
     informed: bool = False
 
 
-def unknown(roster: Roster) -> Snapshot:
+def unknown(table: DeploymentTable) -> Snapshot:
     """Nobody has said anything: everything is taken to work."""
-    count = len(roster)
+    count = len(table)
     yes = np.ones(count, dtype=np.bool_)
     return Snapshot(
         callable=yes,
@@ -77,7 +77,7 @@ def unknown(roster: Roster) -> Snapshot:
     )
 
 
-def merge(roster: Roster, replicas: Iterable[Iterable[Report]], now_unix_s: float) -> Snapshot:
+def merge(table: DeploymentTable, replicas: Iterable[Iterable[Report]], now_unix_s: float) -> Snapshot:
     """Bring the replicas' views together.
 
     A deployment can be called where any replica can; its breaker is open when most replicas' are; of each limit the
@@ -88,14 +88,14 @@ def merge(roster: Roster, replicas: Iterable[Iterable[Report]], now_unix_s: floa
     for replica in replicas:
         informed = True
         for report in replica:
-            if (place := roster.index.get(report.deployment)) is not None:
+            if (place := table.index.get(report.deployment)) is not None:
                 reports[place].append(report)
-    merged = unknown(roster)
+    merged = unknown(table)
     if not informed:
         return merged
     heard = Snapshot(
         # A deployment that the executors have never heard of cannot be called.
-        callable=np.zeros(len(roster), dtype=np.bool_),
+        callable=np.zeros(len(table), dtype=np.bool_),
         closed=merged.closed.copy(),
         in_quota=merged.in_quota.copy(),
         latency_ms=merged.latency_ms,
@@ -108,7 +108,7 @@ def merge(roster: Roster, replicas: Iterable[Iterable[Report]], now_unix_s: floa
         informed=True,
     )
     for place, said in reports.items():
-        _merge_one(heard, place, said, roster.deployments[place].max_parallel_requests, now_unix_s)
+        _merge_one(heard, place, said, table.deployments[place].max_parallel_requests, now_unix_s)
     return heard
 
 

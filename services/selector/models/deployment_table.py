@@ -1,15 +1,15 @@
 """The configured deployments as arrays, so that a request is filtered and ranked without a loop.
 
-Everything that depends only on the two configuration files and the catalog is worked out here, once.
+Everything that depends only on the two configuration files and the catalog is computed here, once.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.chassis.candidates import Names, places
 from services.chassis.deployments import MODES, Deployment, Fleet
 from services.selector.models.benchmarks import CATEGORIES
 from services.selector.models.catalog import Catalog, Entry
@@ -25,18 +25,18 @@ UNKNOWN_QUANTILE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How the deployments do at one kind of task."""
+class CategoryRanking:
+    """How the deployments rank at one kind of task."""
 
     quality: Array
     # Share of the other configured models that are worse, ties counting half.
-    ranking: Array
-    # Whom the tiers prefer.
+    rank: Array
+    # Which of them the tiers prefer.
     fast: Mask
     powerful: Mask
 
 
-class Roster:
+class DeploymentTable:
     """One fleet, laid out in the order of its configuration."""
 
     def __init__(self, fleet: Fleet, catalog: Catalog, options: Options) -> None:
@@ -47,20 +47,26 @@ class Roster:
         self.models = tuple(dict.fromkeys(deployment.model for deployment in self.deployments))
         numbers = {name: i for i, name in enumerate(self.models)}
         self.model_of: Indices = np.array([numbers[d.model] for d in self.deployments], dtype=np.intp)
-        self.groups = _grouped(deployment.model for deployment in self.deployments)
+        self.names = Names(fleet)
         self.entries: tuple[Entry | None, ...] = tuple(find(catalog, d) for d in self.deployments)
-        # Other names that deployments go by: as LiteLLM writes them, the catalog's id, and in the one spelling.
-        self.by_path = _grouped(f"{d.provider}/{d.litellm_model}" for d in self.deployments)
-        self.by_entry = _grouped(entry.id if entry else "" for entry in self.entries)
-        self.by_spelling = _grouped(canonical(d.litellm_model) for d in self.deployments)
+        # Names beyond those of the configuration: the catalog's id, and the canonical spelling.
+        self.by_entry = places(entry.id if entry else "" for entry in self.entries)
+        self.by_spelling = places(canonical(d.litellm_model) for d in self.deployments)
         rates = [deployment.price.rates for deployment in self.deployments]
         # US dollars per million tokens.
         self.input_price: Array = np.array([rate.input for rate in rates]) / 1e9
         self.output_price: Array = np.array([rate.output for rate in rates]) / 1e9
         self.free = self.mask(lambda d: d.free)
-        self.context: Array = np.array([float(d.context_window or math.inf) for d in self.deployments])
-        self.max_output: Array = np.array([float(d.max_output_tokens or math.inf) for d in self.deployments])
-        # What is paid for at most when nobody caps the answer, in tokens.
+        # Deployments of one size have the same context window and longest answer.
+        sizes: dict[tuple[int, int], Deployment] = {}
+        for one in self.deployments:
+            sizes.setdefault((one.context_window, one.max_output_tokens), one)
+        order = {size: i for i, size in enumerate(sizes)}
+        self._one_of_each_size = tuple(sizes.values())
+        self._size_of: Indices = np.array(
+            [order[d.context_window, d.max_output_tokens] for d in self.deployments], dtype=np.intp
+        )
+        # The longest answer that may have to be paid where the request sets no cap, in tokens.
         self.longest_answer: Array = np.array([float(d.longest_answer) for d in self.deployments])
         self.priority: Array = np.array([d.priority for d in self.deployments])
         self.weight = [d.weight for d in self.deployments]
@@ -76,7 +82,7 @@ class Roster:
             self.classes[number].append(i)
         self._bounds = self._price_bounds()
         self._unknown = {category: self._unknown_quality(catalog, category) for category in CATEGORIES}
-        self._standings: dict[tuple[str, bool, bool], Standing] = {}
+        self._rankings: dict[tuple[str, bool, bool], CategoryRanking] = {}
 
     def __len__(self) -> int:
         return len(self.deployments)
@@ -84,6 +90,15 @@ class Roster:
     def mask(self, test: Callable[[Deployment], bool]) -> Mask:
         """Which deployments pass a test."""
         return np.array([test(deployment) for deployment in self.deployments], dtype=np.bool_)
+
+    def mask_by_size(self, test: Callable[[Deployment], bool]) -> Mask:
+        """Which deployments pass a test that looks at nothing but context window and longest answer."""
+        passes = np.array([test(deployment) for deployment in self._one_of_each_size], dtype=np.bool_)
+        return passes[self._size_of]
+
+    def of(self, mask: Mask) -> list[Deployment]:
+        """The deployments of a mask."""
+        return [self.deployments[i] for i in np.flatnonzero(mask)]
 
     def among(self, indices: Iterable[int]) -> Mask:
         """A mask of some deployments."""
@@ -101,11 +116,13 @@ class Roster:
 
     def weights_of(self, category: str, *, long_context: bool, multilingual: bool) -> dict[str, float]:
         """Which benchmarks count for a task, as shares of 1."""
-        table = self.options.category_weights
-        weights = dict(table["long_context"] if long_context else table.get(category) or table["other"])
+        by_category = self.options.category_weights
+        weights = dict(
+            by_category["long_context"] if long_context else by_category.get(category) or by_category["other"]
+        )
         if multilingual:
             total = sum(weights.values())
-            extra = table["multilingual"]
+            extra = by_category["multilingual"]
             # Half of the judgement is how well a model knows languages.
             factor = total / (sum(extra.values()) or 1.0)
             for name, weight in extra.items():
@@ -113,15 +130,17 @@ class Roster:
         total = sum(weights.values()) or 1.0
         return {name: weight / total for name, weight in weights.items()}
 
-    def standing(self, category: str, *, long_context: bool = False, multilingual: bool = False) -> Standing:
-        """How everybody does at a kind of task; worked out when first asked."""
+    def ranking(
+        self, category: str, *, long_context: bool = False, multilingual: bool = False
+    ) -> CategoryRanking:
+        """How the deployments rank at a kind of task; computed at the first call for it."""
         key = (category, long_context, multilingual)
-        found = self._standings.get(key)
+        found = self._rankings.get(key)
         if found is None:
-            found = self._standings[key] = self._stand(*key)
+            found = self._rankings[key] = self._rank(*key)
         return found
 
-    def _stand(self, category: str, long_context: bool, multilingual: bool) -> Standing:
+    def _rank(self, category: str, long_context: bool, multilingual: bool) -> CategoryRanking:
         weights = self.weights_of(category, long_context=long_context, multilingual=multilingual)
         unknown = self._unknown.get(category, self._unknown["other"])
         quality = np.array([entry.quality(weights) if entry else unknown for entry in self.entries])
@@ -130,13 +149,13 @@ class Roster:
         np.maximum.at(of_model, self.model_of, quality)
         worse = (quality[:, None] > of_model[None, :]).sum(axis=1)
         equal = (quality[:, None] == of_model[None, :]).sum(axis=1) - (quality == of_model[self.model_of])
-        ranking = (worse + equal / 2) / max(1, len(self.models) - 1)
+        share = (worse + equal / 2) / max(1, len(self.models) - 1)
         usable = self.mask(lambda d: d.mode in MODES["chat"])
         best = float(quality[usable].max()) if usable.any() else 0.0
         blended = (3 * self.input_price + self.output_price) / 4
-        return Standing(
+        return CategoryRanking(
             quality=quality,
-            ranking=np.minimum(ranking, 1.0),
+            rank=np.minimum(share, 1.0),
             fast=np.asarray(quality >= self.options.quality_floor * best),
             powerful=np.asarray(blended <= self.options.cost_ceiling),
         )
@@ -148,26 +167,19 @@ class Roster:
 
     def _price_bounds(self) -> list[tuple[int, Array, Array]]:
         starts = sorted({row.from_tokens for d in self.deployments for row in d.price.rows} | {0})
-        table = []
+        bounds = []
         for start in starts:
             reachable = [
                 [row.rates for row in d.price.rows if row.from_tokens <= start] for d in self.deployments
             ]
-            table.append(
+            bounds.append(
                 (
                     start,
                     np.array([float(max(rates.dearest_input for rates in rows)) for rows in reachable]),
                     np.array([float(max(rates.dearest_output for rates in rows)) for rows in reachable]),
                 )
             )
-        return table
-
-
-def _grouped(names: Iterable[str]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
-    for i, name in enumerate(names):
-        groups.setdefault(name, []).append(i)
-    return groups
+        return bounds
 
 
 def find(catalog: Catalog, deployment: Deployment) -> Entry | None:

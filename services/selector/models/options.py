@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.chassis import eligibility, strategies
+from services.chassis.strategies import STRATEGIES
 from services.chassis.yaml import Section
 from services.selector.models.benchmarks import CATEGORIES, WEIGHTS
 from services.selector.models.catalog import Override
 from services.selector.models.model_names import canonical
 
-STRATEGIES = ("balanced", "quality", "cost", "latency", "free_first")
 TIERS = ("fast", "powerful")
 PARTS = (
     "benchmark_ranking",
@@ -19,7 +20,8 @@ PARTS = (
     "cost_efficiency",
     "latency",
 )
-CAPABILITIES = ("vision", "tools", "json_schema", "reasoning", "audio", "file")
+# What a model may be said to be able to do: what requests need, and what only the catalog shows.
+CAPABILITIES = (*eligibility.CAPABILITIES, "reasoning")
 
 # How much each part counts, by strategy and tier. `balanced` for powerful requests is the documented default; for
 # fast ones, benchmarks lend some of their weight to cost and latency, as a floor keeps bad models away already.
@@ -43,7 +45,7 @@ SCORE_WEIGHTS: Mapping[tuple[str, str], tuple[float, ...]] = {
 class Options:
     """How the selector decides where the request's policy does not say."""
 
-    default_strategy: str = "balanced"
+    default_strategy: str = strategies.DEFAULT
     # Where powerful begins: one of the two, or neither for the classifier's own opinion.
     powerful_share: float | None = None
     threshold: float | None = None

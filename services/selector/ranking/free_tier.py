@@ -10,7 +10,7 @@ else is free.
 import numpy as np
 
 from services.selector.live.snapshot import Headroom, Snapshot
-from services.selector.models.deployment_table import Array, Mask, Roster, Standing
+from services.selector.models.deployment_table import Array, CategoryRanking, DeploymentTable, Mask
 
 DAY_S = 86_400.0
 DAILY = ("rpd", "tpd")
@@ -26,21 +26,21 @@ BURDEN_HARD, BURDEN_HARD_TIGHT = 0.02, 2.0
 LEAST = 1e-5
 
 
-def urgency(roster: Roster, snapshot: Snapshot, now_unix_s: float) -> Array:
+def urgency(table: DeploymentTable, snapshot: Snapshot, now_unix_s: float) -> Array:
     """How dearly each deployment's free quota should be held, 0 (plenty) to 1 (spent faster than the day passes)."""
-    held = np.zeros(len(roster))
+    held = np.zeros(len(table))
     for index, headroom in snapshot.headroom.items():
         held[index] = max((_urgency(one, now_unix_s) for one in headroom), default=0.0)
     return held
 
 
 def preference(
-    standing: Standing, snapshot: Snapshot, held: Array, usable: Mask, tokens: int, *, powerful: bool
+    ranking: CategoryRanking, snapshot: Snapshot, held: Array, usable: Mask, tokens: int, *, powerful: bool
 ) -> Array:
     """Which free deployment to take first, highest first; only free ones compare.
 
     Args:
-        standing: How good they are at the task.
+        ranking: How good they are at the task.
         snapshot: What is left of their quotas.
         held: What `urgency` says of them.
         usable: Which of them may and can take such a request; only their quotas count as the caller's.
@@ -56,12 +56,12 @@ def preference(
     tight = float(held[limited].mean()) if limited.any() else 0.0
     if powerful:
         return np.asarray(
-            standing.quality - CROWDED * held - (BURDEN_HARD + BURDEN_HARD_TIGHT * tight) * heavy
+            ranking.quality - CROWDED * held - (BURDEN_HARD + BURDEN_HARD_TIGHT * tight) * heavy
         )
     # Below the floor a model is the last resort; above it, weaker is better kept busy, scarce is better kept.
-    good = standing.fast.astype(np.float64)
+    good = ranking.fast.astype(np.float64)
     return np.asarray(
-        2.0 * good - standing.quality * good - held - (BURDEN_EASY + BURDEN_EASY_TIGHT * tight) * heavy
+        2.0 * good - ranking.quality * good - held - (BURDEN_EASY + BURDEN_EASY_TIGHT * tight) * heavy
     )
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 
 import numpy as np
 
+from services.chassis.draws import fraction, weighted
+from services.chassis.eligibility import Requirements
 from services.selector.live.snapshot import Snapshot
-from services.selector.models.deployment_table import Array, Indices, Mask, Roster, Standing
+from services.selector.models.deployment_table import Array, CategoryRanking, DeploymentTable, Indices, Mask
 from services.selector.models.options import PARTS
-from services.selector.ranking.filters import Needs
 
 # What an answer is expected to take, in tokens, unless it is capped below.
 EXPECTED_OUTPUT = 500
@@ -35,42 +35,44 @@ class Scores:
     weights: tuple[float, ...]
 
 
-def efficiency(roster: Roster, needs: Needs) -> Array:
+def efficiency(table: DeploymentTable, requirements: Requirements) -> Array:
     """How cheap this request is on each deployment: 1 for free, a half at a dollar per million tokens."""
-    prompt = (needs.likely_prompt_tokens or needs.prompt_tokens) or 1
-    answer = min(needs.output_tokens or EXPECTED_OUTPUT, EXPECTED_OUTPUT) * needs.choices
+    prompt = requirements.expected_prompt_tokens or 1
+    answer = min(requirements.output_tokens or EXPECTED_OUTPUT, EXPECTED_OUTPUT) * requirements.choices
     share = prompt / (prompt + answer)
-    return HALF_PRICE / (HALF_PRICE + share * roster.input_price + (1.0 - share) * roster.output_price)
+    return HALF_PRICE / (HALF_PRICE + share * table.input_price + (1.0 - share) * table.output_price)
 
 
 def score(
-    roster: Roster,
-    standing: Standing,
+    table: DeploymentTable,
+    ranking: CategoryRanking,
     snapshot: Snapshot,
-    needs: Needs,
+    requirements: Requirements,
     weights: tuple[float, ...],
     recent: Array | float = 1.0,
 ) -> Scores:
     """The weighted sum of the parts, each from 0 to 1; the weights count by their shares."""
     parts = (
-        standing.ranking,
-        standing.quality,
+        ranking.rank,
+        ranking.quality,
         snapshot.availability,
-        roster.priority,
-        np.broadcast_to(np.asarray(recent, dtype=np.float64), roster.priority.shape),
-        efficiency(roster, needs),
+        table.priority,
+        np.broadcast_to(np.asarray(recent, dtype=np.float64), table.priority.shape),
+        efficiency(table, requirements),
         HALF_LATENCY_MS / (HALF_LATENCY_MS + snapshot.latency_ms),
     )
     total = sum(weights) or 1.0
     shares = tuple(weight / total for weight in weights)
-    result = np.zeros(len(roster))
+    result = np.zeros(len(table))
     for part, share in zip(parts, shares, strict=True):
         if share:
             result += share * part
     return Scores(result, parts, shares)
 
 
-def order(roster: Roster, keys: Array, mask: Mask, snapshot: Snapshot, seed: str, most: int) -> list[int]:
+def order(
+    table: DeploymentTable, keys: Array, mask: Mask, snapshot: Snapshot, seed: str, most: int
+) -> list[int]:
     """The best `most` deployments of a mask, best first, by `keys`.
 
     Load is spread over deployments that are the same thing at the same price: of two drawn by the seed, the one with
@@ -78,53 +80,33 @@ def order(roster: Roster, keys: Array, mask: Mask, snapshot: Snapshot, seed: str
     """
     left: Indices = np.flatnonzero(mask)
     ranked: list[int] = left[np.argsort(-keys[left], kind="stable")].tolist()
-    if roster.ordered:
-        _keep_order(roster, ranked)
-    listed = _varied(roster, ranked, most)
+    if table.ordered:
+        _keep_order(table, ranked)
+    listed = _varied(table, ranked, most)
     seen: set[int] = set()
     for place, index in enumerate(listed):
-        number = roster.class_of[index]
-        if len(roster.classes[number]) == 1 or number in seen:
+        number = table.class_of[index]
+        if len(table.classes[number]) == 1 or number in seen:
             continue
         seen.add(number)
-        equals = [member for member in roster.classes[number] if mask[member]]
+        equals = [member for member in table.classes[number] if mask[member]]
         if len(equals) > 1:
-            _put_first(
-                roster, listed, place, draw(roster, equals, partial(load, snapshot), f"{seed}/{number}")
-            )
+            _put_first(table, listed, place, draw(table, equals, partial(load, snapshot), f"{seed}/{number}"))
     return listed
 
 
-def draw(roster: Roster, equals: Sequence[int], burden: Callable[[int], float], seed: str) -> int:
+def draw(table: DeploymentTable, equals: Sequence[int], burden: Callable[[int], float], seed: str) -> int:
     """The less burdened of two, each drawn by weight."""
-    first = equals[weighted([roster.weight[i] for i in equals], fraction(seed))]
+    first = equals[weighted([table.weight[i] for i in equals], fraction(seed))]
     others = [index for index in equals if index != first]
-    second = others[weighted([roster.weight[i] for i in others], fraction(f"{seed}/2"))]
+    second = others[weighted([table.weight[i] for i in others], fraction(f"{seed}/2"))]
     return min((first, second), key=burden)
 
 
 def load(snapshot: Snapshot, index: int) -> float:
-    """How long one would wait there: latency, times the calls under way, over what is left of its limits."""
+    """How long one would wait there: latency, times the calls under way, over what is left of its policy."""
     waiting = snapshot.latency_ms[index] * (1.0 + snapshot.in_flight[index])
     return float(waiting / max(snapshot.availability[index], 1e-6))
-
-
-def fraction(seed: str) -> float:
-    """A number from 0 to 1 that the seed alone determines."""
-    return int.from_bytes(blake2b(seed.encode(), digest_size=7).digest(), "big") / 2**56
-
-
-def weighted(weights: Sequence[float], at: float) -> int:
-    """The place where a running sum of weights passes a fraction of their total; weights of 0 all count the same."""
-    total = sum(weights)
-    if total <= 0:
-        return min(int(at * len(weights)), len(weights) - 1)
-    left = at * total
-    for place, weight in enumerate(weights):
-        left -= weight
-        if left < 0:
-            return place
-    return max(place for place, weight in enumerate(weights) if weight > 0)
 
 
 def parts_of(scores: Scores, index: int) -> list[tuple[str, float, float]]:
@@ -135,7 +117,7 @@ def parts_of(scores: Scores, index: int) -> list[tuple[str, float, float]]:
     ]
 
 
-def _varied(roster: Roster, ranked: list[int], most: int) -> list[int]:
+def _varied(table: DeploymentTable, ranked: list[int], most: int) -> list[int]:
     """The best `most`, but one thing at one price only so often while there is anything else to fall back on."""
     if len(ranked) <= most:
         return ranked
@@ -143,7 +125,7 @@ def _varied(roster: Roster, ranked: list[int], most: int) -> list[int]:
     first: list[int] = []
     rest: list[int] = []
     for index in ranked:
-        number = roster.class_of[index]
+        number = table.class_of[index]
         counts[number] = counts.get(number, 0) + 1
         (first if counts[number] <= MOST_EQUAL else rest).append(index)
         if len(first) == most:
@@ -151,24 +133,24 @@ def _varied(roster: Roster, ranked: list[int], most: int) -> list[int]:
     return first + rest[: most - len(first)]
 
 
-def _put_first(roster: Roster, listed: list[int], place: int, winner: int) -> None:
+def _put_first(table: DeploymentTable, listed: list[int], place: int, winner: int) -> None:
     """Give the winner the first place of its class; who had it takes the winner's, or the class's last one goes."""
     if listed[place] == winner:
         return
-    number = roster.class_of[winner]
-    places = [i for i in range(place, len(listed)) if roster.class_of[listed[i]] == number]
+    number = table.class_of[winner]
+    places = [i for i in range(place, len(listed)) if table.class_of[listed[i]] == number]
     members = [listed[i] for i in places]
     members = [winner, *(member for member in members if member != winner)]
     for i, member in zip(places, members, strict=False):
         listed[i] = member
 
 
-def _keep_order(roster: Roster, ranked: list[int]) -> None:
+def _keep_order(table: DeploymentTable, ranked: list[int]) -> None:
     places: dict[int, list[int]] = {}
     for place, index in enumerate(ranked):
-        places.setdefault(int(roster.model_of[index]), []).append(place)
+        places.setdefault(int(table.model_of[index]), []).append(place)
     for held in places.values():
         if len(held) > 1:
-            members = sorted((ranked[place] for place in held), key=lambda i: roster.deployments[i].order)
+            members = sorted((ranked[place] for place in held), key=lambda i: table.deployments[i].order)
             for place, member in zip(held, members, strict=True):
                 ranked[place] = member

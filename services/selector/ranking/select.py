@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.chassis import candidates
+from services.chassis.candidates import UNPINNED, OnlyOn
+from services.chassis.eligibility import Policy, Requirements
 from services.chassis.errors import Fault, Invalid, NotFound
+from services.chassis.strategies import STRATEGIES
 from services.selector.live.snapshot import Snapshot
 from services.selector.models.catalog import Catalog
-from services.selector.models.deployment_table import Array, Mask, Roster, Standing
+from services.selector.models.deployment_table import Array, CategoryRanking, DeploymentTable, Mask
 from services.selector.models.model_names import canonical
-from services.selector.models.options import PARTS, STRATEGIES
+from services.selector.models.options import PARTS
 from services.selector.ranking import free_tier, rank
-from services.selector.ranking.candidate_list import Candidate, OnlyOn, Plan
-from services.selector.ranking.filters import Limits, Needs, Removal, Sieve
-
-OPEN = ("", "auto", "lumni/auto")
+from services.selector.ranking.candidate_list import Candidate, CandidateList
+from services.selector.ranking.filters import Filters, Removal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,8 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the caller wants within its limits."""
+class Preferences:
+    """What the caller wants within its policy."""
 
     strategy: str = ""
     model: str = ""
@@ -47,28 +49,28 @@ class Selection:
 
     candidates: tuple[Candidate, ...]
     scores: rank.Scores
-    standing: Standing
+    ranking: CategoryRanking
     removals: tuple[Removal, ...]
     strategy: str
     reason: str
 
 
 class Selector:
-    """Decides over one roster."""
+    """Decides over one table."""
 
-    def __init__(self, roster: Roster, catalog: Catalog) -> None:
-        self.roster = roster
+    def __init__(self, table: DeploymentTable, catalog: Catalog) -> None:
+        self.table = table
         self.catalog = catalog
-        self._sieve = Sieve(roster)
+        self._filters = Filters(table)
         # The urgency of free quotas as of one snapshot and second.
         self._held: tuple[Snapshot | None, int, Array] = (None, 0, np.zeros(0))
 
     def select(
         self,
         task: Task,
-        needs: Needs,
-        limits: Limits,
-        wishes: Wishes,
+        requirements: Requirements,
+        policy: Policy,
+        preferences: Preferences,
         snapshot: Snapshot,
         recent: Array | float = 1.0,
     ) -> Selection:
@@ -76,9 +78,9 @@ class Selector:
 
         Args:
             task: What is asked.
-            needs: What a deployment must be able to do.
-            limits: What the caller may use.
-            wishes: What it wants within that.
+            requirements: What a deployment must be able to do.
+            policy: What the caller may use.
+            preferences: What it wants within that.
             snapshot: How the deployments fare.
             recent: How little the tenant used each deployment's model of late, 0 to 1.
 
@@ -89,41 +91,44 @@ class Selector:
             Unavailable: nothing that could is healthy.
             Exhausted: nothing that could has quota left.
         """
-        strategy = wishes.strategy or self.roster.options.default_strategy
+        strategy = preferences.strategy or self.table.options.default_strategy
         if strategy not in STRATEGIES:
             raise Invalid(
                 f"strategy: expected one of {', '.join(STRATEGIES)}",
                 reason="STRATEGY_UNKNOWN",
                 param="strategy",
             )
-        standing = self.roster.standing(
+        ranking = self.table.ranking(
             task.category, long_context=task.long_context, multilingual=task.multilingual
         )
-        weights = self._weights(strategy, task, wishes.weights)
-        scores = rank.score(self.roster, standing, snapshot, needs, weights, recent)
+        weights = self._weights(strategy, task, preferences.weights)
+        scores = rank.score(self.table, ranking, snapshot, requirements, weights, recent)
         if strategy == "free_first":
-            usable = self._sieve.usable(needs, limits)
-            keys = self._free_first(standing, snapshot, needs, usable, task, wishes.now_unix_s)
+            usable = self._filters.usable(requirements, policy)
+            keys = self._free_first(ranking, snapshot, requirements, usable, task, preferences.now_unix_s)
         else:
-            keys = scores.score + rank.PREFERRED * (standing.powerful if task.powerful else standing.fast)
+            keys = scores.score + rank.PREFERRED * (ranking.powerful if task.powerful else ranking.fast)
         # Where nothing else tells two apart, the cheaper one comes first.
         keys = keys + rank.TIE * scores.parts[PARTS.index("cost_efficiency")]
-        plan = Plan(self.roster, self._sieve, needs, limits, snapshot, keys, wishes.seed)
-        if wishes.model in OPEN:
-            self._open(plan)
+        listed = CandidateList(
+            self.table, self._filters, requirements, policy, snapshot, keys, preferences.seed
+        )
+        if preferences.model in UNPINNED:
+            self._list_open(listed)
         else:
-            self._pinned(plan, wishes.model)
-        if wishes.free_tail:
-            plan.add(plan.ranked(self.roster.free), OnlyOn.ANY)
-        candidates = plan.candidates()
+            self._list_pinned(listed, preferences.model, policy)
+        if preferences.free_tail:
+            listed.add(listed.ranked(self.table.free), OnlyOn.ANY)
+        found = listed.candidates()
+        best = found[0].index
         return Selection(
-            candidates=candidates,
+            candidates=found,
             scores=scores,
-            standing=standing,
-            removals=plan.removals,
+            ranking=ranking,
+            removals=listed.removals,
             strategy=strategy,
-            reason=self._reason(candidates[0].index, strategy, task, wishes, scores)
-            + self._until_free(candidates[0].index, strategy, needs, limits, snapshot),
+            reason=self._reason(best, strategy, task, preferences, scores)
+            + self._until_free(best, strategy, requirements, policy, snapshot),
         )
 
     def resolve(self, name: str) -> tuple[Mask, str]:
@@ -135,88 +140,63 @@ class Selector:
         Raises:
             NotFound: it means none.
         """
-        roster = self.roster
-        target = roster.fleet.aliases.get(name, name)
-        if target in roster.groups:
-            return roster.among(roster.groups[target]), target
-        if (one := roster.index.get(name)) is not None:
-            return roster.among([one]), roster.deployments[one].model
-        called = roster.by_path.get(name)
-        if called is None and (entry := self.catalog.find(name)) is not None:
-            called = roster.by_entry.get(entry.id)
-        if called is None:
-            called = roster.by_spelling.get(canonical(name))
-        if called is not None:
-            return roster.among(called), roster.deployments[called[0]].model
+        table = self.table
+        meant = table.names.find(name)
+        if not meant and (entry := self.catalog.find(name)) is not None:
+            meant = table.by_entry.get(entry.id, [])
+        if meant := meant or table.by_spelling.get(canonical(name), []):
+            return table.among(meant), table.deployments[meant[0]].model
         raise NotFound(
             f"model: {name} is not configured; GET /v1/models lists what is, and auto leaves the choice to Lumni",
             reason="MODEL_NOT_FOUND",
             param="model",
         )
 
-    def permitted(self, limits: Limits) -> Mask:
+    def permitted(self, policy: Policy) -> Mask:
         """The deployments that a caller may use, whatever their state."""
-        return self._sieve.allowed(limits)
+        return self._filters.permitted(policy)
 
-    def _open(self, plan: Plan) -> None:
-        listed = plan.ranked(None, self.roster.options.candidates)
-        plan.add(listed, OnlyOn.ANY)
-        fleet = self.roster.fleet
-        for table, only_on in (
-            (fleet.context_window_fallbacks, OnlyOn.CONTEXT),
-            (fleet.content_policy_fallbacks, OnlyOn.POLICY),
-        ):
-            if table:
-                for model in dict.fromkeys(self.roster.deployments[i].model for i in listed):
-                    plan.add_groups(_fallbacks(table, model), only_on)
+    def _list_open(self, listed: CandidateList) -> None:
+        best = listed.ranked(None, self.table.options.candidates)
+        listed.add(best, OnlyOn.ANY)
+        for model in dict.fromkeys(self.table.deployments[i].model for i in best):
+            listed.add_groups(candidates.other_causes(self.table.fleet, model))
 
-    def _pinned(self, plan: Plan, name: str) -> None:
+    def _list_pinned(self, listed: CandidateList, name: str, policy: Policy) -> None:
         among, group = self.resolve(name)
-        fleet = self.roster.fleet
         # A pin never leads to another model because this one is forbidden.
-        self._sieve.check_permitted(among, plan.limits)
+        self._filters.check_permitted(among, policy)
         refusal: Fault | None = None
         try:
-            primary = plan.group(among)
+            listed.add(listed.group(among), OnlyOn.ANY)
         except Fault as fault:
-            refusal, primary = fault, []
-        plan.add(primary, OnlyOn.ANY)
+            refusal = fault
         too_long = refusal is not None and refusal.reason == "CONTEXT_LENGTH_EXCEEDED"
-        if too_long:
-            plan.add_groups(_fallbacks(fleet.context_window_fallbacks, group), OnlyOn.ANY)
-        plan.add_groups(_fallbacks(fleet.fallbacks, group) or fleet.default_fallbacks, OnlyOn.ANY)
-        plan.add(plan.ranked(self._same_model(among)), OnlyOn.ANY)
-        plan.add_groups(_fallbacks(fleet.context_window_fallbacks, group), OnlyOn.CONTEXT)
-        plan.add_groups(_fallbacks(fleet.content_policy_fallbacks, group), OnlyOn.POLICY)
-        if refusal is not None and not plan.answerable:
+        listed.add_groups(candidates.fallbacks(self.table.fleet, group, too_long=too_long))
+        if refusal is not None and not listed.answerable:
             raise refusal
-
-    def _same_model(self, among: Mask) -> Mask:
-        roster = self.roster
-        ids = {entry.id for i in np.flatnonzero(among) if (entry := roster.entries[i]) is not None}
-        return roster.among(i for ident in ids for i in roster.by_entry[ident])
 
     def _free_first(
         self,
-        standing: Standing,
+        ranking: CategoryRanking,
         snapshot: Snapshot,
-        needs: Needs,
+        requirements: Requirements,
         usable: Mask,
         task: Task,
         now_unix_s: float,
     ) -> Array:
         """Free deployments by what their quota is worth, then paid ones that will do, the cheapest first."""
         if self._held[0] is not snapshot or self._held[1] != int(now_unix_s):
-            self._held = (snapshot, int(now_unix_s), free_tier.urgency(self.roster, snapshot, now_unix_s))
-        tokens = (needs.likely_prompt_tokens or needs.prompt_tokens) + min(
-            needs.output_tokens or rank.EXPECTED_OUTPUT, rank.EXPECTED_OUTPUT
+            self._held = (snapshot, int(now_unix_s), free_tier.urgency(self.table, snapshot, now_unix_s))
+        tokens = requirements.expected_prompt_tokens + min(
+            requirements.output_tokens or rank.EXPECTED_OUTPUT, rank.EXPECTED_OUTPUT
         )
-        free = free_tier.preference(standing, snapshot, self._held[2], usable, tokens, powerful=task.powerful)
-        paid = rank.efficiency(self.roster, needs) + rank.PREFERRED * standing.fast
-        return np.where(self.roster.free, 10 * rank.PREFERRED + free, paid)
+        free = free_tier.preference(ranking, snapshot, self._held[2], usable, tokens, powerful=task.powerful)
+        paid = rank.efficiency(self.table, requirements) + rank.PREFERRED * ranking.fast
+        return np.where(self.table.free, 10 * rank.PREFERRED + free, paid)
 
     def _weights(self, strategy: str, task: Task, changed: Mapping[str, float]) -> tuple[float, ...]:
-        weights = self.roster.options.weights[strategy, "powerful" if task.powerful else "fast"]
+        weights = self.table.options.weights[strategy, "powerful" if task.powerful else "fast"]
         if not changed:
             return weights
         for name, weight in changed.items():
@@ -226,25 +206,25 @@ class Selector:
                 raise Invalid(f"weights: {name} must be a number of at least 0", param="weights")
         return tuple(changed.get(name, weight) for name, weight in zip(PARTS, weights, strict=True))
 
-    def _until_free(self, best: int, strategy: str, needs: Needs, limits: Limits, snapshot: Snapshot) -> str:
+    def _until_free(
+        self, best: int, strategy: str, requirements: Requirements, policy: Policy, snapshot: Snapshot
+    ) -> str:
         """When something is free again, for a caller who wants that and has to pay."""
-        if strategy != "free_first" or self.roster.free[best]:
+        if strategy != "free_first" or self.table.free[best]:
             return ""
-        usable = self._sieve.usable(needs, limits)
-        waits = snapshot.resets_unix_s[self.roster.free & ~snapshot.in_quota & usable]
+        usable = self._filters.usable(requirements, policy)
+        waits = snapshot.resets_unix_s[self.table.free & ~snapshot.in_quota & usable]
         if not waits.size:
             return ""
         return f"; free quota returns in {max(1.0, waits.min() - snapshot.taken_unix_s):.0f} s"
 
-    def _reason(self, best: int, strategy: str, task: Task, wishes: Wishes, scores: rank.Scores) -> str:
-        model = self.roster.deployments[best].model
+    def _reason(
+        self, best: int, strategy: str, task: Task, preferences: Preferences, scores: rank.Scores
+    ) -> str:
+        model = self.table.deployments[best].model
         tier = "powerful" if task.powerful else "fast"
-        if wishes.model not in OPEN:
-            return f"{model} stands for the pinned {wishes.model}"
+        if preferences.model not in UNPINNED:
+            return f"{model} stands for the pinned {preferences.model}"
         parts = rank.parts_of(scores, best)
         name, _, _ = max(parts, key=lambda part: part[1] * part[2])
         return f"{model} is best for a {tier} {task.category} request by {strategy}, mostly for its {name}"
-
-
-def _fallbacks(table: Mapping[str, tuple[str, ...]], model: str) -> tuple[str, ...]:
-    return table.get(model, table.get("*", ()))

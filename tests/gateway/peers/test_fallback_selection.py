@@ -8,12 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 
 from services.chassis import errors, litellm_config
 from services.chassis.deployments import Fleet
 from services.gateway.config import switches
-from services.gateway.peers.fallback_selection import REMEMBERED, Standby
+from services.gateway.peers.fallback_selection import REMEMBERED, FallbackSelection
 
 CONFIG = """
 model_list:
@@ -67,7 +68,7 @@ def models(selection: pb.Selection) -> list[str]:
 
 
 def test_without_a_memory_the_configured_order_holds(fleet: Fleet) -> None:
-    selection = Standby(fleet).select(asked())
+    selection = FallbackSelection(fleet).select(asked())
 
     assert ["small", "large", "gift"] == models(selection)
     # 100 tokens of prompt and 50 of answer, at 1,000 and 2,000 nano-dollars a token.
@@ -75,32 +76,32 @@ def test_without_a_memory_the_configured_order_holds(fleet: Fleet) -> None:
 
 
 def test_a_pinned_model_keeps_its_fallbacks_and_an_alias_its_target(fleet: Fleet) -> None:
-    assert ["small", "large"] == models(Standby(fleet).select(asked("small")))
-    assert ["small", "large"] == models(Standby(fleet).select(asked("tiny")))
+    assert ["small", "large"] == models(FallbackSelection(fleet).select(asked("small")))
+    assert ["small", "large"] == models(FallbackSelection(fleet).select(asked("tiny")))
 
 
 def test_an_unknown_model_is_not_found(fleet: Fleet) -> None:
     with pytest.raises(errors.NotFound):
-        Standby(fleet).select(asked("nothing"))
+        FallbackSelection(fleet).select(asked("nothing"))
 
 
 def test_nobody_reaches_a_model_for_the_selectors_absence(fleet: Fleet) -> None:
-    standby = Standby(fleet)
+    fallback = FallbackSelection(fleet)
     limited = asked()
     limited.policy.access_groups.append("free")
-    assert ["small", "gift"] == models(standby.select(limited))
+    assert ["small", "gift"] == models(fallback.select(limited))
 
     limited.policy.allowed_models.append("large")
     with pytest.raises(errors.Forbidden):
-        standby.select(limited)
+        fallback.select(limited)
 
 
 def test_what_a_request_needs_is_looked_at(fleet: Fleet) -> None:
-    standby = Standby(fleet)
+    fallback = FallbackSelection(fleet)
 
-    assert ["large"] == models(standby.select(asked(vision=True)))
-    assert ["large", "gift"] == models(standby.select(asked(likely_prompt_tokens=5000)))
-    assert ["gift"] == models(standby.select(asked(file=True)))
+    assert ["large"] == models(fallback.select(asked(vision=True)))
+    assert ["large", "gift"] == models(fallback.select(asked(likely_prompt_tokens=5000)))
+    assert ["gift"] == models(fallback.select(asked(file=True)))
 
 
 @pytest.mark.parametrize(
@@ -116,80 +117,137 @@ def test_what_cannot_be_done_is_told_as_the_selector_tells_it(
     fleet: Fleet, request_: pb.SelectRequest, reason: str
 ) -> None:
     with pytest.raises(errors.Invalid) as caught:
-        Standby(fleet).configured(request_, "")
+        FallbackSelection(fleet).configured(request_, "")
     assert reason == caught.value.reason
 
 
 @pytest.mark.parametrize("name", ["", "auto", "lumni/auto"])
 def test_every_name_that_leaves_the_choice_open_does(fleet: Fleet, name: str) -> None:
-    assert ["small", "large", "gift"] == models(Standby(fleet).configured(asked(name), ""))
+    assert ["small", "large", "gift"] == models(FallbackSelection(fleet).configured(asked(name), ""))
 
 
 @pytest.mark.parametrize("name", ["large", "large@openai", "openai/b"])
 def test_a_model_is_pinned_by_its_name_its_id_and_as_litellm_writes_it(fleet: Fleet, name: str) -> None:
-    assert ["large", "gift"] == models(Standby(fleet).configured(asked(name), ""))
+    assert ["large", "gift"] == models(FallbackSelection(fleet).configured(asked(name), ""))
 
 
 def test_a_key_may_be_limited_to_an_alias(fleet: Fleet) -> None:
     limited = asked()
     limited.policy.allowed_models.append("tiny")
-    assert ["small"] == models(Standby(fleet).select(limited))
+    assert ["small"] == models(FallbackSelection(fleet).select(limited))
 
 
 def test_a_forbidden_pin_does_not_lead_to_its_fallback(fleet: Fleet) -> None:
     limited = asked("small")
     limited.policy.access_groups.append("paid")
     with pytest.raises(errors.Forbidden):
-        Standby(fleet).select(limited)
+        FallbackSelection(fleet).select(limited)
 
 
 def test_a_pin_keeps_the_fallbacks_for_other_reasons_and_the_free_tail(fleet: Fleet) -> None:
     wanted = asked("large")
     wanted.policy.free_tail = True
-    selection = Standby(fleet).select(wanted)
+    selection = FallbackSelection(fleet).select(wanted)
     assert [("large", chat_pb2.ONLY_ON_ANY), ("gift", chat_pb2.ONLY_ON_ANY)] == [
         (one.model, one.only_on) for one in selection.candidates
     ]
     wanted.policy.free_tail = False
-    assert chat_pb2.ONLY_ON_CONTEXT == Standby(fleet).select(wanted).candidates[1].only_on
+    assert chat_pb2.ONLY_ON_CONTEXT == FallbackSelection(fleet).select(wanted).candidates[1].only_on
+
+
+def test_a_request_too_long_for_its_pin_leads_at_once_to_what_is_configured_for_that(tmp_path: Path) -> None:
+    path = tmp_path / "litellm_config.yaml"
+    path.write_text(CONFIG.replace("[{large: [gift]}]", "[{small: [gift]}]"))
+    fallback = FallbackSelection(litellm_config.load(path))
+
+    fits = fallback.configured(asked("small"), "").candidates
+    assert [
+        ("small", chat_pb2.ONLY_ON_ANY),
+        ("large", chat_pb2.ONLY_ON_ANY),
+        ("gift", chat_pb2.ONLY_ON_CONTEXT),
+    ] == [(one.model, one.only_on) for one in fits]
+    too_long = fallback.configured(asked("small", likely_prompt_tokens=5000), "").candidates
+    assert [("gift", chat_pb2.ONLY_ON_ANY), ("large", chat_pb2.ONLY_ON_ANY)] == [
+        (one.model, one.only_on) for one in too_long
+    ]
+
+
+def test_a_pin_is_never_answered_by_the_same_base_model_under_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "litellm_config.yaml"
+    path.write_text("""
+model_list:
+  - model_name: gpt-eu
+    litellm_params: {model: openai/gpt-4o}
+    model_info: {region: eu}
+  - model_name: gpt-us
+    litellm_params: {model: openai/gpt-4o}
+    model_info: {region: us}
+""")
+    selection = FallbackSelection(litellm_config.load(path)).configured(asked("gpt-eu"), "")
+    assert ["gpt-eu"] == models(selection)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"strategy": "cost"},
+        {"allowed_models": ["small", "large", "gift"]},
+        {"access_groups": ["free", "paid"]},
+        {"powerful_share": 0.5},
+        {"threshold": 0.5},
+        {"max_cost_nano_usd": 10**12},
+        {"provider": "openai"},
+        {"denied_providers": ["groq"]},
+        {"tier": classifier_pb2.TIER_FAST},
+        {"free_tail": True},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_selection_is_remembered_for_its_policy_alone(fleet: Fleet, other: dict[str, Any]) -> None:
+    fallback = FallbackSelection(fleet)
+    fallback.remember(asked(), said("large@openai"))
+    request = asked()
+    request.policy.MergeFrom(pb.Policy(**other))
+
+    assert ["small", "large", "gift"] == models(fallback.select(request))
 
 
 def test_what_is_remembered_is_tried_only_where_it_fits_this_request(fleet: Fleet) -> None:
-    standby = Standby(fleet)
+    fallback = FallbackSelection(fleet)
 
     def limited(prompt_tokens: int) -> pb.SelectRequest:
         one = asked(prompt_tokens=prompt_tokens, likely_prompt_tokens=prompt_tokens, output_tokens=50)
         one.policy.max_cost_nano_usd = 1_150_000
         return one
 
-    standby.remember(limited(520), said("small@openai", "gift@openai"))
-    assert ["small", "gift"] == models(standby.select(limited(1000 - 50)))
+    fallback.remember(limited(520), said("small@openai", "gift@openai"))
+    assert ["small", "gift"] == models(fallback.select(limited(1000 - 50)))
     # Too long for the window of the first, though the numbers round to the same.
-    assert ["gift"] == models(standby.select(limited(1000)))
-    standby.remember(limited(520), said("large@openai"))
+    assert ["gift"] == models(fallback.select(limited(1000)))
+    fallback.remember(limited(520), said("large@openai"))
     # Nothing that was said fits.
-    assert ["small", "gift"] == models(standby.select(limited(530)))
+    assert ["small", "gift"] == models(fallback.select(limited(530)))
 
 
 def test_a_deployment_that_only_the_selector_knows_is_left_out(fleet: Fleet) -> None:
-    standby = Standby(fleet)
-    standby.remember(asked(), said("new@openai", "large@openai"))
-    assert ["large"] == models(standby.select(asked()))
-    standby.remember(asked(), said("new@openai"))
-    assert ["small", "large", "gift"] == models(standby.select(asked()))
+    fallback = FallbackSelection(fleet)
+    fallback.remember(asked(), said("new@openai", "large@openai"))
+    assert ["large"] == models(fallback.select(asked()))
+    fallback.remember(asked(), said("new@openai"))
+    assert ["small", "large", "gift"] == models(fallback.select(asked()))
 
 
 def test_what_only_asks_what_would_be_is_not_remembered(fleet: Fleet) -> None:
-    standby = Standby(fleet)
+    fallback = FallbackSelection(fleet)
     for policy in (pb.Policy(now_unix_ms=1), pb.Policy(weights={"latency": 1.0})):
         what_if = asked()
         what_if.policy.MergeFrom(policy)
-        standby.remember(what_if, said("large@openai"))
-        assert ["small", "large", "gift"] == models(standby.select(what_if))
+        fallback.remember(what_if, said("large@openai"))
+        assert ["small", "large", "gift"] == models(fallback.select(what_if))
 
 
 def test_only_so_many_selections_are_remembered_and_only_what_they_list(fleet: Fleet) -> None:
-    standby = Standby(fleet)
+    fallback = FallbackSelection(fleet)
     long = pb.Selection(
         reason="r" * 500,
         candidates=[
@@ -201,12 +259,12 @@ def test_only_so_many_selections_are_remembered_and_only_what_they_list(fleet: F
         for number in range(3 * REMEMBERED):
             one = asked()
             one.policy.denied_providers.append(f"{number}" + "x" * 1000)
-            standby.remember(one, long)
+            fallback.remember(one, long)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert held < REMEMBERED * 1000
-    assert ["small", "large", "gift"] == models(standby.select(asked()))
+    assert ["small", "large", "gift"] == models(fallback.select(asked()))
 
 
 requests = st.builds(
@@ -232,12 +290,12 @@ requests = st.builds(
 def test_whatever_is_remembered_every_candidate_may_and_can_take_the_request(
     fleet: Fleet, asked_for: list[pb.SelectRequest]
 ) -> None:
-    standby, known = Standby(fleet), fleet.by_id()
+    fallback, known = FallbackSelection(fleet), fleet.by_id()
     for request in asked_for:
-        standby.remember(request, said(*known))
+        fallback.remember(request, said(*known))
     for request in asked_for:
         try:
-            selection = standby.select(request)
+            selection = fallback.select(request)
         except errors.Fault:
             continue
         needs, policy = request.requirements, request.policy
@@ -262,14 +320,14 @@ def test_whatever_is_remembered_every_candidate_may_and_can_take_the_request(
 
 
 def test_the_last_word_of_the_selector_is_remembered_for_the_same_question(fleet: Fleet) -> None:
-    standby = Standby(fleet)
-    standby.remember(asked(), said("large@openai"))
+    fallback = FallbackSelection(fleet)
+    fallback.remember(asked(), said("large@openai"))
 
-    assert ["large"] == models(standby.select(asked()))
-    assert ["large"] == models(standby.select(asked(output_tokens=51)))
-    assert ["small", "large", "gift"] == models(standby.select(asked(output_tokens=64)))
+    assert ["large"] == models(fallback.select(asked()))
+    assert ["large"] == models(fallback.select(asked(output_tokens=51)))
+    assert ["small", "large", "gift"] == models(fallback.select(asked(output_tokens=64)))
     # The bound is this request's own, not the remembered one's.
-    assert standby.select(asked()).candidates[0].max_cost_nano_usd == 2_000_000
+    assert fallback.select(asked()).candidates[0].max_cost_nano_usd == 2_000_000
 
 
 def test_the_switches_are_on_unless_the_file_says_otherwise(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from services.selector.live.powerful_share import WINDOW_S, Splits
+from services.selector.live.powerful_share import WINDOW_S, PowerfulShares
 
 NOW = 10 * WINDOW_S + 1800.0
 
@@ -14,14 +14,19 @@ VERSION = "v1"
 
 
 def sent(
-    splits: Splits, rates: Iterable[float], share: float, *, plan: str = "pro", every_s: float = 1.0
+    powerful_shares: PowerfulShares,
+    rates: Iterable[float],
+    share: float,
+    *,
+    plan: str = "pro",
+    every_s: float = 1.0,
 ) -> float:
     """The share of requests that was powerful, one after the other."""
     powerful = []
     for number, rate in enumerate(rates):
         at = NOW + every_s * number
-        splits.observe(plan, VERSION, rate, at)
-        powerful.append(splits.of(plan, VERSION, share, at).powerful(rate, f"{plan}/{number}"))
+        powerful_shares.observe(plan, VERSION, rate, at)
+        powerful.append(powerful_shares.of(plan, VERSION, share, at).powerful(rate, f"{plan}/{number}"))
     return float(np.mean(powerful))
 
 
@@ -31,16 +36,20 @@ def test_the_share_of_powerful_requests_is_kept_whatever_the_rates_look_like(
     share: float, shape: tuple[float, float]
 ) -> None:
     rates = np.random.default_rng(1).beta(*shape, 4000)
-    assert share == pytest.approx(sent(Splits(), rates, share, every_s=0.4), abs=0.03)
+    assert share == pytest.approx(sent(PowerfulShares(), rates, share, every_s=0.4), abs=0.03)
 
 
 @pytest.mark.parametrize("count", [1, 5, 20, 50])
 def test_the_share_is_kept_by_plans_with_few_requests_too(count: int) -> None:
     rng = np.random.default_rng(2)
-    splits = Splits()
+    powerful_shares = PowerfulShares()
     shares = [
         sent(
-            splits, rng.normal(0.25, 0.07, count).clip(0, 1), 0.3, plan=f"plan {number}", every_s=1800 / count
+            powerful_shares,
+            rng.normal(0.25, 0.07, count).clip(0, 1),
+            0.3,
+            plan=f"plan {number}",
+            every_s=1800 / count,
         )
         for number in range(3000 // count)
     ]
@@ -50,9 +59,9 @@ def test_the_share_is_kept_by_plans_with_few_requests_too(count: int) -> None:
 @pytest.mark.parametrize("rate", [0.2034, 0.2045])
 @pytest.mark.parametrize("count", [20, 2000])
 def test_a_rate_that_repeats_is_shared_out_too(rate: float, count: int) -> None:
-    splits = Splits()
+    powerful_shares = PowerfulShares()
     shares = [
-        sent(splits, [rate] * count, 0.3, plan=f"plan {number}", every_s=0.5)
+        sent(powerful_shares, [rate] * count, 0.3, plan=f"plan {number}", every_s=0.5)
         for number in range(2000 // count)
     ]
     assert 0.3 == pytest.approx(np.mean(shares), abs=0.06)
@@ -60,13 +69,13 @@ def test_a_rate_that_repeats_is_shared_out_too(rate: float, count: int) -> None:
 
 def test_no_share_sends_nothing_and_a_whole_one_everything() -> None:
     rates = np.linspace(0, 1, 50)
-    assert 0.0 == sent(Splits(), rates, 0.0)
-    assert 1.0 == sent(Splits(), rates, 1.0)
-    assert 0.0 == Splits().of("pro", VERSION, 1.0, NOW).threshold
+    assert 0.0 == sent(PowerfulShares(), rates, 0.0)
+    assert 1.0 == sent(PowerfulShares(), rates, 1.0)
+    assert 0.0 == PowerfulShares().of("pro", VERSION, 1.0, NOW).threshold
 
 
 def test_the_seed_alone_decides_among_equal_rates() -> None:
-    split = Splits().of("new", VERSION, 0.3, NOW)
+    split = PowerfulShares().of("new", VERSION, 0.3, NOW)
     middle = split.threshold
     outcomes = {seed: split.powerful(middle, seed) for seed in map(str, range(50))}
     assert {True, False} == set(outcomes.values())
@@ -74,49 +83,49 @@ def test_the_seed_alone_decides_among_equal_rates() -> None:
 
 
 def test_before_anything_was_seen_the_rates_count_as_the_classifiers_usual_ones() -> None:
-    assert 0.24 == pytest.approx(Splits().of("new", VERSION, 0.3, NOW).threshold, abs=0.01)
-    assert 0.20 == pytest.approx(Splits().of("new", VERSION, 0.5, NOW).threshold, abs=0.01)
+    assert 0.24 == pytest.approx(PowerfulShares().of("new", VERSION, 0.3, NOW).threshold, abs=0.01)
+    assert 0.20 == pytest.approx(PowerfulShares().of("new", VERSION, 0.5, NOW).threshold, abs=0.01)
 
 
 def test_plans_do_not_share_their_rates_and_old_rates_fade() -> None:
-    splits = Splits()
+    powerful_shares = PowerfulShares()
     for _ in range(1000):
-        splits.observe("hard", VERSION, 0.9, NOW)
-    assert splits.of("hard", VERSION, 0.5, NOW).threshold > 0.85
-    assert splits.of("easy", VERSION, 0.5, NOW).threshold < 0.25
+        powerful_shares.observe("hard", VERSION, 0.9, NOW)
+    assert powerful_shares.of("hard", VERSION, 0.5, NOW).threshold > 0.85
+    assert powerful_shares.of("easy", VERSION, 0.5, NOW).threshold < 0.25
     for _ in range(1000):
-        splits.observe("hard", VERSION, 0.1, NOW + WINDOW_S)
-    assert splits.of("hard", VERSION, 0.7, NOW + 1.99 * WINDOW_S).threshold < 0.2
+        powerful_shares.observe("hard", VERSION, 0.1, NOW + WINDOW_S)
+    assert powerful_shares.of("hard", VERSION, 0.7, NOW + 1.99 * WINDOW_S).threshold < 0.2
 
 
 def test_the_share_holds_for_each_version_of_the_weights_whatever_the_level_of_its_rates() -> None:
     rng = np.random.default_rng(3)
-    splits = Splits()
+    powerful_shares = PowerfulShares()
     powerful: dict[str, list[bool]] = {"v1": [], "refitted": []}
     for number in range(6000):
         version = "refitted" if rng.random() < 0.1 else "v1"
         rate = rng.normal(0.25 if version == "v1" else 0.6, 0.07)
         at = NOW + 0.2 * number
-        splits.observe("pro", version, rate, at)
-        powerful[version].append(splits.of("pro", version, 0.3, at).powerful(rate, str(number)))
+        powerful_shares.observe("pro", version, rate, at)
+        powerful[version].append(powerful_shares.of("pro", version, 0.3, at).powerful(rate, str(number)))
     assert 0.3 == pytest.approx(np.mean(powerful["v1"]), abs=0.03)
     assert 0.3 == pytest.approx(np.mean(powerful["refitted"]), abs=0.06)
 
 
 def test_histograms_are_bounded_and_the_one_that_was_asked_longest_ago_gives_way() -> None:
-    splits = Splits(most=3)
+    powerful_shares = PowerfulShares(most=3)
     for number in range(3):
-        splits.observe("pro", f"v{number}", 0.9, NOW)
-    splits.of("pro", "v0", 0.3, NOW)
-    splits.observe("pro", "v3", 0.9, NOW)
-    assert {("pro", "v0"), ("pro", "v2"), ("pro", "v3")} == set(splits.histograms)
+        powerful_shares.observe("pro", f"v{number}", 0.9, NOW)
+    powerful_shares.of("pro", "v0", 0.3, NOW)
+    powerful_shares.observe("pro", "v3", 0.9, NOW)
+    assert {("pro", "v0"), ("pro", "v2"), ("pro", "v3")} == set(powerful_shares.histograms)
 
 
 def test_a_histogram_that_nobody_asks_is_forgotten_when_it_has_faded() -> None:
-    splits = Splits()
-    splits.observe("pro", "old", 0.9, NOW)
-    splits.observe("pro", "new", 0.9, NOW + WINDOW_S)
-    splits.forget(NOW + WINDOW_S)
-    assert {("pro", "old"), ("pro", "new")} == set(splits.histograms)
-    splits.forget(NOW + 2 * WINDOW_S)
-    assert {("pro", "new")} == set(splits.histograms)
+    powerful_shares = PowerfulShares()
+    powerful_shares.observe("pro", "old", 0.9, NOW)
+    powerful_shares.observe("pro", "new", 0.9, NOW + WINDOW_S)
+    powerful_shares.forget(NOW + WINDOW_S)
+    assert {("pro", "old"), ("pro", "new")} == set(powerful_shares.histograms)
+    powerful_shares.forget(NOW + 2 * WINDOW_S)
+    assert {("pro", "new")} == set(powerful_shares.histograms)

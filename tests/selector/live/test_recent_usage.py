@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from services.selector.live.recent_usage import Recent
+from services.selector.live.recent_usage import RecentUsage
 from tests.selector.fleets import deployment, selector
 
 NOW = 100_000.0
-ROSTER = selector([deployment("one@1"), deployment("one@2"), deployment("two")]).roster
+ROSTER = selector([deployment("one@1"), deployment("one@2"), deployment("two")]).table
 
 
 def test_a_model_that_was_used_much_counts_less_for_this_tenant_only() -> None:
-    recent = Recent(3600, spreads=True)
+    recent = RecentUsage(3600, spreads=True)
     for _ in range(30):
         recent.observe("mine", "one", NOW)
     # 30 of 30 requests, and 10 that are assumed elsewhere.
@@ -20,7 +20,7 @@ def test_a_model_that_was_used_much_counts_less_for_this_tenant_only() -> None:
 
 
 def test_usage_may_be_kept_together_instead() -> None:
-    recent = Recent(3600, spreads=False)
+    recent = RecentUsage(3600, spreads=False)
     recent.observe("mine", "two", NOW)
     values = recent.values("mine", ROSTER, NOW + 1)
     assert isinstance(values, np.ndarray)
@@ -28,7 +28,7 @@ def test_usage_may_be_kept_together_instead() -> None:
 
 
 def test_a_changed_configuration_holds_at_once_and_the_same_one_changes_nothing() -> None:
-    recent = Recent(3600, spreads=True)
+    recent = RecentUsage(3600, spreads=True)
     recent.observe("mine", "two", NOW)
     recent.follow(3600, spreads=True)
     assert "mine" in recent.tenants
@@ -39,7 +39,7 @@ def test_a_changed_configuration_holds_at_once_and_the_same_one_changes_nothing(
 
 
 def test_what_lies_behind_the_window_is_forgotten() -> None:
-    recent = Recent(3600, spreads=True)
+    recent = RecentUsage(3600, spreads=True)
     recent.observe("mine", "one", NOW)
     recent.observe("gone", "one", NOW)
     recent.observe("mine", "two", NOW + 4000)

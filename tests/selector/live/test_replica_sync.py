@@ -7,16 +7,16 @@ import redis.asyncio
 
 from services.chassis import redis as chassis_redis
 from services.chassis import redis_keys
-from services.selector.live.powerful_share import Splits
-from services.selector.live.recent_usage import Recent
-from services.selector.live.replica_sync import MOST_TENANTS, Shared
+from services.selector.live.powerful_share import PowerfulShares
+from services.selector.live.recent_usage import RecentUsage
+from services.selector.live.replica_sync import MOST_TENANTS, ReplicaSync
 
 NOW = 100_000.0
 
 
 async def test_of_many_busy_tenants_none_is_passed_over_for_ever(valkey: str) -> None:
-    recent = Recent(3600, spreads=True)
-    shared = Shared(recent, Splits())
+    recent = RecentUsage(3600, spreads=True)
+    shared = ReplicaSync(recent, PowerfulShares())
     busy = [f"tenant {number}" for number in range(MOST_TENANTS + 200)]
     client = chassis_redis.connect(valkey, timeout_s=5)
     try:
@@ -31,11 +31,11 @@ async def test_of_many_busy_tenants_none_is_passed_over_for_ever(valkey: str) ->
 
 
 async def test_what_was_told_only_in_part_is_not_counted_twice(valkey: str) -> None:
-    recent, splits = Recent(3600, spreads=True), Splits()
-    shared = Shared(recent, splits)
+    recent, powerful_shares = RecentUsage(3600, spreads=True), PowerfulShares()
+    shared = ReplicaSync(recent, powerful_shares)
     for _ in range(7):
         recent.observe("tenant", "one", NOW)
-        splits.observe("plan", "v1", 0.5, NOW)
+        powerful_shares.observe("plan", "v1", 0.5, NOW)
     async with redis.asyncio.Redis.from_url(valkey) as admin:
         for refused in ("expire", "hgetall"):
             await admin.execute_command(
@@ -52,12 +52,12 @@ async def test_what_was_told_only_in_part_is_not_counted_twice(valkey: str) -> N
         counted = await admin.hgetall(redis_keys.recent("tenant", recent.bucket(NOW)))
         assert {b"one": b"7"} == counted
     assert Counter(one=7) == recent.tenants["tenant"].shared
-    assert 7 == splits.histograms["plan", "v1"].counts(NOW).sum()
+    assert 7 == powerful_shares.histograms["plan", "v1"].counts(NOW).sum()
     assert not recent.tenants["tenant"].own
 
 
 async def test_replicas_learn_the_rates_of_each_version_of_the_weights_from_each_other(valkey: str) -> None:
-    one, other = Splits(), Splits()
+    one, other = PowerfulShares(), PowerfulShares()
     for _ in range(600):
         one.observe("plan", "v1", 0.2, NOW)
         one.observe("plan", "refitted", 0.8, NOW)
@@ -65,8 +65,8 @@ async def test_replicas_learn_the_rates_of_each_version_of_the_weights_from_each
         other.of("plan", version, 0.3, NOW)
     client = chassis_redis.connect(valkey, timeout_s=5)
     try:
-        for splits in (one, other):
-            await Shared(Recent(3600, spreads=True), splits).exchange(client, NOW)
+        for powerful_shares in (one, other):
+            await ReplicaSync(RecentUsage(3600, spreads=True), powerful_shares).exchange(client, NOW)
     finally:
         await client.aclose()
     assert 0.2 == pytest.approx(other.of("plan", "v1", 0.3, NOW + 1).threshold, abs=0.01)

@@ -11,8 +11,8 @@ NOW = 1000.0
 
 
 def merged(*replicas: list[Report], **about: int) -> snapshot.Snapshot:
-    roster = selector([deployment("one", **about), deployment("two")]).roster
-    return snapshot.merge(roster, replicas, NOW)
+    table = selector([deployment("one", **about), deployment("two")]).table
+    return snapshot.merge(table, replicas, NOW)
 
 
 def test_without_any_executor_everything_is_taken_to_work() -> None:

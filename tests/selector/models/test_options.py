@@ -6,8 +6,9 @@ import pytest
 
 from services.chassis import yaml
 from services.chassis.config import Mistakes
+from services.chassis.strategies import STRATEGIES
 from services.selector.models import options
-from services.selector.models.options import STRATEGIES, Options
+from services.selector.models.options import Options
 
 
 def read(folder: Path, text: str) -> Options:

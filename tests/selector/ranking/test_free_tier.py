@@ -1,9 +1,9 @@
 """Free quota is spent where it matters."""
 
 from services.chassis.deployments import FreeQuota
+from services.chassis.eligibility import Policy, Requirements
 from services.selector.live.snapshot import Headroom, Report, merge
-from services.selector.ranking.filters import Limits, Needs
-from services.selector.ranking.select import Selection, Selector, Task, Wishes
+from services.selector.ranking.select import Preferences, Selection, Selector, Task
 from tests.selector.fleets import deployment, selector
 
 DAY_S = 86_400
@@ -29,20 +29,20 @@ def fleet() -> Selector:
 def select(chosen: Selector, *, powerful: bool, left: dict[str, int]) -> Selection:
     reports = [
         Report(one.id, headroom=(Headroom("rpd", 1000, left[one.id], DAY_S),) if one.id in left else ())
-        for one in chosen.roster.deployments
+        for one in chosen.table.deployments
     ]
     return chosen.select(
         Task("code", powerful),
-        Needs(prompt_tokens=500),
-        Limits(),
-        Wishes(strategy="free_first", now_unix_s=NOON),
-        merge(chosen.roster, [reports], NOON),
+        Requirements(prompt_tokens=500),
+        Policy(),
+        Preferences(strategy="free_first", now_unix_s=NOON),
+        merge(chosen.table, [reports], NOON),
     )
 
 
 def listed(chosen: Selector, *, powerful: bool, left: dict[str, int]) -> list[str]:
     selection = select(chosen, powerful=powerful, left=left)
-    return [chosen.roster.deployments[candidate.index].id for candidate in selection.candidates]
+    return [chosen.table.deployments[candidate.index].id for candidate in selection.candidates]
 
 
 def test_hard_requests_get_the_strongest_free_model_and_easy_ones_the_weakest_that_will_do() -> None:
@@ -84,12 +84,12 @@ def test_only_quotas_that_the_caller_can_use_make_a_day_tight() -> None:
         reports = [Report(name, headroom=(Headroom("rpd", 1000, n, DAY_S),)) for name, n in left.items()]
         selection = chosen.select(
             Task("code", powerful=True),
-            Needs(prompt_tokens=500),
-            Limits(access_groups=("mine",)),
-            Wishes(strategy="free_first", now_unix_s=NOON),
-            merge(chosen.roster, [reports], NOON),
+            Requirements(prompt_tokens=500),
+            Policy(access_groups=("mine",)),
+            Preferences(strategy="free_first", now_unix_s=NOON),
+            merge(chosen.table, [reports], NOON),
         )
-        return chosen.roster.deployments[selection.candidates[0].index].id
+        return chosen.table.deployments[selection.candidates[0].index].id
 
     assert "strong" == first(1000)
     assert "strong" == first(1)
@@ -106,16 +106,16 @@ def test_a_long_request_goes_where_requests_are_counted_and_a_short_one_where_to
             "by token": Headroom("tpd", 500_000, 250_000, DAY_S),
         }
         moment = merge(
-            chosen.roster, [[Report(name, headroom=(one,)) for name, one in headroom.items()]], NOON
+            chosen.table, [[Report(name, headroom=(one,)) for name, one in headroom.items()]], NOON
         )
         selection = chosen.select(
             Task("code", powerful=False),
-            Needs(prompt_tokens=tokens, output_tokens=100),
-            Limits(),
-            Wishes(strategy="free_first", now_unix_s=NOON),
+            Requirements(prompt_tokens=tokens, output_tokens=100),
+            Policy(),
+            Preferences(strategy="free_first", now_unix_s=NOON),
             moment,
         )
-        return chosen.roster.deployments[selection.candidates[0].index].id
+        return chosen.table.deployments[selection.candidates[0].index].id
 
     assert "by token" == first(100)
     assert "by request" == first(4000)

@@ -5,33 +5,36 @@ from typing import Any
 
 import pytest
 
+from services.chassis.candidates import OnlyOn
+from services.chassis.eligibility import Policy, Requirements
 from services.chassis.errors import Exhausted, Fault, Forbidden, Invalid, NotFound, Unavailable
 from services.selector.live.snapshot import Headroom, Report, unknown
 from services.selector.models.options import Options
-from services.selector.ranking.candidate_list import OnlyOn
-from services.selector.ranking.filters import Limits, Needs, Sieve
-from services.selector.ranking.select import Selection, Selector, Task, Wishes
+from services.selector.ranking.filters import Filters
+from services.selector.ranking.select import Preferences, Selection, Selector, Task
 from tests.selector.fleets import deployment, healthy, selector
 
-NEEDS = Needs(prompt_tokens=1000, output_tokens=500)
+REQUIREMENTS = Requirements(prompt_tokens=1000, output_tokens=500)
 
 
 def select(
     chosen: Selector,
-    needs: Needs = NEEDS,
-    limits: Limits | None = None,
+    requirements: Requirements = REQUIREMENTS,
+    policy: Policy | None = None,
     *,
     powerful: bool = True,
     snapshot: Any = None,
-    **wishes: Any,
+    **preferences: Any,
 ) -> Selection:
-    moment = unknown(chosen.roster) if snapshot is None else snapshot
-    return chosen.select(Task("code", powerful), needs, limits or Limits(), Wishes(**wishes), moment)
+    moment = unknown(chosen.table) if snapshot is None else snapshot
+    return chosen.select(
+        Task("code", powerful), requirements, policy or Policy(), Preferences(**preferences), moment
+    )
 
 
 def ids(chosen: Selector, selection: Selection, only_on: OnlyOn | None = None) -> list[str]:
     return [
-        chosen.roster.deployments[candidate.index].id
+        chosen.table.deployments[candidate.index].id
         for candidate in selection.candidates
         if only_on in (None, candidate.only_on)
     ]
@@ -60,26 +63,32 @@ def test_a_model_above_the_cost_ceiling_is_the_last_resort_of_powerful_requests(
 
 
 @pytest.mark.parametrize(
-    ("needs", "limits", "kind", "reason", "name"),
+    ("requirements", "policy", "kind", "reason", "name"),
     [
-        (Needs(operation="embeddings"), Limits(), Invalid, "CAPABILITY_MISSING", "operation"),
-        (Needs(capabilities=("vision",)), Limits(), Invalid, "CAPABILITY_MISSING", "vision"),
-        (Needs(prompt_tokens=200_000), Limits(), Invalid, "CONTEXT_LENGTH_EXCEEDED", "context_length"),
-        (NEEDS, Limits(max_cost_nano_usd=1), Invalid, "MAX_COST", "max_cost"),
-        (NEEDS, Limits(access_groups=("gold",)), Forbidden, "MODEL_NOT_ALLOWED", "access_groups"),
-        (NEEDS, Limits(allowed_models=("other",)), Forbidden, "MODEL_NOT_ALLOWED", "allowed_models"),
-        (NEEDS, Limits(provider="groq"), Forbidden, "MODEL_NOT_ALLOWED", "provider"),
-        (NEEDS, Limits(denied_providers=("openai",)), Forbidden, "MODEL_NOT_ALLOWED", "denied_providers"),
-        (NEEDS, Limits(denied_regions=("us",)), Forbidden, "MODEL_NOT_ALLOWED", "denied_regions"),
+        (Requirements(operation="embeddings"), Policy(), Invalid, "CAPABILITY_MISSING", "operation"),
+        (Requirements(capabilities=("vision",)), Policy(), Invalid, "CAPABILITY_MISSING", "vision"),
+        (Requirements(prompt_tokens=200_000), Policy(), Invalid, "CONTEXT_LENGTH_EXCEEDED", "context_length"),
+        (REQUIREMENTS, Policy(max_cost_nano_usd=1), Invalid, "MAX_COST", "max_cost"),
+        (REQUIREMENTS, Policy(access_groups=("gold",)), Forbidden, "MODEL_NOT_ALLOWED", "access_groups"),
+        (REQUIREMENTS, Policy(allowed_models=("other",)), Forbidden, "MODEL_NOT_ALLOWED", "allowed_models"),
+        (REQUIREMENTS, Policy(provider="groq"), Forbidden, "MODEL_NOT_ALLOWED", "provider"),
+        (
+            REQUIREMENTS,
+            Policy(denied_providers=("openai",)),
+            Forbidden,
+            "MODEL_NOT_ALLOWED",
+            "denied_providers",
+        ),
+        (REQUIREMENTS, Policy(denied_regions=("us",)), Forbidden, "MODEL_NOT_ALLOWED", "denied_regions"),
     ],
 )
 def test_the_error_names_the_filter_that_removed_the_last_candidate(
-    needs: Needs, limits: Limits, kind: type[Fault], reason: str, name: str
+    requirements: Requirements, policy: Policy, kind: type[Fault], reason: str, name: str
 ) -> None:
     chosen = selector([deployment("one", capabilities=frozenset(), region="us")])
     for model in ("auto", "one"):
         with pytest.raises(kind) as caught:
-            select(chosen, needs, limits, model=model)
+            select(chosen, requirements, policy, model=model)
         assert reason == caught.value.reason
         assert name == caught.value.metadata["filter"]
 
@@ -111,12 +120,12 @@ def test_the_output_is_reserved_in_the_context_but_no_more_than_a_model_can_say(
             deployment("terse", context_window=8_000, max_output_tokens=500),
         ]
     )
-    assert ids(chosen, select(chosen, Needs(prompt_tokens=7_000, output_tokens=2_000))) == ["terse"]
+    assert ids(chosen, select(chosen, Requirements(prompt_tokens=7_000, output_tokens=2_000))) == ["terse"]
 
 
 def test_the_likely_length_decides_on_the_context_and_the_bound_on_the_price() -> None:
     chosen = selector([deployment("one", context_window=8_000, dollars=(1.0, 0.0))])
-    selection = select(chosen, Needs(prompt_tokens=20_000, likely_prompt_tokens=5_000))
+    selection = select(chosen, Requirements(prompt_tokens=20_000, likely_prompt_tokens=5_000))
     assert 20_000 * 1_000 == selection.candidates[0].max_cost_nano_usd
 
 
@@ -129,7 +138,7 @@ def test_what_the_filters_removed_is_told_by_model() -> None:
             deployment("c"),
         ]
     )
-    selection = select(chosen, Needs(capabilities=("tools",)), Limits(access_groups=("free",)))
+    selection = select(chosen, Requirements(capabilities=("tools",)), Policy(access_groups=("free",)))
     assert [("access_groups", ("c",)), ("tools", ("b",))] == [
         (one.filter, one.models) for one in selection.removals
     ]
@@ -153,7 +162,7 @@ def test_a_pin_on_nothing_is_not_found() -> None:
     assert "MODEL_NOT_FOUND" == caught.value.reason
 
 
-def test_a_pinned_model_keeps_its_fallbacks_and_its_equals_elsewhere() -> None:
+def test_a_pinned_model_leads_to_its_fallbacks_and_never_to_its_base_model_under_another_name() -> None:
     chosen = selector(
         [
             deployment("pinned@openai", model="pinned", litellm_model="gpt-4o"),
@@ -169,11 +178,25 @@ def test_a_pinned_model_keeps_its_fallbacks_and_its_equals_elsewhere() -> None:
         content_policy_fallbacks={"pinned": ("frank",)},
     )
     selection = select(chosen, model="pinned")
-    assert ids(chosen, selection, OnlyOn.ANY) == ["pinned@openai", "spare", "twin@azure"]
+    assert ids(chosen, selection, OnlyOn.ANY) == ["pinned@openai", "spare"]
     assert ids(chosen, selection, OnlyOn.CONTEXT) == ["long"]
     assert ids(chosen, selection, OnlyOn.POLICY) == ["frank"]
-    too_long = select(chosen, Needs(prompt_tokens=500_000), model="pinned")
+    too_long = select(chosen, Requirements(prompt_tokens=500_000), model="pinned")
     assert ids(chosen, too_long, OnlyOn.ANY) == ["long"]
+
+
+def test_a_pin_that_is_down_is_not_answered_from_another_region() -> None:
+    chosen = selector(
+        [
+            deployment("gpt-eu", litellm_model="gpt-4o", region="eu"),
+            deployment("gpt-us", litellm_model="gpt-4o", region="us"),
+        ],
+        {"gpt-4o": 50},
+    )
+    assert ids(chosen, select(chosen, model="gpt-eu")) == ["gpt-eu"]
+    down = healthy(chosen, **{"gpt-eu": Report("gpt-eu", breaker_open=True)})
+    with pytest.raises(Unavailable):
+        select(chosen, model="gpt-eu", snapshot=down)
 
 
 def test_a_fallback_never_escapes_the_plan() -> None:
@@ -181,9 +204,9 @@ def test_a_fallback_never_escapes_the_plan() -> None:
         [deployment("cheap", access_groups=("free",)), deployment("dear", access_groups=("pro",))],
         fallbacks={"cheap": ("dear",)},
     )
-    assert ids(chosen, select(chosen, limits=Limits(access_groups=("free",)), model="cheap")) == ["cheap"]
+    assert ids(chosen, select(chosen, policy=Policy(access_groups=("free",)), model="cheap")) == ["cheap"]
     with pytest.raises(Forbidden):
-        select(chosen, limits=Limits(access_groups=("free",)), model="dear")
+        select(chosen, policy=Policy(access_groups=("free",)), model="dear")
 
 
 def test_a_pin_that_is_down_leads_to_its_fallback_and_a_forbidden_one_does_not() -> None:
@@ -191,7 +214,7 @@ def test_a_pin_that_is_down_leads_to_its_fallback_and_a_forbidden_one_does_not()
     down = healthy(chosen, main=Report("main", breaker_open=True))
     assert ids(chosen, select(chosen, model="main", snapshot=down)) == ["spare"]
     with pytest.raises(Forbidden):
-        select(chosen, limits=Limits(allowed_models=("spare",)), model="main")
+        select(chosen, policy=Policy(allowed_models=("spare",)), model="main")
 
 
 def test_a_group_is_shared_by_weight_or_rpm_and_order_comes_first() -> None:
@@ -281,23 +304,23 @@ def test_a_free_model_that_is_also_a_fallback_for_long_prompts_is_in_the_free_ta
 
 def test_an_answer_that_nobody_caps_may_cost_as_much_as_the_model_can_say() -> None:
     chosen = selector([deployment("one", max_output_tokens=1000), deployment("two", context_window=2000)])
-    selection = select(chosen, Needs(prompt_tokens=500))
+    selection = select(chosen, Requirements(prompt_tokens=500))
     # 500 tokens of prompt at a dollar per million, and 1,000 or 2,000 of answer at four.
     assert {"one": 4_500_000, "two": 8_500_000} == {
-        chosen.roster.deployments[one.index].id: one.max_cost_nano_usd for one in selection.candidates
+        chosen.table.deployments[one.index].id: one.max_cost_nano_usd for one in selection.candidates
     }
     with pytest.raises(Invalid, match="max_cost_usd"):
-        select(chosen, Needs(prompt_tokens=500), Limits(max_cost_nano_usd=4_000_000))
+        select(chosen, Requirements(prompt_tokens=500), Policy(max_cost_nano_usd=4_000_000))
 
 
 def test_long_texts_are_not_remembered() -> None:
     chosen = selector([deployment("one")])
-    sieve = Sieve(chosen.roster)
+    filters = Filters(chosen.table)
     for number in range(10):
-        sieve.usable(NEEDS, Limits(denied_providers=(str(number) * 5000,)))
-    assert not sieve._remembered
-    sieve.usable(NEEDS, Limits(denied_providers=("other",)))
-    assert 1 == len(sieve._remembered)
+        filters.usable(REQUIREMENTS, Policy(denied_providers=(str(number) * 5000,)))
+    assert not filters._remembered
+    filters.usable(REQUIREMENTS, Policy(denied_providers=("other",)))
+    assert 1 == len(filters._remembered)
 
 
 def test_the_free_tail_follows_what_is_paid() -> None:
@@ -311,24 +334,24 @@ def test_the_free_tail_follows_what_is_paid() -> None:
         {"best": 90, "next": 80, "gift": 5},
         options=Options(candidates=2),
     )
-    mine = Limits(access_groups=("mine",))
-    assert ids(chosen, select(chosen, limits=mine)) == ["best", "next"]
-    assert ids(chosen, select(chosen, limits=mine, free_tail=True)) == ["best", "next", "gift"]
+    mine = Policy(access_groups=("mine",))
+    assert ids(chosen, select(chosen, policy=mine)) == ["best", "next"]
+    assert ids(chosen, select(chosen, policy=mine, free_tail=True)) == ["best", "next", "gift"]
 
 
 def test_a_tenant_is_spread_over_models_that_are_as_good() -> None:
     chosen = selector([deployment("one"), deployment("two")], {"one": 80, "two": 80})
-    roster = chosen.roster
-    recent = roster.among([1]).astype(float)
-    selection = chosen.select(Task("code"), NEEDS, Limits(), Wishes(), unknown(roster), recent)
+    table = chosen.table
+    recent = table.among([1]).astype(float)
+    selection = chosen.select(Task("code"), REQUIREMENTS, Policy(), Preferences(), unknown(table), recent)
     assert ids(chosen, selection) == ["two", "one"]
 
 
 def test_weights_and_strategies_that_do_not_exist_are_refused() -> None:
     chosen = selector([deployment("one")])
-    for wishes in ({"strategy": "best"}, {"weights": {"beauty": 1.0}}, {"weights": {"latency": -1.0}}):
+    for preferences in ({"strategy": "best"}, {"weights": {"beauty": 1.0}}, {"weights": {"latency": -1.0}}):
         with pytest.raises(Invalid):
-            select(chosen, **wishes)
+            select(chosen, **preferences)
 
 
 def test_the_weights_of_the_default_strategy_are_the_documented_ones() -> None:

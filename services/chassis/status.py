@@ -67,11 +67,17 @@ def to_status(fault: errors.Fault) -> status_pb2.Status:
             subject=fault.metadata.get("limit", fault.reason.lower()), description=fault.message
         )
         details.append(error_details_pb2.QuotaFailure(violations=[quota]))
-    for detail in (*details, *fault.details):
-        packed = AnyMessage()
-        packed.Pack(detail)
-        status.details.append(packed)
+    status.details.extend(_packed(detail) for detail in (*details, *fault.details))
     return status
+
+
+def _packed(detail: Any) -> AnyMessage:
+    """A detail as one Any; what came packed from another service stays as it is."""
+    if isinstance(detail, AnyMessage):
+        return detail
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed
 
 
 def from_status(status: status_pb2.Status) -> errors.Fault:

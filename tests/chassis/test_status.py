@@ -1,6 +1,7 @@
 """Faults on the wire and back."""
 
 import pytest
+from lumni.executor.v1 import executor_pb2
 
 from services.chassis import errors, status
 
@@ -65,3 +66,15 @@ def test_retry_after_is_told_in_whole_seconds_and_in_milliseconds() -> None:
 
 def test_a_request_that_is_too_long_is_413() -> None:
     assert status.to_http(errors.TooLarge("too long"))[0] == 413
+
+
+def test_a_detail_unpacks_for_a_client_however_many_services_passed_the_fault_on() -> None:
+    report = executor_pb2.Report(cost_nano_usd=7)
+    fault: errors.Fault = errors.Unavailable("every candidate failed", details=(report,))
+    for _ in range(3):
+        sent = status.to_status(fault)
+        unpacked = executor_pb2.Report()
+
+        assert [detail.Unpack(unpacked) for detail in sent.details].count(True) == 1
+        assert unpacked == report
+        fault = status.from_status(sent)

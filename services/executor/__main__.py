@@ -29,8 +29,8 @@ from services.executor.events.outbox import Books
 from services.executor.servicer import ExecutorServicer
 
 if TYPE_CHECKING:
-    from services.executor.engines.direct import Fast
-    from services.executor.engines.litellm_sdk import General
+    from services.executor.engines.direct import DirectEngine
+    from services.executor.engines.litellm_sdk import LiteLLMEngine
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +101,10 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
         environ: Where provider keys and addresses are.
 
     """
-    # LiteLLM takes seconds to import: a mistake in the settings is told before that.
-    from services.executor.engines.direct import Fast, serves
-    from services.executor.engines.litellm_sdk import General
+    # LiteLLM takes seconds to import: a mistake in the settings is reported before that.
+    from services.executor.engines.direct import DirectEngine, serves
+    from services.executor.engines.litellm_sdk import LiteLLMEngine
+    from services.executor.engines.prepare import Preparer
 
     async with AsyncExitStack() as stack:
         client = redis.connect(settings.redis_url, timeout_s=0.25) if settings.redis_url else None
@@ -112,16 +113,19 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
         replica = telemetry.replica()
         link = Link(client)
         proxies = Proxies()
-        general = General(proxies, environ)
-        stack.push_async_callback(general.aclose)
-        fast = Fast(proxies, environ, general)
-        stack.push_async_callback(fast.aclose)
+        preparer = Preparer(environ)
+        stack.push_async_callback(preparer.aclose)
+        litellm_engine = LiteLLMEngine(proxies, preparer)
+        stack.push_async_callback(litellm_engine.aclose)
+        direct_engine = DirectEngine(proxies, preparer, litellm_engine)
+        stack.push_async_callback(direct_engine.aclose)
 
         def engine_for(deployment: Deployment) -> Engine:
-            return fast if settings.engine == "fast" and serves(deployment) else general
+            is_direct = settings.engine == direct_engine.name and serves(deployment)
+            return direct_engine if is_direct else litellm_engine
 
         directory = Directory(settings.config_dir / "litellm_config.yaml", Keys(environ), engine_for)
-        await _rehearse(directory, general, fast)
+        await _warm_up(directory, litellm_engine, direct_engine)
 
         def thresholds() -> Thresholds:
             return Thresholds(
@@ -156,12 +160,14 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
         yield await stack.enter_async_context(rpc.serve(settings.listen, settings.server, [service]))
 
 
-async def _rehearse(directory: Directory, general: "General", fast: "Fast") -> None:
+async def _warm_up(
+    directory: Directory, litellm_engine: "LiteLLMEngine", direct_engine: "DirectEngine"
+) -> None:
     """Load what LiteLLM loads late, once for each provider, before the first caller waits for it."""
     one_each = {deployment.provider: deployment for deployment in directory.fleet.deployments}
     for deployment in one_each.values():
-        await general.rehearse(deployment)
-    fast.rehearse(one_each.values())
+        await litellm_engine.warm_up(deployment)
+    await direct_engine.warm_up(one_each.values())
 
 
 async def _sync(breakers: Breakers) -> None:

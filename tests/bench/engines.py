@@ -11,8 +11,9 @@ import time
 from contextlib import aclosing
 
 from services.executor.engines.base import Call, Engine, Operation
-from services.executor.engines.direct import Fast
-from services.executor.engines.litellm_sdk import General
+from services.executor.engines.direct import DirectEngine
+from services.executor.engines.litellm_sdk import LiteLLMEngine
+from services.executor.engines.prepare import Preparer
 from services.executor.engines.proxies import Proxies
 from services.executor.formats import answers
 from tests.executor.fleet import deployment
@@ -62,13 +63,14 @@ def _call(simulator: Simulator, provider: str, model: str, *, stream: bool) -> C
 
 async def main(requests: int) -> None:
     """Measure and print."""
-    general = General(Proxies(), {})
-    fast = Fast(Proxies(), {}, general)
+    preparer = Preparer({})
+    litellm_engine = LiteLLMEngine(Proxies(), preparer)
+    direct_engine = DirectEngine(Proxies(), preparer, litellm_engine)
     print("| format | engine | CPU ms a request | CPU ms a streamed chunk |\n| --- | --- | --- | --- |")
     async with spawned() as simulator:
         for provider, model in FORMATS.items():
-            for engine in (fast, general):
-                few = requests if engine is fast else requests // 4
+            for engine in (direct_engine, litellm_engine):
+                few = requests if engine is direct_engine else requests // 4
                 whole, _ = await _cpu_ms(engine, _call(simulator, provider, model, stream=False), few)
                 streams = max(AT_ONCE, few // 20)
                 streamed, chunks = await _cpu_ms(
@@ -78,8 +80,9 @@ async def main(requests: int) -> None:
                     f"| {provider} | {engine.name} | {whole / few:.2f} | {streamed / chunks:.3f} |",
                     flush=True,
                 )
-    await fast.aclose()
-    await general.aclose()
+    await direct_engine.aclose()
+    await litellm_engine.aclose()
+    await preparer.aclose()
 
 
 if __name__ == "__main__":

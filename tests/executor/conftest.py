@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from services.executor.engines.direct import Fast
-from services.executor.engines.litellm_sdk import General
+from services.executor.engines.direct import DirectEngine
+from services.executor.engines.litellm_sdk import LiteLLMEngine
+from services.executor.engines.prepare import Preparer
 from services.executor.engines.proxies import Proxies
 from tests.simulator import Simulator, running
 
@@ -34,17 +35,25 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def general() -> AsyncIterator[General]:
-    """The general engine."""
-    engine = General(Proxies(), {"SIM_KEY": KEY})
+async def preparer() -> AsyncIterator[Preparer]:
+    """What both engines prepare calls with."""
+    preparer = Preparer({"SIM_KEY": KEY})
+    yield preparer
+    await preparer.aclose()
+
+
+@pytest.fixture
+async def litellm_engine(preparer: Preparer) -> AsyncIterator[LiteLLMEngine]:
+    """The engine `general`."""
+    engine = LiteLLMEngine(Proxies(), preparer)
     yield engine
     await engine.aclose()
 
 
 @pytest.fixture
-async def fast(general: General) -> AsyncIterator[Fast]:
-    """The fast engine."""
-    engine = Fast(Proxies(), {"SIM_KEY": KEY}, general)
+async def direct_engine(preparer: Preparer, litellm_engine: LiteLLMEngine) -> AsyncIterator[DirectEngine]:
+    """The engine `fast`."""
+    engine = DirectEngine(Proxies(), preparer, litellm_engine)
     yield engine
     await engine.aclose()
 

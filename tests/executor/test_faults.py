@@ -8,7 +8,8 @@ import pytest
 from lumni.events.v1 import events_pb2
 
 from services.chassis import status
-from services.executor.engines.outcomes import RULES, ErrorClass
+from services.executor.attempts.retry import RULES
+from services.executor.engines.outcomes import ErrorClass
 from tests.executor.service import Caller, deployments, executor
 from tests.simulator import Simulator
 

@@ -18,9 +18,10 @@ from typing import Any, Protocol
 
 from services.chassis import errors
 from services.chassis.deployments import Deployment
+from services.executor.attempts.retry import RULES
 from services.executor.engines.base import Call, Engine, Operation, Piece
-from services.executor.engines.outcomes import RULES, ErrorClass, Failed
-from services.executor.engines.provider_errors import clean
+from services.executor.engines.outcomes import ErrorClass, Failed
+from services.executor.engines.provider_errors import redacted
 from services.executor.engines.usage import Usage
 from services.executor.formats import answers
 
@@ -381,7 +382,7 @@ class Walk:
                 yield text
         except Failed as raised:
             failed = raised
-            raised.message = clean(raised.message, call.key)
+            raised.message = redacted(raised.message, call.key)
             headers = raised.headers or headers
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as error:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.chassis.deployments import Deployment
+from services.executor.attempts.retry import RULES
 from services.executor.attempts.run import Attempt, Kind, Skip
 from services.executor.capacity.breaker import Breakers, State
 from services.executor.capacity.quotas import DAY_S, Counter, Headroom, Limit, Places, from_headers, limits_of
-from services.executor.engines.outcomes import RULES, ErrorClass
+from services.executor.engines.outcomes import ErrorClass
 
 # The weight of the newest call in the moving average of the latency.
 NEWEST = 0.2

@@ -1,4 +1,4 @@
-"""What the walk needs of an engine: something that turns a call into pieces, or says what failed."""
+"""What an attempt needs of an engine: something that turns a call into pieces of an answer, or says what failed."""
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Call:
     """One call of one provider.
 
     Args:
-        deployment: Whom to ask.
+        deployment: The deployment to call.
         key: Its resolved key; None when it needs none. Never shown.
         operation: The kind of call.
         body: The caller's body, already stripped of what is not the provider's business.
@@ -64,7 +64,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """`fast` or `general`."""
+        """`fast` or `general`, as the configuration and ListDeployments name it."""
 
     def call(self, call: Call) -> AsyncGenerator[Piece]:
         """Call the provider: one piece without a stream, all chunks with one.
@@ -76,5 +76,5 @@ class Engine(Protocol):
             Failed: anything else than a whole answer.
         """
 
-    def estimate(self, call: Call, said: str) -> Usage:
-        """Count tokens with the model's tokenizer, where the provider did not say them; never fails."""
+    def estimate(self, call: Call, text: str) -> Usage:
+        """Count the tokens of the prompt and of an answer with the model's tokenizer; never fails."""

@@ -27,7 +27,7 @@ REDIRECTS = 3
 # A gateway of the network's may turn these into any IPv4 address, a private one too.
 TRANSLATED = [ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")]
 TYPES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"))
-# Formats of their own, which LiteLLM would fill in by fetching.
+# Formats of their own, whose pictures LiteLLM would fetch.
 FETCHED_HERE = frozenset(
     ("anthropic", "gemini", "vertex_ai", "bedrock", "ollama", "ollama_chat", "cohere_chat")
 )
@@ -65,22 +65,22 @@ class Images:
             return body
         if len(wanted) > MOST:
             raise _refused(f"more than {MOST} remote pictures")
-        urls, room = sorted(wanted), _Room()
+        urls, allowance = sorted(wanted), _Allowance()
         fetched = dict(
-            zip(urls, await asyncio.gather(*(self._fetch(url, room) for url in urls)), strict=True)
+            zip(urls, await asyncio.gather(*(self._fetch(url, allowance) for url in urls)), strict=True)
         )
         return {**body, "messages": [_with(message, fetched) for message in messages]}
 
-    async def _fetch(self, url: str, room: "_Room") -> str:
+    async def _fetch(self, url: str, allowance: "_Allowance") -> str:
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await self._get(url, room)
+                return await self._get(url, allowance)
         except TimeoutError:
             raise _refused(f"{_shown(url)}: gave no picture within {TIMEOUT_S:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _refused(f"{_shown(url)}: cannot be fetched: {_why(error)}") from error
 
-    async def _get(self, url: str, room: "_Room") -> str:
+    async def _get(self, url: str, allowance: "_Allowance") -> str:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=self._resolver, use_dns_cache=False, limit=32),
@@ -100,10 +100,10 @@ class Images:
                 data = bytearray()
                 async for more in response.content.iter_any():
                     data += more
-                    room.left -= len(more)
+                    allowance.left -= len(more)
                     if len(data) > LARGEST:
                         raise _refused(f"{_shown(url)}: is larger than {LARGEST // 2**20} MiB")
-                    if room.left < 0:
+                    if allowance.left < 0:
                         raise _refused(
                             f"the pictures are larger than {LARGEST_TOGETHER // 2**20} MiB together"
                         )
@@ -123,7 +123,7 @@ def is_public(address: str) -> bool:
 
 
 @dataclass(slots=True)
-class _Room:
+class _Allowance:
     """What the pictures of one call may still take, in bytes."""
 
     left: int = LARGEST_TOGETHER

@@ -1,4 +1,4 @@
-"""Read a provider's refusal: what class it is, what the provider said, and when to come back."""
+"""Read a provider's error: its class, its message, and when to try again."""
 
 import re
 import time
@@ -41,20 +41,22 @@ _STATUS_OF = {
     "unavailable": 503,
     "overloaded_error": 529,
 }
-# After these the provider may have generated something, and bill it; whoever refuses has not.
+# After these the provider may have generated something, and bill it; one that rejects the request has not.
 _GENERATED = (ErrorClass.SERVER_ERROR, ErrorClass.OVERLOADED, ErrorClass.TIMEOUT)
 _SECRETS = re.compile(r"\b(?:sk|pk|gsk|xai|key|AIza|Bearer )[-_A-Za-z0-9*.]{8,}")
 
 
-def refusal(status_code: int, headers: Mapping[str, str], body: bytes, key: str | None) -> Failed:
-    """Turn an error response into what the walk understands. An error status bills nothing."""
+def from_response(status_code: int, headers: Mapping[str, str], body: bytes, key: str | None) -> Failed:
+    """The failure that an error response means. An error status bills nothing."""
     problem = _problem(body)
-    said = str(problem.get("message") or body[:LONGEST].decode("utf-8", "replace") or f"HTTP {status_code}")
+    message = str(
+        problem.get("message") or body[:LONGEST].decode("utf-8", "replace") or f"HTTP {status_code}"
+    )
     code = str(problem.get("code") or problem.get("type") or "")
     param = problem.get("param")
     return Failed(
-        error=classify(status_code, f"{said} {code} {problem.get('type', '')}"),
-        message=clean(said, key),
+        error=classify(status_code, f"{message} {code} {problem.get('type', '')}"),
+        message=redacted(message, key),
         status_code=status_code,
         retry_after_s=_retry_after(headers, problem),
         headers=headers,
@@ -63,8 +65,8 @@ def refusal(status_code: int, headers: Mapping[str, str], body: bytes, key: str 
     )
 
 
-def told(problem: Any, key: str | None = None) -> Failed:
-    """Turn an error that came inside a success into what the walk understands, by its code or its type."""
+def from_object(problem: Any, key: str | None = None) -> Failed:
+    """The failure that an error object inside a success means, by its code or its type."""
     if not isinstance(problem, Mapping):
         problem = {"message": str(problem)}
     names = (problem.get("code"), problem.get("type"), problem.get("status"))
@@ -72,16 +74,55 @@ def told(problem: Any, key: str | None = None) -> Failed:
     codes += [
         _STATUS_OF[name.lower()] for name in names if isinstance(name, str) and name.lower() in _STATUS_OF
     ]
-    failed = refusal(codes[0] if codes else 500, {}, orjson.dumps({"error": problem}), key)
+    failed = from_response(codes[0] if codes else 500, {}, orjson.dumps({"error": problem}), key)
     failed.status_code, failed.billed = 200, failed.error in _GENERATED
     return failed
 
 
-def clean(said: str, key: str | None) -> str:
+def from_body(body: bytes, key: str | None) -> Failed | None:
+    """The failure that a body or stream calling itself a success begins with; None when it does not."""
+    if body.startswith(b"event:"):
+        body = body.partition(b"\n")[2]
+    text = body.removeprefix(b"data:").partition(b"\n\n")[0]
+    try:
+        data = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    if isinstance(data, list) and data:
+        data = data[0]
+    if not isinstance(data, dict) or not data.get("error"):
+        return None
+    return from_object(data["error"], key)
+
+
+def from_connection(
+    error: Exception, *, connecting: bool, timed_out: bool, begun: bool, status_code: int
+) -> Failed:
+    """The failure that a broken connection means.
+
+    Args:
+        error: What the client library raised.
+        connecting: Whether it happened before the provider could be reached.
+        timed_out: Whether the provider was silent for too long.
+        begun: Whether a part of the answer had come.
+        status_code: The response's HTTP status; 0 when there was none.
+
+    """
+    what = type(error).__name__
+    if connecting:
+        return Failed(ErrorClass.CONNECTION, f"cannot connect: {what}")
+    if begun:
+        return Failed(ErrorClass.CUT, f"the connection broke: {what}", status_code, billed=True)
+    if timed_out:
+        return Failed(ErrorClass.TIMEOUT, f"no answer: {what}", status_code, billed=True)
+    return Failed(ErrorClass.CONNECTION, f"the connection broke: {what}", status_code, billed=True)
+
+
+def redacted(text: str, key: str | None) -> str:
     """A provider's words without anything that looks like a key."""
     if key:
-        said = said.replace(key, "***")
-    return _SECRETS.sub("***", said)[:LONGEST]
+        text = text.replace(key, "***")
+    return _SECRETS.sub("***", text)[:LONGEST]
 
 
 def _problem(body: bytes) -> Mapping[str, Any]:
@@ -111,10 +152,10 @@ def _waits(headers: Mapping[str, str], problem: Mapping[str, Any]) -> Iterator[f
         if (found := _seconds(after)) is not None:
             yield found
         else:
-            # Neither seconds nor a date is nothing we understand.
+            # Neither seconds nor a date: there is no telling when.
             with suppress(ValueError):
                 yield min(LONGEST_WAIT_S, max(0.0, parsedate_to_datetime(after).timestamp() - time.time()))
-    # Gemini says it in google.rpc.RetryInfo.
+    # Gemini sends it as google.rpc.RetryInfo.
     for detail in problem.get("details") or ():
         delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
         if isinstance(delay, str) and (found := _seconds(delay.removesuffix("s"))) is not None:

@@ -1,4 +1,4 @@
-"""The HTTP connections of the general engine: pooled, by way of a deployment's proxy, and watched.
+"""The HTTP connections of LiteLLM: pooled, by way of a deployment's proxy, and watched.
 
 LiteLLM turns everything that happens on the wire into exceptions of its own. What really happened is noted here,
 below it, and that is what the executor goes by.
@@ -19,7 +19,7 @@ class Wire:
     """What happened on the wire during one call."""
 
     proxy: str = ""
-    # True for a rehearsal: everything happens but the sending.
+    # True for a dry run: everything happens but the sending.
     dry: bool = False
     sent: bool = False
     status_code: int = 0
@@ -42,9 +42,9 @@ class Transport(httpx.AsyncBaseTransport):
         """Send a request by way of the current call's proxy, noting what comes of it."""
         noted = wire.get()
         if noted.dry:
-            raise httpx.ConnectError("a rehearsal")
+            raise httpx.ConnectError("a dry run")
         if noted.error is not None:
-            # LiteLLM sends again on a fresh connection; a second attempt is the walk's to decide and to record.
+            # LiteLLM sends again on a fresh connection; a second attempt is the run's to decide and to record.
             raise noted.error
         noted.sent = True
         try:
@@ -79,7 +79,7 @@ class Transport(httpx.AsyncBaseTransport):
 
 
 def _plain(response: httpx.Response) -> list[tuple[str, str]]:
-    # The body is decoded by now, so these two would lie.
+    # The body is decoded by now, so these two would be wrong.
     return [
         (name, value)
         for name, value in response.headers.multi_items()

@@ -40,22 +40,24 @@ def from_chat(reported: Mapping[str, Any]) -> Usage:
     (`prompt_cache_hit_tokens` within the prompt), LiteLLM's translation of Anthropic and Gemini (whose disjoint
     counts it has added up: prompt_tokens holds cache reads and writes, completion_tokens the thoughts).
     """
-    sent = reported.get("prompt_tokens_details")
-    said = reported.get("completion_tokens_details")
-    kept = sent.get("cache_creation_token_details") if isinstance(sent, Mapping) else None
+    input_details = reported.get("prompt_tokens_details")
+    output_details = reported.get("completion_tokens_details")
+    cache_writes = (
+        input_details.get("cache_creation_token_details") if isinstance(input_details, Mapping) else None
+    )
     prompt = _number(reported, "prompt_tokens")
     completion = _number(reported, "completion_tokens")
-    hour = _number(kept, "ephemeral_1h_input_tokens")
+    hour = _number(cache_writes, "ephemeral_1h_input_tokens")
     return _bounded(
         prompt=prompt,
         completion=completion,
-        cached=_number(sent, "cached_tokens") or _number(reported, "prompt_cache_hit_tokens"),
-        written=_number(sent, "cache_creation_tokens", "cache_write_tokens")
+        cached=_number(input_details, "cached_tokens") or _number(reported, "prompt_cache_hit_tokens"),
+        written=_number(input_details, "cache_creation_tokens", "cache_write_tokens")
         or _number(reported, "cache_creation_input_tokens"),
         hour=hour,
-        reasoning=_number(said, "reasoning_tokens"),
-        audio_in=_number(sent, "audio_tokens"),
-        audio_out=_number(said, "audio_tokens"),
+        reasoning=_number(output_details, "reasoning_tokens"),
+        audio_in=_number(input_details, "audio_tokens"),
+        audio_out=_number(output_details, "audio_tokens"),
     )
 
 
@@ -77,16 +79,19 @@ def from_messages(reported: Mapping[str, Any]) -> Usage:
 
 def from_responses(reported: Mapping[str, Any]) -> Usage:
     """Read the usage of OpenAI's responses."""
-    sent, said = reported.get("input_tokens_details"), reported.get("output_tokens_details")
+    input_details, output_details = (
+        reported.get("input_tokens_details"),
+        reported.get("output_tokens_details"),
+    )
     return _bounded(
         prompt=_number(reported, "input_tokens"),
         completion=_number(reported, "output_tokens"),
-        cached=_number(sent, "cached_tokens"),
-        written=_number(sent, "cache_write_tokens"),
+        cached=_number(input_details, "cached_tokens"),
+        written=_number(input_details, "cache_write_tokens"),
         hour=0,
-        reasoning=_number(said, "reasoning_tokens"),
-        audio_in=_number(sent, "audio_tokens"),
-        audio_out=_number(said, "audio_tokens"),
+        reasoning=_number(output_details, "reasoning_tokens"),
+        audio_in=_number(input_details, "audio_tokens"),
+        audio_out=_number(output_details, "audio_tokens"),
     )
 
 

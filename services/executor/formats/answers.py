@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
+from services.executor.engines import provider_errors
 from services.executor.engines.base import Operation, Piece
 from services.executor.engines.outcomes import ErrorClass, Failed
-from services.executor.engines.provider_errors import told
 from services.executor.engines.usage import Usage, from_chat, from_messages, from_responses
 
 
@@ -211,7 +211,7 @@ class Responses(Form):
         data = piece.data
         kind = data.get("type", "")
         if kind in ("response.failed", "error"):
-            raise told(data.get("response", data).get("error") or data)
+            raise provider_errors.from_object(data.get("response", data).get("error") or data)
         if isinstance(delta := data.get("delta"), str) and kind.endswith(".delta"):
             self.said.append(delta)
         edited = False
@@ -270,7 +270,7 @@ class Messages(Form):
         elif kind == "message_stop":
             self.complete = True
         elif kind == "error":
-            raise told(data.get("error") or {})
+            raise provider_errors.from_object(data.get("error") or {})
         return [self._text(piece, edited=edited)]
 
     def _read(self, reported: Any) -> None:

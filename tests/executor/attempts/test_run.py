@@ -12,9 +12,10 @@ import pytest
 
 from services.chassis import errors
 from services.chassis.deployments import Deployment
+from services.executor.attempts.retry import RULES
 from services.executor.attempts.run import Attempt, Candidate, Kind, OnlyOn, Patience, Skip, Walk, Work
 from services.executor.engines.base import Call, Engine, Operation, Piece
-from services.executor.engines.outcomes import RULES, ErrorClass, Failed
+from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.usage import Usage
 from tests.executor.fleet import deployment
 

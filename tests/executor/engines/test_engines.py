@@ -1,4 +1,4 @@
-"""Both engines send the same request and return the same answer: the proof that the fast one may serve a provider.
+"""Both engines send the same request and return the same answer: the proof that `fast` may serve a provider.
 
 It holds for the pinned LiteLLM only; another version has to pass it again.
 """
@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from services.executor.engines import direct as fast_module
 from services.executor.engines.base import Call, Engine, Operation
-from services.executor.engines.direct import Fast
-from services.executor.engines.litellm_sdk import General, split
+from services.executor.engines.direct import TRANSLATIONS, DirectEngine
+from services.executor.engines.litellm_sdk import LiteLLMEngine
+from services.executor.engines.openai import OPENAI_CLIENT
 from services.executor.engines.outcomes import Failed
+from services.executor.engines.prepare import split
 from services.executor.formats import answers
 from tests.executor.conftest import KEY
 from tests.executor.fleet import deployment
@@ -172,7 +173,7 @@ def unfinished(answer: Any) -> Any:
 
 # Each provider's translations, and the models for which LiteLLM has some of their own.
 MODELS = [
-    *((provider, "model") for provider in sorted(fast_module.PROVEN)),
+    *((provider, "model") for provider in sorted(TRANSLATIONS)),
     ("openai", "gpt-4o"),
     ("openai", "gpt-5.1"),
     ("openai", "o3-mini"),
@@ -196,13 +197,18 @@ def shapes(provider: str, model: str, *, stream: bool) -> dict[str, dict[str, An
 @pytest.mark.parametrize(("provider", "model"), MODELS)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_both_engines_do_the_same(
-    provider: str, model: str, stream: bool, simulator: Simulator, general: General, fast: Fast
+    provider: str,
+    model: str,
+    stream: bool,
+    simulator: Simulator,
+    litellm_engine: LiteLLMEngine,
+    direct_engine: DirectEngine,
 ) -> None:
     different = []
     for name, body in shapes(provider, model, stream=stream).items():
-        expected = await seen(general, simulator, provider, body, stream=stream, model=model)
-        found = await seen(fast, simulator, provider, body, stream=stream, model=model)
-        if stream and name in LOST_FINISHES and provider not in fast_module.OPENAI_CLIENT:
+        expected = await seen(litellm_engine, simulator, provider, body, stream=stream, model=model)
+        found = await seen(direct_engine, simulator, provider, body, stream=stream, model=model)
+        if stream and name in LOST_FINISHES and provider not in OPENAI_CLIENT:
             expected.answer, found.answer = unfinished(expected.answer), unfinished(found.answer)
         if found != expected:
             different.append(f"{name}: {difference(expected, found)}")
@@ -210,18 +216,18 @@ async def test_both_engines_do_the_same(
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-@pytest.mark.parametrize("provider", sorted(fast_module.PROVEN))
-async def test_every_provider_hears_the_limit_of_an_answer_under_its_own_name(
-    provider: str, name: str, simulator: Simulator, general: General, fast: Fast
+@pytest.mark.parametrize("provider", sorted(TRANSLATIONS))
+async def test_every_provider_gets_the_limit_of_an_answer_under_its_own_name(
+    provider: str, name: str, simulator: Simulator, litellm_engine: LiteLLMEngine, direct_engine: DirectEngine
 ) -> None:
     body = {"messages": [{"role": "user", "content": "Say something."}], name: 5}
-    for engine in (general, fast):
+    for engine in (litellm_engine, direct_engine):
         found = await seen(engine, simulator, provider, body, stream=False)
         [sent] = found.upstream
         # Google reads either spelling of its names.
         limits = {**sent["body"], **sent["body"].get("generationConfig", {})}
-        heard = limits.get("max_output_tokens", limits.get("max_tokens"))
-        assert (5, False) == (heard, "max_completion_tokens" in sent["body"])
+        sent_limit = limits.get("max_output_tokens", limits.get("max_tokens"))
+        assert (5, False) == (sent_limit, "max_completion_tokens" in sent["body"])
 
 
 @pytest.mark.parametrize(
@@ -233,7 +239,7 @@ async def test_every_provider_hears_the_limit_of_an_answer_under_its_own_name(
         ("deepseek", "", "max_tokens"),
     ],
 )
-def test_only_openai_itself_is_told_the_limit_by_its_new_name(
+def test_only_openai_itself_gets_the_limit_under_its_new_name(
     provider: str, api_base: str, name: str
 ) -> None:
     call = Call(

@@ -1,11 +1,11 @@
-"""Errors that come inside a success are known by their codes, and cost nothing where nobody generated."""
+"""What a provider's error means, as a response of its own or inside a success."""
 
 from typing import Any
 
 import pytest
 
+from services.executor.engines import provider_errors
 from services.executor.engines.outcomes import ErrorClass
-from services.executor.engines.provider_errors import told
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,34 @@ from services.executor.engines.provider_errors import told
 def test_an_error_inside_a_success_is_known_by_its_code(
     problem: Any, error: ErrorClass, billed: bool
 ) -> None:
-    failed = told(problem)
+    failed = provider_errors.from_object(problem)
 
     assert (error, billed, 200) == (failed.error, failed.billed, failed.status_code)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({"retry-after": "7"}, b"", 7.0),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, b"", 1.5),
+        ({"retry-after": "soon"}, b"", None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, b"", 0.0),
+        ({}, b'[{"error":{"message":"m","details":[{"@type":"RetryInfo","retryDelay":"34.5s"}]}}]', 34.5),
+        ({}, b"<html>", None),
+    ],
+)
+def test_a_provider_may_name_the_time_of_the_next_try_in_many_ways(
+    headers: dict[str, str], body: bytes, seconds: float | None
+) -> None:
+    assert provider_errors.from_response(429, headers, body, None).retry_after_s == seconds
+
+
+def test_an_error_repeats_no_key() -> None:
+    failed = provider_errors.from_response(
+        401,
+        {},
+        b'{"error":{"message":"Incorrect API key provided: sk-proj-abc123456789 or my-odd-key"}}',
+        "my-odd-key",
+    )
+
+    assert failed.message == "Incorrect API key provided: *** or ***"

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from services.executor.engines.proxies import Proxies
+from tests.executor.fleet import deployment
 from tests.executor.service import deployments, executor
 from tests.simulator import Simulator
 
@@ -77,3 +79,15 @@ async def test_a_proxy_that_is_gone_is_a_failed_connection_and_is_never_passed_b
 
     assert [one.error_class for one in outcome.report.attempts] == ["connection", ""]
     assert "m" not in (await simulator.counts())["models"]
+
+
+def test_proxies_rotate_by_the_clock() -> None:
+    now = 0.0
+    proxies = Proxies(lambda: now)
+    one = deployment("http://x", proxies=("http://a", "http://b"), proxy_interval_s=10.0)
+    seen = []
+    for now in (0.0, 9.9, 10.0, 19.9, 20.0):  # noqa: B007  (the clock reads it)
+        seen.append(proxies.of(one))  # noqa: PERF401
+
+    assert seen == ["http://a", "http://a", "http://b", "http://b", "http://a"]
+    assert proxies.of(deployment("http://x")) == ""

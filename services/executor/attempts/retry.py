@@ -1,0 +1,75 @@
+"""What follows from each class of error: the table that decides on retries, fallbacks and breakers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.chassis import errors
+from services.executor.engines.outcomes import ErrorClass
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What follows from one class of error.
+
+    Args:
+        retry: Whether the same deployment may be called again.
+        fall_back: Whether the next candidate may be called.
+        trips: Whether it counts against the deployment's circuit breaker.
+        fault: What the caller gets when it ends the run.
+        meaning: One line for the documentation.
+
+    """
+
+    retry: bool
+    fall_back: bool
+    trips: bool
+    fault: type[errors.Fault]
+    meaning: str
+
+
+_YES, _NO = True, False
+
+RULES: Mapping[ErrorClass, Rule] = {
+    ErrorClass.BAD_REQUEST: Rule(
+        _NO, _NO, _NO, errors.Invalid, "400, 422: the caller's mistake, in the provider's words"
+    ),
+    ErrorClass.UNSUPPORTED: Rule(
+        _NO,
+        _YES,
+        _NO,
+        errors.Invalid,
+        "LiteLLM cannot express the request for this provider; none was called",
+    ),
+    ErrorClass.CONTEXT_LENGTH: Rule(
+        _NO, _YES, _NO, errors.Invalid, "the prompt is too long; candidates for context errors come first"
+    ),
+    ErrorClass.CONTENT_POLICY: Rule(
+        _NO, _YES, _NO, errors.Invalid, "the content was refused; candidates for policy errors come first"
+    ),
+    ErrorClass.TOO_LARGE: Rule(
+        _NO, _YES, _NO, errors.TooLarge, "413: the body is too large for this provider"
+    ),
+    ErrorClass.AUTHENTICATION: Rule(
+        _NO, _YES, _YES, errors.Unavailable, "401: the deployment's key is wrong"
+    ),
+    ErrorClass.PERMISSION: Rule(
+        _NO, _YES, _YES, errors.Unavailable, "403: the deployment's key may not do this"
+    ),
+    ErrorClass.NOT_FOUND: Rule(_NO, _YES, _NO, errors.NotFound, "404: the provider does not know the model"),
+    ErrorClass.RATE_LIMIT: Rule(
+        _YES, _YES, _NO, errors.Exhausted, "429: the provider's limit; retry-after is honoured"
+    ),
+    ErrorClass.QUOTA: Rule(_NO, _YES, _YES, errors.Exhausted, "402, 429: the account's credit is used up"),
+    ErrorClass.TIMEOUT: Rule(_YES, _YES, _YES, errors.TimedOut, "408, 504, or no answer within the timeout"),
+    ErrorClass.SERVER_ERROR: Rule(_YES, _YES, _YES, errors.Unavailable, "500 and other 5xx"),
+    ErrorClass.OVERLOADED: Rule(_YES, _YES, _YES, errors.Unavailable, "502, 503, 529"),
+    ErrorClass.CONNECTION: Rule(_YES, _YES, _YES, errors.Unavailable, "refused, reset, or no such host"),
+    ErrorClass.MALFORMED: Rule(
+        _YES, _YES, _YES, errors.Unavailable, "no JSON, a wrong content type, or an empty stream"
+    ),
+    ErrorClass.CUT: Rule(
+        _NO, _NO, _YES, errors.Unavailable, "the stream ended after it began, before its end"
+    ),
+    ErrorClass.DEADLINE: Rule(_NO, _NO, _NO, errors.TimedOut, "the caller's deadline passed"),
+    ErrorClass.CANCELLED: Rule(_NO, _NO, _NO, errors.TimedOut, "the caller hung up"),
+}

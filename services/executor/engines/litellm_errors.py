@@ -1,0 +1,20 @@
+"""LiteLLM's exceptions, which its translations raise at what they cannot express, as classes of errors."""
+
+from litellm.exceptions import BadRequestError, UnsupportedParamsError
+
+from services.executor.engines.outcomes import ErrorClass, Failed
+from services.executor.engines.provider_errors import redacted
+
+
+def untranslated(error: Exception, key: str | None) -> Failed:
+    """A request that could not even be translated, so that no provider was called."""
+    unsupported = isinstance(error, UnsupportedParamsError)
+    invalid = isinstance(error, BadRequestError) or getattr(error, "status_code", 0) == 400
+    error_class = ErrorClass.BAD_REQUEST if invalid and not unsupported else ErrorClass.UNSUPPORTED
+    return Failed(error_class, first_line(error, key), called=False)
+
+
+def first_line(error: Exception, key: str | None) -> str:
+    """What an exception says, in one line; what follows are tracebacks and links to LiteLLM's bug reports."""
+    text = str(getattr(error, "message", "") or error).strip()
+    return redacted(text.splitlines()[0] if text else type(error).__name__, key)

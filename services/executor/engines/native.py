@@ -1,0 +1,38 @@
+"""Operations that a provider offers in the caller's own format: they need no translation and pass through."""
+
+from services.executor.engines import anthropic
+from services.executor.engines.base import Operation
+from services.executor.engines.openai import read_event, read_whole
+from services.executor.engines.prepare import SWITCHES, Prepared
+from services.executor.engines.translation import Upstream, known_address
+
+_OPENAI_PATHS = {
+    Operation.RESPONSES: "/responses",
+    Operation.COMPLETIONS: "/completions",
+    Operation.EMBEDDINGS: "/embeddings",
+}
+# Switches of LiteLLM's that are fields of these formats, too.
+_FIELDS = frozenset(("metadata",))
+
+
+def translate(prepared: Prepared) -> Upstream | None:
+    """The request as it came, under the provider's name of the model; None where it needs a translation."""
+    call = prepared.call
+    provider = call.deployment.provider
+    if provider == "anthropic" and call.operation is Operation.MESSAGES:
+        url = anthropic.address(prepared.base)
+        headers = {"x-api-key": call.key or "none", "anthropic-version": "2023-06-01"}
+    elif provider == "openai" and call.operation in _OPENAI_PATHS:
+        base = prepared.base or known_address(call.deployment)
+        url = f"{base.rstrip('/')}{_OPENAI_PATHS[call.operation]}"
+        headers = {"authorization": f"Bearer {call.key or 'none'}"}
+    else:
+        return None
+    body = {name: value for name, value in call.body.items() if name not in SWITCHES or name in _FIELDS}
+    body["model"] = call.deployment.litellm_model
+    if call.stream:
+        body["stream"] = True
+        if call.operation is Operation.COMPLETIONS:
+            body["stream_options"] = {"include_usage": True}
+    headers |= {**prepared.headers, "content-type": "application/json"}
+    return Upstream(url, headers, body, read_whole, read_event)

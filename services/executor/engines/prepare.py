@@ -1,0 +1,177 @@
+"""A call made ready for a provider, once, for whichever engine sends it.
+
+Pictures that the provider cannot fetch are fetched here, the body is divided into what LiteLLM takes as arguments and
+what travels as it is, and the deployment's own settings are resolved. Nothing that a caller sends can set a host, key,
+header, timeout, mock or fallback.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from litellm.types.utils import all_litellm_params
+
+from services.chassis.deployments import Deployment, reference
+from services.executor.engines.base import Call, Operation
+from services.executor.engines.images import FETCHED_HERE, Images
+
+# What OpenAI documents and LiteLLM takes as an argument; everything else travels in extra_body.
+ARGUMENTS: Mapping[Operation, frozenset[str]] = {
+    Operation.CHAT: frozenset(
+        """
+        messages functions function_call temperature top_p n stop max_tokens max_completion_tokens modalities
+        prediction audio presence_penalty frequency_penalty logit_bias user response_format seed tools tool_choice
+        parallel_tool_calls logprobs top_logprobs reasoning_effort verbosity safety_identifier service_tier store
+        prompt_cache_key thinking web_search_options
+        """.split()
+    ),
+    Operation.COMPLETIONS: frozenset(
+        """
+        prompt best_of echo frequency_penalty logit_bias logprobs max_tokens n presence_penalty seed stop suffix
+        temperature top_p user
+        """.split()
+    ),
+    Operation.EMBEDDINGS: frozenset("input dimensions encoding_format user".split()),
+    Operation.RESPONSES: frozenset(
+        """
+        input include instructions max_output_tokens parallel_tool_calls reasoning store temperature text tool_choice
+        tools top_p truncation user
+        """.split()
+    ),
+    Operation.MESSAGES: frozenset(
+        """
+        messages max_tokens stop_sequences system temperature thinking tool_choice tools top_k top_p
+        """.split()
+    ),
+}
+# Providers with a format of their own, who refuse unknown fields: the fields they know beyond OpenAI's.
+OWN_FIELDS: Mapping[str, frozenset[str]] = {
+    "anthropic": frozenset("top_k cache_control container context_management output_config".split()),
+    "gemini": frozenset("top_k safety_settings".split()),
+}
+# With these a router would call, and bill us for, other models, hosts and tools than the admitted.
+ROUTING: Mapping[str, frozenset[str]] = {
+    "openrouter": frozenset("models route provider plugins preset transforms".split()),
+}
+# LiteLLM's own switches: never a provider's business, so never let through from a caller.
+SWITCHES = frozenset(all_litellm_params) - {"metadata", "tags", "user"} | frozenset(
+    """
+    api_base api_key api_version base_url client custom_llm_provider deployment_id drop_params extra_body
+    extra_headers extra_query fallbacks headers mock_response mock_tool_calls model model_list organization stream
+    stream_options timeout
+    """.split()
+)
+# Without an address of its own LiteLLM would take OpenAI's from the environment.
+_ADDRESSES = {"openai": "https://api.openai.com/v1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that either engine can send.
+
+    Args:
+        call: The call; its body holds no address to fetch and no mark to create a cache by.
+        arguments: What of the body LiteLLM takes as arguments.
+        rest: What of the body travels as it is.
+        settings: What else the configuration says of the deployment, in LiteLLM's words.
+        base: The deployment's address; empty where LiteLLM knows its provider's one address.
+
+    """
+
+    call: Call
+    arguments: Mapping[str, Any]
+    rest: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    base: str
+
+    @property
+    def drops_unsupported(self) -> bool:
+        """Whether fields that the provider does not support are dropped instead of refused."""
+        return bool(self.settings.get("drop_params"))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that the configuration adds, lower case."""
+        return {name.lower(): value for name, value in (self.settings.get("extra_headers") or {}).items()}
+
+
+class Preparer:
+    """Makes calls ready.
+
+    Args:
+        environ: Where addresses and settings that are references are resolved.
+        images: Fetches the pictures that a provider cannot.
+
+    """
+
+    def __init__(self, environ: Mapping[str, str], images: Images | None = None) -> None:
+        self._environ = environ
+        self._images = images or Images()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._images.aclose()
+
+    async def prepare(self, call: Call) -> Prepared:
+        """Make a call ready.
+
+        Raises:
+            Failed: a picture that may not be fetched.
+        """
+        provider = call.deployment.provider
+        if provider in FETCHED_HERE:
+            body = await self._images.inlined(call.body)
+            if provider in ("gemini", "vertex_ai"):
+                # LiteLLM would create, and be billed for, a cache at Google's for every marked message.
+                body = _without_cache_marks(body)
+            call = replace(call, body=body)
+        arguments, rest = split(call)
+        return Prepared(
+            call, arguments, rest, self._settings(call.deployment), self._address(call.deployment)
+        )
+
+    def _settings(self, deployment: Deployment) -> dict[str, Any]:
+        return {
+            name: self._environ.get(reference(value), "") if reference(value) else value
+            for name, value in deployment.params.items()
+        }
+
+    def _address(self, deployment: Deployment) -> str:
+        if deployment.api_base_ref:
+            return self._environ.get(deployment.api_base_ref, "")
+        return deployment.api_base or _ADDRESSES.get(deployment.provider, "")
+
+
+def split(call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of a body LiteLLM takes as arguments, and what travels as it is; its switches do neither."""
+    deployment = call.deployment
+    known = ARGUMENTS[call.operation] | OWN_FIELDS.get(deployment.provider, frozenset())
+    arguments = {name: value for name, value in call.body.items() if name in known and value is not None}
+    if "max_completion_tokens" in arguments and not _reads_max_completion_tokens(deployment):
+        arguments["max_tokens"] = arguments.pop("max_completion_tokens")
+    if deployment.provider in OWN_FIELDS:
+        return arguments, {}
+    barred = SWITCHES | ROUTING.get(_router(deployment), frozenset())
+    rest = {name: value for name, value in call.body.items() if name not in known and name not in barred}
+    return arguments, rest
+
+
+def _router(deployment: Deployment) -> str:
+    """Whose rules a deployment follows: OpenRouter's address may stand behind any provider's name."""
+    return "openrouter" if "openrouter.ai" in deployment.api_base else deployment.provider
+
+
+def _reads_max_completion_tokens(deployment: Deployment) -> bool:
+    """Whether a provider reads the newer name of the limit; one that ignores it writes on at our expense.
+
+    LiteLLM translates the old name to each provider's own, OpenAI's newer models included, but not the new one to all.
+    """
+    elsewhere = deployment.api_base or deployment.api_base_ref
+    return deployment.provider == "azure" or (deployment.provider == "openai" and not elsewhere)
+
+
+def _without_cache_marks(value: Any) -> Any:
+    """The same without Anthropic's `cache_control`."""
+    if isinstance(value, dict):
+        return {name: _without_cache_marks(one) for name, one in value.items() if name != "cache_control"}
+    return [_without_cache_marks(one) for one in value] if isinstance(value, list) else value

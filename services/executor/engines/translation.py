@@ -1,0 +1,151 @@
+"""What every translation of a chat has in common: the request it makes, and LiteLLM's own steps on the way there."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+import litellm
+import orjson
+from litellm.types.utils import LlmProviders
+from litellm.utils import ProviderConfigManager, get_optional_params
+
+from services.chassis.deployments import Deployment
+from services.executor.engines import provider_errors
+from services.executor.engines.base import Piece
+from services.executor.engines.litellm_answers import plain
+from services.executor.engines.prepare import Prepared
+
+# What a configuration may set for all requests of a deployment.
+_SAMPLING = frozenset(("temperature", "max_tokens", "top_p"))
+
+
+@dataclass(slots=True)
+class Upstream:
+    """A request for a provider, and how to read its answer.
+
+    Args:
+        url: Where it goes.
+        headers: Its headers, the key among them.
+        body: Its body.
+        whole: Reads the body and headers of an answer.
+        event: Reads the data of one event of a stream, which may hold no chunk, or several.
+
+    """
+
+    url: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    whole: Callable[[bytes, Mapping[str, str]], Piece]
+    event: Callable[[bytes], Iterator[Piece]]
+
+
+# Translates a prepared call; None when only LiteLLM's entry point knows how.
+Translate: TypeAlias = Callable[[Prepared], Upstream | None]
+
+
+class SilentLogging:
+    """In the place of LiteLLM's logging, to which its translations report everything; it keeps nothing."""
+
+    def __init__(self, optional_params: Mapping[str, Any]) -> None:
+        self.optional_params = optional_params
+        self.model_call_details: dict[str, Any] = {}
+        self.litellm_params: dict[str, Any] = {}
+
+    def pre_call(self, *_: Any, **__: Any) -> None:
+        """Nothing is logged."""
+
+    def post_call(self, *_: Any, **__: Any) -> None:
+        """Nothing is logged."""
+
+
+def config_of(deployment: Deployment) -> Any:
+    """LiteLLM's translation for a deployment."""
+    return ProviderConfigManager.get_provider_chat_config(
+        model=deployment.litellm_model, provider=LlmProviders(deployment.provider)
+    )
+
+
+@cache
+def known_address(deployment: Deployment) -> str:
+    """The one address that LiteLLM knows for a provider; empty where its translation adds it."""
+    _, _, _, base = litellm.get_llm_provider(f"{deployment.provider}/{deployment.litellm_model}")
+    return base or ""
+
+
+def options(prepared: Prepared, config: Any) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    """Messages, LiteLLM's optional parameters and the rest of the body."""
+    call = prepared.call
+    # The translations edit in place, and the body serves the next candidate too.
+    messages = copy.deepcopy(prepared.arguments.get("messages", []))
+    messages = config.translate_developer_role_to_system_role(messages=messages)
+    given = {name: value for name, value in prepared.settings.items() if name in _SAMPLING}
+    given |= {name: value for name, value in prepared.arguments.items() if name != "messages"}
+    if call.stream:
+        given["stream"] = True
+        given["stream_options"] = {"include_usage": True}
+    if prepared.rest:
+        given["extra_body"] = dict(prepared.rest)
+    found = get_optional_params(
+        model=call.deployment.litellm_model,
+        custom_llm_provider=call.deployment.provider,
+        messages=messages,
+        drop_params=prepared.drops_unsupported,
+        max_retries=0,
+        **given,
+    )
+    found.pop("max_retries", None)
+    if not call.stream:
+        found.pop("stream", None)
+    return messages, found, found.pop("extra_body", None) or {}
+
+
+def translated(parse: Callable[[Any], Any]) -> Callable[[bytes], Iterator[Piece]]:
+    """Read a provider's events with LiteLLM's parser, as chunks of chat completions."""
+    head: dict[str, Any] = {}
+
+    def read(event: bytes) -> Iterator[Piece]:
+        data = orjson.loads(event)
+        if isinstance(data, list):
+            data = data[0] if data else {}
+        check(data)
+        parsed = parse(data)
+        if parsed is None:
+            return
+        chunk = plain(parsed)
+        first = not head
+        if first:
+            head.update(id=chunk.get("id"), created=chunk.get("created"), object="chat.completion.chunk")
+        chunk.update(head)
+        choices = chunk.get("choices") or []
+        for choice in choices:
+            delta = choice.setdefault("delta", {})
+            delta.pop("role", None)
+            if first:
+                delta["role"] = "assistant"
+        if first or chunk.get("usage") or any(_has_content(choice) for choice in choices):
+            yield Piece(chunk)
+
+    return read
+
+
+def _has_content(choice: Mapping[str, Any]) -> bool:
+    return bool(choice.get("finish_reason")) or any(value for value in choice["delta"].values())
+
+
+def check(data: Mapping[str, Any]) -> None:
+    """An error in the place of a chunk is an error.
+
+    Raises:
+        Failed: there is one.
+    """
+    if data.get("error"):
+        raise provider_errors.from_object(data["error"])
+
+
+def undecoded(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers for a body that is decoded by now, without the two that would be wrong for it."""
+    return {
+        name: value for name, value in headers.items() if name not in ("content-encoding", "content-length")
+    }

@@ -1,0 +1,83 @@
+"""A call is made ready once, and nothing of a caller's turns into a switch of LiteLLM's."""
+
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from services.executor.engines.base import Call, Operation
+from services.executor.engines.direct import DirectEngine
+from services.executor.engines.litellm_sdk import LiteLLMEngine
+from services.executor.engines.prepare import Prepared, Preparer, split
+from services.executor.engines.proxies import Proxies
+from tests.executor.conftest import KEY
+from tests.executor.fleet import deployment
+from tests.simulator import Simulator
+
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {"name": "n", "schema": {"type": "object", "properties": {"x": {"type": "string"}}}},
+}
+
+
+def call_of(
+    url: str, provider: str = "openai", *, operation: Operation = Operation.CHAT, **body: Any
+) -> Call:
+    return Call(
+        deployment=deployment(url, provider),
+        key=KEY,
+        operation=operation,
+        body={"messages": [{"role": "user", "content": "hi"}], **body},
+        stream=False,
+        timeout_s=10,
+    )
+
+
+class CountingPreparer(Preparer):
+    """Counts the calls that it makes ready."""
+
+    def __init__(self) -> None:
+        super().__init__({"SIM_KEY": KEY})
+        self.prepared = 0
+
+    async def prepare(self, call: Call) -> Prepared:
+        self.prepared += 1
+        return await super().prepare(call)
+
+
+@pytest.mark.parametrize(
+    ("provider", "more"),
+    # LiteLLM sends a schema to Groq as a tool, which only its entry point can turn back.
+    [("openai", {}), ("anthropic", {}), ("groq", {"response_format": SCHEMA})],
+)
+async def test_a_call_is_prepared_once_whichever_engine_sends_it(
+    provider: str, more: dict[str, Any], simulator: Simulator
+) -> None:
+    preparer = CountingPreparer()
+    litellm_engine = LiteLLMEngine(Proxies(), preparer)
+    direct_engine = DirectEngine(Proxies(), preparer, litellm_engine)
+    sent: list[Prepared] = []
+    send = litellm_engine.send
+    litellm_engine.send = lambda prepared: sent.append(prepared) or send(prepared)  # type: ignore[method-assign, func-returns-value]
+
+    async with aclosing(direct_engine.call(call_of(simulator.url, provider, **more))) as pieces:
+        assert 1 == len([piece async for piece in pieces])
+
+    assert 1 == preparer.prepared
+    assert (1 if more else 0) == len(sent)
+    await direct_engine.aclose()
+    await litellm_engine.aclose()
+
+
+def test_switches_of_litellm_reach_no_provider_and_unknown_fields_travel_as_they_are() -> None:
+    arguments, rest = split(call_of("http://x", temperature=0.5, api_base="http://evil", min_p=0.1))
+
+    assert {"messages", "temperature"} == arguments.keys()
+    assert {"min_p": 0.1} == rest
+
+
+def test_a_provider_with_a_format_of_its_own_gets_only_the_fields_that_it_knows() -> None:
+    arguments, rest = split(call_of("http://x", "anthropic", top_k=3, min_p=0.1))
+
+    assert 3 == arguments["top_k"]
+    assert ("min_p" in arguments, rest) == (False, {})

@@ -24,7 +24,19 @@ CORES = {
     "chassis": ("batching", "errors", "config", "prices", "deployments", "yaml"),
     "classifier": ("features", "heads", "embedding", "training/holdout"),
     "selector": ("ranking/rank", "ranking/free_tier", "models/catalog"),
-    "executor": ("attempts/run", "capacity/breaker"),
+    "executor": (
+        *(
+            "attempts/attempt",
+            "attempts/billing",
+            "attempts/faults",
+            "attempts/model",
+            "attempts/retry",
+            "attempts/run",
+        ),
+        *("capacity/breaker", "capacity/gate", "capacity/quotas", "capacity/rate_headers", "capacity/slots"),
+        *("formats/base", "formats/chat", "formats/embeddings", "formats/factory", "formats/messages"),
+        "formats/responses",
+    ),
     "gateway": ("request_ids", "config/plans", "config/budgets"),
 }
 

@@ -15,12 +15,14 @@ from services.chassis import process, redis, rpc, telemetry
 from services.chassis.config import part, variable
 from services.chassis.deployments import Deployment
 from services.chassis.telemetry import Settings as TelemetrySettings
-from services.executor.attempts.run import Patience, Walk, Work
+from services.executor.attempts.model import Work
+from services.executor.attempts.retry import RetryPolicy
+from services.executor.attempts.run import FallbackRun
 from services.executor.capacity.breaker import Breakers, Thresholds
-from services.executor.capacity.gate import Gatekeeper
+from services.executor.capacity.gate import CapacityGate
 from services.executor.capacity.health import Health
 from services.executor.capacity.prober import Prober
-from services.executor.capacity.redis_state import Link, RedisBoard, RedisCounter
+from services.executor.capacity.redis_state import RedisBreakerStore, RedisGuard, RedisQuotaCounter
 from services.executor.engines.base import Engine
 from services.executor.engines.directory import Directory, Keys
 from services.executor.engines.proxies import Proxies
@@ -65,7 +67,7 @@ class Settings:
     probe_s: float = variable(
         "LUMNI_PROBE_S", 0.0, "idle seconds after which a deployment is probed; 0 is never"
     )
-    queue: int = variable("LUMNI_DEPLOYMENT_QUEUE", 32, "calls that may wait for a place, per deployment")
+    queue: int = variable("LUMNI_DEPLOYMENT_QUEUE", 32, "calls that may be queued for a slot, per deployment")
     server: rpc.Settings = part()
     telemetry: TelemetrySettings = part()
 
@@ -111,7 +113,7 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
         if client is not None:
             stack.push_async_callback(client.aclose)
         replica = telemetry.replica()
-        link = Link(client)
+        guard = RedisGuard(client)
         proxies = Proxies()
         preparer = Preparer(environ)
         stack.push_async_callback(preparer.aclose)
@@ -135,27 +137,27 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
                 window_s=settings.breaker_window_s,
             )
 
-        breakers = Breakers(RedisBoard(link, replica), thresholds)
-        gate = Gatekeeper(breakers, RedisCounter(link), queue=settings.queue)
+        breakers = Breakers(RedisBreakerStore(guard, replica), thresholds)
+        gate = CapacityGate(breakers, RedisQuotaCounter(guard), queue=settings.queue)
         books = Books(client, settings.state_dir)
         observed = Observed(books)
         health = Health(directory, gate, replica)
-        patience = Patience(
+        policy = RetryPolicy(
             first_s=settings.first_backoff_s, longest_s=settings.longest_backoff_s, idle_s=settings.idle_s
         )
 
-        def walk(work: Work) -> Walk:
-            return Walk(work, directory, gate, observed, patience)
+        def start(work: Work) -> FallbackRun:
+            return FallbackRun(work, directory, gate, observed, policy)
 
         for task in (
             books.run(),
-            health.publish(link),
+            health.publish(guard),
             directory.watch(settings.reload_s),
             _sync(breakers),
-            *([Prober(directory, gate, walk, settings.probe_s).run()] if settings.probe_s else []),
+            *([Prober(directory, gate, start, settings.probe_s).run()] if settings.probe_s else []),
         ):
             await stack.enter_async_context(beside(task))
-        servicer = ExecutorServicer(walk, health.listed)
+        servicer = ExecutorServicer(start, health.listed)
         service = rpc.Service(SERVICE, executor_pb2_grpc.add_ExecutorServiceServicer_to_server, servicer)
         yield await stack.enter_async_context(rpc.serve(settings.listen, settings.server, [service]))
 

@@ -1,4 +1,4 @@
-"""Between the wire and the walk: unpack, run, pack."""
+"""Between the wire and the run: unpack, run, pack."""
 
 import asyncio
 import re
@@ -13,33 +13,40 @@ from lumni.executor.v1 import executor_pb2_grpc
 
 from services.chassis import errors, rpc
 from services.executor.attempts import messages
-from services.executor.attempts.run import Walk, Work
+from services.executor.attempts.model import Work
+from services.executor.attempts.run import FallbackRun
+from services.executor.formats.base import Chunk
 
-# What a slow caller may leave unread before the provider has to wait.
+# Chunks that a slow caller may leave unread before the provider has to wait.
 BACKLOG = 256
 # A picture or a sound in a body, as no text looks.
 ENCODED = re.compile(r"[A-Za-z0-9+/=]{2048,}")
 PICTURE_TOKENS = 1000
+# The end of a backlog.
+END = None
 
 
 class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
     """Execute, StreamExecute, ListDeployments."""
 
-    def __init__(self, walk: Callable[[Work], Walk], listed: Callable[[], Iterable[pb.Deployment]]) -> None:
-        self._walk = walk
+    def __init__(
+        self, start: Callable[[Work], FallbackRun], listed: Callable[[], Iterable[pb.Deployment]]
+    ) -> None:
+        self._start = start
         self._listed = listed
 
     async def Execute(self, request: pb.ExecuteRequest, context: object) -> pb.ExecuteResponse:
-        """Walk the candidates until one answers."""
-        walk = self._walk(_work(request, stream=False))
+        """Try the candidates until one answers."""
+        run = self._start(_work(request, stream=False))
         answer = ""
         try:
-            async with aclosing(walk.pieces()) as pieces:
-                async for answer in pieces:  # noqa: B007  (a call without a stream has one piece)
-                    pass
+            async with aclosing(run.chunks()) as chunks:
+                # Without a stream the whole answer is the only one.
+                async for chunk in chunks:
+                    answer = chunk.text
         except errors.Fault as fault:
-            raise _with_report(fault, walk) from fault
-        return pb.ExecuteResponse(body_json=answer, report=messages.report(walk.report))
+            raise _with_report(fault, run) from fault
+        return pb.ExecuteResponse(body_json=answer, report=messages.report(run.report))
 
     async def StreamExecute(
         self,
@@ -48,54 +55,56 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
     ) -> AsyncIterator[pb.StreamExecuteResponse]:
         """Do the same and send the chunks as they come; those ready at once travel together."""
         work = _work(request.execute, stream=True)
-        walk = self._walk(work)
-        backlog: asyncio.Queue[str | None] = asyncio.Queue(BACKLOG)
-        pump = asyncio.create_task(_pump(walk, backlog, work.deadline))
+        run = self._start(work)
+        backlog: asyncio.Queue[Chunk | None] = asyncio.Queue(BACKLOG)
+        pump = asyncio.create_task(_pump(run, backlog, work.deadline))
         try:
             ended = False
             while not ended:
                 ready = [await backlog.get()]
                 while not backlog.empty():
                     ready.append(backlog.get_nowait())
-                chunks = [chunk for chunk in ready if chunk is not None]
+                chunks = [chunk for chunk in ready if chunk is not END]
                 ended = len(chunks) < len(ready)
                 if chunks:
-                    yield pb.StreamExecuteResponse(chunks=pb.Chunks(chunk_json=chunks))
+                    yield pb.StreamExecuteResponse(
+                        chunks=pb.Chunks(chunk_json=[chunk.text for chunk in chunks])
+                    )
             await pump
         except errors.Fault as fault:
-            raise _with_report(fault, walk) from fault
+            raise _with_report(fault, run) from fault
         finally:
-            # Whoever leaves early takes the provider's connection with him, and its last record is made here.
+            # A caller that disconnects closes the provider's connection, and its last record is made here.
             pump.cancel()
             with suppress(asyncio.CancelledError, errors.Fault):
                 await pump
-        yield pb.StreamExecuteResponse(report=messages.report(walk.report))
+        yield pb.StreamExecuteResponse(report=messages.report(run.report))
 
     async def ListDeployments(
         self,
         request: pb.ListDeploymentsRequest,
         context: object,
     ) -> pb.ListDeploymentsResponse:
-        """Tell what is configured and how it fares."""
+        """List what is configured, with its health."""
         return pb.ListDeploymentsResponse(deployments=self._listed())
 
 
-async def _pump(walk: Walk, backlog: "asyncio.Queue[str | None]", deadline: float) -> None:
+async def _pump(run: FallbackRun, backlog: "asyncio.Queue[Chunk | None]", deadline: float) -> None:
     try:
-        async with aclosing(walk.pieces()) as pieces:
-            async for piece in pieces:
+        async with aclosing(run.chunks()) as chunks:
+            async for chunk in chunks:
                 if not backlog.full():
-                    backlog.put_nowait(piece)
+                    backlog.put_nowait(chunk)
                     continue
                 # A caller who stays but does not read must not hold the provider's connection for ever.
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    await backlog.put(piece)
+                    await backlog.put(chunk)
     except TimeoutError:
         raise errors.TimedOut("the deadline passed before the answer was read") from None
     finally:
-        # A full backlog has a reader; a reader that left cancels us, and reads no more.
+        # A full backlog has a reader; a reader that left cancels this task, and reads no more.
         if (task := asyncio.current_task()) is not None and not task.cancelling():
-            await backlog.put(None)
+            await backlog.put(END)
 
 
 def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
@@ -124,9 +133,9 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         stream=stream,
         candidates=messages.candidates(request.candidates),
         deadline=deadline,
-        prompt_bound=_likely_tokens(request.body_json),
-        most_billed=request.max_billed_attempts,
-        tag=messages.Tag(request),
+        likely_prompt_tokens=_likely_tokens(request.body_json),
+        max_billed_attempts=request.max_billed_attempts,
+        origin=messages.Origin(request),
     )
 
 
@@ -136,6 +145,6 @@ def _likely_tokens(body_json: str) -> int:
     return (len(body_json) - sum(encoded)) // 3 + len(encoded) * PICTURE_TOKENS + 1
 
 
-def _with_report(fault: errors.Fault, walk: Walk) -> errors.Fault:
-    fault.details = (*fault.details, messages.report(walk.report))
+def _with_report(fault: errors.Fault, run: FallbackRun) -> errors.Fault:
+    fault.details = (*fault.details, messages.report(run.report))
     return fault

@@ -15,7 +15,7 @@ from services.executor.engines.direct import DirectEngine
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.prepare import Preparer
 from services.executor.engines.proxies import Proxies
-from services.executor.formats import answers
+from services.executor.formats.factory import response_format
 from tests.executor.fleet import deployment
 from tests.simulator import Simulator, spawned
 
@@ -33,11 +33,11 @@ BODY = {
 
 
 async def _one(engine: Engine, call: Call) -> int:
-    form = answers.form(Operation.CHAT, "public", call.body)
+    answer = response_format(Operation.CHAT, "public", call.body)
     texts = 0
     async with aclosing(engine.call(call)) as pieces:
         async for piece in pieces:
-            texts += len(form.chunk(piece)) if call.stream else bool(form.whole(piece))
+            texts += len(answer.chunk(piece)) if call.stream else bool(answer.whole(piece))
     return texts
 
 

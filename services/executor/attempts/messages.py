@@ -1,4 +1,4 @@
-"""Between the core's words and the contract's."""
+"""The contract's messages from and to the core's types."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2 as pb
 
-from services.executor.attempts.run import Attempt, Candidate, Kind, OnlyOn, Report, Skip, Work
+from services.executor.attempts.model import Attempt, AttemptState, Candidate, OnlyOn, Report, Skip, Work
 from services.executor.engines.base import Operation
 from services.executor.engines.usage import Usage
 
@@ -24,22 +24,22 @@ ONLY_ON: dict[int, OnlyOn] = {
     chat_pb2.ONLY_ON_CONTEXT: OnlyOn.CONTEXT,
     chat_pb2.ONLY_ON_POLICY: OnlyOn.POLICY,
 }
-KINDS = {
-    Kind.STARTED: events_pb2.USAGE_KIND_STARTED,
-    Kind.FINAL: events_pb2.USAGE_KIND_FINAL,
-    Kind.PARTIAL: events_pb2.USAGE_KIND_PARTIAL,
-    Kind.FAILED: events_pb2.USAGE_KIND_FAILED,
+EVENT_KINDS = {
+    AttemptState.STARTED: events_pb2.USAGE_KIND_STARTED,
+    AttemptState.FINAL: events_pb2.USAGE_KIND_FINAL,
+    AttemptState.PARTIAL: events_pb2.USAGE_KIND_PARTIAL,
+    AttemptState.FAILED: events_pb2.USAGE_KIND_FAILED,
 }
 OUTCOMES = {
-    Kind.STARTED: pb.OUTCOME_UNSPECIFIED,
-    Kind.FINAL: pb.OUTCOME_SUCCEEDED,
-    Kind.PARTIAL: pb.OUTCOME_PARTIAL,
-    Kind.FAILED: pb.OUTCOME_FAILED,
+    AttemptState.STARTED: pb.OUTCOME_UNSPECIFIED,
+    AttemptState.FINAL: pb.OUTCOME_SUCCEEDED,
+    AttemptState.PARTIAL: pb.OUTCOME_PARTIAL,
+    AttemptState.FAILED: pb.OUTCOME_FAILED,
 }
 
 
-class Tag:
-    """What the books want to know of a request."""
+class Origin:
+    """What usage events repeat of the request that they belong to."""
 
     __slots__ = ("category", "context", "operation", "tier")
 
@@ -78,10 +78,10 @@ def attempt(made: Attempt) -> pb.Attempt:
         deployment=made.deployment.id,
         model=made.deployment.model,
         provider=made.deployment.provider,
-        outcome=OUTCOMES[made.kind],
+        outcome=OUTCOMES[made.state],
         error_class=made.error.value if made.error else "",
         status_code=made.status_code,
-        usage=usage(made.usage) if made.kind is not Kind.STARTED else None,
+        usage=usage(made.usage) if made.state is not AttemptState.STARTED else None,
         cost_nano_usd=made.cost_nano_usd,
         started_unix_us=made.started_unix_us,
         duration_ms=made.duration_ms,
@@ -92,7 +92,7 @@ def attempt(made: Attempt) -> pb.Attempt:
 
 
 def report(made: Report) -> pb.Report:
-    """A whole call's bill."""
+    """What a whole call took."""
     return pb.Report(
         usage=usage(made.usage),
         cost_nano_usd=made.cost_nano_usd,
@@ -110,16 +110,16 @@ def report(made: Report) -> pb.Report:
 
 def event(work: Work, made: Attempt) -> Message:
     """What the ledger reads of an attempt."""
-    tag = work.tag
-    assert isinstance(tag, Tag)
+    origin = work.origin
+    assert isinstance(origin, Origin)
     return events_pb2.UsageEvent(
-        kind=KINDS[made.kind],
-        context=tag.context,
+        kind=EVENT_KINDS[made.state],
+        context=origin.context,
         attempt=attempt(made),
         max_cost_nano_usd=made.max_cost_nano_usd,
-        category=tag.category,
-        tier=tag.tier,
-        operation=tag.operation,
+        category=origin.category,
+        tier=origin.tier,
+        operation=origin.operation,
         stream=work.stream,
     )
 

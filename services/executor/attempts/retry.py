@@ -1,5 +1,6 @@
-"""What follows from each class of error: the table that decides on retries, fallbacks and breakers."""
+"""What follows from each class of error: the table of retries, fallbacks and breakers, and the waits before a retry."""
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -71,5 +72,39 @@ RULES: Mapping[ErrorClass, Rule] = {
         _NO, _NO, _YES, errors.Unavailable, "the stream ended after it began, before its end"
     ),
     ErrorClass.DEADLINE: Rule(_NO, _NO, _NO, errors.TimedOut, "the caller's deadline passed"),
-    ErrorClass.CANCELLED: Rule(_NO, _NO, _NO, errors.TimedOut, "the caller hung up"),
+    ErrorClass.CANCELLED: Rule(_NO, _NO, _NO, errors.TimedOut, "the caller disconnected"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long a run waits, in seconds.
+
+    Args:
+        first_s: Before the first retry; doubles each time, with jitter.
+        longest_s: Before any retry.
+        with_others_s: Before a retry while another candidate could answer.
+        idle_s: For the next chunk of a stream.
+        queue_s: For the permission to call a busy deployment.
+
+    """
+
+    first_s: float = 0.25
+    longest_s: float = 8.0
+    with_others_s: float = 1.0
+    idle_s: float = 120.0
+    queue_s: float = 2.0
+
+    def before_retry(self, tries: int, retry_after_s: float | None, *, others: bool) -> float | None:
+        """Seconds to wait before try number `tries` + 1; None when it is not worth it.
+
+        Args:
+            tries: How many were made.
+            retry_after_s: What the provider asked for.
+            others: Whether another candidate could answer now.
+
+        """
+        backoff = min(self.longest_s, self.first_s * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
+        # A little more than the provider asked for: the deployment is paused until then, by another clock.
+        wait = max(backoff, retry_after_s + 0.01 if retry_after_s else 0.0)
+        return None if wait > (self.with_others_s if others else self.longest_s) else wait

@@ -2,7 +2,7 @@
 
 It opens when, within a sliding window, more attempts failed than allowed and at least a given share of all did: the
 count keeps one hiccup from closing a quiet deployment off, the share keeps a handful among thousands from it. The
-count and the state are shared by all replicas over a board; where the board is gone each replica goes by its own.
+count and the state are shared by all replicas in a store; while that cannot be reached each replica uses its own.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 BUCKETS = 10
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     """Whether calls pass."""
 
     CLOSED = "closed"
@@ -34,27 +34,27 @@ class Thresholds:
     share: float = 0.5
     window_s: float = 60.0
     cooldown_s: float = 30.0
-    # A probe that tells nothing for so long is given up, so that another may be sent.
+    # A probe without a result for so long is given up, so that another may be sent.
     probe_s: float = 60.0
 
 
-class Board(Protocol):
+class BreakerStore(Protocol):
     """What the replicas share. Every answer is None when it cannot be reached."""
 
     async def add_failure(self, ident: str, window_s: float) -> int | None:
-        """Count a failure; says how many there are in the window, over all replicas."""
+        """Count a failure; returns how many there are in the window, over all replicas."""
 
     async def open(self, ident: str, cooldown_s: float) -> None:
-        """Tell all that a breaker is open for so long; ends a probe."""
+        """Publish that a breaker is open for so long; ends a probe."""
 
     async def close(self, ident: str) -> None:
-        """Tell all that a breaker is closed, and forget its failures; ends a probe."""
+        """Publish that a breaker is closed, and forget its failures; ends a probe."""
 
     async def claim_probe(self, ident: str, probe_s: float) -> bool | None:
-        """Ask to be the one that probes, for so long; false while another does, or found the breaker open since."""
+        """Claim the probe, for so long; false while another replica has it, or has opened the breaker since."""
 
-    async def free_probe(self, ident: str) -> None:
-        """Let another one probe: ours told nothing."""
+    async def release_probe(self, ident: str) -> None:
+        """Let another replica probe: ours had no result."""
 
     async def read(self) -> Mapping[str, float] | None:
         """The breakers that are not closed, each with the seconds until it may be probed (0 or less: now)."""
@@ -91,7 +91,7 @@ class _Breaker:
     window: Window
     # When it may be probed, on the local clock; None while closed.
     probe_from: float | None = None
-    # Until when a probe of ours is waited for, on the local clock.
+    # Until when a probe of ours may still have a result, on the local clock.
     probing_until: float = 0.0
     pending: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -101,23 +101,23 @@ class Breakers:
 
     def __init__(
         self,
-        board: Board,
+        store: BreakerStore,
         thresholds: Callable[[], Thresholds],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._board = board
-        # Asked each time: the configuration may change.
+        self._store = store
+        # Read each time: the configuration may change.
         self._thresholds = thresholds
         self._clock = clock
         self._known: dict[str, _Breaker] = {}
 
-    def state(self, ident: str) -> State:
+    def state(self, ident: str) -> BreakerState:
         """Whether calls of a deployment pass."""
         breaker = self._known.get(ident)
         if breaker is None or breaker.probe_from is None:
-            return State.CLOSED
-        return State.HALF_OPEN if self._clock() >= breaker.probe_from else State.OPEN
+            return BreakerState.CLOSED
+        return BreakerState.HALF_OPEN if self._clock() >= breaker.probe_from else BreakerState.OPEN
 
     def error_rate(self, ident: str) -> float:
         """The share of failures in the window, 0 to 1."""
@@ -133,17 +133,17 @@ class Breakers:
         return max(0.0, probe_from - self._clock()) if probe_from is not None else 0.0
 
     async def admit(self, ident: str) -> bool | None:
-        """Ask to call a deployment: True to go on, None to go on as the one probe, False to stay away."""
+        """Whether a call may go on: True, None when it goes on as the one probe, or False."""
         state = self.state(ident)
-        if state is State.CLOSED:
+        if state is BreakerState.CLOSED:
             return True
         breaker = self._of(ident)
-        if state is State.OPEN or self._clock() < breaker.probing_until:
+        if state is BreakerState.OPEN or self._clock() < breaker.probing_until:
             return False
         probe_s = self._thresholds().probe_s
         breaker.probing_until = self._clock() + probe_s
         try:
-            claimed = await self._board.claim_probe(ident, probe_s)
+            claimed = await self._store.claim_probe(ident, probe_s)
         except BaseException:
             self.record(ident, failed=None, probe=True)
             raise
@@ -154,38 +154,38 @@ class Breakers:
         return None
 
     def record(self, ident: str, *, failed: bool | None, probe: bool) -> None:
-        """Count an attempt, once: failed, not failed, or None when it says nothing about the deployment."""
+        """Count an attempt, once: failed, not failed, or None when that is no sign of the deployment's health."""
         breaker = self._of(ident)
         if failed is not None:
             breaker.window.add(failed=failed)
         if probe:
             breaker.probing_until = 0.0
         if probe and failed is None:
-            self._later(breaker, self._board.free_probe(ident))
+            self._later(breaker, self._store.release_probe(ident))
         elif probe and not failed:
             self._close(ident, breaker)
         elif failed and breaker.probe_from is None:
-            # A probe that was given up too: another one has closed the breaker since.
+            # Also a probe that was given up: another one has closed the breaker since.
             self._later(breaker, self._judge(ident, breaker))
         elif probe:
             self._open(ident, breaker, "the probe failed")
 
     async def sync(self) -> None:
         """Take over what other replicas found."""
-        board = await self._board.read()
-        if board is None:
+        shared = await self._store.read()
+        if shared is None:
             return
-        for ident, wait_s in board.items():
+        for ident, wait_s in shared.items():
             breaker = self._of(ident)
-            # Another one's probe may have failed meanwhile.
+            # Another replica's probe may have failed meanwhile.
             breaker.probe_from = max(breaker.probe_from or 0.0, self._clock() + wait_s)
         for ident, breaker in self._known.items():
-            if breaker.probe_from is not None and ident not in board and not breaker.pending:
+            if breaker.probe_from is not None and ident not in shared and not breaker.pending:
                 breaker.probe_from = None
                 breaker.window.clear()
 
     async def settle(self) -> None:
-        """Wait until all that was recorded is told to the board."""
+        """Wait until all that was recorded is in the store."""
         while tasks := [task for breaker in self._known.values() for task in breaker.pending]:
             await asyncio.gather(*tasks)
 
@@ -199,7 +199,7 @@ class Breakers:
     async def _judge(self, ident: str, breaker: _Breaker) -> None:
         thresholds = self._thresholds()
         successes, failures = breaker.window.totals()
-        shared = await self._board.add_failure(ident, thresholds.window_s)
+        shared = await self._store.add_failure(ident, thresholds.window_s)
         counted = failures if shared is None else max(shared, failures)
         share = failures / (successes + failures) if failures else 0.0
         if breaker.probe_from is None and counted > thresholds.allowed_fails and share >= thresholds.share:
@@ -209,16 +209,16 @@ class Breakers:
         cooldown_s = self._thresholds().cooldown_s
         breaker.probe_from = self._clock() + cooldown_s
         log.warning("circuit breaker of %s is open for %g s: %s", ident, cooldown_s, why)
-        self._later(breaker, self._board.open(ident, cooldown_s))
+        self._later(breaker, self._store.open(ident, cooldown_s))
 
     def _close(self, ident: str, breaker: _Breaker) -> None:
         if breaker.probe_from is not None:
             breaker.probe_from = None
             log.warning("circuit breaker of %s is closed: the probe succeeded", ident)
         breaker.window.clear()
-        self._later(breaker, self._board.close(ident))
+        self._later(breaker, self._store.close(ident))
 
-    def _later(self, breaker: _Breaker, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(telling)
+    def _later(self, breaker: _Breaker, publishing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(publishing)
         breaker.pending.add(task)
         task.add_done_callback(breaker.pending.discard)

@@ -1,16 +1,18 @@
-"""Leave to call a deployment: its breaker, its limits, a free place; and what each call teaches about its health."""
+"""The permission to call a deployment: its breaker, its quotas, a free slot; and what each call shows of its health."""
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.chassis.deployments import Deployment
+from services.executor.attempts.model import Attempt, AttemptState, Skip
 from services.executor.attempts.retry import RULES
-from services.executor.attempts.run import Attempt, Kind, Skip
-from services.executor.capacity.breaker import Breakers, State
-from services.executor.capacity.quotas import DAY_S, Counter, Headroom, Limit, Places, from_headers, limits_of
+from services.executor.capacity import rate_headers
+from services.executor.capacity.breaker import Breakers, BreakerState
+from services.executor.capacity.quotas import Headroom, Quota, QuotaCounter, quotas_of
+from services.executor.capacity.slots import ParallelSlots
 from services.executor.engines.outcomes import ErrorClass
 
 # The weight of the newest call in the moving average of the latency.
@@ -18,42 +20,68 @@ NEWEST = 0.2
 
 
 @dataclass(slots=True)
-class Standing:
+class DeploymentState:
     """How one deployment fares, as this replica sees it."""
 
-    places: Places
-    limits: tuple[Limit, ...]
+    slots: ParallelSlots
+    quotas: tuple[Quota, ...]
     latency_ms: float = 0.0
-    # What the last call that tells says is wrong with it; None when it answered, and before the first one.
+    # What the last conclusive call found wrong with it; None when it answered, and before the first one.
     last_error: ErrorClass | None = None
     # When it was last called, on the monotonic clock.
     used_at: float = 0.0
-    # When it may be asked again, because its provider said so; on the wall clock.
-    rests_until_unix_s: float = 0.0
+    # Until when it is not called, because its provider said so; on the wall clock.
+    paused_until_unix_s: float = 0.0
     headroom: dict[str, Headroom] = field(default_factory=dict)
+
+    def pause(self, until_unix_s: float) -> None:
+        """Do not call it before then."""
+        self.paused_until_unix_s = max(self.paused_until_unix_s, until_unix_s)
+
+    def note_used(self, used: Sequence[int], now_unix_s: float) -> None:
+        """Note what is used of each quota, unless its provider has said what remains."""
+        for quota, count in zip(self.quotas, used, strict=True):
+            known = self.headroom.get(quota.name)
+            if known is not None and known.by_provider and known.resets_unix_s > now_unix_s:
+                continue
+            _, ends = quota.window(now_unix_s)
+            self.headroom[quota.name] = Headroom(quota.name, quota.total, max(0, quota.total - count), ends)
+
+    def note_latency(self, took_ms: float) -> None:
+        """Add a call to the moving average."""
+        known = self.latency_ms
+        self.latency_ms = known + NEWEST * (took_ms - known) if known else took_ms
 
 
 @dataclass(slots=True)
 class _Permit:
-    gate: "Gatekeeper"
+    gate: "CapacityGate"
     deployment: Deployment
-    standing: Standing
+    state: DeploymentState
     probe: bool
     tokens: int
     taken_unix_s: float = 0.0
     queue_ms: float = 0.0
 
     def release(self, attempt: Attempt, headers: Mapping[str, str], retry_after_s: float | None) -> None:
-        self.gate.leave(self, attempt, headers, retry_after_s)
+        self.gate.released(self, attempt, headers, retry_after_s)
 
 
-class Gatekeeper:
-    """The gate of all deployments."""
+class CapacityGate:
+    """The gate of all deployments.
+
+    Args:
+        breakers: Their circuit breakers.
+        counter: Counts what is used of their quotas.
+        queue: How many calls may be queued for a slot, per deployment.
+        clock: The monotonic clock.
+
+    """
 
     def __init__(
         self,
         breakers: Breakers,
-        counter: Counter,
+        counter: QuotaCounter,
         *,
         queue: int = 32,
         clock: Callable[[], float] = time.monotonic,
@@ -62,116 +90,107 @@ class Gatekeeper:
         self._counter = counter
         self._queue = queue
         self._clock = clock
-        self._standing: dict[str, Standing] = {}
+        self._states: dict[str, DeploymentState] = {}
         self._pending: set[asyncio.Task[None]] = set()
 
-    def standing(self, deployment: Deployment) -> Standing:
-        """How a deployment fares; a changed configuration changes its limits at once."""
-        limits = limits_of(deployment)
-        standing = self._standing.get(deployment.id)
-        if standing is None:
-            standing = Standing(Places(deployment.max_parallel_requests, self._queue), limits)
-            self._standing[deployment.id] = standing
-        elif standing.limits != limits or standing.places.size != deployment.max_parallel_requests:
-            standing.limits = limits
-            standing.places.size = deployment.max_parallel_requests
-        return standing
+    def state(self, deployment: Deployment) -> DeploymentState:
+        """How a deployment fares; a changed configuration changes its quotas at once."""
+        quotas = quotas_of(deployment)
+        state = self._states.get(deployment.id)
+        if state is None:
+            state = DeploymentState(ParallelSlots(deployment.max_parallel_requests, self._queue), quotas)
+            self._states[deployment.id] = state
+        elif state.quotas != quotas or state.slots.size != deployment.max_parallel_requests:
+            state.quotas = quotas
+            state.slots.size = deployment.max_parallel_requests
+        return state
 
-    async def enter(self, deployment: Deployment, tokens: int, patience_s: float) -> _Permit | Skip:
-        """Ask for leave to call a deployment, waiting at most `patience_s` for a free place."""
-        ident = deployment.id
-        standing = self.standing(deployment)
-        rests_s = standing.rests_until_unix_s - time.time()
-        if rests_s > 0:
-            return Skip(ident, "rate_limited", rests_s)
-        admitted = await self._breakers.admit(ident)
-        if admitted is False:
-            return Skip(ident, "breaker_open", max(1.0, self._breakers.opens_in_s(ident)))
-        standing.used_at = time.monotonic()
-        permit = _Permit(self, deployment, standing, probe=admitted is None, tokens=tokens)
-        began = self._clock()
-        placed = False
-        try:
-            placed = await standing.places.enter(patience_s)
-            if not placed:
-                return self._refuse(permit, Skip(ident, "busy", 1.0))
-            permit.queue_ms = (self._clock() - began) * 1000
-            if standing.limits:
-                permit.taken_unix_s = time.time()
-                used, forbidden, wait_s = await self._counter.take(ident, standing.limits, tokens)
-                self._note(standing, used)
-                if forbidden:
-                    standing.places.leave()
-                    return self._refuse(permit, Skip(ident, "rate_limited", wait_s))
-        except BaseException:
-            if placed:
-                standing.places.leave()
-            self._refuse(permit, Skip(ident, "cancelled"))
-            raise
-        return permit
-
-    def leave(
-        self, permit: _Permit, attempt: Attempt, headers: Mapping[str, str], retry_after_s: float | None
-    ) -> None:
-        """Take back a permit and learn from what became of it."""
-        standing, now = permit.standing, time.time()
-        standing.places.leave()
-        ident = permit.deployment.id
-        self._breakers.record(ident, failed=_failed(attempt), probe=permit.probe)
-        if attempt.error is None or _failed(attempt) or attempt.error is ErrorClass.NOT_FOUND:
-            standing.last_error = attempt.error
-        if attempt.kind is Kind.FINAL:
-            took = attempt.first_chunk_ms or attempt.duration_ms
-            known = standing.latency_ms
-            standing.latency_ms = known + NEWEST * (took - known) if known else took
-        for told in from_headers(headers, now):
-            standing.headroom[told.limit] = told
-            if told.remaining == 0:
-                standing.rests_until_unix_s = max(standing.rests_until_unix_s, told.resets_unix_s)
-        if attempt.error is ErrorClass.RATE_LIMIT and retry_after_s:
-            standing.rests_until_unix_s = max(standing.rests_until_unix_s, now + min(retry_after_s, DAY_S))
-        spare = attempt.usage.prompt_tokens + attempt.usage.completion_tokens - permit.tokens
-        if spare and any(limit.of_tokens for limit in standing.limits):
-            self._later(self._counter.add_tokens(ident, standing.limits, spare, permit.taken_unix_s))
-
-    def state(self, ident: str) -> State:
-        """The breaker's state."""
+    def breaker(self, ident: str) -> BreakerState:
+        """Whether calls of a deployment pass its breaker."""
         return self._breakers.state(ident)
 
     def error_rate(self, ident: str) -> float:
         """The share of failed attempts in the breaker's window."""
         return self._breakers.error_rate(ident)
 
+    async def acquire(self, deployment: Deployment, tokens: int, max_wait_s: float) -> _Permit | Skip:
+        """Get the permission to call a deployment with about so many tokens, queued at most `max_wait_s` for it."""
+        ident = deployment.id
+        state = self.state(deployment)
+        paused_s = state.paused_until_unix_s - time.time()
+        if paused_s > 0:
+            return Skip(ident, "rate_limited", paused_s)
+        admitted = await self._breakers.admit(ident)
+        if admitted is False:
+            return Skip(ident, "breaker_open", max(1.0, self._breakers.opens_in_s(ident)))
+        state.used_at = time.monotonic()
+        permit = _Permit(self, deployment, state, probe=admitted is None, tokens=tokens)
+        skip: Skip | None = Skip(ident, "cancelled")
+        try:
+            skip = await self._take(permit, max_wait_s)
+        finally:
+            if skip is not None and permit.probe:
+                self._breakers.record(ident, failed=None, probe=True)
+        return skip or permit
+
+    async def _take(self, permit: _Permit, max_wait_s: float) -> Skip | None:
+        """Take a slot and a part of the quotas; None when both were to be had."""
+        ident, state = permit.deployment.id, permit.state
+        began = self._clock()
+        if not await state.slots.acquire(max_wait_s):
+            return Skip(ident, "busy", 1.0)
+        permit.queue_ms = (self._clock() - began) * 1000
+        if not state.quotas:
+            return None
+        permit.taken_unix_s = time.time()
+        try:
+            take = await self._counter.take(ident, state.quotas, permit.tokens)
+            state.note_used(take.used, time.time())
+        except BaseException:
+            state.slots.release()
+            raise
+        if take.exceeded is None:
+            return None
+        state.slots.release()
+        return Skip(ident, "rate_limited", take.wait_s)
+
+    def released(
+        self, permit: _Permit, attempt: Attempt, headers: Mapping[str, str], retry_after_s: float | None
+    ) -> None:
+        """Take back a permit and learn from what became of it."""
+        state, now = permit.state, time.time()
+        state.slots.release()
+        ident = permit.deployment.id
+        failed = _failed(attempt)
+        self._breakers.record(ident, failed=failed, probe=permit.probe)
+        if failed is not None or attempt.error is ErrorClass.NOT_FOUND:
+            state.last_error = attempt.error
+        if attempt.state is AttemptState.FINAL:
+            state.note_latency(attempt.first_chunk_ms or attempt.duration_ms)
+        for headroom in rate_headers.headroom(headers, now):
+            state.headroom[headroom.quota] = headroom
+            if headroom.remaining == 0:
+                state.pause(headroom.resets_unix_s)
+        if attempt.error is ErrorClass.RATE_LIMIT and retry_after_s:
+            state.pause(now + min(retry_after_s, rate_headers.DAY_S))
+        excess = attempt.usage.prompt_tokens + attempt.usage.completion_tokens - permit.tokens
+        if excess and any(quota.counts_tokens for quota in state.quotas):
+            self._later(self._counter.add_tokens(ident, state.quotas, excess, permit.taken_unix_s))
+
     async def settle(self) -> None:
-        """Wait until everything that was counted has been told."""
+        """Wait until everything that was counted is shared."""
         while self._pending:
             await asyncio.gather(*self._pending)
         await self._breakers.settle()
 
-    def _refuse(self, permit: _Permit, skip: Skip) -> Skip:
-        if permit.probe:
-            self._breakers.record(permit.deployment.id, failed=None, probe=True)
-        return skip
-
-    def _note(self, standing: Standing, used: list[int]) -> None:
-        now = time.time()
-        for limit, count in zip(standing.limits, used, strict=True):
-            told = standing.headroom.get(limit.name)
-            if told is not None and told.by_provider and told.resets_unix_s > now:
-                continue
-            _, ends = limit.window(now)
-            standing.headroom[limit.name] = Headroom(
-                limit.name, limit.total, max(0, limit.total - count), ends
-            )
-
-    def _later(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(telling)
+    def _later(self, counting: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(counting)
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
 
 
 def _failed(attempt: Attempt) -> bool | None:
-    """Whether an attempt counts against the breaker; None when it tells nothing, as a caller's mistake."""
+    """Whether an attempt counts against the breaker; None when it is no sign of its health, as a caller's mistake."""
     if attempt.error is None:
         return False
     return True if RULES[attempt.error].trips else None

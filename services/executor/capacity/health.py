@@ -1,4 +1,4 @@
-"""How each deployment fares, published to Redis for the selectors and listed to whoever asks."""
+"""How each deployment fares, published to Redis for the selectors and listed to callers."""
 
 import asyncio
 import logging
@@ -11,18 +11,18 @@ from lumni.executor.v1 import executor_pb2 as pb
 
 from services.chassis import redis_keys
 from services.chassis.redis import Redis
-from services.executor.capacity.breaker import State
-from services.executor.capacity.gate import Gatekeeper
-from services.executor.capacity.redis_state import Link
+from services.executor.capacity.breaker import BreakerState
+from services.executor.capacity.gate import CapacityGate
+from services.executor.capacity.redis_state import RedisGuard
 from services.executor.engines.directory import Directory
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-STATES = {
-    State.CLOSED: pb.BREAKER_STATE_CLOSED,
-    State.OPEN: pb.BREAKER_STATE_OPEN,
-    State.HALF_OPEN: pb.BREAKER_STATE_HALF_OPEN,
+BREAKER_STATES = {
+    BreakerState.CLOSED: pb.BREAKER_STATE_CLOSED,
+    BreakerState.OPEN: pb.BREAKER_STATE_OPEN,
+    BreakerState.HALF_OPEN: pb.BREAKER_STATE_HALF_OPEN,
 }
 
 BREAKER = prometheus_client.Gauge(
@@ -38,7 +38,7 @@ IN_FLIGHT = prometheus_client.Gauge(
 class Health:
     """How all deployments fare, as this replica sees it."""
 
-    def __init__(self, directory: Directory, gate: Gatekeeper, replica: str) -> None:
+    def __init__(self, directory: Directory, gate: CapacityGate, replica: str) -> None:
         self._directory = directory
         self._gate = gate
         self._replica = replica
@@ -48,29 +48,29 @@ class Health:
         now = time.time()
         for deployment in self._directory.fleet.deployments:
             is_callable = self._directory.is_callable(deployment)
-            standing = self._gate.standing(deployment)
+            state = self._gate.state(deployment)
             yield pb.DeploymentHealth(
                 deployment=deployment.id,
                 replica=self._replica,
-                breaker=STATES[self._gate.state(deployment.id)],
-                latency_ms=standing.latency_ms,
+                breaker=BREAKER_STATES[self._gate.breaker(deployment.id)],
+                latency_ms=state.latency_ms,
                 error_rate=self._gate.error_rate(deployment.id),
-                in_flight=standing.places.taken,
+                in_flight=state.slots.in_use,
                 headroom=[
                     pb.Headroom(
-                        limit=one.limit,
+                        limit=one.quota,
                         total=one.total,
                         # A window that is over is whole again.
                         remaining=one.remaining if one.resets_unix_s > now else one.total,
                         resets_unix_ms=int(one.resets_unix_s * 1000),
                         by_provider=one.by_provider,
                     )
-                    for one in standing.headroom.values()
+                    for one in state.headroom.values()
                 ],
                 updated_unix_ms=int(now * 1000),
                 callable=is_callable,
-                available=is_callable and standing.last_error is None,
-                last_error=standing.last_error or "",
+                available=is_callable and state.last_error is None,
+                last_error=state.last_error or "",
             )
 
     def listed(self) -> Iterator[pb.Deployment]:
@@ -85,10 +85,10 @@ class Health:
                 health=health,
             )
 
-    async def publish(self, link: Link) -> None:
-        """Tell Redis and the metrics, every second until cancelled; then take this replica's view away."""
+    async def publish(self, guard: RedisGuard) -> None:
+        """Publish to Redis and the metrics, every second until cancelled; then delete this replica's view."""
         key = redis_keys.health(self._replica)
-        await link.ask(_forget_the_gone)
+        await guard.call(_forget_dead_replicas)
         try:
             while True:
                 reports = list(self.all())
@@ -97,7 +97,7 @@ class Health:
                     IN_FLIGHT.labels(one.deployment).set(one.in_flight)
                 view = {one.deployment: one.SerializeToString() for one in reports}
 
-                async def tell(redis: Redis, view: dict[str, bytes] = view) -> None:
+                async def publish(redis: Redis, view: dict[str, bytes] = view) -> None:
                     async with redis.pipeline(transaction=True) as pipe:
                         pipe.delete(key)
                         pipe.hset(key, mapping=view)  # type: ignore[arg-type]  # bytes are right, the stubs say str
@@ -105,15 +105,15 @@ class Health:
                         pipe.sadd(redis_keys.HEALTH_REPLICAS, self._replica)
                         await pipe.execute()
 
-                await link.ask(tell)
+                await guard.call(publish)
                 await asyncio.sleep(EVERY_S)
         finally:
-            await link.ask(lambda redis: redis.delete(key))
-            await link.ask(lambda redis: redis.srem(redis_keys.HEALTH_REPLICAS, self._replica))
+            await guard.call(lambda redis: redis.delete(key))
+            await guard.call(lambda redis: redis.srem(redis_keys.HEALTH_REPLICAS, self._replica))
 
 
-async def _forget_the_gone(redis: Redis) -> None:
-    """Take the names of replicas that died off the list; one that was only slow puts its own back."""
+async def _forget_dead_replicas(redis: Redis) -> None:
+    """Remove the names of replicas that died; one that was only slow adds its own again."""
     replicas = [
         name.decode()
         for name in await cast("Awaitable[set[bytes]]", redis.smembers(redis_keys.HEALTH_REPLICAS))
@@ -122,6 +122,6 @@ async def _forget_the_gone(redis: Redis) -> None:
         for replica in replicas:
             pipe.exists(redis_keys.health(replica))
         alive = await pipe.execute()
-    gone = [replica for replica, is_alive in zip(replicas, alive, strict=True) if not is_alive]
-    if gone:
-        await redis.srem(redis_keys.HEALTH_REPLICAS, *gone)
+    dead = [replica for replica, is_alive in zip(replicas, alive, strict=True) if not is_alive]
+    if dead:
+        await redis.srem(redis_keys.HEALTH_REPLICAS, *dead)

@@ -1,7 +1,7 @@
-"""What executor replicas share in Redis: breakers, and counts of the deployments' limits.
+"""What executor replicas share in Redis: breakers, and counts of the deployments' quotas.
 
-Redis is asked only when something happens that others must know, and never waited for longer than the client's
-short deadline. While it is gone nothing is asked at all, and each replica goes by what it knows.
+Redis is called only when something happens that other replicas must know, and for no longer than the client's short
+timeout. During an outage it is not called at all, and each replica uses what it knows itself.
 """
 
 import logging
@@ -14,37 +14,37 @@ from services.chassis.lua import Script
 from services.chassis.outage import Outage
 from services.chassis.redis import ERRORS, Redis
 from services.executor.capacity.breaker import BUCKETS
-from services.executor.capacity.quotas import Limit, LocalCounter, corrected
+from services.executor.capacity.quotas import LocalQuotaCounter, Quota, Take, corrected
 
 log = logging.getLogger(__name__)
 
-# How long Redis is left alone after it failed, in seconds.
-REST_S = 1.0
+# How long Redis is not called after it failed, in seconds.
+PAUSE_S = 1.0
 
 
-class Link:
-    """A connection that is left alone for a while after each failure, and says once when that begins and ends."""
+class RedisGuard:
+    """Calls Redis, but not for a while after each failure; an outage is logged once when it begins and ends."""
 
     def __init__(self, redis: Redis | None) -> None:
         self._redis = redis
         self._outage = Outage(
             log,
-            "Redis is gone, limits and breakers are local",
-            "Redis is back, limits and breakers are shared",
-            pause_s=REST_S,
+            "Redis cannot be reached, quotas and breakers are local",
+            "Redis answers again, quotas and breakers are shared",
+            pause_s=PAUSE_S,
         )
 
-    async def ask(self, command: Any) -> Any | None:
-        """The answer to `command(redis)`, or None when Redis cannot be reached."""
+    async def call(self, command: Any) -> Any | None:
+        """The result of `command(redis)`, or None when Redis cannot be reached."""
         if self._redis is None or self._outage.resting:
             return None
         try:
-            answer = await command(self._redis)
+            result = await command(self._redis)
         except ERRORS as error:
             self._outage.begin(error)
             return None
         self._outage.end()
-        return answer if answer is not None else True
+        return result if result is not None else True
 
 
 # KEYS[1] the failures' counter; ARGV: bucket, buckets, seconds to live. Returns the failures in the window.
@@ -61,36 +61,36 @@ return total
 """)
 
 
-class RedisBoard:
-    """The breakers' board: a hash from deployment to when it may be probed, in milliseconds since 1970."""
+class RedisBreakerStore:
+    """A hash from each breaker that is not closed to when it may be probed, in milliseconds since 1970."""
 
-    def __init__(self, link: Link, replica: str) -> None:
-        self._link = link
+    def __init__(self, guard: RedisGuard, replica: str) -> None:
+        self._guard = guard
         self._replica = replica
 
     async def add_failure(self, ident: str, window_s: float) -> int | None:
         """Count a failure over all replicas."""
         bucket = int(time.time() // (window_s / BUCKETS))
         key = redis_keys.breaker_failures(ident)
-        total = await self._link.ask(
+        total = await self._guard.call(
             lambda redis: _ADD_FAILURE.run(redis, [key], [bucket, BUCKETS, int(window_s) + 1])
         )
         return None if total is None else int(total)
 
     async def open(self, ident: str, cooldown_s: float) -> None:
-        """Tell all that a breaker is open, and let nobody probe before the time is up."""
+        """Publish that a breaker is open; no replica probes before the time is up."""
         until = int((time.time() + cooldown_s) * 1000)
 
-        async def tell(redis: Redis) -> None:
+        async def publish(redis: Redis) -> None:
             async with redis.pipeline(transaction=True) as pipe:
                 pipe.hset(redis_keys.BREAKERS, ident, until)
                 pipe.delete(redis_keys.breaker_probe(ident))
                 await pipe.execute()
 
-        await self._link.ask(tell)
+        await self._guard.call(publish)
 
     async def close(self, ident: str) -> None:
-        """Tell all that a breaker is closed."""
+        """Publish that a breaker is closed."""
 
         async def forget(redis: Redis) -> None:
             async with redis.pipeline(transaction=True) as pipe:
@@ -98,27 +98,27 @@ class RedisBoard:
                 pipe.delete(redis_keys.breaker_failures(ident), redis_keys.breaker_probe(ident))
                 await pipe.execute()
 
-        await self._link.ask(forget)
+        await self._guard.call(forget)
 
     async def claim_probe(self, ident: str, probe_s: float) -> bool | None:
-        """Ask to be the one that probes."""
+        """Claim the probe."""
         keys = (redis_keys.BREAKERS, redis_keys.breaker_probe(ident))
         arguments = (ident, int(time.time() * 1000), self._replica, int(probe_s * 1000))
-        claimed = await self._link.ask(lambda redis: _CLAIM_PROBE.run(redis, keys, arguments))
+        claimed = await self._guard.call(lambda redis: _CLAIM_PROBE.run(redis, keys, arguments))
         return None if claimed is None else bool(claimed)
 
-    async def free_probe(self, ident: str) -> None:
-        """Let another one probe."""
+    async def release_probe(self, ident: str) -> None:
+        """Let another replica probe."""
         key = redis_keys.breaker_probe(ident)
-        await self._link.ask(lambda redis: _FREE_PROBE.run(redis, [key], [self._replica]))
+        await self._guard.call(lambda redis: _RELEASE_PROBE.run(redis, [key], [self._replica]))
 
     async def read(self) -> Mapping[str, float] | None:
         """The breakers that are not closed."""
-        board = await self._link.ask(lambda redis: redis.hgetall(redis_keys.BREAKERS))
-        if not isinstance(board, dict):
+        found = await self._guard.call(lambda redis: redis.hgetall(redis_keys.BREAKERS))
+        if not isinstance(found, dict):
             return None
         now = time.time()
-        return {ident.decode(): int(until) / 1000 - now for ident, until in board.items()}
+        return {ident.decode(): int(until) / 1000 - now for ident, until in found.items()}
 
 
 # KEYS[1] the breakers, KEYS[2] the probe's claim. ARGV: the deployment, now in milliseconds since 1970, the replica,
@@ -129,64 +129,64 @@ if probe_from and tonumber(probe_from) > tonumber(ARGV[2]) then return 0 end
 return redis.call('SET', KEYS[2], ARGV[3], 'NX', 'PX', ARGV[4]) and 1 or 0
 """)
 
-# KEYS[1] the probe's claim; ARGV[1] the replica. A claim that another one has taken over since is not ours to free.
-_FREE_PROBE = Script("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0")
+# KEYS[1] the probe's claim; ARGV[1] the replica. A claim that another replica has taken over since is kept.
+_RELEASE_PROBE = Script("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0")
 
-# KEYS the limits' counters. ARGV: for each its total, what is wanted of it, its seconds to live.
-# Returns the number of the limit that forbids it (0: none) and what is used of each.
+# KEYS the quotas' counters. ARGV: for each its total, what is wanted of it, its seconds to live.
+# Returns the number of the quota that would be exceeded (0: none) and what is used of each.
 _TAKE = Script("""
-local used, forbidden = {}, 0
+local used, exceeded = {}, 0
 for i = 1, #KEYS do
   local total, want = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
   used[i] = tonumber(redis.call('GET', KEYS[i]) or '0')
-  if forbidden == 0 and used[i] + want > total and used[i] > 0 then forbidden = i end
+  if exceeded == 0 and used[i] + want > total and used[i] > 0 then exceeded = i end
 end
-if forbidden == 0 then
+if exceeded == 0 then
   for i = 1, #KEYS do
     used[i] = redis.call('INCRBY', KEYS[i], ARGV[3 * i - 1])
     redis.call('EXPIRE', KEYS[i], ARGV[3 * i])
   end
 end
-table.insert(used, 1, forbidden)
+table.insert(used, 1, exceeded)
 return used
 """)
 
 
-class RedisCounter:
-    """Counts shared by all replicas, in windows of Redis' keys; local ones while Redis is gone."""
+class RedisQuotaCounter:
+    """Counts shared by all replicas, in windows of Redis' keys; local ones during an outage."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._local = LocalCounter()
+    def __init__(self, guard: RedisGuard) -> None:
+        self._guard = guard
+        self._local = LocalQuotaCounter()
 
-    async def take(self, ident: str, limits: Sequence[Limit], tokens: int) -> tuple[list[int], str, float]:
-        """Count one request of so many tokens, unless that would pass a limit."""
+    async def take(self, ident: str, quotas: Sequence[Quota], tokens: int) -> Take:
+        """Count one request of so many tokens, unless that would exceed a quota."""
         now = time.time()
         keys, arguments, ends = [], [], []
-        for limit in limits:
-            number, end = limit.window(now)
-            keys.append(redis_keys.deployment_limit(ident, limit.name, number))
-            arguments += [limit.total, tokens if limit.of_tokens else 1, int(end - now) + 60]
+        for quota in quotas:
+            number, end = quota.window(now)
+            keys.append(redis_keys.deployment_limit(ident, quota.name, number))
+            arguments += [quota.total, tokens if quota.counts_tokens else 1, int(end - now) + 60]
             ends.append(end)
-        answer = await self._link.ask(lambda redis: _TAKE.run(redis, keys, arguments))
+        answer = await self._guard.call(lambda redis: _TAKE.run(redis, keys, arguments))
         if not isinstance(answer, list):
-            return await self._local.take(ident, limits, tokens)
-        forbidden, *used = answer
-        if forbidden:
-            return used, limits[forbidden - 1].name, ends[forbidden - 1] - now
-        return used, "", 0.0
+            return await self._local.take(ident, quotas, tokens)
+        exceeded, *used = answer
+        if exceeded:
+            return Take(used, quotas[exceeded - 1], ends[exceeded - 1] - now)
+        return Take(used)
 
-    async def add_tokens(self, ident: str, limits: Sequence[Limit], tokens: int, taken_unix_s: float) -> None:
+    async def add_tokens(self, ident: str, quotas: Sequence[Quota], tokens: int, taken_unix_s: float) -> None:
         """Correct the tokens of the current windows."""
 
         async def correct(redis: Redis) -> bool:
             async with redis.pipeline(transaction=False) as pipe:
-                for limit, number, left_s in corrected(limits, tokens, taken_unix_s):
-                    key = redis_keys.deployment_limit(ident, limit.name, number)
+                for quota, number, left_s in corrected(quotas, tokens, taken_unix_s):
+                    key = redis_keys.deployment_limit(ident, quota.name, number)
                     pipe.incrby(key, tokens)
                     pipe.expire(key, int(left_s) + 60)
                 await pipe.execute()
             return True
 
-        if await self._link.ask(correct) is None:
-            await self._local.add_tokens(ident, limits, tokens, taken_unix_s)
+        if await self._guard.call(correct) is None:
+            await self._local.add_tokens(ident, quotas, tokens, taken_unix_s)

@@ -2,7 +2,7 @@
 
 import prometheus_client
 
-from services.executor.attempts.run import Attempt, Books, Kind, Work
+from services.executor.attempts.model import Attempt, AttemptState, EventSink, Work
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 
@@ -30,7 +30,7 @@ COST = prometheus_client.Counter("lumni_provider_cost_nano_usd", "What attempts 
 class Observed:
     """Books that also measure."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: EventSink) -> None:
         self._books = books
 
     async def started(self, work: Work, attempt: Attempt) -> None:
@@ -49,7 +49,7 @@ def _measure(attempt: Attempt) -> None:
     DURATION.labels(name).observe(attempt.duration_ms / 1000)
     if attempt.first_chunk_ms:
         FIRST_CHUNK.labels(name).observe(attempt.first_chunk_ms / 1000)
-    if attempt.kind is not Kind.FAILED:
+    if attempt.state is not AttemptState.FAILED:
         TOKENS.labels(name, "prompt").inc(attempt.usage.prompt_tokens)
         TOKENS.labels(name, "completion").inc(attempt.usage.completion_tokens)
         TOKENS.labels(name, "cached").inc(attempt.usage.cached_tokens)

@@ -22,7 +22,7 @@ import prometheus_client
 from services.chassis import errors, redis_keys
 from services.chassis.redis import ERRORS, Redis
 from services.executor.attempts import messages
-from services.executor.attempts.run import Attempt, Work
+from services.executor.attempts.model import Attempt, Work
 from services.executor.events import spans
 from services.executor.events.spool import SUFFIX, Segment, abandoned
 

@@ -8,7 +8,7 @@ import time
 from opentelemetry.trace import SpanKind, StatusCode
 
 from services.chassis import telemetry
-from services.executor.attempts.run import Attempt, Kind
+from services.executor.attempts.model import Attempt, AttemptState
 from services.executor.engines.base import Operation
 
 # The conventions' names of providers, where they differ from LiteLLM's.
@@ -48,6 +48,6 @@ def record(operation: Operation, attempt: Attempt) -> None:
     if attempt.error is not None:
         span.set_attribute("error.type", attempt.error.value)
         span.set_status(StatusCode.ERROR)
-    if attempt.kind is Kind.PARTIAL:
+    if attempt.state is AttemptState.PARTIAL:
         span.set_attribute("lumni.partial", value=True)
     span.end(ended_ns)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.chassis import redis
-from services.executor.capacity.breaker import Breakers, State, Thresholds
-from services.executor.capacity.redis_state import Link, RedisBoard
+from services.executor.capacity.breaker import Breakers, BreakerState, Thresholds
+from services.executor.capacity.redis_state import RedisBreakerStore, RedisGuard
 
 THRESHOLDS = Thresholds(allowed_fails=3, share=0.5, window_s=60, cooldown_s=30)
 
@@ -27,13 +27,13 @@ def clock() -> Clock:
 @pytest.fixture
 def alone(clock: Clock) -> Breakers:
     """The breakers of a replica without Redis."""
-    return Breakers(RedisBoard(Link(None), "r"), lambda: THRESHOLDS, clock=clock)
+    return Breakers(RedisBreakerStore(RedisGuard(None), "r"), lambda: THRESHOLDS, clock=clock)
 
 
 @pytest.fixture
-async def link(valkey: str) -> AsyncIterator[Link]:
+async def guard(valkey: str) -> AsyncIterator[RedisGuard]:
     client = redis.connect(valkey, timeout_s=2)
-    yield Link(client)
+    yield RedisGuard(client)
     await client.aclose()
 
 
@@ -45,14 +45,14 @@ async def fail(breakers: Breakers, count: int, ident: str = "d") -> None:
 
 async def test_it_opens_after_more_failures_than_allowed(alone: Breakers) -> None:
     await fail(alone, 3)
-    assert alone.state("d") is State.CLOSED
+    assert alone.state("d") is BreakerState.CLOSED
 
     await fail(alone, 1)
 
-    assert alone.state("d") is State.OPEN
+    assert alone.state("d") is BreakerState.OPEN
     assert await alone.admit("d") is False
     assert alone.opens_in_s("d") == 30
-    assert alone.state("other") is State.CLOSED
+    assert alone.state("other") is BreakerState.CLOSED
 
 
 async def test_a_handful_of_failures_among_many_successes_opens_nothing(alone: Breakers) -> None:
@@ -60,7 +60,7 @@ async def test_a_handful_of_failures_among_many_successes_opens_nothing(alone: B
         alone.record("d", failed=False, probe=False)
     await fail(alone, 20)
 
-    assert alone.state("d") is State.CLOSED
+    assert alone.state("d") is BreakerState.CLOSED
     assert alone.error_rate("d") == pytest.approx(20 / 120)
 
 
@@ -69,20 +69,20 @@ async def test_failures_older_than_the_window_are_forgotten(alone: Breakers, clo
     clock.now += 61
     await fail(alone, 3)
 
-    assert alone.state("d") is State.CLOSED
+    assert alone.state("d") is BreakerState.CLOSED
 
 
 async def test_a_half_open_breaker_lets_one_probe_through_at_a_time(alone: Breakers, clock: Clock) -> None:
     await fail(alone, 4)
     clock.now += 30
 
-    assert alone.state("d") is State.HALF_OPEN
+    assert alone.state("d") is BreakerState.HALF_OPEN
     assert [await alone.admit("d") for _ in range(3)] == [None, False, False]
     alone.record("d", failed=None, probe=True)
     assert await alone.admit("d") is None
     alone.record("d", failed=False, probe=True)
     await alone.settle()
-    assert alone.state("d") is State.CLOSED
+    assert alone.state("d") is BreakerState.CLOSED
     assert await alone.admit("d") is True
 
 
@@ -93,9 +93,9 @@ async def test_a_failed_probe_opens_it_again(alone: Breakers, clock: Clock) -> N
     alone.record("d", failed=True, probe=True)
     await alone.settle()
 
-    assert alone.state("d") is State.OPEN
+    assert alone.state("d") is BreakerState.OPEN
     clock.now += 29
-    assert alone.state("d") is State.OPEN
+    assert alone.state("d") is BreakerState.OPEN
 
 
 async def test_what_says_nothing_about_the_deployment_is_not_counted(alone: Breakers) -> None:
@@ -103,7 +103,7 @@ async def test_what_says_nothing_about_the_deployment_is_not_counted(alone: Brea
         alone.record("d", failed=None, probe=False)
     await alone.settle()
 
-    assert alone.state("d") is State.CLOSED
+    assert alone.state("d") is BreakerState.CLOSED
     assert alone.error_rate("d") == 0
 
 
@@ -126,19 +126,19 @@ async def test_each_change_of_state_is_logged_once(
     ]
 
 
-async def test_replicas_count_failures_together_and_share_the_state(link: Link) -> None:
-    one, two = (Breakers(RedisBoard(link, name), lambda: THRESHOLDS) for name in ("one", "two"))
+async def test_replicas_count_failures_together_and_share_the_state(guard: RedisGuard) -> None:
+    one, two = (Breakers(RedisBreakerStore(guard, name), lambda: THRESHOLDS) for name in ("one", "two"))
     await fail(one, 2)
     await fail(two, 2)
 
-    assert two.state("d") is State.OPEN
+    assert two.state("d") is BreakerState.OPEN
     await one.sync()
-    assert one.state("d") is State.OPEN
+    assert one.state("d") is BreakerState.OPEN
 
 
-async def test_only_one_replica_probes_and_all_learn_its_result(link: Link) -> None:
+async def test_only_one_replica_probes_and_all_learn_its_result(guard: RedisGuard) -> None:
     thresholds = Thresholds(allowed_fails=0, cooldown_s=0.05)
-    one, two = (Breakers(RedisBoard(link, name), lambda: thresholds) for name in ("one", "two"))
+    one, two = (Breakers(RedisBreakerStore(guard, name), lambda: thresholds) for name in ("one", "two"))
     await fail(one, 1)
     await two.sync()
     await asyncio.sleep(0.06)
@@ -148,44 +148,46 @@ async def test_only_one_replica_probes_and_all_learn_its_result(link: Link) -> N
     one.record("d", failed=False, probe=True)
     await one.settle()
     await two.sync()
-    assert two.state("d") is State.CLOSED
+    assert two.state("d") is BreakerState.CLOSED
     assert await two.admit("d") is True
 
 
-async def test_a_replica_goes_by_its_own_count_while_redis_is_gone(
+async def test_a_replica_uses_its_own_count_while_redis_cannot_be_reached(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = redis.connect("redis://127.0.0.1:1")
-    breakers = Breakers(RedisBoard(Link(client), "r"), lambda: THRESHOLDS, clock=clock)
+    breakers = Breakers(RedisBreakerStore(RedisGuard(client), "r"), lambda: THRESHOLDS, clock=clock)
     await fail(breakers, 4)
     await breakers.sync()
 
-    assert breakers.state("d") is State.OPEN
+    assert breakers.state("d") is BreakerState.OPEN
     clock.now += 30
     assert await breakers.admit("d") is None
-    assert sum("Redis is gone" in record.message for record in caplog.records) == 1
+    assert sum("Redis cannot be reached" in record.message for record in caplog.records) == 1
     await client.aclose()
 
 
-async def test_a_failed_probe_is_the_only_one_of_all_replicas_until_the_next_cooldown(link: Link) -> None:
+async def test_a_failed_probe_is_the_only_one_of_all_replicas_until_the_next_cooldown(
+    guard: RedisGuard,
+) -> None:
     thresholds = Thresholds(allowed_fails=0, cooldown_s=0.5)
-    replicas = [Breakers(RedisBoard(link, f"r{number}"), lambda: thresholds) for number in range(5)]
+    replicas = [Breakers(RedisBreakerStore(guard, f"r{number}"), lambda: thresholds) for number in range(5)]
     await fail(replicas[0], 1)
     for one in replicas:
         await one.sync()
     async with asyncio.timeout(5):
-        while any(one.state("d") is not State.HALF_OPEN for one in replicas):
+        while any(one.state("d") is not BreakerState.HALF_OPEN for one in replicas):
             await asyncio.sleep(0.01)
 
     assert await replicas[0].admit("d") is None
     replicas[0].record("d", failed=True, probe=True)
     await replicas[0].settle()
 
-    # Whether or not they have heard of it.
+    # Whether or not they have read it.
     assert [await one.admit("d") for one in replicas] == [False] * 5
     for one in replicas:
         await one.sync()
-    assert {one.state("d") for one in replicas} == {State.OPEN}
+    assert {one.state("d") for one in replicas} == {BreakerState.OPEN}
 
 
 async def test_a_probe_that_never_ends_does_not_shut_the_deployment(alone: Breakers, clock: Clock) -> None:
@@ -199,11 +201,11 @@ async def test_a_probe_that_never_ends_does_not_shut_the_deployment(alone: Break
     assert await alone.admit("d") is None
 
 
-async def test_a_probe_given_up_long_ago_frees_no_other_replicas(link: Link) -> None:
+async def test_a_probe_given_up_long_ago_frees_no_other_replicas(guard: RedisGuard) -> None:
     thresholds = Thresholds(allowed_fails=0, cooldown_s=0, probe_s=0.05)
     patient = Thresholds(allowed_fails=0, cooldown_s=0, probe_s=60)
-    one = Breakers(RedisBoard(link, "one"), lambda: thresholds)
-    two, three = (Breakers(RedisBoard(link, name), lambda: patient) for name in ("two", "three"))
+    one = Breakers(RedisBreakerStore(guard, "one"), lambda: thresholds)
+    two, three = (Breakers(RedisBreakerStore(guard, name), lambda: patient) for name in ("two", "three"))
     await fail(one, 1)
     await two.sync()
     await three.sync()
@@ -220,9 +222,9 @@ async def test_a_probe_given_up_long_ago_frees_no_other_replicas(link: Link) -> 
 
 async def test_thresholds_are_those_of_the_moment(clock: Clock) -> None:
     now = THRESHOLDS
-    breakers = Breakers(RedisBoard(Link(None), "r"), lambda: now, clock=clock)
+    breakers = Breakers(RedisBreakerStore(RedisGuard(None), "r"), lambda: now, clock=clock)
     await fail(breakers, 1)
-    assert breakers.state("d") is State.CLOSED
+    assert breakers.state("d") is BreakerState.CLOSED
 
     now = Thresholds(allowed_fails=0, cooldown_s=7)
     await fail(breakers, 1)
@@ -243,4 +245,4 @@ async def test_a_probe_given_up_that_fails_after_all_is_one_failure_like_any_oth
     alone.record("d", failed=True, probe=True)
     await alone.settle()
 
-    assert alone.state("d") is State.CLOSED
+    assert alone.state("d") is BreakerState.CLOSED

@@ -1,4 +1,4 @@
-"""Pain 32: each attempt counts once for the breaker, however the walk retries, falls back or is left."""
+"""Each attempt counts once for the breaker, however the run retries, falls back or is cancelled."""
 
 import asyncio
 from collections import Counter
@@ -41,14 +41,14 @@ async def test_each_failed_attempt_is_counted_exactly_once(
     assert all(made.values())
     assert {ident: sums[ident] for ident in COUNTED} == {ident: made[ident] for ident in COUNTED}
     assert {ident: sums[ident] for ident in NOT_COUNTED} == dict.fromkeys(NOT_COUNTED, 0)
-    # What the walk says it made is what the provider saw.
+    # What the run reports is what the provider saw.
     requests = {ident: sum(one["requests"] for one in seen[f"m-sim-{ident}"].values()) for ident, _ in models}
     assert requests == {ident: made[ident] for ident, _ in models}
     assert max(made.values()) > 9
 
 
 async def settled(url: str, ident: str, wanted: int) -> int:
-    """The count, once it is as wanted or has had the time to be: it is told behind the call's back."""
+    """The count, once it is as wanted or has had the time to be: it is published after the call."""
     for _ in range(50 if ident in COUNTED else 1):
         if (found := await counted(url, ident)) >= wanted:
             break
@@ -56,7 +56,7 @@ async def settled(url: str, ident: str, wanted: int) -> int:
     return found
 
 
-async def test_a_caller_who_leaves_counts_for_nothing(
+async def test_a_caller_that_disconnects_counts_for_nothing(
     simulator: Simulator, valkey: str, tmp_path: Path
 ) -> None:
     config = deployments(simulator.url, [("slow", "openai/m-sim-slow-5000")])

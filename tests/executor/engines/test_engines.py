@@ -18,7 +18,7 @@ from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.openai import OPENAI_CLIENT
 from services.executor.engines.outcomes import Failed
 from services.executor.engines.prepare import split
-from services.executor.formats import answers
+from services.executor.formats.factory import response_format
 from tests.executor.conftest import KEY
 from tests.executor.fleet import deployment
 from tests.executor.requests import ALL
@@ -54,16 +54,16 @@ async def seen(
         stream=stream,
         timeout_s=10,
     )
-    form = answers.form(Operation.CHAT, "public", call.body)
+    answer = response_format(Operation.CHAT, "public", call.body)
     result = Seen()
     texts: list[str] = []
     try:
         async with asyncio.timeout(20), aclosing(engine.call(call)) as pieces:
             async for piece in pieces:
-                texts += form.chunk(piece) if stream else [form.whole(piece)]
+                texts += [one.text for one in (answer.chunk(piece) if stream else [answer.whole(piece)])]
     except Failed as failed:
         result.error, result.said = failed.error, failed.message
-    result.usage = form.usage
+    result.usage = answer.usage
     chunks = [json.loads(text) for text in texts]
     result.answer = folded(chunks) if stream else [whole(chunk) for chunk in chunks]
     result.upstream = [

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 
 from services.chassis import errors, redis, redis_keys
 from services.executor.attempts import messages
-from services.executor.attempts.run import Attempt, Kind, Work
+from services.executor.attempts.model import Attempt, AttemptState, Work
 from services.executor.engines.base import Operation
 from services.executor.events.outbox import Books
 from services.executor.events.spool import Segment, abandoned, read
@@ -33,13 +33,17 @@ WORK = Work(
     stream=True,
     candidates=(),
     deadline=0,
-    tag=messages.Tag(pb.ExecuteRequest(context=chat_pb2.RequestContext(request_id="r", tenant="t"))),
+    origin=messages.Origin(pb.ExecuteRequest(context=chat_pb2.RequestContext(request_id="r", tenant="t"))),
 )
 
 
-def attempt(number: int, kind: Kind = Kind.STARTED) -> Attempt:
+def attempt(number: int, state: AttemptState = AttemptState.STARTED) -> Attempt:
     return Attempt(
-        id=f"r/{number}", deployment=deployment("http://x"), max_cost_nano_usd=5, started_unix_us=1, kind=kind
+        id=f"r/{number}",
+        deployment=deployment("http://x"),
+        max_cost_nano_usd=5,
+        started_unix_us=1,
+        state=state,
     )
 
 
@@ -85,7 +89,7 @@ async def test_a_started_attempt_is_in_the_stream_before_it_goes_on(valkey: str,
     async with keeping(Books(client, tmp_path)) as books:
         await books.started(WORK, attempt(1))
         assert await told(valkey) == [("r/1", events_pb2.USAGE_KIND_STARTED)]
-        books.ended(WORK, attempt(1, Kind.FINAL))
+        books.ended(WORK, attempt(1, AttemptState.FINAL))
     assert await told(valkey) == [
         ("r/1", events_pb2.USAGE_KIND_STARTED),
         ("r/1", events_pb2.USAGE_KIND_FINAL),
@@ -115,7 +119,7 @@ async def test_without_redis_events_are_on_disk_before_the_attempt_goes_on(tmp_p
     async with keeping(Books(None, tmp_path)) as books:
         await books.started(WORK, attempt(1))
         assert spooled(tmp_path) == ["r/1"]
-        books.ended(WORK, attempt(1, Kind.FINAL))
+        books.ended(WORK, attempt(1, AttemptState.FINAL))
     assert spooled(tmp_path) == ["r/1", "r/1"]
 
 
@@ -196,7 +200,7 @@ async def test_no_attempt_begins_when_neither_redis_nor_the_disk_takes_its_recor
         with pytest.raises(errors.Unavailable) as caught:
             await books.started(WORK, attempt(1))
         # An end is never lost: it waits in memory until the disk is back.
-        books.ended(WORK, attempt(1, Kind.FINAL))
+        books.ended(WORK, attempt(1, AttemptState.FINAL))
         await asyncio.sleep(0.05)
         tmp_path.unlink()
         tmp_path.mkdir()

@@ -1,0 +1,134 @@
+"""One call of a provider: recorded before it begins, read to its end, and recorded with what it cost."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+
+from services.chassis import errors
+from services.executor.attempts import billing, faults
+from services.executor.attempts.model import Attempt, EventSink, Work
+from services.executor.attempts.retry import RetryPolicy
+from services.executor.engines.base import Call, Engine, Piece
+from services.executor.engines.outcomes import ErrorClass, Failed
+from services.executor.engines.provider_errors import redacted
+from services.executor.formats.base import Chunk
+from services.executor.formats.factory import response_format
+
+log = logging.getLogger(__name__)
+
+
+class SingleAttempt:
+    """One attempt on its way.
+
+    Attributes:
+        attempt: What is known of it; complete once `chunks` has ended or is closed.
+        recorded: Whether it may have been recorded as started, and so has its end recorded, too.
+        headers: The headers of the provider's response, lower case.
+        retry_after_s: Seconds after which the provider wants to be called again; None when it named none.
+
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        work: Work,
+        call: Call,
+        engine: Engine,
+        events: EventSink,
+        policy: RetryPolicy,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.attempt = attempt
+        self.recorded = True
+        self.headers: Mapping[str, str] = {}
+        self.retry_after_s: float | None = None
+        self._work = work
+        self._call = call
+        self._engine = engine
+        self._events = events
+        self._policy = policy
+        self._clock = clock
+        self._began = clock()
+        self._answer = response_format(call.operation, call.deployment.model, call.body)
+
+    async def chunks(self) -> AsyncGenerator[Chunk]:
+        """Call the provider once; yield its answer, or each chunk of it.
+
+        Raises:
+            Failed: anything else than a whole answer.
+            Fault: the attempt cannot be recorded, so the provider was not called.
+        """
+        call, answer = self._call, self._answer
+        failed: Failed | None = faults.disconnected()
+        try:
+            await self._record_start()
+            failed = faults.disconnected(billed=True)
+            async with aclosing(self._engine.call(call)) as pieces:
+                first = True
+                while (piece := await self._next(pieces, first=first)) is not None:
+                    first = False
+                    self.headers = piece.headers or self.headers
+                    for chunk in answer.chunk(piece) if call.stream else (answer.whole(piece),):
+                        if call.stream and not self.attempt.first_chunk_ms:
+                            self.attempt = replace(self.attempt, first_chunk_ms=self._elapsed_ms())
+                        yield chunk
+            if not answer.complete:
+                raise faults.incomplete(answer)
+            self.attempt = billing.whole(self.attempt, call, self._engine, answer)
+            failed = None
+            for chunk in answer.tail(self.attempt.usage):
+                yield chunk
+        except Failed as raised:
+            failed = raised
+            raised.message = redacted(raised.message, call.key)
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            log.warning("an answer of %s has another shape", call.deployment.id, exc_info=True)
+            failed = Failed(ErrorClass.MALFORMED, "the provider's answer has another shape", 200, billed=True)
+            raise failed from error
+        finally:
+            self._record_end(failed)
+
+    async def _record_start(self) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, self._work.deadline - self._clock())):
+                await self._events.started(self._work, self.attempt)
+        except TimeoutError:
+            # The record was interrupted and may have been made all the same: it gets its end.
+            raise faults.deadline_passed() from None
+        except errors.Fault:
+            self.recorded = False
+            raise
+
+    def _record_end(self, failed: Failed | None) -> None:
+        """Never waits: the attempt may be being cancelled."""
+        self.attempt = replace(self.attempt, duration_ms=self._elapsed_ms())
+        if failed is not None:
+            self.headers = failed.headers or self.headers
+            self.retry_after_s = failed.retry_after_s
+            self.attempt = billing.broken(self.attempt, self._call, self._engine, self._answer, failed)
+        if self.recorded:
+            self._events.ended(self._work, self.attempt)
+
+    async def _next(self, pieces: AsyncGenerator[Piece], *, first: bool) -> Piece | None:
+        """The next piece, None at the end; a provider may be silent only so long, and never past the deadline."""
+        timeout_s = self._call.timeout_s
+        silence_s = timeout_s if first else min(self._policy.idle_s, timeout_s)
+        left_s = self._work.deadline - self._clock()
+        try:
+            async with asyncio.timeout(max(0.0, min(silence_s, left_s))):
+                return await anext(pieces, None)
+        except TimeoutError:
+            if left_s <= silence_s:
+                raise faults.deadline_passed(billed=True) from None
+            raise Failed(
+                ErrorClass.TIMEOUT if first else ErrorClass.CUT,
+                f"no answer within {silence_s:g} s" if first else f"silent for {silence_s:g} s",
+                billed=True,
+            ) from None
+
+    def _elapsed_ms(self) -> float:
+        return (self._clock() - self._began) * 1000

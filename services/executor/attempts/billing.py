@@ -1,0 +1,53 @@
+"""What an attempt consumed and cost: exact for a whole answer, an upper bound for a broken one."""
+
+from dataclasses import replace
+
+from services.executor.attempts.model import Attempt, AttemptState
+from services.executor.engines.base import Call, Engine
+from services.executor.engines.outcomes import Failed
+from services.executor.formats.base import ResponseFormat
+
+# Providers whose models reason unasked and show nothing of it in a stream.
+HIDES_REASONING = frozenset(("openai", "azure", "gemini", "vertex_ai", "xai"))
+
+
+def whole(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat) -> Attempt:
+    """The attempt with the cost of its whole answer; tokens that the provider did not report are counted."""
+    usage = answer.usage or engine.estimate(call, "".join(answer.texts))
+    return replace(
+        attempt,
+        state=AttemptState.FINAL,
+        status_code=200,
+        usage=usage,
+        estimated=answer.usage is None,
+        cost_nano_usd=call.deployment.price.cost(usage, answer.service_tier),
+    )
+
+
+def broken(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat, failed: Failed) -> Attempt:
+    """The attempt with what its provider may bill for an answer that is not whole."""
+    attempt = replace(attempt, error=failed.error, status_code=failed.status_code, message=failed.message)
+    begun = bool(answer.texts) or answer.usage is not None
+    if not begun and not failed.billed:
+        return replace(attempt, state=AttemptState.FAILED)
+    seen = engine.estimate(call, "".join(answer.texts))
+    usage = seen
+    if answer.usage is not None:
+        # Of a cut stream the last reported count may be old: what we saw is a floor.
+        completion = max(answer.usage.completion_tokens, seen.completion_tokens)
+        usage = replace(answer.usage, completion_tokens=completion)
+    bound = attempt.max_cost_nano_usd
+    if call.stream and begun and not _may_have_reasoned(call, answer):
+        cost = call.deployment.price.cost(usage, answer.service_tier)
+        cost = min(cost, bound) if bound else cost
+    else:
+        # Nothing came, yet the provider may have generated all of it: only the bound is sure.
+        cost = bound or call.deployment.price.cost(usage)
+    return replace(attempt, state=AttemptState.PARTIAL, usage=usage, estimated=True, cost_nano_usd=cost)
+
+
+def _may_have_reasoned(call: Call, answer: ResponseFormat) -> bool:
+    """Whether the model may have generated, and bill, more than it showed."""
+    deployment = call.deployment
+    hides = deployment.provider in HIDES_REASONING and "reasoning" in deployment.capabilities
+    return hides and answer.usage is None and not answer.reasoned

@@ -1,0 +1,61 @@
+"""What remains of a deployment's quotas by its provider's own rate limit headers."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from services.executor.capacity.quotas import MINUTE_S, Headroom
+
+# No provider's window is longer: what says otherwise is a mistake.
+DAY_S = 86400.0
+# As many digits as fit into the contract's 64 bits.
+_COUNT = re.compile(r"[0-9]{1,15}")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# (quota, OpenAI's header, Anthropic's header); without a word for the span both count per minute.
+_HEADERS = (
+    ("rpm", "x-ratelimit-{}-requests", "anthropic-ratelimit-requests-{}"),
+    ("tpm", "x-ratelimit-{}-tokens", "anthropic-ratelimit-tokens-{}"),
+    ("rpd", "x-ratelimit-{}-requests-day", ""),
+    ("tpd", "x-ratelimit-{}-tokens-day", ""),
+)
+
+
+def headroom(headers: Mapping[str, str], now_unix_s: float) -> list[Headroom]:
+    """What remains by a provider's own headers: those of OpenAI and its likes, or of Anthropic."""
+    found = []
+    for name, *patterns in _HEADERS:
+        for pattern in patterns:
+            if not pattern:
+                continue
+            total, remaining = (
+                headers.get(pattern.format("limit"), ""),
+                headers.get(pattern.format("remaining"), ""),
+            )
+            if _COUNT.fullmatch(total) and _COUNT.fullmatch(remaining):
+                resets = _resets(headers.get(pattern.format("reset"), ""), now_unix_s)
+                resets = min(resets, now_unix_s + DAY_S)
+                found.append(Headroom(name, int(total), int(remaining), resets, by_provider=True))
+                break
+    return found
+
+
+def _resets(text: str, now_unix_s: float) -> float:
+    spans = _SPAN.findall(text)
+    if spans and "".join(number + unit for number, unit in spans) == text:
+        return now_unix_s + sum(float(number) * _UNITS[unit] for number, unit in spans)
+    try:
+        number = float(text)
+    except ValueError:
+        pass
+    else:
+        if not math.isfinite(number):
+            return now_unix_s + MINUTE_S
+        # OpenRouter gives milliseconds since 1970, some give seconds since then, most seconds to wait.
+        return number / 1000 if number > 1e11 else number if number > 1e9 else now_unix_s + number
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return now_unix_s + MINUTE_S
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

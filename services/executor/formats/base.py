@@ -1,0 +1,92 @@
+"""What every format of an answer has in common.
+
+The edits are few: `model` becomes the public name, usage is shown exactly when the caller asked for it, and
+nothing else is touched, so a chunk that needs no edit leaves as the text it came as.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from services.executor.engines.base import Piece
+from services.executor.engines.outcomes import ErrorClass, Failed
+from services.executor.engines.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One JSON text for the caller: a whole answer, or a chunk of a streamed one.
+
+    Args:
+        text: The JSON text.
+        finishes: Whether it is a chunk that ends a choice.
+
+    """
+
+    text: str
+    finishes: bool = False
+
+
+class ResponseFormat(ABC):
+    """One answer on its way to the caller.
+
+    Attributes:
+        usage: What the provider reported so far; None when it has not.
+        texts: The pieces of text the model has produced so far.
+        reasoned: Whether some of its reasoning was among them.
+        complete: Whether the provider said that this was all.
+        service_tier: The tier the provider says it served the call on; "" when it names none.
+
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self.usage: Usage | None = None
+        self.texts: list[str] = []
+        self.reasoned = False
+        self.complete = False
+        self.service_tier = ""
+
+    @abstractmethod
+    def whole(self, piece: Piece) -> Chunk:
+        """The answer of a call without a stream.
+
+        Raises:
+            Failed: it is not an answer in this format.
+        """
+
+    @abstractmethod
+    def chunk(self, piece: Piece) -> list[Chunk]:
+        """What of a chunk goes to the caller; often all of it, sometimes nothing.
+
+        Raises:
+            Failed: it is an error in the place of a chunk.
+        """
+
+    def tail(self, counted: Usage) -> list[Chunk]:  # noqa: ARG002
+        """What follows the last chunk; `counted` are the tokens, reported or estimated."""
+        return []
+
+    def _text(self, piece: Piece, *, edited: bool) -> str:
+        if piece.text is not None and not edited:
+            return piece.text
+        return dump(piece.data)
+
+    def _set_model(self, part: dict[str, Any]) -> bool:
+        """Set the public name; True when that changed anything."""
+        if part.get("model") == self._model:
+            return False
+        part["model"] = self._model
+        return True
+
+
+def dump(data: Any) -> str:
+    """JSON text of an answer or a chunk."""
+    return orjson.dumps(data).decode()
+
+
+def malformed(missing: str) -> Failed:
+    """An answer without what makes it one."""
+    return Failed(ErrorClass.MALFORMED, f"the provider's answer holds no {missing}", 200, billed=True)

@@ -1,0 +1,28 @@
+"""The format of a call's answer, by its operation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.executor.engines.base import Operation
+from services.executor.formats.base import ResponseFormat
+from services.executor.formats.chat import ChatFormat
+from services.executor.formats.embeddings import EmbeddingsFormat
+from services.executor.formats.messages import MessagesFormat
+from services.executor.formats.responses import ResponsesFormat
+
+
+def response_format(operation: Operation, model: str, body: Mapping[str, Any]) -> ResponseFormat:
+    """The format of the answer to `body`, under the public name `model`."""
+    match operation:
+        case Operation.CHAT | Operation.COMPLETIONS:
+            options = body.get("stream_options")
+            include_usage = isinstance(options, Mapping) and bool(options.get("include_usage"))
+            choices = body["n"] if isinstance(body.get("n"), int) else 1
+            legacy = operation is Operation.COMPLETIONS
+            return ChatFormat(model, include_usage=include_usage, choices=choices, legacy=legacy)
+        case Operation.RESPONSES:
+            return ResponsesFormat(model)
+        case Operation.MESSAGES:
+            return MessagesFormat(model)
+        case Operation.EMBEDDINGS:
+            return EmbeddingsFormat(model)

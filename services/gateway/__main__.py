@@ -19,11 +19,12 @@ from services.chassis.config import Mistakes, Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
 from services.gateway.config import plans, switches
+from services.gateway.decision import Decider
 from services.gateway.keys import authenticator
 from services.gateway.keys.store import Registry
 from services.gateway.limits import admission
 from services.gateway.peers import clients
-from services.gateway.peers.decisions import Decisions
+from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline import Pipeline
 from services.gateway.reports.usage import Usage
@@ -144,8 +145,8 @@ async def main(settings: Settings) -> None:
         executor = clients.Executor(
             await channel(settings.executor, clients.EXECUTOR, repeatable=False), settings.server
         )
-        decisions = Decisions(client)
-        await enter(decisions.delivering())
+        decisions = DecisionPublisher(client)
+        await enter(decisions.publishing())
         loaded = plans.load(settings.config_dir / "lumni.yaml")
         listener = redis.connect(settings.redis_url.reveal(), timeout_s=2.0)
         stack.push_async_callback(listener.aclose)
@@ -167,14 +168,17 @@ async def main(settings: Settings) -> None:
         )
         known.on_change(counted.forget)
         await enter(counted.delivering())
-        pipeline = Pipeline(
+        decider = Decider(
             classifier=classifier,
             selector=selector,
+            fallback=FallbackSelection(fleet),
+            switches=switches.load(settings.config_dir / "lumni.yaml"),
+        )
+        pipeline = Pipeline(
+            decider=decider,
             executor=executor,
             limits=counted,
             decisions=decisions,
-            fallback=FallbackSelection(fleet),
-            switches=switches.load(settings.config_dir / "lumni.yaml"),
             timeout_s=settings.server.timeout_s,
         )
         parts = app.Parts(

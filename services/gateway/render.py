@@ -1,23 +1,14 @@
-"""Decisions and bills as REST shows them: plain JSON in the words of the contract."""
+"""Protobuf messages as plain JSON, in the words of the contract."""
 
 from typing import Any
 
-import orjson
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
+from services.chassis.enums import word
 from services.chassis.money import usd
-
-
-def word(enum: Any, value: int) -> str | None:
-    """An enum's value in lower case and without its prefix; None for unspecified."""
-    if value == 0:
-        return None
-    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
-    name: str = enum.Name(value)
-    return name.removeprefix(prefix).lower()
 
 
 def classification(judged: classifier_pb2.Classification) -> dict[str, Any]:
@@ -113,11 +104,3 @@ def attempts(report: executor_pb2.Report) -> list[dict[str, Any]]:
         }
         for attempt in report.attempts
     ]
-
-
-def spliced(body: str, extra: dict[str, Any]) -> str:
-    """The answer with `lumni` before its final brace; the rest stays as the provider's bytes."""
-    head = body.rstrip()
-    own = orjson.dumps({"lumni": extra}).decode()
-    comma = "" if head[:-1].rstrip().endswith("{") else ","
-    return f"{head[:-1]}{comma}{own[1:]}"

@@ -1,192 +1,344 @@
-"""What the road makes of services that are up and fail."""
+"""What becomes of a request that was admitted: its chunks, and the one end of its reservation."""
 
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 
 import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
 from lumni.chat.v1 import chat_pb2
-from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
-from lumni.selector.v1 import selector_pb2, selector_pb2_grpc
+from lumni.classifier.v1 import classifier_pb2
+from lumni.events.v1 import events_pb2
+from lumni.executor.v1 import executor_pb2
+from lumni.selector.v1 import selector_pb2
 
-from services.chassis import errors, litellm_config, redis, rpc, status
-from services.gateway import chat_request, postgres
-from services.gateway.config.switches import Switches
-from services.gateway.limits.admission import Limits
-from services.gateway.peers import clients
-from services.gateway.peers.decisions import Decisions
-from services.gateway.peers.fallback_selection import FallbackSelection
+from services.chassis import errors
+from services.gateway import chat_request
+from services.gateway.chat_request import Chat
+from services.gateway.decision import Decider, Decision
+from services.gateway.keys.authenticator import Caller
+from services.gateway.limits.admission import Admission, Limits, Report
+from services.gateway.peers.clients import Executor
+from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.pipeline import Pipeline
 from tests.gateway.money import caller
 
-SETTINGS = rpc.Settings(timeout_s=5)
 CHAT = chat_request.parse(b'{"messages": [{"role": "user", "content": "What is 17 times 23?"}]}')
-FLEET = """
-model_list:
-  - model_name: small
-    litellm_params: {model: openai/small, api_base: "http://127.0.0.1:1/v1"}
-    model_info: {input_cost_per_token: 0, output_cost_per_token: 0, max_input_tokens: 8192}
-"""
+WORD = '{"choices":[{"index":0,"delta":{"content":"391"},"finish_reason":null}]}'
+FINISH = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+REPORT = executor_pb2.Report(
+    cost_nano_usd=7, attempts=[executor_pb2.Attempt(id="r1/1", deployment="small@openai", cost_nano_usd=7)]
+)
+# What an executor does next: send, fail, or wait.
+Step: TypeAlias = str | executor_pb2.Report | errors.Fault | asyncio.Event
 
 
-class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
-    """A classifier that fails as it is told; the whole call, or each request in it."""
-
-    def __init__(self, call: Exception | None = None, each: errors.Fault | None = None) -> None:
-        self._call, self._each = call, each
-
-    async def BatchClassify(
-        self, request: classifier_pb2.BatchClassifyRequest, context: object
-    ) -> classifier_pb2.BatchClassifyResponse:
-        if self._call:
-            raise self._call
-        result = classifier_pb2.ClassifyResult(classification=classifier_pb2.Classification(version="v1"))
-        if self._each:
-            result = classifier_pb2.ClassifyResult(error=status.to_failure(self._each))
-        return classifier_pb2.BatchClassifyResponse(results=[result] * len(request.requests))
-
-    async def Classify(
-        self, request: classifier_pb2.ClassifyRequest, context: object
-    ) -> classifier_pb2.ClassifyResponse:
-        raise NotImplementedError("the gateway asks in batches")
+def fault(report: executor_pb2.Report | None = None) -> errors.Fault:
+    """A failed call, with the report in its details as it arrives over gRPC."""
+    details = []
+    if report is not None:
+        packed = AnyMessage()
+        packed.Pack(report)
+        details.append(packed)
+    return errors.Unavailable("every provider failed", details=tuple(details))
 
 
-class SelectorServicer(selector_pb2_grpc.SelectorServiceServicer):
-    """A selector that fails as it is told, or selects what is there."""
+class OneSelection(Decider):
+    """Decides the same about every request, or fails."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self, failure: errors.Fault | None = None) -> None:
         self._failure = failure
-        self.asked: list[selector_pb2.SelectRequest] = []
 
-    async def BatchSelect(
-        self, request: selector_pb2.BatchSelectRequest, context: object
-    ) -> selector_pb2.BatchSelectResponse:
+    async def decide(
+        self, caller: Caller, chat: Chat, context: chat_pb2.RequestContext, *, what_if: bool = False
+    ) -> Decision:
         if self._failure:
             raise self._failure
-        self.asked += request.requests
-        selection = selector_pb2.Selection(
-            strategy="balanced",
-            candidates=[
-                selector_pb2.Candidate(deployment="small@openai", only_on=chat_pb2.ONLY_ON_ANY),
-            ],
+        candidates = [selector_pb2.Candidate(deployment="small@openai", max_cost_nano_usd=10)]
+        return Decision(
+            began=0,
+            context=context,
+            classification=classifier_pb2.Classification(version="v1"),
+            selection=selector_pb2.Selection(candidates=candidates),
+            degraded=[],
         )
-        results = [selector_pb2.SelectResult(selection=selection) for _ in request.requests]
-        return selector_pb2.BatchSelectResponse(results=results)
-
-    async def Select(
-        self, request: selector_pb2.SelectRequest, context: object
-    ) -> selector_pb2.SelectResponse:
-        raise NotImplementedError("the gateway asks in batches")
-
-    async def ListModels(
-        self, request: selector_pb2.ListModelsRequest, context: object
-    ) -> selector_pb2.ListModelsResponse:
-        raise NotImplementedError("no road leads here")
-
-    async def GetModel(
-        self, request: selector_pb2.GetModelRequest, context: object
-    ) -> selector_pb2.GetModelResponse:
-        raise NotImplementedError("no road leads here")
 
 
-@asynccontextmanager
-async def road(
-    folder: Path,
-    pool: postgres.Pool,
-    client: redis.Redis,
-    classifier: ClassifierServicer,
-    selector: SelectorServicer,
-) -> AsyncIterator[Pipeline]:
-    """The road with these two on it; nothing is executed here."""
-    (folder / "litellm_config.yaml").write_text(FLEET)
-    services = [
-        rpc.Service(
-            clients.CLASSIFIER, classifier_pb2_grpc.add_ClassifierServiceServicer_to_server, classifier
-        ),
-        rpc.Service(clients.SELECTOR, selector_pb2_grpc.add_SelectorServiceServicer_to_server, selector),
-    ]
-    async with (
-        rpc.serve("127.0.0.1:0", SETTINGS, services) as address,
-        rpc.connect(address, SETTINGS, clients.CLASSIFIER, repeatable=True) as channel,
-    ):
-        yield Pipeline(
-            classifier=clients.Classifier(channel, SETTINGS, 5),
-            selector=clients.Selector(channel, SETTINGS, 5),
-            executor=clients.Executor(channel, SETTINGS),
-            limits=Limits(client, pool),
-            decisions=Decisions(client),
-            fallback=FallbackSelection(litellm_config.load(folder / "litellm_config.yaml")),
-            switches=Switches(),
+class ScriptedExecutor(Executor):
+    """Takes its steps one after the other."""
+
+    def __init__(self, *steps: Step) -> None:
+        self._steps = steps
+        self.reached = asyncio.Event()
+        self.closed = False
+
+    async def execute(
+        self, request: executor_pb2.ExecuteRequest, timeout_s: float
+    ) -> executor_pb2.ExecuteResponse:
+        response = executor_pb2.ExecuteResponse()
+        async for piece in self._play():
+            if isinstance(piece, str):
+                response.body_json = piece
+            else:
+                response.report.CopyFrom(piece)
+        return response
+
+    async def stream(
+        self, request: executor_pb2.ExecuteRequest, timeout_s: float
+    ) -> AsyncGenerator[executor_pb2.StreamExecuteResponse, None]:
+        try:
+            async for piece in self._play():
+                if isinstance(piece, str):
+                    yield executor_pb2.StreamExecuteResponse(chunks=executor_pb2.Chunks(chunk_json=[piece]))
+                else:
+                    yield executor_pb2.StreamExecuteResponse(report=piece)
+        finally:
+            self.closed = True
+
+    async def _play(self) -> AsyncGenerator[str | executor_pb2.Report, None]:
+        for step in self._steps:
+            if isinstance(step, errors.Fault):
+                raise step
+            if isinstance(step, asyncio.Event):
+                self.reached.set()
+                await step.wait()
+            else:
+                yield step
+
+
+class RecordingLimits(Limits):
+    """Admits everybody, or nobody, and notes how each reservation ended."""
+
+    billable_attempts = 2
+
+    def __init__(self, refusal: errors.Fault | None = None) -> None:
+        self._refusal = refusal
+        self.ends: list[Report | None] = []
+
+    async def admit(self, *_: Any, request_id: str, **more: Any) -> Admission:
+        if self._refusal:
+            raise self._refusal
+        return Admission(request_id, ("small@openai",), output_cap=100, admitted_unix_ms=1)
+
+    async def settle(self, admission: Admission, report: Report) -> None:
+        self.ends.append(report)
+
+    def abandon(self, admission: Admission) -> None:
+        self.ends.append(None)
+
+
+class RecordingPublisher(DecisionPublisher):
+    """Keeps what is published."""
+
+    def __init__(self) -> None:
+        self.events: list[events_pb2.DecisionEvent] = []
+
+    def publish(self, event: events_pb2.DecisionEvent) -> None:
+        self.events.append(event)
+
+
+class Setup:
+    """A pipeline with fakes around it."""
+
+    def __init__(
+        self,
+        *steps: Step,
+        undecided: errors.Fault | None = None,
+        refusal: errors.Fault | None = None,
+    ) -> None:
+        self.executor = ScriptedExecutor(*steps)
+        self.limits = RecordingLimits(refusal)
+        self.decisions = RecordingPublisher()
+        self.pipeline = Pipeline(
+            decider=OneSelection(undecided),
+            executor=self.executor,
+            limits=self.limits,
+            decisions=self.decisions,
             timeout_s=5,
         )
 
-
-BROKEN = [
-    ValueError("a mistake of ours"),
-    errors.Unauthenticated("the service token is wrong"),
-    errors.Unavailable("not now"),
-]
-
-
-@pytest.mark.parametrize("failure", BROKEN)
-async def test_a_classifier_that_fails_is_done_without(
-    tmp_path: Path,
-    pool: postgres.Pool,
-    client: redis.Redis,
-    caplog: pytest.LogCaptureFixture,
-    failure: Exception,
-) -> None:
-    selector = SelectorServicer()
-    async with road(tmp_path, pool, client, ClassifierServicer(call=failure), selector) as pipeline:
-        decision = await pipeline.decide(caller(), CHAT)
-
-    assert ["classifier"] == decision.degraded
-    # Nobody judged it, and the selector can tell.
-    assert ("", 0.5) == (decision.classification.version, decision.classification.strong_win_rate)
-    assert [""] == [one.classification.version for one in selector.asked]
-    told = [one for one in caplog.records if one.name == "services.gateway.pipeline"]
-    assert bool(told) == (not isinstance(failure, errors.Unavailable))
-    assert all("the classifier failed" in one.getMessage() for one in told)
+    async def read(self, sent: list[str]) -> None:
+        """Read a stream to its end into `sent`."""
+        stream = await self.pipeline.stream(caller(), CHAT)
+        async for chunk in stream.chunks:
+            sent.append(chunk)  # noqa: PERF401  (what came before a failure counts)
 
 
-async def test_what_the_classifier_finds_wrong_with_a_request_is_told(
-    tmp_path: Path, pool: postgres.Pool, client: redis.Redis
-) -> None:
-    classifier = ClassifierServicer(each=errors.Invalid("messages: at least one is needed", param="messages"))
-    async with road(tmp_path, pool, client, classifier, SelectorServicer()) as pipeline:
-        with pytest.raises(errors.Invalid, match="messages: at least one"):
-            await pipeline.decide(caller(), CHAT)
+def pending() -> asyncio.Event:
+    """A step that never ends by itself."""
+    return asyncio.Event()
 
 
-@pytest.mark.parametrize("failure", BROKEN)
-async def test_a_selector_that_fails_is_done_without(
-    tmp_path: Path,
-    pool: postgres.Pool,
-    client: redis.Redis,
-    caplog: pytest.LogCaptureFixture,
-    failure: Exception,
-) -> None:
-    async with road(tmp_path, pool, client, ClassifierServicer(), SelectorServicer(failure)) as pipeline:
-        decision = await pipeline.decide(caller(), CHAT)
+async def leave(setup: Setup, work: Awaitable[object]) -> None:
+    """Start, and cancel when the executor has reached its event, as a server does when the caller is gone."""
+    task = asyncio.ensure_future(work)
+    await setup.executor.reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
-    assert ["selector"] == decision.degraded
-    assert ["small@openai"] == [one.deployment for one in decision.selection.candidates]
-    told = [one for one in caplog.records if one.levelno >= logging.ERROR and "pipeline" in one.name]
-    assert bool(told) == (not isinstance(failure, errors.Unavailable))
+
+async def test_a_stream_sends_each_chunk_and_lumni_in_the_last() -> None:
+    setup, sent = Setup(WORD, FINISH, REPORT), list[str]()
+    await setup.read(sent)
+
+    assert WORD == sent[0]
+    last = json.loads(sent[1])
+    assert "stop" == last["choices"][0]["finish_reason"]
+    assert 7 == last["lumni"]["cost"]["nano_usd"]
+    assert 2 == len(sent)
+    assert [REPORT] == setup.limits.ends
+
+
+async def test_chunks_after_the_finishing_one_keep_their_order() -> None:
+    usage = '{"choices":[],"usage":{"total_tokens":9}}'
+    setup, sent = Setup(FINISH, usage, REPORT), list[str]()
+    await setup.read(sent)
+
+    assert FINISH == sent[0]
+    assert {"total_tokens": 9} == json.loads(sent[1])["usage"]
+    assert "lumni" in json.loads(sent[1])
+
+
+async def test_a_stream_that_finishes_no_choice_ends_with_a_chunk_for_lumni() -> None:
+    setup, sent = Setup(WORD, REPORT), list[str]()
+    await setup.read(sent)
+
+    assert WORD == sent[0]
+    assert ([], 7) == (json.loads(sent[1])["choices"], json.loads(sent[1])["lumni"]["cost"]["nano_usd"])
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("steps", "chunks", "ends"),
     [
-        errors.Unavailable("all breakers are open", reason="NO_HEALTHY_DEPLOYMENT"),
-        errors.Exhausted("no quota is left", reason="QUOTA_EXHAUSTED"),
-        errors.NotFound("no such model", reason="MODEL_NOT_FOUND"),
+        ([WORD, fault()], [WORD], [None]),
+        ([WORD, fault(REPORT)], [WORD], [REPORT]),
+        # What finished a choice is not kept back because its report failed to come.
+        ([WORD, FINISH, fault()], [WORD, FINISH], [None]),
+        ([WORD, FINISH, fault(REPORT)], [WORD, FINISH], [REPORT]),
+        ([WORD, FINISH], [WORD, FINISH], [None]),
+        # A report that came counts, whatever comes after it.
+        ([WORD, REPORT, fault()], [WORD], [REPORT]),
     ],
 )
-async def test_what_the_selector_answers_is_the_answer(
-    tmp_path: Path, pool: postgres.Pool, client: redis.Redis, answer: errors.Fault
+async def test_a_cut_stream_sends_what_came_and_then_fails(
+    steps: Sequence[Step], chunks: list[str], ends: list[Report | None]
 ) -> None:
-    async with road(tmp_path, pool, client, ClassifierServicer(), SelectorServicer(answer)) as pipeline:
-        with pytest.raises(type(answer), match=answer.message):
-            await pipeline.decide(caller(), CHAT)
+    setup, sent = Setup(*steps), list[str]()
+    with pytest.raises(errors.Unavailable):
+        await setup.read(sent)
+
+    assert chunks == sent
+    assert ends == setup.limits.ends
+    assert setup.executor.closed
+
+
+@pytest.mark.parametrize(("steps", "ends"), [([fault()], [None]), ([fault(REPORT)], [REPORT]), ([], [None])])
+async def test_a_stream_that_fails_before_its_first_piece_never_begins(
+    steps: Sequence[Step], ends: list[Report | None]
+) -> None:
+    setup = Setup(*steps)
+    with pytest.raises(errors.Unavailable):
+        await setup.pipeline.stream(caller(), CHAT)
+
+    assert ends == setup.limits.ends
+
+
+@pytest.mark.parametrize(
+    ("steps", "chunks", "ends"),
+    [
+        ([pending()], [], [None]),
+        ([WORD, pending()], [WORD], [None]),
+        ([WORD, FINISH, pending()], [WORD], [None]),
+        ([WORD, FINISH, REPORT, pending()], [WORD], [REPORT]),
+    ],
+)
+async def test_a_caller_who_leaves_ends_the_reservation_once(
+    steps: Sequence[Step], chunks: list[str], ends: list[Report | None]
+) -> None:
+    setup, sent = Setup(*steps), list[str]()
+    await leave(setup, setup.read(sent))
+
+    assert chunks == sent
+    assert ends == setup.limits.ends
+    assert setup.executor.closed
+
+
+@pytest.mark.parametrize(("read", "ends"), [(0, [None]), (1, [None]), (2, [REPORT])])
+async def test_a_stream_that_is_closed_early_ends_the_reservation_once(
+    read: int, ends: list[Report | None]
+) -> None:
+    setup = Setup(WORD, FINISH, REPORT)
+    stream = await setup.pipeline.stream(caller(), CHAT)
+    for _ in range(read):
+        await anext(stream.chunks)
+    await stream.chunks.aclose()
+
+    assert ends == setup.limits.ends
+    assert setup.executor.closed
+
+
+async def test_a_whole_answer_is_settled() -> None:
+    setup = Setup('{"choices":[]}', REPORT)
+    answer = await setup.pipeline.complete(caller(), CHAT)
+
+    assert 7 == json.loads(answer.body)["lumni"]["cost"]["nano_usd"]
+    assert [REPORT] == setup.limits.ends
+
+
+@pytest.mark.parametrize(("failure", "ends"), [(fault(), [None]), (fault(REPORT), [REPORT])])
+async def test_a_failed_answer_is_settled_with_the_report_that_it_carries(
+    failure: errors.Fault, ends: list[Report | None]
+) -> None:
+    setup = Setup(failure)
+    with pytest.raises(errors.Unavailable, match="every provider failed"):
+        await setup.pipeline.complete(caller(), CHAT)
+
+    assert ends == setup.limits.ends
+
+
+async def test_a_caller_who_does_not_wait_for_an_answer_abandons_it() -> None:
+    setup = Setup(pending())
+    await leave(setup, setup.pipeline.complete(caller(), CHAT))
+
+    assert [None] == setup.limits.ends
+
+
+async def fails() -> None:
+    raise errors.NotFound("no such answer")
+
+
+async def succeeds() -> None:
+    pass
+
+
+@pytest.mark.parametrize("work", [succeeds, fails])
+async def test_what_calls_no_model_costs_nothing_however_it_ends(work: Callable[[], Awaitable[None]]) -> None:
+    setup = Setup()
+    try:
+        async with setup.pipeline.counted(caller()):
+            assert not setup.limits.ends
+            await work()
+    except errors.NotFound:
+        assert work is fails
+
+    assert [executor_pb2.Report()] == setup.limits.ends
+
+
+async def test_every_decision_is_published_and_a_refusal_with_its_reason() -> None:
+    admitted = Setup('{"choices":[]}', REPORT)
+    await admitted.pipeline.complete(caller(), CHAT)
+    refused = Setup(refusal=errors.Exhausted("no requests left", reason="RATE_LIMIT_EXCEEDED"))
+    with pytest.raises(errors.Exhausted):
+        await refused.pipeline.stream(caller(), CHAT)
+    undecided = Setup(undecided=errors.NotFound("no such model", reason="MODEL_NOT_FOUND"))
+    with pytest.raises(errors.NotFound):
+        await undecided.pipeline.complete(caller(), CHAT)
+
+    (one,), (two,), (three,) = (setup.decisions.events for setup in (admitted, refused, undecided))
+    assert ("", "v1", 1) == (one.refusal, one.classification.version, one.context.admitted_unix_ms)
+    assert ("RATE_LIMIT_EXCEEDED", "v1") == (two.refusal, two.classification.version)
+    assert ("MODEL_NOT_FOUND", False) == (three.refusal, three.HasField("classification"))
+    assert not refused.limits.ends
+    assert not undecided.limits.ends

@@ -11,7 +11,7 @@ from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
-from services.gateway.render import word
+from services.chassis.enums import word
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KINDS = {

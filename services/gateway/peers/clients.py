@@ -1,14 +1,8 @@
-"""The three services behind the gateway, as it calls them.
+"""The three services behind the gateway, as it calls them: Classify and Select in batches, Execute never twice."""
 
-Classify and Select are asked in adaptive batches. A peer that keeps failing is left alone for a second, so that a
-frozen one costs a few requests its deadline and the others nothing.
-"""
-
-import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 
 import grpc
 from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
@@ -16,72 +10,25 @@ from lumni.executor.v1 import executor_pb2, executor_pb2_grpc
 from lumni.selector.v1 import selector_pb2, selector_pb2_grpc
 
 from services.chassis import errors, rpc, status
-from services.chassis.batching import Batcher
+from services.gateway.peers.batching import BatchedPeer
 
 log = logging.getLogger(__name__)
-Q = TypeVar("Q")
-A = TypeVar("A")
 
 CLASSIFIER = "lumni.classifier.v1.ClassifierService"
 SELECTOR = "lumni.selector.v1.SelectorService"
 EXECUTOR = "lumni.executor.v1.ExecutorService"
-TOLERATED_FAILURES = 3
-PAUSE_S = 1.0
-
-
-class Asked(Generic[Q, A]):
-    """A peer that answers single requests quickly, or is done without.
-
-    Args:
-        name: For logs.
-        send: Makes one batched call.
-        timeout_s: The longest a request waits for its answer.
-    """
-
-    def __init__(self, name: str, send: Callable[[Sequence[Q]], Any], timeout_s: float) -> None:
-        self._name = name
-        self._batch: Batcher[Q, A] = Batcher(send)
-        self._timeout_s = timeout_s
-        self._failures = 0
-        self._paused_until = 0.0
-
-    async def __call__(self, request: Q) -> A:
-        """Ask.
-
-        Raises:
-            Unavailable: the peer is down, slow, or was so a moment ago.
-            Fault: what the peer says is wrong with the request.
-        """
-        if time.monotonic() < self._paused_until:
-            raise errors.Unavailable(f"the {self._name} is down")
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await self._batch(request)
-        except (TimeoutError, errors.TimedOut, errors.Unavailable) as error:
-            if isinstance(error, errors.Unavailable) and error.reason != errors.Unavailable.reason:
-                raise  # it answered: something else is unavailable
-            self._failures += 1
-            if self._failures >= TOLERATED_FAILURES:
-                if self._failures == TOLERATED_FAILURES:
-                    log.warning("the %s does not answer", self._name)
-                self._paused_until = time.monotonic() + PAUSE_S
-            raise errors.Unavailable(f"the {self._name} does not answer") from error
-        if self._failures >= TOLERATED_FAILURES:
-            log.info("the %s answers again", self._name)
-        self._failures = 0
-        return answer
 
 
 class Classifier:
-    """Judges requests."""
+    """Says what is asked, and how hard it is."""
 
     def __init__(self, channel: grpc.aio.Channel, settings: rpc.Settings, timeout_s: float) -> None:
         self._channel = channel
         self._stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
         self._settings = settings
         self._timeout_s = timeout_s
-        self.classify: Asked[classifier_pb2.ClassifyRequest, classifier_pb2.Classification] = Asked(
-            "classifier", self._send, timeout_s
+        self.classify: BatchedPeer[classifier_pb2.ClassifyRequest, classifier_pb2.Classification] = (
+            BatchedPeer("classifier", self._send, timeout_s)
         )
 
     async def _send(
@@ -109,7 +56,7 @@ class Selector:
         self._stub = selector_pb2_grpc.SelectorServiceStub(channel)
         self._settings = settings
         self._timeout_s = timeout_s
-        self.select: Asked[selector_pb2.SelectRequest, selector_pb2.Selection] = Asked(
+        self.select: BatchedPeer[selector_pb2.SelectRequest, selector_pb2.Selection] = BatchedPeer(
             "selector", self._send, timeout_s
         )
 
@@ -141,7 +88,7 @@ class Selector:
 
 
 class Executor:
-    """Gets answers; never asked twice."""
+    """Gets answers. A call is never repeated: it may have been billed."""
 
     def __init__(self, channel: grpc.aio.Channel, settings: rpc.Settings) -> None:
         self._stub = executor_pb2_grpc.ExecutorServiceStub(channel)
@@ -151,16 +98,43 @@ class Executor:
     async def execute(
         self, request: executor_pb2.ExecuteRequest, timeout_s: float
     ) -> executor_pb2.ExecuteResponse:
-        """The whole answer and its bill."""
-        return await rpc.call(self._stub.Execute, request, self._settings, timeout_s=timeout_s)
+        """The whole answer and its report.
 
-    def stream(
+        Raises:
+            Fault: what the caller may read; the report of attempts that were made is in its details.
+        """
+        with _for_callers():
+            return await rpc.call(self._stub.Execute, request, self._settings, timeout_s=timeout_s)
+
+    async def stream(
         self, request: executor_pb2.ExecuteRequest, timeout_s: float
     ) -> AsyncGenerator[executor_pb2.StreamExecuteResponse, None]:
-        """Its pieces, then the bill."""
+        """The pieces of an answer, then its report.
+
+        Raises:
+            Fault: as `execute`.
+        """
         wrapped = executor_pb2.StreamExecuteRequest(execute=request)
-        return rpc.stream(self._stub.StreamExecute, wrapped, self._settings, timeout_s=timeout_s)
+        responses = rpc.stream(self._stub.StreamExecute, wrapped, self._settings, timeout_s=timeout_s)
+        with _for_callers():
+            async with aclosing(responses):
+                async for response in responses:
+                    yield response
 
     async def ready(self) -> bool:
         """Whether it answers now."""
         return await rpc.healthy(self._channel, EXECUTOR, self._settings)
+
+
+@contextmanager
+def _for_callers() -> Iterator[None]:
+    """A service's own trouble, such as a wrong service token, is not the caller's."""
+    try:
+        yield
+    except errors.Unauthenticated as fault:
+        log.error("a service refuses the gateway: %s", fault.message)  # noqa: TRY400
+        raise errors.Unavailable("a service is misconfigured", retry_after_s=5) from fault
+    except errors.Unavailable as fault:
+        if fault.retry_after_s is None:
+            fault.retry_after_s = 1
+        raise

@@ -1,7 +1,7 @@
-"""Decisions on their way to the ledger: appended to a Redis stream, never waited for.
+"""Decisions on their way to the ledger: published to a Redis stream in the background, never waited for.
 
-A decision explains a bill and is none, so when Redis is gone the newest are kept in memory up to a bound and the
-rest are dropped and counted.
+A decision explains a cost and is none, so while Redis is gone the newest stay pending in memory up to a bound, and
+the rest are dropped and counted.
 """
 
 import asyncio
@@ -21,41 +21,56 @@ log = logging.getLogger(__name__)
 DROPPED = prometheus_client.Counter(
     "lumni_gateway_dropped_decisions", "Decisions that found no place while Redis was gone."
 )
-HELD = 10_000
+MOST_PENDING = 10_000
 BATCH = 500
 # Entries the stream keeps; the ledger reads far ahead of it.
 STREAM_LENGTH = 1_000_000
 RETRY_S = 0.5
 
 
-class Decisions:
-    """Holds decisions until Redis has them."""
+class DecisionPublisher:
+    """Keeps decisions pending until Redis has them."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
-        self._held: deque[bytes] = deque(maxlen=HELD)
+        self._pending: deque[bytes] = deque(maxlen=MOST_PENDING)
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self._outage = Outage(
             log,
-            f"decisions cannot be delivered; holding up to {HELD}",
-            "decisions are delivered again",
+            f"decisions cannot be published; up to {MOST_PENDING} stay pending",
+            "decisions are published again",
             pause_s=RETRY_S,
         )
 
-    def append(self, event: events_pb2.DecisionEvent) -> None:
-        """Hand over a decision; returns at once."""
-        if len(self._held) == HELD:
+    def publish(self, event: events_pb2.DecisionEvent) -> None:
+        """Take a decision; returns at once."""
+        if len(self._pending) == MOST_PENDING:
             DROPPED.inc()
-        self._held.append(event.SerializeToString())
+        self._pending.append(event.SerializeToString())
         self._empty.clear()
         self._wake.set()
 
-    async def _deliver(self) -> None:
+    @asynccontextmanager
+    async def publishing(self) -> AsyncIterator[None]:
+        """Publish in the background until the block ends, then what is pending within a second."""
+        task = asyncio.create_task(self._publish())
+        try:
+            yield
+        finally:
+            try:
+                async with asyncio.timeout(1):
+                    await self._empty.wait()
+            except TimeoutError:
+                DROPPED.inc(len(self._pending))
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _publish(self) -> None:
         while True:
             await self._wake.wait()
-            batch = [self._held[i] for i in range(min(BATCH, len(self._held)))]
+            batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
             try:
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for event in batch:
@@ -72,23 +87,8 @@ class Decisions:
                 continue
             self._outage.end()
             for _ in batch:
-                if self._held:
-                    self._held.popleft()
-            if not self._held:
+                if self._pending:
+                    self._pending.popleft()
+            if not self._pending:
                 self._wake.clear()
                 self._empty.set()
-
-    @asynccontextmanager
-    async def delivering(self) -> AsyncIterator[None]:
-        """Deliver in the background until the block ends, then what is left within a second."""
-        task = asyncio.create_task(self._deliver())
-        try:
-            yield
-        finally:
-            try:
-                async with asyncio.timeout(1):
-                    await self._empty.wait()
-            except TimeoutError:
-                DROPPED.inc(len(self._held))
-            task.cancel()
-            await asyncio.wait([task])

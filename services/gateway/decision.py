@@ -1,0 +1,138 @@
+"""The decision about one request: what is asked, and which deployments may answer.
+
+The classifier and the selector decide. What is down or switched off is replaced by something simpler, and the
+decision names what was down; it never fails a request that could be answered.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2
+from lumni.selector.v1 import selector_pb2
+
+from services.chassis import errors
+from services.gateway import policy
+from services.gateway.chat_request import Chat
+from services.gateway.config.switches import Switches
+from services.gateway.keys.authenticator import Caller
+from services.gateway.peers.clients import Classifier, Selector
+from services.gateway.peers.fallback_selection import FallbackSelection
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Decision:
+    """What was decided about one request, and how long that took."""
+
+    # When the request began, by time.perf_counter().
+    began: float
+    context: chat_pb2.RequestContext
+    classification: classifier_pb2.Classification
+    selection: selector_pb2.Selection
+    # The services that were down, and are missing from the decision.
+    degraded: list[str]
+    classify_ms: float = 0.0
+    select_ms: float = 0.0
+
+    @property
+    def request_id(self) -> str:
+        """The request's id."""
+        return self.context.request_id
+
+
+class Decider:
+    """Asks the classifier and the selector, and goes on without the one that is down."""
+
+    def __init__(
+        self, *, classifier: Classifier, selector: Selector, fallback: FallbackSelection, switches: Switches
+    ) -> None:
+        self._classifier = classifier
+        self._selector = selector
+        self._fallback = fallback
+        self._switches = switches
+
+    async def decide(
+        self, caller: Caller, chat: Chat, context: chat_pb2.RequestContext, *, what_if: bool = False
+    ) -> Decision:
+        """Classify and select.
+
+        Args:
+            caller: Whose plan and key set the policy.
+            chat: The request.
+            context: Travels with both calls.
+            what_if: Whether the request may bring weights and a time of its own; nothing is executed on that.
+
+        Raises:
+            Fault: what is wrong with the request, or nothing that the caller may use can answer it.
+        """
+        began = time.perf_counter()
+        degraded: list[str] = []
+        classification = await self._classify(chat, context, degraded)
+        classified = time.perf_counter()
+        request = policy.select_request(caller, chat, context, classification, what_if=what_if)
+        selection = await self._select(request, degraded)
+        selected = time.perf_counter()
+        return Decision(
+            began=began,
+            context=context,
+            classification=classification,
+            selection=selection,
+            degraded=degraded,
+            classify_ms=(classified - began) * 1000,
+            select_ms=(selected - classified) * 1000,
+        )
+
+    async def _classify(
+        self, chat: Chat, context: chat_pb2.RequestContext, degraded: list[str]
+    ) -> classifier_pb2.Classification:
+        # Without a version: nothing judged it.
+        classification = classifier_pb2.Classification(strong_win_rate=0.5)
+        if self._switches.classification:
+            request = classifier_pb2.ClassifyRequest(
+                context=context,
+                messages=chat.messages,
+                tools=chat.tools,
+                output_format=chat.output_format,
+                include_features=self._switches.keep_features,
+            )
+            try:
+                classification = await self._classifier.classify(request)
+            except errors.Invalid:
+                raise
+            except errors.Fault as fault:
+                _log_failure("classifier", fault)
+                degraded.append("classifier")
+        # The one estimate that selection and admission count with, so that every answer and table shows it.
+        classification.prompt_tokens = chat.likely_prompt_tokens
+        return classification
+
+    async def _select(
+        self, request: selector_pb2.SelectRequest, degraded: list[str]
+    ) -> selector_pb2.Selection:
+        if not self._switches.selection:
+            return self._fallback.configured(request, "selection is switched off: the configured order")
+        try:
+            selection = await self._selector.select(request)
+        except (errors.Unavailable, errors.Internal, errors.Unauthenticated) as fault:
+            # Any other fault is an answer, and so is that nothing healthy is left.
+            if isinstance(fault, errors.Unavailable) and fault.reason != errors.Unavailable.reason:
+                raise
+            _log_failure("selector", fault)
+            degraded.append("selector")
+            return self._fallback.select(request)
+        self._fallback.remember(request, selection)
+        return selection
+
+
+def _log_failure(service: str, fault: errors.Fault) -> None:
+    """Log a failure that is not an outage; `peers` logs outages, once each."""
+    if not isinstance(fault, errors.Unavailable):
+        log.error(
+            "the %s failed, and the request goes on without: %s: %s",
+            service,
+            type(fault).__name__,
+            fault.message,
+        )

@@ -1,0 +1,94 @@
+"""What Lumni adds to an answer: the `lumni` object in its body, and `x-lumni-*` headers."""
+
+import time
+from typing import Any
+
+import orjson
+from lumni.classifier.v1 import classifier_pb2
+from lumni.executor.v1 import executor_pb2
+from lumni.selector.v1 import selector_pb2
+
+from services.chassis import money, telemetry
+from services.chassis.enums import word
+from services.gateway import render
+from services.gateway.decision import Decision
+from services.gateway.limits.admission import Admission
+
+
+def summary(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
+    """The `lumni` object of an answer."""
+    winner = report.attempts[-1] if report.attempts else executor_pb2.Attempt()
+    chosen = next(
+        (one for one in decision.selection.candidates if one.deployment == winner.deployment),
+        selector_pb2.Candidate(),
+    )
+    total = (time.perf_counter() - decision.began) * 1000
+    return {
+        "request_id": decision.request_id,
+        "trace_id": telemetry.trace_id() or None,
+        "classification": render.classification(decision.classification),
+        "selection": {
+            "tier": word(classifier_pb2.Tier, decision.selection.tier),
+            "reason": decision.selection.reason,
+            "strategy": decision.selection.strategy or None,
+            "candidates": [one.deployment for one in decision.selection.candidates],
+        },
+        "model": winner.model,
+        "deployment": winner.deployment,
+        "provider": winner.provider,
+        "benchmark": render.benchmark(chosen.benchmarks[0]) if chosen.benchmarks else None,
+        "cost": {
+            "usd": money.usd(report.cost_nano_usd),
+            "nano_usd": report.cost_nano_usd,
+            "estimated": report.estimated,
+        },
+        "attempts": render.attempts(report),
+        "latency_ms": {
+            "total": round(total, 2),
+            "classify": round(decision.classify_ms, 2),
+            "select": round(decision.select_ms, 2),
+            "provider": round(report.timing.provider_ms, 2),
+            "overhead": round(total - report.timing.provider_ms, 2),
+        },
+        "degraded": decision.degraded,
+    }
+
+
+def headers(
+    decision: Decision, admission: Admission, report: executor_pb2.Report | None = None
+) -> dict[str, str]:
+    """The same in short, as headers, with those of the limits; a stream that begins has no report yet."""
+    shown: dict[str, str | None] = {
+        "x-lumni-trace-id": telemetry.trace_id(),
+        "x-lumni-tier": word(classifier_pb2.Tier, decision.selection.tier),
+        "x-lumni-category": word(classifier_pb2.Category, decision.classification.category),
+        "x-lumni-degraded": ",".join(decision.degraded),
+        **admission.headers,
+    }
+    if report is not None and report.attempts:
+        shown |= {
+            "x-lumni-deployment": report.attempts[-1].deployment,
+            "x-lumni-attempts": str(len(report.attempts)),
+            "x-lumni-cost-usd": f"{money.usd(report.cost_nano_usd):.9f}",
+        }
+    return {name: value for name, value in shown.items() if value}
+
+
+def added(body: str, lumni: dict[str, Any]) -> str:
+    """A JSON object with `lumni` before its final brace; the rest stays as the provider's bytes."""
+    head = body.rstrip()
+    own = orjson.dumps({"lumni": lumni}).decode()
+    comma = "" if head[:-1].rstrip().endswith("{") else ","
+    return f"{head[:-1]}{comma}{own[1:]}"
+
+
+def empty_chunk(decision: Decision) -> str:
+    """A chunk without choices, for a stream that ends without one that could carry the `lumni` object."""
+    chunk: dict[str, Any] = {
+        "id": f"chatcmpl-{decision.request_id}",
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": "",
+        "choices": [],
+    }
+    return orjson.dumps(chunk).decode()

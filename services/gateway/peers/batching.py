@@ -1,0 +1,62 @@
+"""A peer that answers single requests quickly, in adaptive batches, or is done without."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from services.chassis import errors
+from services.chassis.batching import Batcher
+from services.chassis.outage import Outage
+
+log = logging.getLogger(__name__)
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+TOLERATED_FAILURES = 3
+PAUSE_S = 1.0
+
+
+class BatchedPeer(Generic[Q, A]):
+    """Sends requests to a peer, and leaves one that keeps failing alone for a second.
+
+    So a frozen peer costs a few requests its deadline and the others nothing.
+
+    Args:
+        name: For logs and faults.
+        send: Makes one batched call.
+        timeout_s: The longest that a request waits for its answer.
+    """
+
+    def __init__(self, name: str, send: Callable[[Sequence[Q]], Any], timeout_s: float) -> None:
+        self._name = name
+        self._batch: Batcher[Q, A] = Batcher(send)
+        self._timeout_s = timeout_s
+        # Since the last answer.
+        self._failures = 0
+        self._outage = Outage(
+            log, f"the {name} does not answer", f"the {name} answers again", pause_s=PAUSE_S
+        )
+
+    async def __call__(self, request: Q) -> A:
+        """Send a request and return its answer.
+
+        Raises:
+            Unavailable: the peer is down, slow, or was so a moment ago.
+            Fault: what the peer says is wrong with the request.
+        """
+        if self._outage.resting:
+            raise errors.Unavailable(f"the {self._name} is down")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._batch(request)
+        except (TimeoutError, errors.TimedOut, errors.Unavailable) as error:
+            if isinstance(error, errors.Unavailable) and error.reason != errors.Unavailable.reason:
+                raise  # it answered: something else is unavailable
+            self._failures += 1
+            if self._failures >= TOLERATED_FAILURES:
+                self._outage.begin(error)
+            raise errors.Unavailable(f"the {self._name} does not answer") from error
+        self._failures = 0
+        self._outage.end()
+        return answer

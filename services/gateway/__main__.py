@@ -1,21 +1,17 @@
 """Run the gateway: python -m services.gateway."""
 
-import asyncio
 import logging
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import grpc
-import uvicorn
 from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
-from starlette.types import ASGIApp
 
 from services.chassis import litellm_config, process, redis, rpc
-from services.chassis.config import Mistakes, Secret, part, variable
+from services.chassis.config import Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
 from services.gateway.config import plans, switches
@@ -27,9 +23,9 @@ from services.gateway.peers import clients
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline import Pipeline
-from services.gateway.reports.usage import Usage
-from services.gateway.rest import admin, app, feedback
-from services.gateway.rest.http_protocol import Doorkeeper
+from services.gateway.reports.feedback import FeedbackStore
+from services.gateway.reports.usage import UsageReports
+from services.gateway.rest import admin, application, feedback, inference, operations, server, usage
 from services.gateway.rpc.key_servicer import KeyServicer
 from services.gateway.rpc.servicer import GatewayServicer
 
@@ -74,50 +70,6 @@ class Settings:
     telemetry: Telemetry = part()
 
 
-class Server(uvicorn.Server):
-    """Uvicorn without hands on the signals: the process has one place that waits for them."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
-
-
-@asynccontextmanager
-async def serving(application: ASGIApp, listen: str, drain_s: float) -> AsyncIterator[str]:
-    """Serve REST until the block ends, then drain; yields the bound address.
-
-    Raises:
-        Mistakes: the address cannot be bound.
-    """
-    host, _, port = listen.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        bound = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
-    except (OSError, ValueError) as error:
-        raise Mistakes([f"LUMNI_REST_LISTEN: {listen} cannot be bound: {error}"]) from error
-    with bound as listener:
-        config = uvicorn.Config(
-            application,
-            http=Doorkeeper,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=int(drain_s),
-        )
-        server = Server(config)
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield f"{host}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await task
-
-
 async def main(settings: Settings) -> None:
     """Put the parts together and serve until asked to stop."""
     fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
@@ -160,7 +112,7 @@ async def main(settings: Settings) -> None:
             stale_s=settings.key_stale_s,
         )
         await enter(known.watching())
-        # Whoever meets a frozen Redis first waits for so long, and then nobody does.
+        # While Redis is frozen each process waits for so long once, and then counts by itself.
         counter = redis.connect(settings.redis_url.reveal(), timeout_s=0.05)
         stack.push_async_callback(counter.aclose)
         counted = admission.Limits(
@@ -181,19 +133,6 @@ async def main(settings: Settings) -> None:
             decisions=decisions,
             timeout_s=settings.server.timeout_s,
         )
-        parts = app.Parts(
-            keys=known,
-            pipeline=pipeline,
-            selector=selector,
-            fleet=fleet,
-            health={
-                "classifier": classifier.ready,
-                "selector": selector.ready,
-                "executor": executor.ready,
-                "redis": partial(_answers, client),
-                "postgres": partial(_connects, pool),
-            },
-        )
         registry = Registry(pool, client, known)
         service = rpc.Service(
             GATEWAY, gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayServicer(known, pipeline)
@@ -204,12 +143,25 @@ async def main(settings: Settings) -> None:
         grpc_address = await enter(
             rpc.serve(settings.listen, settings.server, [service, key_service], public=True)
         )
-        routers = [
-            admin.router(known, registry, Usage(pool)),
-            feedback.router(known, feedback.Feedback(pool), pipeline),
-        ]
-        application = app.create(parts, routers, origins=settings.cors)
-        rest_address = await enter(serving(application, settings.rest, settings.server.timeout_s))
+        reports = UsageReports(pool)
+        health: dict[str, Callable[[], Awaitable[bool]]] = {
+            "classifier": classifier.ready,
+            "selector": selector.ready,
+            "executor": executor.ready,
+            "redis": partial(_answers, client),
+            "postgres": partial(_connects, pool),
+        }
+        rest = application.create(
+            [
+                inference.router(known, pipeline, selector, fleet),
+                operations.router(known, health),
+                admin.router(known, registry, reports),
+                usage.router(known, reports),
+                feedback.router(known, FeedbackStore(pool), pipeline),
+            ],
+            origins=settings.cors,
+        )
+        rest_address = await enter(server.serve(rest, settings.rest, settings.server.timeout_s))
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
         await rpc.until_stopped()
         log.info("draining")

@@ -91,7 +91,7 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-class Usage:
+class UsageReports:
     """Reads the ledger's tables."""
 
     def __init__(self, pool: postgres.Pool) -> None:

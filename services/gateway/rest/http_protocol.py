@@ -1,7 +1,7 @@
-"""The HTTP connection, with the limits that uvicorn's does not have.
+"""HTTP connections, with the limits on a request's head that uvicorn's do not have.
 
-A caller has `HEAD_S` to say what he wants, from his first byte on or from the connection's beginning, and at most
-`HEAD_BYTES` to say it in; bodies have limits of their own in the application.
+A head must be complete within `HEAD_S` of its first byte, or of the connection's beginning, and at most `HEAD_BYTES`
+long. Bodies have limits of their own in `requests`.
 """
 
 import asyncio
@@ -22,32 +22,32 @@ class HeadTooLongError(Exception):
     """The head has grown beyond its limit; the parser ends with it."""
 
 
-class Doorkeeper(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        # What came of the present head: its finished parts, and raw.
+        # Bytes of the current head: of its finished parts, and raw.
         self._parts = self._bytes = 0
         self._heads = 0
         self._reading_head = True
-        self._patience: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first head."""
+        """Wait for the first head."""
         super().connection_made(transport)
-        self._wait()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._stop_waiting()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read on; a head that does not end is refused, however slowly or quickly it grows."""
         if self._reading_head:
-            if self._patience is None:
-                self._wait()
+            if self._timer is None:
+                self._start_timer()
             heads = self._heads
             super().data_received(data)
             # What came with a finished head may be body: only an unfinished one is counted raw.
@@ -72,7 +72,7 @@ class Doorkeeper(HttpToolsProtocol):
         """The head is whole."""
         self._heads += 1
         self._reading_head = False
-        self._stop_waiting()
+        self._stop_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -92,14 +92,14 @@ class Doorkeeper(HttpToolsProtocol):
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Say what was wrong, unless that was said already."""
+        """Answer what was wrong, unless the connection is closing with an answer."""
         if not self.transport.is_closing():
             super().send_400_response(msg)
 
-    def _wait(self) -> None:
-        self._patience = self.loop.call_later(HEAD_S, self.transport.close)
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(HEAD_S, self.transport.close)
 
-    def _stop_waiting(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

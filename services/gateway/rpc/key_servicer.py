@@ -12,7 +12,7 @@ from lumni.gateway.v1 import keys_pb2_grpc
 from services.chassis import errors, rpc
 from services.gateway.keys.authenticator import Keys
 from services.gateway.keys.store import Registry
-from services.gateway.rest import admin
+from services.gateway.rest import schemas
 
 # Plain fields that go to the column of the same name.
 Plain: TypeAlias = Literal[
@@ -75,9 +75,9 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     async def RotateKey(self, request: pb.RotateKeyRequest, context: object) -> pb.RotateKeyResponse:
         """POST /admin/keys/{key_id}/rotate."""
         actor = await self._admin()
-        grace_s = request.grace.seconds if request.HasField("grace") else admin.DAY_S
-        if not 0 <= grace_s <= admin.LONGEST_GRACE_S:
-            raise errors.Invalid(f"grace: expected 0 to {admin.LONGEST_GRACE_S} s", param="grace")
+        grace_s = request.grace.seconds if request.HasField("grace") else schemas.DAY_S
+        if not 0 <= grace_s <= schemas.LONGEST_GRACE_S:
+            raise errors.Invalid(f"grace: expected 0 to {schemas.LONGEST_GRACE_S} s", param="grace")
         row = await self._registry.rotate(
             actor, request.key_id, grace_s=grace_s, idempotency_key=request.idempotency_key or None
         )
@@ -132,7 +132,7 @@ def _fields(settings: pb.KeySettings, mask: Collection[str] = ()) -> dict[str, A
     if mask:
         wanted = [COLUMNS.get(name, name) for name in mask]
         given = {name: given.get(name, UNSET.get(name)) for name in wanted}
-    return admin.checked(given)
+    return schemas.checked(given)
 
 
 def _metadata(text: str) -> Any:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from services.gateway import postgres
 from services.gateway.ledger import rows
 from services.gateway.ledger.store import Journal
-from services.gateway.reports.usage import READERS, Usage, question
+from services.gateway.reports.usage import READERS, UsageReports, question
 from tests.gateway.conftest import eventually
 from tests.gateway.money import FAILED, FINAL, event
 
@@ -25,7 +25,7 @@ async def test_a_model_that_was_fallen_back_to_has_requests_and_a_cost_for_each(
         )
     ]
     await Journal(pool).book([rows.usage(one.SerializeToString()) for one in events])
-    used = Usage(pool)
+    used = UsageReports(pool)
 
     async def ask(group_by: str, **only: str) -> list[tuple[object, ...]]:
         asked = question(since=SINCE, until=UNTIL, group_by=group_by, only=only)
@@ -40,7 +40,7 @@ async def test_a_model_that_was_fallen_back_to_has_requests_and_a_cost_for_each(
 async def test_readers_of_usage_leave_connections_for_those_whose_key_is_looked_up(
     pool: postgres.Pool,
 ) -> None:
-    used = Usage(pool)
+    used = UsageReports(pool)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE budget_spend IN ACCESS EXCLUSIVE MODE")
         readers = [asyncio.create_task(used.spent(["key:k1"])) for _ in range(20)]

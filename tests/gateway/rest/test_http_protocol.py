@@ -1,4 +1,4 @@
-"""Callers who say too much, or too slowly."""
+"""Callers who send too much, or too slowly."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.__main__ import serving
 from services.gateway.rest import http_protocol
+from services.gateway.rest.server import serve
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -24,7 +24,7 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 async def address() -> AsyncIterator[tuple[str, int]]:
-    async with serving(hello, "127.0.0.1:0", 1) as bound:
+    async with serve(hello, "127.0.0.1:0", 1) as bound:
         host, _, port = bound.rpartition(":")
         yield host, int(port)
 

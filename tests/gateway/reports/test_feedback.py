@@ -18,8 +18,8 @@ from services.gateway.keys.authenticator import Caller, Subject
 from services.gateway.ledger import rows
 from services.gateway.ledger.__main__ import Bookkeeper, Consumer, Housekeeper
 from services.gateway.ledger.store import Journal
+from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.request_ids import request_id
-from services.gateway.rest.feedback import Feedback
 from tests.gateway.conftest import eventually, running
 from tests.gateway.money import FAILED, FINAL, PARTIAL, STARTED, caller, event
 
@@ -78,12 +78,12 @@ async def answered(
     return ident
 
 
-async def outcomes(feedback: Feedback) -> list[int]:
+async def outcomes(feedback: FeedbackStore) -> list[int]:
     return [json.loads(line)["outcome"] async for line in feedback.examples()]
 
 
 async def test_a_second_verdict_replaces_the_first(pool: postgres.Pool) -> None:
-    feedback, ident = Feedback(pool), await answered(pool)
+    feedback, ident = FeedbackStore(pool), await answered(pool)
     for value in (8, -3):
         await feedback.give(ANN, ident, value)
 
@@ -97,7 +97,7 @@ async def test_a_second_verdict_replaces_the_first(pool: postgres.Pool) -> None:
     [caller(others=[Subject("user:bob")]), caller("k2"), caller("k2", others=[Subject("user:bob")])],
 )
 async def test_only_an_answer_of_ones_own_is_judged(pool: postgres.Pool, stranger: Caller) -> None:
-    feedback = Feedback(pool)
+    feedback = FeedbackStore(pool)
     # A key with a user and one without.
     for owner, ident in ((ANN, LONG_AGO), (caller("k1"), LONG_AGO.replace("8057", "8058"))):
         await answered(pool, owner, ident=ident)
@@ -112,7 +112,7 @@ async def test_only_an_answer_of_ones_own_is_judged(pool: postgres.Pool, strange
 
 
 async def test_what_was_never_asked_or_never_answered_is_not_judged(pool: postgres.Pool) -> None:
-    feedback = Feedback(pool, pauses_s=[0.01])
+    feedback = FeedbackStore(pool, pauses_s=[0.01])
     failed = await answered(pool, last=FAILED)
     for ident in (request_id(), failed, LONG_AGO):
         with pytest.raises(NotFound):
@@ -126,7 +126,7 @@ async def test_what_was_never_asked_or_never_answered_is_not_judged(pool: postgr
 
 async def test_a_verdict_that_is_quicker_than_the_ledger_waits_for_it(pool: postgres.Pool) -> None:
     ident = request_id()
-    verdict = asyncio.create_task(Feedback(pool, pauses_s=[0.05] * 200).give(ANN, ident, 5))
+    verdict = asyncio.create_task(FeedbackStore(pool, pauses_s=[0.05] * 200).give(ANN, ident, 5))
 
     async def looked() -> bool:
         asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE $1"
@@ -162,14 +162,14 @@ async def test_a_verdict_that_is_quicker_than_the_ledger_waits_for_it(pool: post
 async def test_an_outcome_is_a_verdict_on_the_fast_model_that_was_chosen_and_answered(
     pool: postgres.Pool, about: dict[str, Any], learnt: bool, value: int
 ) -> None:
-    feedback, ident = Feedback(pool), await answered(pool, **about)
+    feedback, ident = FeedbackStore(pool), await answered(pool, **about)
     await feedback.give(ANN, ident, value)
 
     assert ([int(value < 0)] if learnt and value else []) == await outcomes(feedback)
 
 
 async def test_examples_come_in_portions_and_each_once(pool: postgres.Pool) -> None:
-    feedback = Feedback(pool)
+    feedback = FeedbackStore(pool)
     for number in range(5):
         await feedback.give(ANN, await answered(pool), 1 if number < 3 else -1)
 
@@ -180,7 +180,7 @@ async def test_examples_come_in_portions_and_each_once(pool: postgres.Pool) -> N
 
 
 async def test_what_was_learnt_is_deleted_in_batches_when_it_is_old(pool: postgres.Pool) -> None:
-    journal, feedback = Journal(pool), Feedback(pool)
+    journal, feedback = Journal(pool), FeedbackStore(pool)
     now = datetime.now(UTC)
     for at in (now, now - timedelta(days=100)):
         for _ in range(5):

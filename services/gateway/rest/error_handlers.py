@@ -1,0 +1,57 @@
+"""Every error in OpenAI's shape, with all four keys."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from services.chassis import errors, status
+from services.gateway.rest.requests import CallerLeft
+from services.gateway.rest.responses import JsonResponse
+
+# nginx's status for a caller who left.
+CALLER_LEFT = 499
+
+
+def refusal(fault: errors.Fault) -> Response:
+    """The answer that says what went wrong."""
+    code, headers, body = status.to_http(fault)
+    return JsonResponse(body, code, headers)
+
+
+async def _on_fault(_: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.Fault)
+    return refusal(error)
+
+
+async def _on_caller_left(_: Request, __: Exception) -> Response:
+    return Response(status_code=CALLER_LEFT)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known = {
+        404: f"no route {request.method} {request.url.path[:200]}",
+        405: "this route takes another method",
+    }
+    message = known.get(error.status_code, str(error.detail))
+    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
+    body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    return JsonResponse(body, error.status_code)
+
+
+async def _on_validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return refusal(errors.Invalid(f"{name}: {first['msg']}", param=name or None))
+
+
+HANDLERS: Mapping[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    errors.Fault: _on_fault,
+    CallerLeft: _on_caller_left,
+    HTTPException: _on_http,
+    RequestValidationError: _on_validation,
+}

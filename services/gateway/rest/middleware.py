@@ -1,0 +1,90 @@
+"""What every REST request gets: an id, a span, a log line, a metric, and an answer even when we fail."""
+
+import logging
+import time
+
+import prometheus_client
+from opentelemetry.trace import SpanKind, StatusCode
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.chassis import errors, telemetry
+from services.gateway.request_ids import request_id
+from services.gateway.rest.error_handlers import CALLER_LEFT, refusal
+
+log = logging.getLogger(__name__)
+
+DURATION = prometheus_client.Histogram(
+    "lumni_http_request_duration_seconds",
+    "Time from a request's arrival to the end of its answer.",
+    ["route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
+)
+IN_FLIGHT = prometheus_client.Gauge("lumni_http_in_flight", "Requests under way.")
+
+
+class RequestMiddleware:
+    """Wraps the application; what fails in there without an answer gets one here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        telemetry.request_id.set(request_id())
+        incoming = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        code = CALLER_LEFT
+
+        async def answer(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "http.response.start":
+                code = message["status"]
+                took = str(round((time.perf_counter() - began) * 1000))
+                own = {
+                    "x-request-id": telemetry.request_id.get(),
+                    "x-lumni-trace-id": telemetry.trace_id(),
+                    "openai-processing-ms": took,
+                }
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *((k.encode(), v.encode()) for k, v in own.items() if v and k.encode() not in present),
+                ]
+            await send(message)
+
+        IN_FLIGHT.inc()
+        with telemetry.tracer.start_as_current_span(
+            scope["method"],
+            telemetry.remote(incoming.get("traceparent", "")),
+            SpanKind.SERVER,
+            {"http.request.method": scope["method"]},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                await self._app(scope, receive, answer)
+            except Exception:
+                log.exception("a request failed")
+                if code == CALLER_LEFT:
+                    code = 500
+                    await refusal(errors.Internal("internal error"))(scope, receive, answer)
+            finally:
+                took = time.perf_counter() - began
+                IN_FLIGHT.dec()
+                # The route's pattern, never the path: scanners must not become labels.
+                route = getattr(scope.get("route"), "path", "other")
+                DURATION.labels(route, str(code)).observe(took)
+                span.update_name(f"{scope['method']} {route}")
+                span.set_attributes({"http.route": route, "http.response.status_code": code})
+                if code >= 500:
+                    span.set_status(StatusCode.ERROR)
+                log.info(
+                    "%s %s %d",
+                    scope["method"],
+                    route,
+                    code,
+                    extra={"status": code, "duration_ms": round(took * 1000, 2)},
+                )

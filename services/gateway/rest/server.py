@@ -1,0 +1,65 @@
+"""The HTTP server: uvicorn on an address of ours, drained when the process stops."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from services.chassis.config import Mistakes
+from services.gateway.rest.http_protocol import HttpProtocol
+
+BACKLOG = 1024
+# An idle connection is kept for so long, in seconds: longer than load balancers keep theirs.
+KEEP_ALIVE_S = 75
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without signal handlers: the process has one place that waits for signals."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+@asynccontextmanager
+async def serve(application: ASGIApp, listen: str, drain_s: float) -> AsyncIterator[str]:
+    """Serve REST until the block ends, then drain; yields the bound address.
+
+    Args:
+        application: What answers.
+        listen: host:port; port 0 takes a free one.
+        drain_s: The longest that requests under way may go on after the block.
+
+    Raises:
+        Mistakes: the address cannot be bound.
+    """
+    host, _, port = listen.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        bound = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+    except (OSError, ValueError) as error:
+        raise Mistakes([f"LUMNI_REST_LISTEN: {listen} cannot be bound: {error}"]) from error
+    with bound as listener:
+        config = uvicorn.Config(
+            application,
+            http=HttpProtocol,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(drain_s),
+        )
+        server = _Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"{host}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task

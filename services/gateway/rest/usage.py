@@ -1,0 +1,114 @@
+"""What was used, for admins and for the holders of keys."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from services.chassis import errors, money
+from services.gateway.keys.authenticator import Caller, Keys
+from services.gateway.reports import usage
+from services.gateway.reports.usage import UsageReports
+from services.gateway.rest.admin_route import admin_route
+from services.gateway.rest.requests import bearer
+from services.gateway.rest.responses import JsonResponse
+
+
+def router(keys: Keys, used: UsageReports) -> APIRouter:
+    """The routes /admin/usage, /usage/{user_id} and /key/info."""
+    routes = APIRouter()
+    for_admins = APIRouter(prefix="/admin", route_class=admin_route(keys))
+
+    async def answer(asked: usage.Question, form: str) -> Response:
+        rows = await used.rows(asked)
+        if form == "csv":
+            return Response(usage.as_csv(rows, asked.group_by), media_type="text/csv; charset=utf-8")
+        whole = usage.Question(asked.since, asked.until, (), asked.only)
+        return JsonResponse(
+            {
+                "object": "usage",
+                "from": asked.since,
+                "to": asked.until,
+                "group_by": asked.group_by,
+                "data": rows,
+                "total": rows[0] if not asked.group_by else (await used.rows(whole))[0],
+                "savings": await used.savings(whole),
+            }
+        )
+
+    @for_admins.get("/usage")
+    async def all_usage(
+        since: Annotated[datetime | None, Query(alias="from")] = None,
+        until: Annotated[datetime | None, Query(alias="to")] = None,
+        group_by: str = "model",
+        user_id: str | None = None,
+        key_id: str | None = None,
+        organization_id: str | None = None,
+        plan: str | None = None,
+        model: str | None = None,
+        form: Annotated[str, Query(alias="format", pattern="^(json|csv)$")] = "json",
+    ) -> Response:
+        only = {
+            "user_id": user_id,
+            "key_id": key_id,
+            "organization_id": organization_id,
+            "plan": plan,
+            "model": model,
+        }
+        return await answer(usage.question(since=since, until=until, group_by=group_by, only=only), form)
+
+    @routes.get("/usage/{user_id}")
+    async def of_user(
+        request: Request,
+        user_id: str,
+        since: Annotated[datetime | None, Query(alias="from")] = None,
+        until: Annotated[datetime | None, Query(alias="to")] = None,
+        group_by: str = "model",
+        form: Annotated[str, Query(alias="format", pattern="^(json|csv)$")] = "json",
+    ) -> Response:
+        caller = await keys.caller(bearer(request))
+        if not caller.is_admin and caller.user_id != user_id:
+            # Whether there is such a user is nobody else's business.
+            raise errors.Forbidden("this is another user's usage", reason="NOT_YOUR_USAGE")
+        only = {"user_id": user_id}
+        return await answer(usage.question(since=since, until=until, group_by=group_by, only=only), form)
+
+    @routes.get("/key/info")
+    async def info(request: Request) -> Response:
+        caller = await keys.caller(bearer(request))
+        return JsonResponse(_info(caller, await used.spent([one.name for one in caller.subjects])))
+
+    routes.include_router(for_admins)
+    return routes
+
+
+def _info(caller: Caller, spent: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """What the holder of a key may read of it."""
+    plan = caller.plan
+    return {
+        "object": "key",
+        "key_id": caller.key_id,
+        "user_id": caller.user_id or None,
+        "organization_id": caller.organization_id or None,
+        "plan": plan.name,
+        "access_groups": plan.access_groups,
+        "models": caller.models,
+        "strategy": plan.strategy,
+        "max_output_tokens": plan.max_output_tokens,
+        "max_request_tokens": plan.max_request_tokens or None,
+        "expires_at": datetime.fromtimestamp(caller.expires_at, UTC) if caller.expires_at else None,
+        "metadata": caller.metadata,
+        "limits": [
+            {
+                "subject": one.name,
+                "rpm": one.rate.rpm or None,
+                "tpm": one.rate.tpm or None,
+                "parallel": one.rate.parallel or None,
+                "budget_usd": money.usd(one.budget.limit_nano_usd) if one.budget else None,
+                "budget_period": one.budget.period if one.budget else None,
+                "spent_usd": spent[one.name],
+            }
+            for one in caller.subjects
+        ],
+    }

@@ -46,6 +46,33 @@ async def test_usage_is_a_table_or_csv(stack: Stack) -> None:
     assert sheet.startswith("day,requests,")
 
 
+async def test_a_decision_is_explained_with_every_candidate(stack: Stack) -> None:
+    code, text, err = await lumni(
+        stack, "explain", "Prove that there are infinitely many primes.", "--tier", "fast"
+    )
+
+    assert (0, "") == (code, err)
+    assert text.startswith("tier ")
+    assert all(heading in text for heading in ("LOG-ODDS", "DEPLOYMENT", "AT MOST USD"))
+
+
+async def test_a_command_that_is_spelt_wrong_says_how_it_is_used(stack: Stack) -> None:
+    for wrong in (
+        ["keys", "nope"],
+        ["explain"],
+        ["explain", "x", "--tier", "best"],
+        ["keys", "create", "--rpm", "many"],
+    ):
+        code, out, err = await lumni(stack, *wrong)
+        assert (2, "", True) == (code, out, err.startswith("Usage: ")), wrong
+
+
+async def test_an_import_says_which_settings_are_missing(stack: Stack) -> None:
+    code, _, err = await lumni(stack, "import", "old.sqlite")
+
+    assert (1, True) == (code, "DATABASE_URL: is not set" in err)
+
+
 async def test_what_the_gateway_refuses_is_said_in_its_words(stack: Stack) -> None:
     code, out, err = await lumni(stack, "keys", "list", key=API_KEY)
 

@@ -1,13 +1,16 @@
 """A decision as a person reads it: what was asked, who may answer, and what each part of a score counted."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from services.gateway.cli.tables import facts, table
+from services.gateway.cli.output import facts, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
-def explained(decision: Mapping[str, Any]) -> str:
-    """The answer of POST /v1/route, as text."""
+def explained(decision: Mapping[str, Any]) -> "Iterator[str | Table]":
+    """The answer of POST /v1/route, as texts and tables."""
     asked, chosen = decision["classification"], decision["selection"]
     shown = {
         "tier": f"{chosen['tier'] or 'undecided'} (score {asked['strong_win_rate']}, {_split(chosen)})",
@@ -19,23 +22,24 @@ def explained(decision: Mapping[str, Any]) -> str:
     }
     if decision["degraded"]:
         shown["without"] = ", ".join(decision["degraded"])
-    sections = [facts(shown)]
+    yield facts(shown)
+    yield ""
     if asked["factors"]:
         columns = (("FACTOR", "name"), ("VALUE", "value"), ("LOG-ODDS", "contribution"))
-        sections.append(table(asked["factors"], columns))
-    sections.append(_candidates(chosen["candidates"]))
-    sections += [
-        f"{name} removed {', '.join(models)}\n" for name, models in chosen["removed"].items() if models
-    ]
-    return "\n".join(sections)
+        yield table(asked["factors"], columns)
+        yield ""
+    yield _candidates(chosen["candidates"])
+    for name, models in chosen["removed"].items():
+        if models:
+            yield f"\n{name} removed {', '.join(models)}"
 
 
 def _split(chosen: Mapping[str, Any]) -> str:
-    """0 is no threshold of a policy's."""
+    """Where powerful begins; 0 says that the policy sets no threshold."""
     return f"threshold {chosen['threshold']}" if chosen["threshold"] else "by the classifier's own threshold"
 
 
-def _candidates(candidates: list[dict[str, Any]]) -> str:
+def _candidates(candidates: list[dict[str, Any]]) -> "str | Table":
     """A line for each, with the weighted share of every part that counts."""
     parts = [name for name, part in candidates[0]["parts"].items() if part["weight"]]
     rows = [

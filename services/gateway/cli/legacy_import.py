@@ -58,7 +58,7 @@ class Settings:
     config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "where lumni.yaml is")
 
 
-async def bring(path: Path, *, dry: bool, progress: Progress) -> "Outcome":
+async def import_file(path: Path, *, dry: bool, progress: Progress) -> "Outcome":
     """Bring a file over, or only look whether it could be.
 
     Raises:

@@ -1,13 +1,11 @@
-"""Plans, budgets and tables as people write and read them."""
+"""Plans and budgets as people write them."""
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from services.chassis.config import Mistakes
-from services.gateway.cli.tables import bar, facts, table
 from services.gateway.config import budgets, plans
 from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import AtLimit, Plans, Rate, WithoutRedis
@@ -82,20 +80,3 @@ def test_the_week_begins_on_monday_and_days_at_midnight_utc() -> None:
 
     assert ["day:2026-11-23", "week:2026-11-23", "month:2026-11", "total"] == names
     assert "week:2026-11-16" == budgets.token(Period.WEEK, datetime(2026, 11, 22, tzinfo=UTC))
-
-
-def test_tables_line_up() -> None:
-    rows: list[dict[str, Any]] = [
-        {"name": "a", "count": 1234, "share": 0.5},
-        {"name": "long name", "count": None, "share": 12.25},
-    ]
-
-    text = table(rows, [("NAME", "name"), ("COUNT", "count"), ("SHARE", "share")])
-
-    assert (
-        "NAME       COUNT  SHARE\n---------  -----  -----\na          1,234    0.5\nlong name      -  12.25\n"
-        == text
-    )
-    assert "nothing\n" == table([], [("NAME", "name")])
-    assert "a   yes\nbb  x, y\n" == facts({"a": True, "bb": ["x", "y"]})
-    assert "[#####.....]  50% 1 of 2" == bar(1, 2, width=10)

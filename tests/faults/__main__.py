@@ -1,6 +1,6 @@
 """Run faults at length: python -m tests.faults [--requests 3000] [--fault NAME ...].
 
-Each fault gets a world of its own, so many mixed requests, and an audit. Leaves with code 1 when a bill is wrong.
+Each fault gets a cluster of its own, so many mixed requests, and an audit. The exit code is 1 when a bill is wrong.
 """
 
 import argparse
@@ -11,19 +11,21 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.run import FAULTS, run
+from tests.faults.run import NAMES, run
 
 
 async def main() -> int:
     """Run the faults that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--requests", type=int, default=3000)
-    parser.add_argument("--fault", action="append", choices=sorted(FAULTS))
+    parser.add_argument("--fault", action="append", choices=NAMES)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--list", action="store_true", help="also each row whose cost is an upper bound")
+    parser.add_argument(
+        "--list", action="store_true", help="also each row whose cost is not the provider's own count"
+    )
     given = parser.parse_args()
     wrong = 0
-    for name in given.fault or sorted(FAULTS):
+    for name in given.fault or NAMES:
         folder = Path(tempfile.mkdtemp(prefix=f"lumni-{name}-"))
         folder.chmod(0o711)
         began = time.monotonic()
@@ -33,7 +35,7 @@ async def main() -> int:
             f"{name}: {given.requests} requests in {took:.0f} s; callers saw {dict(load.endings.most_common())}; "
             f"the provider saw {found.seen}; rows {dict(found.rows)}; settled after {found.settled_after_s:.1f} s"
         )
-        for row in found.unsure if given.list else ():
+        for row in found.inexact if given.list else ():
             print(f"  {row}")
         for problem in found.problems:
             wrong += 1

@@ -11,7 +11,7 @@ import redis.asyncio as redis
 
 from services.chassis import redis_keys
 from services.gateway.config.budgets import Period, token
-from tests.faults.world import World
+from tests.faults.cluster import STALLED_S, Cluster
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Audit:
     rows: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     # The rows whose cost is not the provider's own count, one line each.
-    unsure: list[str] = field(default_factory=list)
+    inexact: list[str] = field(default_factory=list)
     settled_after_s: float = 0.0
 
     def check(self, holds: bool, problem: str) -> None:
@@ -30,41 +30,41 @@ class Audit:
             self.problems.append(problem)
 
 
-async def settled(world: World, within_s: float) -> float:
-    """Wait until nothing is under way, in the stream, or reserved; how long that took."""
+async def settled(cluster: Cluster) -> float:
+    """Wait until nothing is open, in the stream, or reserved; how long that took, in seconds."""
     began = time.monotonic()
-    connection = await asyncpg.connect(world.postgres.url)
-    async with redis.from_url(world.valkey.url, socket_timeout=5) as client:
+    connection = await asyncpg.connect(cluster.postgres.url)
+    async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
         try:
             while True:
                 info = await client.xinfo_stream(redis_keys.USAGE_STREAM)
                 groups = await client.xinfo_groups(redis_keys.USAGE_STREAM)
                 left = {
                     "in the stream": info["last-generated-id"] != groups[0]["last-delivered-id"],
-                    "in work": groups[0]["pending"],
-                    "attempts under way": await connection.fetchval("SELECT count(*) FROM open_attempts"),
+                    "not acknowledged": groups[0]["pending"],
+                    "open attempts": await connection.fetchval("SELECT count(*) FROM open_attempts"),
                     "reservations": await client.zcard(redis_keys.RESERVATIONS),
-                    "spooled": sum(1 for one in _spooled(world)),
+                    "spooled": sum(1 for one in _spooled(cluster)),
                 }
                 if not any(left.values()):
                     return time.monotonic() - began
-                if time.monotonic() - began > within_s:
-                    raise AssertionError(f"after {within_s:.0f} s there are still {left}")
+                if time.monotonic() - began > STALLED_S:
+                    raise AssertionError(f"after {STALLED_S} s there are still {left}")
                 await asyncio.sleep(0.1)
         finally:
             await connection.close()
 
 
-def _spooled(world: World) -> list[Any]:
-    folder = world.valkey.log.parent.parent
+def _spooled(cluster: Cluster) -> list[Any]:
+    folder = cluster.valkey.log.parent.parent
     return list(folder.glob("executor-*/**/*.usage"))
 
 
-async def audit(world: World, within_s: float = 90.0) -> Audit:
+async def audit(cluster: Cluster) -> Audit:
     """Wait until all is settled, then compare."""
     found = Audit()
-    found.settled_after_s = await settled(world, within_s)
-    connection = await asyncpg.connect(world.postgres.url)
+    found.settled_after_s = await settled(cluster)
+    connection = await asyncpg.connect(cluster.postgres.url)
     try:
         rows = await connection.fetch("SELECT * FROM usage_records")
         spend = await connection.fetch("SELECT subject, period, spent_nano_usd FROM budget_spend")
@@ -74,14 +74,14 @@ async def audit(world: World, within_s: float = 90.0) -> Audit:
         poison = await connection.fetchval("SELECT count(*) FROM poison_events")
     finally:
         await connection.close()
-    seen = await world.provider.requests(last=1_000_000)
-    counts = await world.provider.counts()
+    seen = await cluster.provider.requests(last=1_000_000)
+    counts = await cluster.provider.counts()
     found.check(
         len(seen) == counts["requests"], f"the simulator kept {len(seen)} of {counts['requests']} requests"
     )
     found.seen = len(seen)
     found.rows = Counter(row["kind"] for row in rows)
-    found.unsure = [
+    found.inexact = [
         f"{row['kind']} {row['attempt_id']} {row['model']}: {row['cost_nano_usd']} of at most "
         f"{row['max_cost_nano_usd']} nano-USD"
         for row in sorted(rows, key=lambda row: (row["kind"], row["attempt_id"]))
@@ -96,7 +96,7 @@ async def audit(world: World, within_s: float = 90.0) -> Audit:
     )
     found.check(poison == 0, f"{poison} poison events")
     await _compare_redis(
-        found, world, {(row["subject"], row["period"]): row["spent_nano_usd"] for row in spend}
+        found, cluster, {(row["subject"], row["period"]): row["spent_nano_usd"] for row in spend}
     )
     return found
 
@@ -106,9 +106,9 @@ def _compare_attempts(found: Audit, rows: list[Any], seen: list[dict[str, Any]])
     by_model: Counter[str] = Counter(_model(one["model"]) for one in seen)
     for model, count in by_model.items():
         mine = [row for row in rows if row["model"] == model]
-        unsure = sum(row["kind"] in ("unknown", "partial", "failed") for row in mine)
+        inexact = sum(row["kind"] in ("unknown", "partial", "failed") for row in mine)
         found.check(len(mine) >= count, f"{model}: the provider saw {count}, the ledger has {len(mine)}")
-        found.check(len(mine) - unsure <= count, f"{model}: {len(mine)} rows, the provider saw only {count}")
+        found.check(len(mine) - inexact <= count, f"{model}: {len(mine)} rows, the provider saw only {count}")
         answered = Counter(
             (one["prompt_tokens"], one["completion_tokens"])
             for one in seen
@@ -120,10 +120,10 @@ def _compare_attempts(found: Audit, rows: list[Any], seen: list[dict[str, Any]])
         found.check(
             final <= answered, f"{model}: final rows that the provider did not count: {final - answered}"
         )
-        # Whatever it answered whole and we call otherwise must be a row of the unsure kinds.
+        # Whatever it answered whole and we call otherwise must be a row of the inexact kinds.
         missing = sum((answered - final).values())
         found.check(
-            missing <= unsure, f"{model}: {missing} answers have no final row, {unsure} rows are unsure"
+            missing <= inexact, f"{model}: {missing} answers have no final row, {inexact} rows are inexact"
         )
     for row in rows:
         bound = row["max_cost_nano_usd"]
@@ -148,18 +148,18 @@ def _compare_sums(found: Audit, rows: list[Any], spend: dict[tuple[str, str], in
         found.check(budget == cost, f"{subject} in {span}: the budget says {budget}, the rows say {cost}")
 
 
-async def _compare_redis(found: Audit, world: World, spend: dict[tuple[str, str], int]) -> None:
-    async with redis.from_url(world.valkey.url, socket_timeout=5) as client:
+async def _compare_redis(found: Audit, cluster: Cluster, spend: dict[tuple[str, str], int]) -> None:
+    async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
         async for key in client.scan_iter(match=f"{redis_keys.MONEY}:held:*"):
             held = int(await client.get(key) or 0)
             found.check(held == 0, f"{key.decode()} holds {held} though nothing is reserved")
         async for key in client.scan_iter(match=f"{redis_keys.MONEY}:spent:*"):
             facts = await client.hgetall(key)
             subject, period = _subject(key.decode())
-            believed = int(facts.get(b"ledger", 0)) + int(facts.get(b"pending", 0))
+            cached = int(facts.get(b"ledger", 0)) + int(facts.get(b"pending", 0))
             found.check(
-                believed == spend.get((subject, period), 0),
-                f"Redis says {subject} spent {believed} in {period}, the ledger {spend.get((subject, period), 0)}",
+                cached == spend.get((subject, period), 0),
+                f"Redis says {subject} spent {cached} in {period}, the ledger {spend.get((subject, period), 0)}",
             )
 
 

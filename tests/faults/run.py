@@ -1,4 +1,9 @@
-"""One fault, over and over while requests run, then the audit."""
+"""One fault, again and again while requests run, then the audit.
+
+Faults come by progress and not by the clock: a run is a row of rounds, in each a fault comes when some of the round's
+requests have ended, and the next round begins when everything has recovered. So a slow machine sees the same faults
+among the same requests as a quick one.
+"""
 
 import asyncio
 import random
@@ -8,79 +13,71 @@ from typing import Any
 
 import redis.asyncio as redis
 
-from tests.faults import world as worlds
+from tests.faults import cluster as clusters
 from tests.faults.audit import Audit, audit
+from tests.faults.cluster import Cluster
 from tests.faults.load import Load, drive, make_keys, on_a_budget_for_one
-from tests.faults.world import World
 
-Fault = Callable[[World, random.Random], Coroutine[Any, Any, None]]
-
-
-async def _nothing(world: World, dice: random.Random) -> None:
-    await asyncio.sleep(1)
+Fault = Callable[[Cluster, random.Random], Coroutine[Any, Any, None]]
 
 
-def _kills(kind: str) -> Fault:
-    async def kill(world: World, dice: random.Random) -> None:
-        await world.kill(dice.choice(world.of(kind)))
-
-    return kill
+async def _nothing(cluster: Cluster, rng: random.Random) -> None:
+    """For comparison."""
 
 
-async def _freeze_valkey(world: World, dice: random.Random) -> None:
-    world.valkey.pause()
-    await asyncio.sleep(dice.uniform(1, 10))
-    world.valkey.resume()
+def _crashes(kind: str) -> Fault:
+    async def crash(cluster: Cluster, rng: random.Random) -> None:
+        await cluster.crash(rng.choice(cluster.of(kind)))
+
+    return crash
 
 
-async def _restart_valkey(world: World, dice: random.Random) -> None:
-    world.valkey.kill()
-    while world.valkey.pid is not None:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(dice.uniform(0, 2))
-    await world.valkey.start()
+async def _freeze_valkey(cluster: Cluster, rng: random.Random) -> None:
+    cluster.valkey.pause()
+    await asyncio.sleep(rng.uniform(1, 10))
+    cluster.valkey.resume()
 
 
-async def _empty_valkey(world: World, dice: random.Random) -> None:
-    async with redis.from_url(world.valkey.url, socket_timeout=5) as client:
+async def _restart_valkey(cluster: Cluster, rng: random.Random) -> None:
+    cluster.valkey.kill()
+    await asyncio.sleep(rng.uniform(0, 2))
+    await cluster.valkey.start()
+
+
+async def _empty_valkey(cluster: Cluster, rng: random.Random) -> None:
+    async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
         await client.flushall()
 
 
-async def _restart_postgres(world: World, dice: random.Random) -> None:
-    world.postgres.kill()
-    while world.postgres.pid is not None:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(dice.uniform(0, 3))
-    await world.postgres.start()
+async def _restart_postgres(cluster: Cluster, rng: random.Random) -> None:
+    cluster.postgres.kill()
+    await asyncio.sleep(rng.uniform(0, 3))
+    await cluster.postgres.start()
 
 
-async def _deliver_twice(world: World, dice: random.Random) -> None:
+async def _deliver_twice(cluster: Cluster, rng: random.Random) -> None:
     """Append what is in the streams once more, as a spool does whose acknowledgement was lost."""
-    async with redis.from_url(world.valkey.url, socket_timeout=5) as client:
+    async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
         for stream in ("lumni:usage", "lumni:decisions"):
             entries: list[Any] = await client.xrange(stream, count=200) or []
             for _, fields in entries:
                 await client.xadd(stream, fields)
-    await asyncio.sleep(0.2)
-
-
-async def _anything(world: World, dice: random.Random) -> None:
-    quick = ("gateway-killed", "executor-killed", "ledger-killed", "valkey-emptied", "delivered-twice")
-    await FAULTS[dice.choice(quick)](world, dice)
 
 
 FAULTS: dict[str, Fault] = {
-    "anything": _anything,
     "none": _nothing,
-    "gateway-killed": _kills("gateway"),
-    "executor-killed": _kills("executor"),
-    "ledger-killed": _kills("ledger"),
+    "gateway-killed": _crashes("gateway"),
+    "executor-killed": _crashes("executor"),
+    "ledger-killed": _crashes("ledger"),
     "valkey-frozen": _freeze_valkey,
     "valkey-restarted": _restart_valkey,
     "valkey-emptied": _empty_valkey,
     "postgres-restarted": _restart_postgres,
     "delivered-twice": _deliver_twice,
 }
+# One after the other, in an order of chance; those that are over soon.
+MIXED = ("gateway-killed", "executor-killed", "ledger-killed", "valkey-emptied", "delivered-twice")
+NAMES = ("mixed", *FAULTS)
 
 
 async def run(
@@ -92,36 +89,44 @@ async def run(
     gateways: int = 3,
     executors: int = 2,
     ledgers: int = 2,
-    pause_s: tuple[float, float] = (0.5, 3.0),
+    a_round: int = 250,
 ) -> tuple[Load, Audit]:
-    """Load a world while one fault strikes again and again; what callers saw, and what the books say."""
-    async with worlds.running(folder, gateways=gateways, executors=executors, ledgers=ledgers) as world:
-        load = Load()
-        load.keys = await make_keys(world)
-        striking = asyncio.create_task(_strike(world, FAULTS[name], random.Random(seed), pause_s))
-        try:
-            await drive(world, load, requests, callers=16, seed=seed)
-        finally:
-            striking.cancel()
-            await asyncio.wait([striking])
-        if not striking.cancelled() and (error := striking.exception()):
-            raise error
-        # The gateways may just have found Redis again.
-        await asyncio.sleep(1)
-        statuses = await on_a_budget_for_one(world, load)
-        found = await audit(world)
+    """Run a cluster under load with one fault in each round; what callers saw, and what the audit found.
+
+    Args:
+        folder: Where the cluster keeps its data and logs.
+        name: A fault, or "mixed".
+        requests: How many are made before the last check.
+        seed: Decides the requests and the faults.
+        gateways: How many of them run.
+        executors: How many of them run.
+        ledgers: How many of them run.
+        a_round: How many requests share one fault.
+
+    """
+    rng = random.Random(seed)
+    async with clusters.running(folder, gateways=gateways, executors=executors, ledgers=ledgers) as cluster:
+        load = Load(await make_keys(cluster))
+        kinds: list[str] = []
+        for first in range(0, requests, a_round):
+            # Each of the mixed faults comes once before one comes again.
+            kinds = kinds or (rng.sample(MIXED, len(MIXED)) if name == "mixed" else [name])
+            numbers = range(first, min(first + a_round, requests))
+            await _round(cluster, load, numbers, FAULTS[kinds.pop()], rng, seed)
+        statuses = await on_a_budget_for_one(cluster, load)
+        found = await audit(cluster)
         found.check(statuses == [200] + [429] * 49, f"on a budget for one request callers saw {statuses}")
         found.check(load.endings["500"] == 0, f"{load.endings['500']} callers saw an internal error")
         return load, found
 
 
-async def _strike(world: World, fault: Fault, dice: random.Random, pause_s: tuple[float, float]) -> None:
-    while True:
-        await asyncio.sleep(dice.uniform(*pause_s))
-        struck = asyncio.create_task(fault(world, dice))
-        try:
-            await asyncio.shield(struck)
-        except asyncio.CancelledError:
-            # A fault that has begun is carried through: a stopped store must be started again.
-            await struck
-            raise
+async def _round(
+    cluster: Cluster, load: Load, numbers: range, fault: Fault, rng: random.Random, seed: int
+) -> None:
+    """Drive these requests, strike when up to half of them have ended, and wait until everything works again."""
+    moment = numbers.start + rng.randint(1, max(1, len(numbers) // 2))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(drive(cluster, load, numbers, seed=seed))
+        await load.until(moment)
+        await fault(cluster, rng)
+    await cluster.recovered()

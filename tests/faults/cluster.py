@@ -23,6 +23,12 @@ from tests.simulator import Simulator
 # Short, so that what a dead process left behind is closed while the test looks on.
 TIMEOUT_S = 6
 GRACE_S = 3
+# Longer than in production: on a busy machine a gateway must not take its own slowness for an outage of Redis.
+REDIS_TIMEOUT_S = 2
+# A start or a recovery that takes longer than this has failed; a busy machine needs a tenth of it.
+STALLED_S = 180
+# A line of a gateway's metrics.
+COUNTS_IN_REDIS = "lumni_gateway_limiter_redis 1.0"
 
 FLEET = """
 model_list:
@@ -58,7 +64,7 @@ default_plan: open
 
 
 @dataclass
-class World:
+class Cluster:
     """What runs, by name; several of one kind are numbered."""
 
     postgres: Postgres
@@ -71,17 +77,25 @@ class World:
         """All processes of a kind."""
         return [one for name, one in self.services.items() if name.startswith(kind)]
 
-    async def kill(self, service: Service) -> None:
-        """End a process without a word, and start it anew."""
+    async def crash(self, service: Service) -> None:
+        """Kill a process and start it anew."""
         service.kill()
-        while service.pid is not None:
-            await asyncio.sleep(0.01)
         service.spawn()
-        await service.ready(60)
+        await service.ready(STALLED_S)
+
+    async def recovered(self) -> None:
+        """Wait until every gateway reaches an executor, and counts in Redis again."""
+        admin = {"authorization": f"Bearer {ADMIN_KEY}"}
+        async with httpx.AsyncClient(trust_env=False, headers=admin) as http, asyncio.timeout(STALLED_S):
+            for rest in self.rests:
+                while (await http.get(f"{rest}/health/ready")).status_code != 200:
+                    await asyncio.sleep(0.05)
+                while COUNTS_IN_REDIS not in (await http.get(f"{rest}/metrics")).text.splitlines():
+                    await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
-async def running(folder: Path, *, gateways: int, executors: int, ledgers: int) -> AsyncIterator[World]:
+async def running(folder: Path, *, gateways: int, executors: int, ledgers: int) -> AsyncIterator[Cluster]:
     """Run it all on free ports until the block ends."""
     async with AsyncExitStack() as ends:
         postgres = await ends.enter_async_context(started(Postgres(folder / "postgres")))
@@ -91,29 +105,28 @@ async def running(folder: Path, *, gateways: int, executors: int, ledgers: int) 
         )
         provider = await ends.enter_async_context(simulator.spawned(keep=100_000))
         await migrate(postgres.url)
-        world = World(postgres, valkey, provider)
+        cluster = Cluster(postgres, valkey, provider)
         config = folder / "config"
         config.mkdir()
         (config / "litellm_config.yaml").write_text(FLEET.format(url=provider.url))
         (config / "lumni.yaml").write_text(PLANS)
-        _describe(world, folder, config, gateways, executors, ledgers)
-        for service in world.services.values():
+        _describe(cluster, folder, config, gateways, executors, ledgers)
+        for service in cluster.services.values():
             service.spawn()
             ends.push_async_callback(service.stop, 2.0)
-        for service in world.services.values():
-            await service.ready(60)
-        async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(30):
-            for rest in world.rests:
-                while (await http.get(f"{rest}/health/ready")).status_code != 200:
-                    await asyncio.sleep(0.05)
-        yield world
+        for service in cluster.services.values():
+            await service.ready(STALLED_S)
+        await cluster.recovered()
+        yield cluster
 
 
-def _describe(world: World, folder: Path, config: Path, gateways: int, executors: int, ledgers: int) -> None:
+def _describe(
+    cluster: Cluster, folder: Path, config: Path, gateways: int, executors: int, ledgers: int
+) -> None:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     shared = {
         **kept,
-        "REDIS_URL": world.valkey.url,
+        "REDIS_URL": f"{cluster.valkey.url}?socket_timeout={REDIS_TIMEOUT_S}&socket_connect_timeout={REDIS_TIMEOUT_S}",
         "LUMNI_CONFIG_DIR": str(config),
         "LUMNI_LOG_LEVEL": "WARNING",
         "LUMNI_REQUEST_TIMEOUT_S": str(TIMEOUT_S),
@@ -126,7 +139,7 @@ def _describe(world: World, folder: Path, config: Path, gateways: int, executors
         if listen:
             given["LUMNI_LISTEN"] = listen
         ready = grpc_health(listen, rpc.Settings()) if listen else None
-        world.services[name] = Service(
+        cluster.services[name] = Service(
             name, module, environ=given, log=folder / f"{name}.log", is_ready=ready
         )
 
@@ -137,12 +150,12 @@ def _describe(world: World, folder: Path, config: Path, gateways: int, executors
     for i, listen in enumerate(listens):
         add(f"executor-{i}", "services.executor", listen, {"SIMULATOR_KEY": "sk-sim"})
     for i in range(ledgers):
-        add(f"ledger-{i}", "services.gateway.ledger", "", {"DATABASE_URL": world.postgres.url})
+        add(f"ledger-{i}", "services.gateway.ledger", "", {"DATABASE_URL": cluster.postgres.url})
     for i in range(gateways):
         rest = f"127.0.0.1:{free_port()}"
-        world.rests.append(f"http://{rest}")
+        cluster.rests.append(f"http://{rest}")
         environ = {
-            "DATABASE_URL": world.postgres.url,
+            "DATABASE_URL": cluster.postgres.url,
             "LUMNI_CLASSIFIER": addresses["classifier"],
             "LUMNI_SELECTOR": addresses["selector"],
             "LUMNI_EXECUTOR": f"ipv4:{','.join(listens)}",

@@ -61,15 +61,19 @@ def fallbacks(fleet: Fleet, model: str, *, too_long: bool = False) -> Iterator[t
             that cause comes first, at once.
     """
     if too_long:
-        yield from ((name, OnlyOn.ANY) for name in _named(fleet.context_window_fallbacks, model))
-    yield from ((name, OnlyOn.ANY) for name in _named(fleet.fallbacks, model) or fleet.default_fallbacks)
+        for name in _named(fleet.context_window_fallbacks, model):
+            yield name, OnlyOn.ANY
+    for name in _named(fleet.fallbacks, model) or fleet.default_fallbacks:
+        yield name, OnlyOn.ANY
     yield from other_causes(fleet, model)
 
 
 def other_causes(fleet: Fleet, model: str) -> Iterator[tuple[str, OnlyOn]]:
     """The models that may answer for another where its context window or its content policy is the cause."""
-    yield from ((name, OnlyOn.CONTEXT) for name in _named(fleet.context_window_fallbacks, model))
-    yield from ((name, OnlyOn.POLICY) for name in _named(fleet.content_policy_fallbacks, model))
+    for name in _named(fleet.context_window_fallbacks, model):
+        yield name, OnlyOn.CONTEXT
+    for name in _named(fleet.content_policy_fallbacks, model):
+        yield name, OnlyOn.POLICY
 
 
 def append(listed: dict[K, OnlyOn], candidates: Iterable[K], only_on: OnlyOn) -> None:

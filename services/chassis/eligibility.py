@@ -151,7 +151,15 @@ def static(requirements: Requirements, policy: Policy, aliases: Mapping[str, str
 
 def context(requirements: Requirements) -> Rule:
     """Whether prompt and answer fit into the context window, as far as it is known."""
-    return Rule("context_length", partial(_fits, requirements), partial(_too_long, requirements))
+    prompt, cap = requirements.expected_prompt_tokens, requirements.output_tokens
+
+    def fits(one: Deployment) -> bool:
+        window, longest = one.context_window, one.max_output_tokens
+        # No answer is longer than the model can give.
+        answer = longest if longest and longest < cap else cap
+        return not window or prompt + answer <= window
+
+    return Rule("context_length", fits, partial(_too_long, requirements))
 
 
 def cost(requirements: Requirements, policy: Policy) -> Iterator[Rule]:
@@ -186,14 +194,6 @@ def too_expensive(least_nano_usd: float, limit_nano_usd: int) -> Fault:
 
 def _can(capability: str, deployment: Deployment) -> bool:
     return capability in deployment.capabilities
-
-
-def _fits(requirements: Requirements, deployment: Deployment) -> bool:
-    if not deployment.context_window:
-        return True
-    # No answer is longer than the model can give.
-    answer = min(requirements.output_tokens, deployment.max_output_tokens or requirements.output_tokens)
-    return requirements.expected_prompt_tokens + answer <= deployment.context_window
 
 
 def _forbidden(name: str, message: str) -> Callable[[Sequence[Deployment]], Fault]:

@@ -180,8 +180,8 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         fixed = policy.threshold if split == "threshold" else options.threshold
         share = policy.powerful_share if split == "powerful_share" else options.powerful_share
         if share is not None and split != "threshold":
-            found = self._powerful_shares.of(plan, judged.version, share, now)
-            threshold, powerful = found.threshold, found.powerful(rate, request.context.request_id)
+            found = self._powerful_shares.threshold(plan, judged.version, share, now)
+            threshold, powerful = found.rate, found.powerful(rate, request.context.request_id)
         else:
             threshold = EVEN if fixed is None else fixed
             powerful = rate >= threshold

@@ -1,4 +1,4 @@
-"""What each tenant's requests were sent to of late, counted by all replicas together, so that load spreads."""
+"""Which models each tenant's recent requests were sent to, counted by all replicas together, so that load spreads."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -7,39 +7,41 @@ import numpy as np
 
 from services.selector.models.deployment_table import Array, DeploymentTable
 
-# A window is counted in so many buckets; the oldest falls out whole.
+# A window is counted in so many buckets; the oldest is dropped whole.
 BUCKETS = 6
-# A few requests say little: a share is taken of this many more.
+# A few requests say little: shares are taken as if there had been this many more.
 PRIOR = 10.0
 
 
 @dataclass
 class Tenant:
-    """One tenant's counts by model: what all replicas told, and by bucket what this one has not told yet."""
+    """One tenant's counts by model: as published by all replicas, and by bucket what this one adds to that."""
 
-    shared: Counter[str] = field(default_factory=Counter)
-    own: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    asked_unix_s: float = 0.0
-    # When this replica and the others last told each other.
-    told_unix_s: float = 0.0
-    # The values as of one second, so that they are not worked out for each request.
-    known: tuple[int, Array] | None = None
+    published: Counter[str] = field(default_factory=Counter)
+    unpublished: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    # The latest request here, and the latest exchange with the other replicas.
+    used_unix_s: float = 0.0
+    exchanged_unix_s: float = 0.0
+    # The values as of one second, so that they are not computed for each request.
+    values: tuple[int, Array] | None = None
 
 
 class RecentUsage:
-    """RecentUsage usage of all tenants that asked within the window."""
+    """Recent usage of all tenants with requests within the window."""
 
     def __init__(self, window_s: int, *, spreads: bool) -> None:
+        """Count over a window in seconds; usage is spread over models, or else kept together."""
         self.tenants: dict[str, Tenant] = defaultdict(Tenant)
         self.window_s = window_s
         self._spreads = spreads
-        self._swept = -1
+        # The bucket in which old counts were last dropped.
+        self._cleaned = -1
 
     def follow(self, window_s: int, *, spreads: bool) -> None:
         """Go by a configuration; what was counted by another one is forgotten."""
         if (window_s, spreads) != (self.window_s, self._spreads):
             self.tenants.clear()
-            self.window_s, self._spreads, self._swept = window_s, spreads, -1
+            self.window_s, self._spreads, self._cleaned = window_s, spreads, -1
 
     def bucket(self, now_unix_s: float) -> int:
         """The number of the bucket that a moment lies in."""
@@ -47,12 +49,13 @@ class RecentUsage:
 
     def observe(self, name: str, model: str, now_unix_s: float) -> None:
         """Count that a model was selected first."""
-        if self.bucket(now_unix_s) != self._swept:
-            self._swept = self.bucket(now_unix_s)
+        bucket = self.bucket(now_unix_s)
+        if bucket != self._cleaned:
+            self._cleaned = bucket
             self.forget(now_unix_s)
         tenant = self.tenants[name]
-        tenant.own[self.bucket(now_unix_s)][model] += 1
-        tenant.asked_unix_s = now_unix_s
+        tenant.unpublished[bucket][model] += 1
+        tenant.used_unix_s = now_unix_s
 
     def values(self, name: str, table: DeploymentTable, now_unix_s: float) -> Array | float:
         """How little the tenant used each deployment's model, 0 to 1; how much, when usage is to be kept together."""
@@ -60,26 +63,26 @@ class RecentUsage:
         if tenant is None:
             return 1.0 if self._spreads else 0.0
         second = int(now_unix_s)
-        if tenant.known is None or tenant.known[0] != second or len(tenant.known[1]) != len(table):
-            tenant.known = (second, self._values(tenant, table, now_unix_s))
-        return tenant.known[1]
+        if tenant.values is None or tenant.values[0] != second or len(tenant.values[1]) != len(table):
+            tenant.values = (second, self._values(tenant, table, now_unix_s))
+        return tenant.values[1]
 
     def forget(self, now_unix_s: float) -> None:
-        """Drop who has not asked for a window, and buckets that are out of it."""
+        """Drop tenants without a request for a window, and buckets that are out of it."""
         oldest = self.bucket(now_unix_s) - BUCKETS
         for name, tenant in list(self.tenants.items()):
-            if tenant.asked_unix_s < now_unix_s - self.window_s:
+            if tenant.used_unix_s < now_unix_s - self.window_s:
                 del self.tenants[name]
                 continue
-            for bucket in [bucket for bucket in tenant.own if bucket <= oldest]:
-                del tenant.own[bucket]
+            for bucket in [bucket for bucket in tenant.unpublished if bucket <= oldest]:
+                del tenant.unpublished[bucket]
 
     def _values(self, tenant: Tenant, table: DeploymentTable, now_unix_s: float) -> Array:
         oldest = self.bucket(now_unix_s) - BUCKETS
-        counts = Counter(tenant.shared)
-        for bucket, own in tenant.own.items():
+        counts = Counter(tenant.published)
+        for bucket, counted in tenant.unpublished.items():
             if bucket > oldest:
-                counts.update(own)
+                counts.update(counted)
         total = sum(counts.values()) + PRIOR
         shares = np.array([counts[model] / total for model in table.models])[table.model_of]
         return 1.0 - shares if self._spreads else shares

@@ -26,7 +26,9 @@ def sent(
     for number, rate in enumerate(rates):
         at = NOW + every_s * number
         powerful_shares.observe(plan, VERSION, rate, at)
-        powerful.append(powerful_shares.of(plan, VERSION, share, at).powerful(rate, f"{plan}/{number}"))
+        powerful.append(
+            powerful_shares.threshold(plan, VERSION, share, at).powerful(rate, f"{plan}/{number}")
+        )
     return float(np.mean(powerful))
 
 
@@ -71,31 +73,31 @@ def test_no_share_sends_nothing_and_a_whole_one_everything() -> None:
     rates = np.linspace(0, 1, 50)
     assert 0.0 == sent(PowerfulShares(), rates, 0.0)
     assert 1.0 == sent(PowerfulShares(), rates, 1.0)
-    assert 0.0 == PowerfulShares().of("pro", VERSION, 1.0, NOW).threshold
+    assert 0.0 == PowerfulShares().threshold("pro", VERSION, 1.0, NOW).rate
 
 
 def test_the_seed_alone_decides_among_equal_rates() -> None:
-    split = PowerfulShares().of("new", VERSION, 0.3, NOW)
-    middle = split.threshold
-    outcomes = {seed: split.powerful(middle, seed) for seed in map(str, range(50))}
+    threshold = PowerfulShares().threshold("new", VERSION, 0.3, NOW)
+    middle = threshold.rate
+    outcomes = {seed: threshold.powerful(middle, seed) for seed in map(str, range(50))}
     assert {True, False} == set(outcomes.values())
-    assert all(split.powerful(middle, seed) == powerful for seed, powerful in outcomes.items())
+    assert all(threshold.powerful(middle, seed) == powerful for seed, powerful in outcomes.items())
 
 
 def test_before_anything_was_seen_the_rates_count_as_the_classifiers_usual_ones() -> None:
-    assert 0.24 == pytest.approx(PowerfulShares().of("new", VERSION, 0.3, NOW).threshold, abs=0.01)
-    assert 0.20 == pytest.approx(PowerfulShares().of("new", VERSION, 0.5, NOW).threshold, abs=0.01)
+    assert 0.24 == pytest.approx(PowerfulShares().threshold("new", VERSION, 0.3, NOW).rate, abs=0.01)
+    assert 0.20 == pytest.approx(PowerfulShares().threshold("new", VERSION, 0.5, NOW).rate, abs=0.01)
 
 
 def test_plans_do_not_share_their_rates_and_old_rates_fade() -> None:
     powerful_shares = PowerfulShares()
     for _ in range(1000):
         powerful_shares.observe("hard", VERSION, 0.9, NOW)
-    assert powerful_shares.of("hard", VERSION, 0.5, NOW).threshold > 0.85
-    assert powerful_shares.of("easy", VERSION, 0.5, NOW).threshold < 0.25
+    assert powerful_shares.threshold("hard", VERSION, 0.5, NOW).rate > 0.85
+    assert powerful_shares.threshold("easy", VERSION, 0.5, NOW).rate < 0.25
     for _ in range(1000):
         powerful_shares.observe("hard", VERSION, 0.1, NOW + WINDOW_S)
-    assert powerful_shares.of("hard", VERSION, 0.7, NOW + 1.99 * WINDOW_S).threshold < 0.2
+    assert powerful_shares.threshold("hard", VERSION, 0.7, NOW + 1.99 * WINDOW_S).rate < 0.2
 
 
 def test_the_share_holds_for_each_version_of_the_weights_whatever_the_level_of_its_rates() -> None:
@@ -107,21 +109,23 @@ def test_the_share_holds_for_each_version_of_the_weights_whatever_the_level_of_i
         rate = rng.normal(0.25 if version == "v1" else 0.6, 0.07)
         at = NOW + 0.2 * number
         powerful_shares.observe("pro", version, rate, at)
-        powerful[version].append(powerful_shares.of("pro", version, 0.3, at).powerful(rate, str(number)))
+        powerful[version].append(
+            powerful_shares.threshold("pro", version, 0.3, at).powerful(rate, str(number))
+        )
     assert 0.3 == pytest.approx(np.mean(powerful["v1"]), abs=0.03)
     assert 0.3 == pytest.approx(np.mean(powerful["refitted"]), abs=0.06)
 
 
-def test_histograms_are_bounded_and_the_one_that_was_asked_longest_ago_gives_way() -> None:
+def test_histograms_are_bounded_and_the_least_recently_used_one_is_dropped() -> None:
     powerful_shares = PowerfulShares(most=3)
     for number in range(3):
         powerful_shares.observe("pro", f"v{number}", 0.9, NOW)
-    powerful_shares.of("pro", "v0", 0.3, NOW)
+    powerful_shares.threshold("pro", "v0", 0.3, NOW)
     powerful_shares.observe("pro", "v3", 0.9, NOW)
     assert {("pro", "v0"), ("pro", "v2"), ("pro", "v3")} == set(powerful_shares.histograms)
 
 
-def test_a_histogram_that_nobody_asks_is_forgotten_when_it_has_faded() -> None:
+def test_a_histogram_without_use_is_forgotten_when_it_has_faded() -> None:
     powerful_shares = PowerfulShares()
     powerful_shares.observe("pro", "old", 0.9, NOW)
     powerful_shares.observe("pro", "new", 0.9, NOW + WINDOW_S)

@@ -29,8 +29,6 @@ from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.reservation import Reservation
 
-# A chunk that ends a choice is held until the report, which follows at once; all others are sent as they come.
-FINISHED = '"finish_reason":"'
 # What a request that calls no model takes of a plan's limits, and what it cost.
 NO_CALL = selector_pb2.Candidate()
 NO_COST = executor_pb2.Report()
@@ -134,6 +132,7 @@ class Pipeline:
     ) -> AsyncGenerator[str, None]:
         """The chunks of an answer, after an empty text that says that its first piece has come."""
         begun = False
+        # A chunk that ends a choice is held for the report, which follows at once; all others are sent as they come.
         held: str | None = None
         try:
             async with (
@@ -149,10 +148,11 @@ class Pipeline:
                     if response.WhichOneof("piece") == "report":
                         reservation.report = response.report
                         continue
-                    for chunk in response.chunks.chunk_json:
+                    for place, chunk in enumerate(response.chunks.chunk_json):
                         if held is not None:
                             yield held
-                        held = chunk if FINISHED in chunk or held is not None else None
+                        is_held = held is not None or place in response.chunks.finishing
+                        held = chunk if is_held else None
                         if held is None:
                             yield chunk
                 if reservation.report is None:

@@ -37,6 +37,8 @@ class Outcome:
 
     answer: Any = None
     chunks: list[dict[str, Any]] = field(default_factory=list)
+    # The places in chunks of those that end a choice.
+    finishing: list[int] = field(default_factory=list)
     messages: int = 0
     report: pb.Report = field(default_factory=pb.Report)
     fault: errors.Fault | None = None
@@ -101,6 +103,7 @@ class Caller:
                     outcome.report = piece.report
                 else:
                     outcome.messages += 1
+                    outcome.finishing += [len(outcome.chunks) + place for place in piece.chunks.finishing]
                     outcome.chunks += [json.loads(chunk) for chunk in piece.chunks.chunk_json]
         except grpc.aio.AioRpcError as error:
             outcome.fault = status.from_rpc(error)

@@ -344,6 +344,24 @@ async def test_chunks_that_are_ready_at_once_travel_together(
     assert outcome.messages < 100
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("provider", [ident for ident, _ in MODELS])
+async def test_the_chunk_that_ends_a_choice_is_named(
+    engine: str, provider: str, simulator: Simulator, valkey: str, tmp_path: Path
+) -> None:
+    config = config_of(simulator, "sim-spaced-burst")
+    async with executor(tmp_path, config, valkey, engine=engine) as caller:
+        outcome = await caller.ask(provider, stream=True, stream_options={"include_usage": True})
+
+    ends = [
+        place
+        for place, chunk in enumerate(outcome.chunks)
+        if any(choice.get("finish_reason") for choice in chunk["choices"])
+    ]
+    assert 1 == len(ends)
+    assert ends == outcome.finishing
+
+
 async def test_three_tool_calls_of_two_choices_arrive_whole(
     simulator: Simulator, valkey: str, tmp_path: Path
 ) -> None:

@@ -45,6 +45,10 @@ model_list:
   - model_name: hangs
     litellm_params: {{model: openai/hangs-sim-hang, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
     model_info: *faulty
+  # Its name is the provider's, so its chunks arrive as the text they came as.
+  - model_name: sim-spaced
+    litellm_params: {{model: openai/sim-spaced, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: *faulty
   - model_name: keyless
     litellm_params: {{model: openai/keyless, api_base: "{simulator}/v1", api_key: os.environ/NOBODYS_KEY}}
     model_info: *faulty

@@ -61,6 +61,26 @@ async def test_without_include_usage_the_last_chunk_still_tells_the_cost(client:
     assert extra["lumni"]["deployment"] == "small@openai"
 
 
+async def test_the_last_chunk_tells_the_cost_however_the_provider_spaces_its_json(
+    http: httpx.AsyncClient,
+) -> None:
+    request = {
+        "model": "sim-spaced",
+        "messages": QUESTION,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    response = await http.post("/v1/chat/completions", json=request)
+    *events, done = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    *rest, last = [orjson.loads(event) for event in events]
+
+    assert "[DONE]" == done
+    assert any('"finish_reason": "stop"' in event for event in events)
+    assert last["usage"]["total_tokens"] > 0
+    assert last["lumni"]["cost"]["nano_usd"] > 0
+    assert all(chunk["choices"] and "lumni" not in chunk for chunk in rest)
+
+
 async def test_the_client_lists_the_models(client: openai.AsyncOpenAI) -> None:
     names = [model.id async for model in client.models.list()]
 

@@ -90,7 +90,8 @@ class ScriptedExecutor(Executor):
         try:
             async for piece in self._play():
                 if isinstance(piece, str):
-                    yield executor_pb2.StreamExecuteResponse(chunks=executor_pb2.Chunks(chunk_json=[piece]))
+                    chunks = executor_pb2.Chunks(chunk_json=[piece], finishing=[0] if piece == FINISH else [])
+                    yield executor_pb2.StreamExecuteResponse(chunks=chunks)
                 else:
                     yield executor_pb2.StreamExecuteResponse(report=piece)
         finally:

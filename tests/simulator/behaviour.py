@@ -32,6 +32,7 @@ class Behaviour:
     split: bool = False
     crlf: bool = False
     ping: bool = False
+    spaced: bool = False
     # What goes wrong.
     status: int = 0
     kind: str = ""
@@ -85,6 +86,7 @@ WORDS: Mapping[str, tuple[str, Any]] = {
     "split": ("split", True),  # every piece in two writes, cut in the middle of a line
     "crlf": ("crlf", True),  # events end their lines with CR LF
     "ping": ("ping", True),  # a comment before every event
+    "spaced": ("spaced", True),  # a space after every colon between a name and its value
     "context": ("kind", "context"),  # the context-length error
     "policy": ("kind", "policy"),  # the content-policy error
     "quota": ("kind", "quota"),  # 429 because the account is empty

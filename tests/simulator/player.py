@@ -193,6 +193,8 @@ class Player:
 
 def _dressed(parts: Sequence[Part], how: Behaviour) -> Sequence[Part]:
     """The same events as another server might write them."""
+    if how.spaced:
+        parts = [replace(part, data=part.data.replace(b'":', b'": ')) for part in parts]
     if how.ping:
         parts = [replace(part, data=b": ping\n\n" + part.data) for part in parts]
     if how.crlf:

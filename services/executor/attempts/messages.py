@@ -11,6 +11,7 @@ from lumni.executor.v1 import executor_pb2 as pb
 from services.executor.attempts.model import Attempt, AttemptState, Candidate, OnlyOn, Report, Skip, Work
 from services.executor.engines.base import Operation
 from services.executor.engines.usage import Usage
+from services.executor.formats.base import Chunk
 
 OPERATIONS: dict[int, Operation] = {
     pb.OPERATION_UNSPECIFIED: Operation.CHAT,
@@ -105,6 +106,14 @@ def report(made: Report) -> pb.Report:
         ),
         estimated=any(one.estimated for one in made.attempts),
         skips=[_skip(one) for one in made.skips],
+    )
+
+
+def chunks(made: Sequence[Chunk]) -> pb.Chunks:
+    """Chunks that travel together."""
+    return pb.Chunks(
+        chunk_json=[chunk.text for chunk in made],
+        finishing=[place for place, chunk in enumerate(made) if chunk.finishes],
     )
 
 

@@ -26,7 +26,7 @@ from lumni.chat.v1 import chat_pb2 as lumni_dot_chat_dot_v1_dot_chat__pb2
 from lumni.classifier.v1 import classifier_pb2 as lumni_dot_classifier_dot_v1_dot_classifier__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lumni/executor/v1/executor.proto\x12\x11lumni.executor.v1\x1a\x18lumni/chat/v1/chat.proto\x1a$lumni/classifier/v1/classifier.proto\"b\n\tCandidate\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12&\n\x07only_on\x18\x02 \x01(\x0e\x32\x15.lumni.chat.v1.OnlyOn\x12\x19\n\x11max_cost_nano_usd\x18\x03 \x01(\x03\"\xad\x02\n\x0e\x45xecuteRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12/\n\toperation\x18\x02 \x01(\x0e\x32\x1c.lumni.executor.v1.Operation\x12\x11\n\tbody_json\x18\x03 \x01(\t\x12\x30\n\ncandidates\x18\x04 \x03(\x0b\x32\x1c.lumni.executor.v1.Candidate\x12/\n\x08\x63\x61tegory\x18\x05 \x01(\x0e\x32\x1d.lumni.classifier.v1.Category\x12\'\n\x04tier\x18\x06 \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12\x1b\n\x13max_billed_attempts\x18\x07 \x01(\x05\"O\n\x0f\x45xecuteResponse\x12\x11\n\tbody_json\x18\x01 \x01(\t\x12)\n\x06report\x18\x02 \x01(\x0b\x32\x19.lumni.executor.v1.Report\"J\n\x14StreamExecuteRequest\x12\x32\n\x07\x65xecute\x18\x01 \x01(\x0b\x32!.lumni.executor.v1.ExecuteRequest\"z\n\x15StreamExecuteResponse\x12+\n\x06\x63hunks\x18\x01 \x01(\x0b\x32\x19.lumni.executor.v1.ChunksH\x00\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x19.lumni.executor.v1.ReportH\x00\x42\x07\n\x05piece\"\x1c\n\x06\x43hunks\x12\x12\n\nchunk_json\x18\x01 \x03(\t\"\xdc\x01\n\x06Report\x12\'\n\x05usage\x18\x01 \x01(\x0b\x32\x18.lumni.executor.v1.Usage\x12\x15\n\rcost_nano_usd\x18\x02 \x01(\x03\x12,\n\x08\x61ttempts\x18\x03 \x03(\x0b\x32\x1a.lumni.executor.v1.Attempt\x12)\n\x06timing\x18\x04 \x01(\x0b\x32\x19.lumni.executor.v1.Timing\x12\x11\n\testimated\x18\x05 \x01(\x08\x12&\n\x05skips\x18\x06 \x03(\x0b\x32\x17.lumni.executor.v1.Skip\"\xe3\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x03\x12\x15\n\rcached_tokens\x18\x03 \x01(\x03\x12\x1a\n\x12\x63\x61\x63he_write_tokens\x18\x04 \x01(\x03\x12\x18\n\x10reasoning_tokens\x18\x05 \x01(\x03\x12\x1b\n\x13\x61udio_prompt_tokens\x18\x06 \x01(\x03\x12\x1f\n\x17\x61udio_completion_tokens\x18\x07 \x01(\x03\x12\x1d\n\x15\x63\x61\x63he_write_1h_tokens\x18\x08 \x01(\x03\"\xcb\x02\n\x07\x41ttempt\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12+\n\x07outcome\x18\x05 \x01(\x0e\x32\x1a.lumni.executor.v1.Outcome\x12\x13\n\x0b\x65rror_class\x18\x06 \x01(\t\x12\x13\n\x0bstatus_code\x18\x07 \x01(\x05\x12\'\n\x05usage\x18\x08 \x01(\x0b\x32\x18.lumni.executor.v1.Usage\x12\x15\n\rcost_nano_usd\x18\t \x01(\x03\x12\x17\n\x0fstarted_unix_us\x18\n \x01(\x03\x12\x13\n\x0b\x64uration_ms\x18\x0b \x01(\x01\x12\x16\n\x0e\x66irst_chunk_ms\x18\x0c \x01(\x01\x12\x11\n\testimated\x18\r \x01(\x08\x12\x0f\n\x07message\x18\x0e \x01(\t\"*\n\x04Skip\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Y\n\x06Timing\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\x13\n\x0bprovider_ms\x18\x02 \x01(\x01\x12\x16\n\x0e\x66irst_chunk_ms\x18\x03 \x01(\x01\x12\x10\n\x08queue_ms\x18\x04 \x01(\x01\"H\n\x16ListDeploymentsRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\"M\n\x17ListDeploymentsResponse\x12\x32\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x1d.lumni.executor.v1.Deployment\"~\n\nDeployment\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x33\n\x06health\x18\x05 \x01(\x0b\x32#.lumni.executor.v1.DeploymentHealth\"\xa5\x02\n\x10\x44\x65ploymentHealth\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x30\n\x07\x62reaker\x18\x03 \x01(\x0e\x32\x1f.lumni.executor.v1.BreakerState\x12\x12\n\nlatency_ms\x18\x04 \x01(\x01\x12\x12\n\nerror_rate\x18\x05 \x01(\x01\x12\x11\n\tin_flight\x18\x06 \x01(\x05\x12-\n\x08headroom\x18\x07 \x03(\x0b\x32\x1b.lumni.executor.v1.Headroom\x12\x17\n\x0fupdated_unix_ms\x18\x08 \x01(\x03\x12\x10\n\x08\x63\x61llable\x18\t \x01(\x08\x12\x11\n\tavailable\x18\n \x01(\x08\x12\x12\n\nlast_error\x18\x0b \x01(\t\"h\n\x08Headroom\x12\r\n\x05limit\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x11\n\tremaining\x18\x03 \x01(\x03\x12\x16\n\x0eresets_unix_ms\x18\x04 \x01(\x03\x12\x13\n\x0b\x62y_provider\x18\x05 \x01(\x08*\xa0\x01\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPERATION_CHAT\x10\x01\x12\x17\n\x13OPERATION_RESPONSES\x10\x02\x12\x16\n\x12OPERATION_MESSAGES\x10\x03\x12\x19\n\x15OPERATION_COMPLETIONS\x10\x04\x12\x18\n\x14OPERATION_EMBEDDINGS\x10\x05*b\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_PARTIAL\x10\x03*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03\x32\xb8\x02\n\x0f\x45xecutorService\x12P\n\x07\x45xecute\x12!.lumni.executor.v1.ExecuteRequest\x1a\".lumni.executor.v1.ExecuteResponse\x12\x64\n\rStreamExecute\x12\'.lumni.executor.v1.StreamExecuteRequest\x1a(.lumni.executor.v1.StreamExecuteResponse0\x01\x12m\n\x0fListDeployments\x12).lumni.executor.v1.ListDeploymentsRequest\x1a*.lumni.executor.v1.ListDeploymentsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lumni/executor/v1/executor.proto\x12\x11lumni.executor.v1\x1a\x18lumni/chat/v1/chat.proto\x1a$lumni/classifier/v1/classifier.proto\"b\n\tCandidate\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12&\n\x07only_on\x18\x02 \x01(\x0e\x32\x15.lumni.chat.v1.OnlyOn\x12\x19\n\x11max_cost_nano_usd\x18\x03 \x01(\x03\"\xad\x02\n\x0e\x45xecuteRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12/\n\toperation\x18\x02 \x01(\x0e\x32\x1c.lumni.executor.v1.Operation\x12\x11\n\tbody_json\x18\x03 \x01(\t\x12\x30\n\ncandidates\x18\x04 \x03(\x0b\x32\x1c.lumni.executor.v1.Candidate\x12/\n\x08\x63\x61tegory\x18\x05 \x01(\x0e\x32\x1d.lumni.classifier.v1.Category\x12\'\n\x04tier\x18\x06 \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12\x1b\n\x13max_billed_attempts\x18\x07 \x01(\x05\"O\n\x0f\x45xecuteResponse\x12\x11\n\tbody_json\x18\x01 \x01(\t\x12)\n\x06report\x18\x02 \x01(\x0b\x32\x19.lumni.executor.v1.Report\"J\n\x14StreamExecuteRequest\x12\x32\n\x07\x65xecute\x18\x01 \x01(\x0b\x32!.lumni.executor.v1.ExecuteRequest\"z\n\x15StreamExecuteResponse\x12+\n\x06\x63hunks\x18\x01 \x01(\x0b\x32\x19.lumni.executor.v1.ChunksH\x00\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x19.lumni.executor.v1.ReportH\x00\x42\x07\n\x05piece\"/\n\x06\x43hunks\x12\x12\n\nchunk_json\x18\x01 \x03(\t\x12\x11\n\tfinishing\x18\x02 \x03(\r\"\xdc\x01\n\x06Report\x12\'\n\x05usage\x18\x01 \x01(\x0b\x32\x18.lumni.executor.v1.Usage\x12\x15\n\rcost_nano_usd\x18\x02 \x01(\x03\x12,\n\x08\x61ttempts\x18\x03 \x03(\x0b\x32\x1a.lumni.executor.v1.Attempt\x12)\n\x06timing\x18\x04 \x01(\x0b\x32\x19.lumni.executor.v1.Timing\x12\x11\n\testimated\x18\x05 \x01(\x08\x12&\n\x05skips\x18\x06 \x03(\x0b\x32\x17.lumni.executor.v1.Skip\"\xe3\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x03\x12\x15\n\rcached_tokens\x18\x03 \x01(\x03\x12\x1a\n\x12\x63\x61\x63he_write_tokens\x18\x04 \x01(\x03\x12\x18\n\x10reasoning_tokens\x18\x05 \x01(\x03\x12\x1b\n\x13\x61udio_prompt_tokens\x18\x06 \x01(\x03\x12\x1f\n\x17\x61udio_completion_tokens\x18\x07 \x01(\x03\x12\x1d\n\x15\x63\x61\x63he_write_1h_tokens\x18\x08 \x01(\x03\"\xcb\x02\n\x07\x41ttempt\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12+\n\x07outcome\x18\x05 \x01(\x0e\x32\x1a.lumni.executor.v1.Outcome\x12\x13\n\x0b\x65rror_class\x18\x06 \x01(\t\x12\x13\n\x0bstatus_code\x18\x07 \x01(\x05\x12\'\n\x05usage\x18\x08 \x01(\x0b\x32\x18.lumni.executor.v1.Usage\x12\x15\n\rcost_nano_usd\x18\t \x01(\x03\x12\x17\n\x0fstarted_unix_us\x18\n \x01(\x03\x12\x13\n\x0b\x64uration_ms\x18\x0b \x01(\x01\x12\x16\n\x0e\x66irst_chunk_ms\x18\x0c \x01(\x01\x12\x11\n\testimated\x18\r \x01(\x08\x12\x0f\n\x07message\x18\x0e \x01(\t\"*\n\x04Skip\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Y\n\x06Timing\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\x13\n\x0bprovider_ms\x18\x02 \x01(\x01\x12\x16\n\x0e\x66irst_chunk_ms\x18\x03 \x01(\x01\x12\x10\n\x08queue_ms\x18\x04 \x01(\x01\"H\n\x16ListDeploymentsRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\"M\n\x17ListDeploymentsResponse\x12\x32\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x1d.lumni.executor.v1.Deployment\"~\n\nDeployment\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x33\n\x06health\x18\x05 \x01(\x0b\x32#.lumni.executor.v1.DeploymentHealth\"\xa5\x02\n\x10\x44\x65ploymentHealth\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x30\n\x07\x62reaker\x18\x03 \x01(\x0e\x32\x1f.lumni.executor.v1.BreakerState\x12\x12\n\nlatency_ms\x18\x04 \x01(\x01\x12\x12\n\nerror_rate\x18\x05 \x01(\x01\x12\x11\n\tin_flight\x18\x06 \x01(\x05\x12-\n\x08headroom\x18\x07 \x03(\x0b\x32\x1b.lumni.executor.v1.Headroom\x12\x17\n\x0fupdated_unix_ms\x18\x08 \x01(\x03\x12\x10\n\x08\x63\x61llable\x18\t \x01(\x08\x12\x11\n\tavailable\x18\n \x01(\x08\x12\x12\n\nlast_error\x18\x0b \x01(\t\"h\n\x08Headroom\x12\r\n\x05limit\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x11\n\tremaining\x18\x03 \x01(\x03\x12\x16\n\x0eresets_unix_ms\x18\x04 \x01(\x03\x12\x13\n\x0b\x62y_provider\x18\x05 \x01(\x08*\xa0\x01\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPERATION_CHAT\x10\x01\x12\x17\n\x13OPERATION_RESPONSES\x10\x02\x12\x16\n\x12OPERATION_MESSAGES\x10\x03\x12\x19\n\x15OPERATION_COMPLETIONS\x10\x04\x12\x18\n\x14OPERATION_EMBEDDINGS\x10\x05*b\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_PARTIAL\x10\x03*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03\x32\xb8\x02\n\x0f\x45xecutorService\x12P\n\x07\x45xecute\x12!.lumni.executor.v1.ExecuteRequest\x1a\".lumni.executor.v1.ExecuteResponse\x12\x64\n\rStreamExecute\x12\'.lumni.executor.v1.StreamExecuteRequest\x1a(.lumni.executor.v1.StreamExecuteResponse0\x01\x12m\n\x0fListDeployments\x12).lumni.executor.v1.ListDeploymentsRequest\x1a*.lumni.executor.v1.ListDeploymentsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,12 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXECUTORSERVICE'].methods_by_name['ListDeployments']._loaded_options = None
   _globals['_EXECUTORSERVICE'].methods_by_name['ListDeployments']._serialized_options = b'\220\002\001'
-  _globals['_OPERATION']._serialized_start=2440
-  _globals['_OPERATION']._serialized_end=2600
-  _globals['_OUTCOME']._serialized_start=2602
-  _globals['_OUTCOME']._serialized_end=2700
-  _globals['_BREAKERSTATE']._serialized_start=2702
-  _globals['_BREAKERSTATE']._serialized_end=2826
+  _globals['_OPERATION']._serialized_start=2459
+  _globals['_OPERATION']._serialized_end=2619
+  _globals['_OUTCOME']._serialized_start=2621
+  _globals['_OUTCOME']._serialized_end=2719
+  _globals['_BREAKERSTATE']._serialized_start=2721
+  _globals['_BREAKERSTATE']._serialized_end=2845
   _globals['_CANDIDATE']._serialized_start=119
   _globals['_CANDIDATE']._serialized_end=217
   _globals['_EXECUTEREQUEST']._serialized_start=220
@@ -52,27 +52,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMEXECUTERESPONSE']._serialized_start=680
   _globals['_STREAMEXECUTERESPONSE']._serialized_end=802
   _globals['_CHUNKS']._serialized_start=804
-  _globals['_CHUNKS']._serialized_end=832
-  _globals['_REPORT']._serialized_start=835
-  _globals['_REPORT']._serialized_end=1055
-  _globals['_USAGE']._serialized_start=1058
-  _globals['_USAGE']._serialized_end=1285
-  _globals['_ATTEMPT']._serialized_start=1288
-  _globals['_ATTEMPT']._serialized_end=1619
-  _globals['_SKIP']._serialized_start=1621
-  _globals['_SKIP']._serialized_end=1663
-  _globals['_TIMING']._serialized_start=1665
-  _globals['_TIMING']._serialized_end=1754
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=1756
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=1828
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=1830
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=1907
-  _globals['_DEPLOYMENT']._serialized_start=1909
-  _globals['_DEPLOYMENT']._serialized_end=2035
-  _globals['_DEPLOYMENTHEALTH']._serialized_start=2038
-  _globals['_DEPLOYMENTHEALTH']._serialized_end=2331
-  _globals['_HEADROOM']._serialized_start=2333
-  _globals['_HEADROOM']._serialized_end=2437
-  _globals['_EXECUTORSERVICE']._serialized_start=2829
-  _globals['_EXECUTORSERVICE']._serialized_end=3141
+  _globals['_CHUNKS']._serialized_end=851
+  _globals['_REPORT']._serialized_start=854
+  _globals['_REPORT']._serialized_end=1074
+  _globals['_USAGE']._serialized_start=1077
+  _globals['_USAGE']._serialized_end=1304
+  _globals['_ATTEMPT']._serialized_start=1307
+  _globals['_ATTEMPT']._serialized_end=1638
+  _globals['_SKIP']._serialized_start=1640
+  _globals['_SKIP']._serialized_end=1682
+  _globals['_TIMING']._serialized_start=1684
+  _globals['_TIMING']._serialized_end=1773
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=1775
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=1847
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=1849
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=1926
+  _globals['_DEPLOYMENT']._serialized_start=1928
+  _globals['_DEPLOYMENT']._serialized_end=2054
+  _globals['_DEPLOYMENTHEALTH']._serialized_start=2057
+  _globals['_DEPLOYMENTHEALTH']._serialized_end=2350
+  _globals['_HEADROOM']._serialized_start=2352
+  _globals['_HEADROOM']._serialized_end=2456
+  _globals['_EXECUTORSERVICE']._serialized_start=2848
+  _globals['_EXECUTORSERVICE']._serialized_end=3160
 # @@protoc_insertion_point(module_scope)

@@ -284,18 +284,24 @@ class Chunks(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHUNK_JSON_FIELD_NUMBER: _builtins.int
+    FINISHING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def chunk_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """chunk_json are in the operation's own streaming format, in order."""
+
+    @_builtins.property
+    def finishing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """finishing are the places in chunk_json, from 0, of chunks that end a choice."""
 
     def __init__(
         self,
         *,
         chunk_json: _abc.Iterable[_builtins.str] | None = ...,
+        finishing: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_json", b"chunk_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_json", b"chunk_json", "finishing", b"finishing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

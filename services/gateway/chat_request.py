@@ -1,10 +1,8 @@
 """OpenAI's chat completions, as far as a decision needs to understand them.
 
-The body travels on as it came. Only `lumni`, `cache` and `prompt` are ours and are taken out; unknown fields pass.
+The body travels on as it came, without the `lumni` object, which is ours; unknown fields pass.
 """
 
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,30 +11,16 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.errors import Invalid
-from services.chassis.strategies import STRATEGIES
+from services.gateway import hints, prompt_size
+from services.gateway.hints import NAME, Hints
 
-OWN_FIELDS = ("lumni", "cache", "prompt")
-TASK_TYPES = ("fast", "powerful", "auto")
+# Fields that are not supported yet. Passing them on would promise what does not happen.
+NOT_YET = ("cache", "prompt")
 MAX_MESSAGES = 4096
 MAX_CHOICES = 128
-# Names travel into decisions, logs and memory, so they are short and printable.
-NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
-MAX_NAMES = 64
-MAX_COST_USD = 1_000_000
-MAX_WEIGHT = 1_000_000
-# The year 2286.
-MAX_UNIX_S = 10**10
 # What a decision reads of one message and of one conversation, in characters; the rest is counted, not read.
 MESSAGE_CHARS = 4000
 CONVERSATION_CHARS = 32_000
-# Upper bounds in tokens of what is not text, over the tokenizers of the providers that publish theirs.
-IMAGE_TOKENS = 8192
-AUDIO_BYTES_PER_TOKEN = 100
-FILE_BYTES_PER_TOKEN = 2
-MESSAGE_TOKENS = 16
-# One token of a byte-level tokenizer is at least one byte; in ordinary text it is about four characters.
-LIKELY_CHARS_PER_TOKEN = 3.5
-
 # Of a body, what is measured elsewhere or never becomes a token.
 NOT_PROMPT = frozenset(("messages", "model", "stream_options", "user", "metadata"))
 PARTS = ("text", "image_url", "input_audio", "file", "refusal")
@@ -57,28 +41,12 @@ FORMATS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Hints:
-    """What the caller says to Lumni itself: the `lumni` object of a request.
-
-    The last three are what-if questions, heard by /v1/route alone.
-    """
-
-    task_type: str = "auto"
-    strategy: str = ""
-    provider: str = ""
-    denied_providers: Sequence[str] = ()
-    denied_regions: Sequence[str] = ()
-    max_cost_usd: float = 0
-    # The strong win rate from which this request is for a powerful model; None leaves that to the plan.
-    threshold: float | None = None
-    weights: Mapping[str, float] = field(default_factory=dict)
-    plan: str = ""
-    at: float = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Chat:
-    """A valid request: its body to pass on, and what the road needs to know of it."""
+    """A valid request: its body to pass on, and what a decision needs to know of it.
+
+    `prompt_tokens` is an upper bound, which money is reserved for; `likely_prompt_tokens` is the estimate that context
+    windows and tokens per minute are counted with, and that answers show.
+    """
 
     body: dict[str, Any]
     model: str
@@ -92,7 +60,7 @@ class Chat:
     likely_prompt_tokens: int = 0
     # A bound of what the caller predicts: where the model says something else, it is billed as output all the same.
     predicted_tokens: int = 0
-    hints: Hints = Hints()
+    hints: Hints = field(default_factory=Hints)
 
     @property
     def vision(self) -> bool:
@@ -126,7 +94,10 @@ def parse(text: bytes | str, *, stream: bool = False) -> Chat:
         raise Invalid(f"the body is not valid JSON: {error}", reason="INVALID_JSON") from error
     if not isinstance(body, dict):
         raise Invalid("the body must be a JSON object", reason="INVALID_JSON")
-    own = {name: body.pop(name) for name in OWN_FIELDS if name in body}
+    own = body.pop("lumni", None)
+    for name in NOT_YET:
+        if name in body:
+            raise Invalid(f"{name}: Lumni does not support this field yet; leave it out", param=name)
     messages = _messages(body)
     stream = stream or _typed(body, "stream", bool, "true or false") or False
     if body.get("stream_options") is not None and not stream:
@@ -144,27 +115,27 @@ def parse(text: bytes | str, *, stream: bool = False) -> Chat:
     if not NAME.fullmatch(model):
         raise Invalid("model: expected at most 256 printable characters", param="model")
     tools = _tools(body)
-    spoken = [_message(turn) for turn in messages]
-    bound, likely = _measure(messages)
+    turns = [_message(message) for message in messages]
+    bound, likely = prompt_size.measure(messages)
     # Tools, schemas and whatever else a provider may read as a part of the prompt.
     extra = sum(
-        _size(value)
+        prompt_size.json_bytes(value)
         for name, value in body.items()
         if name not in NOT_PROMPT and isinstance(value, dict | list | str)
     )
     return Chat(
         body=body,
         model=model,
-        messages=_shortened(spoken),
+        messages=_shortened(turns),
         stream=stream,
         output_tokens=cap,
         choices=_whole(body, "n", 1, MAX_CHOICES) or 1,
         tools=tools,
         output_format=_output_format(body),
         prompt_tokens=bound + extra,
-        likely_prompt_tokens=likely + int(extra / LIKELY_CHARS_PER_TOKEN),
-        predicted_tokens=_size(body["prediction"]) if body.get("prediction") else 0,
-        hints=_hints(own.get("lumni")),
+        likely_prompt_tokens=likely + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
+        predicted_tokens=prompt_size.json_bytes(body["prediction"]) if body.get("prediction") else 0,
+        hints=hints.parse(own),
     )
 
 
@@ -236,13 +207,13 @@ def _carries_data(file: Any) -> bool:
     return isinstance(file, dict) and isinstance(file.get("file_data"), str) and "file_id" not in file
 
 
-def _message(turn: dict[str, Any]) -> chat_pb2.Message:
-    content = turn.get("content")
+def _message(message: dict[str, Any]) -> chat_pb2.Message:
+    content = message.get("content")
     parts = content if isinstance(content, list) else []
     text = content if isinstance(content, str) else "\n".join(p["text"] for p in parts if p["type"] == "text")
     kinds = {part["type"] for part in parts}
     return chat_pb2.Message(
-        role=ROLES[turn["role"]],
+        role=ROLES[message["role"]],
         text=text,
         has_image="image_url" in kinds,
         has_audio="input_audio" in kinds,
@@ -267,40 +238,6 @@ def _shortened(messages: list[chat_pb2.Message]) -> list[chat_pb2.Message]:
     return kept[::-1]
 
 
-def _measure(messages: list[dict[str, Any]]) -> tuple[int, int]:
-    """An upper bound of the prompt in tokens, and what it will probably take."""
-    bound = likely = 0
-    for message in messages:
-        bound += MESSAGE_TOKENS
-        likely += MESSAGE_TOKENS // 4
-        content = message.get("content")
-        rest = {key: value for key, value in message.items() if key not in ("role", "content")}
-        texts = [content] if isinstance(content, str) else []
-        if rest:
-            texts.append(orjson.dumps(rest).decode("utf-8", "replace"))
-        for part in content if isinstance(content, list) else ():
-            if part["type"] in ("text", "refusal"):
-                texts.append(part[part["type"]])
-            elif part["type"] == "image_url":
-                bound += IMAGE_TOKENS
-                likely += IMAGE_TOKENS // 8
-            elif part["type"] == "input_audio":
-                bound += _size(part) // AUDIO_BYTES_PER_TOKEN + 1
-                likely += _size(part) // AUDIO_BYTES_PER_TOKEN // 4
-            else:
-                bound += _size(part) // FILE_BYTES_PER_TOKEN + 1
-                likely += _size(part) // FILE_BYTES_PER_TOKEN // 8
-        for text in texts:
-            size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-            bound += size
-            likely += int(len(text) / LIKELY_CHARS_PER_TOKEN if text.isascii() else size / 2)
-    return bound, max(1, likely)
-
-
-def _size(part: Any) -> int:
-    return len(orjson.dumps(part))
-
-
 def _tools(body: dict[str, Any]) -> list[str]:
     tools = _typed(body, "tools", list, "a list") or []
     names = []
@@ -322,57 +259,3 @@ def _output_format(body: dict[str, Any]) -> "classifier_pb2.OutputFormat.ValueTy
             f"response_format.type: expected one of {', '.join(FORMATS)}", param="response_format.type"
         )
     return FORMATS[kind]
-
-
-def _hints(own: Any) -> Hints:
-    if own is None:
-        return Hints()
-    if not isinstance(own, dict):
-        raise Invalid("lumni: expected an object", param="lumni")
-    for name, value in own.items():
-        expected = HINTS.get(name)
-        if expected is None:
-            raise Invalid(f"lumni.{name}: unknown; expected one of {', '.join(HINTS)}", param=f"lumni.{name}")
-        fits, words = expected
-        if not fits(value):
-            raise Invalid(f"lumni.{name}: expected {words}", param=f"lumni.{name}")
-    return Hints(**own)
-
-
-def _number_to(high: float) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= high
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and NAME.fullmatch(value) is not None
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= MAX_NAMES and all(_is_name(item) for item in value)
-
-
-def _is_weights(value: Any) -> bool:
-    fits = _number_to(MAX_WEIGHT)
-    return (
-        isinstance(value, dict)
-        and len(value) <= MAX_NAMES
-        and all(_is_name(name) and fits(weight) for name, weight in value.items())
-    )
-
-
-def _one_of(words: Collection[str]) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: isinstance(value, str) and value in words, f"one of {', '.join(words)}"
-
-
-HINTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "task_type": _one_of(TASK_TYPES),
-    "strategy": _one_of(STRATEGIES),
-    "provider": (_is_name, "a short text"),
-    "denied_providers": (_is_names, f"a list of at most {MAX_NAMES} short texts"),
-    "denied_regions": (_is_names, f"a list of at most {MAX_NAMES} short texts"),
-    "max_cost_usd": (_number_to(MAX_COST_USD), f"a number from 0 to {MAX_COST_USD}"),
-    "threshold": (_number_to(1), "a number from 0 to 1"),
-    "weights": (_is_weights, f"an object of numbers from 0 to {MAX_WEIGHT}"),
-    "plan": (_is_name, "a short text"),
-    "at": (_number_to(MAX_UNIX_S), "seconds since 1970"),
-}

@@ -56,7 +56,6 @@ class Plan:
     budget: Budget | None = None
     at_limit: AtLimit = AtLimit.REFUSE
     redis_down: WithoutRedis = WithoutRedis.ALLOW
-    prompts: tuple[str, ...] = ()
     # Limits of a key for one model, by the model's public name.
     model_rates: Mapping[str, Rate] = field(default_factory=dict)
 
@@ -115,7 +114,6 @@ def _plan(name: str, section: Section) -> Plan:
         budget=_budget(section),
         at_limit=AtLimit(section.choice("at_limit", tuple(AtLimit), AtLimit.REFUSE)),
         redis_down=WithoutRedis(section.choice("redis_down", tuple(WithoutRedis), WithoutRedis.ALLOW)),
-        prompts=section.texts("prompts"),
         model_rates={model: _rate(below) for model, below in models.sections()},
     )
 

@@ -158,7 +158,7 @@ def unknown(event: bytes) -> Ended:
 def _ended(message: events_pb2.UsageEvent, kind: str, cost: int, started_at: datetime) -> Ended:
     context, attempt, used = message.context, message.attempt, message.attempt.usage
     admitted_at = _moment(context.admitted_unix_ms * 1000) if context.admitted_unix_ms else started_at
-    row = (
+    row: tuple[Any, ...] = (
         attempt.id,
         started_at,
         admitted_at,
@@ -190,7 +190,7 @@ def _ended(message: events_pb2.UsageEvent, kind: str, cost: int, started_at: dat
         attempt.first_chunk_ms,
         attempt.status_code,
         attempt.error_class,
-        dict(context.labels),
+        {},
     )
     return Ended(attempt.id, context.request_id, row, last=kind == "final")
 

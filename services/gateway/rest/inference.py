@@ -11,6 +11,7 @@ from services.chassis import eligibility, errors, telemetry
 from services.chassis.deployments import Fleet
 from services.chassis.eligibility import Policy
 from services.gateway import chat_request, render
+from services.gateway.hints import TASK_TYPES
 from services.gateway.keys.authenticator import Caller, Keys
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline import Pipeline
@@ -26,10 +27,8 @@ def router(keys: Keys, pipeline: Pipeline, selector: Selector, fleet: Fleet) -> 
         caller = await keys.caller(bearer(request))
         chat = chat_request.parse(await read(request))
         if hint := request.headers.get("x-lumni-task-type"):
-            if hint not in chat_request.TASK_TYPES:
-                raise errors.Invalid(
-                    f"x-lumni-task-type: expected one of {', '.join(chat_request.TASK_TYPES)}"
-                )
+            if hint not in TASK_TYPES:
+                raise errors.Invalid(f"x-lumni-task-type: expected one of {', '.join(TASK_TYPES)}")
             chat = replace(chat, hints=replace(chat.hints, task_type=hint))
         return caller, chat
 

@@ -56,6 +56,7 @@ def test_the_plans_that_ship_are_those_of_the_price_list(configured: Plans) -> N
     [
         (("rpm: 20", "rpm: many"), 6, "expected a whole number"),
         (("rpm: 20", "rmp: 20"), 6, "did you mean rpm"),
+        (("rpm: 20", "prompts: [tutor]"), 6, "plans.one.prompts: is not known"),
         (("[free]", "[]"), 5, "names no group"),
         (("[free]", "['*']"), 5, "no wildcard"),
         (("budget_usd: 0.1", "budget_usd: -1"), 9, "expected a number"),

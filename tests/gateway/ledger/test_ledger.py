@@ -294,7 +294,7 @@ async def test_an_attempt_that_cannot_be_closed_is_set_aside_and_keeps_nobody_fr
     pool: postgres.Pool, client: redis.Redis
 ) -> None:
     nul, negative = event(STARTED, request="nul"), event(STARTED, request="negative", bound=-1)
-    nul.context.labels["a"] = "b\0c"
+    nul.attempt.error_class = "b\0c"
     limits = Limits(client, pool, billable_attempts=1)
     idle = await admit(limits, caller(budget=Budget(5000, Period.TOTAL)))
     await client.zadd(redis_keys.RESERVATIONS, {idle.request_id: 1})

@@ -3,7 +3,7 @@
 bin := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs lint test train-classifier eval-classifier eval-selector eval-free-tier catalog bench faults load
+.PHONY: help setup run lock stubs lint tools test train-classifier eval-classifier eval-selector eval-free-tier catalog bench faults load
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -28,11 +28,14 @@ lint: setup ## ruff, mypy and buf
 	$(bin)/buf lint
 	$(bin)/buf format --diff --exit-code
 
-# Two at once share two cores well, as most tests wait for something; a file stays with one of them.
+tools: setup ## install what some tests run if Go is there: grpcurl, ghz and compose-go
+	@$(bin)/python -m tests.tools
+
+# Two at once share two cores well, as most tests wait for something; tests/conftest.py says which stay together.
 WORKERS ?= 2
 
-test: lint ## lint, then all tests with coverage
-	$(bin)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=80
+test: lint tools ## lint, then all tests with coverage
+	$(bin)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=80
 
 # Public data; docs/data.md says where it comes from.
 DATA ?= ../shared/data/routing
@@ -61,5 +64,5 @@ REQUESTS ?= 3000
 faults: setup ## kill, freeze, empty and restart everything under load, then count every bill again
 	$(bin)/python -m tests.faults --requests $(REQUESTS)
 
-load: setup ## run ghz on every RPC against the simulator (needs Go to install ghz)
+load: tools ## run ghz on every RPC against the simulator (needs Go to install ghz)
 	$(bin)/python -m tests.load

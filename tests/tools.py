@@ -1,6 +1,7 @@
-"""Programs written in Go that some tests and the load script use: found, or installed where Go is present.
+"""Programs written in Go that some tests and the load script use.
 
-`python -m tests.tools grpcurl` prints where it is.
+`python -m tests.tools` installs them where Go is present, `python -m tests.tools ghz` one of them; both print where
+they are. Tests only look for them: compiling one takes longer than a test may.
 """
 
 import fcntl
@@ -29,26 +30,17 @@ class Absent(Exception):
 
 
 def find(name: str) -> Path:
-    """Where a program is; on first use it is compiled into .lumni/tools, which takes a minute.
+    """Where a program is.
 
     Raises:
-        Absent: it is not installed, and there is no Go, no network, or no time.
+        Absent: it is not installed.
     """
     if found := shutil.which(name):
         return Path(found)
     path = FOLDER / name
     if path.exists():
         return path
-    go = shutil.which("go")
-    if go is None:
-        raise Absent(f"{name} is not installed, and neither is Go, which could install it")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("w") as lock:
-        # Two test runs must not compile the same at once.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            _install(go, path)
-    return path
+    raise Absent(f"{name} is not installed; `make tools` does that if Go is there")
 
 
 def find_or_skip(name: str) -> Path:
@@ -57,6 +49,27 @@ def find_or_skip(name: str) -> Path:
         return find(name)
     except Absent as absent:
         pytest.skip(str(absent))
+
+
+def install(name: str) -> Path:
+    """Where a program is; one that is absent is compiled into .lumni/tools first, which takes a minute.
+
+    Raises:
+        Absent: there is no Go, no network, or no time.
+    """
+    go = shutil.which("go")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock:
+        # Two test runs must not compile the same at once.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            return find(name)
+        except Absent:
+            if go is None:
+                raise Absent(f"{name} is not installed, and neither is Go, which could install it") from None
+        path = FOLDER / name
+        _install(go, path)
+        return path
 
 
 def _install(go: str, path: Path) -> None:
@@ -78,8 +91,17 @@ def _install(go: str, path: Path) -> None:
     (FOLDER / module.partition("@")[0].rpartition("/")[2]).rename(path)
 
 
+def main(names: list[str]) -> int:
+    """Install and print; 1 when one that was named is absent."""
+    absent = 0
+    for name in names or MODULES:
+        try:
+            print(install(name))
+        except Absent as reason:
+            print(f"skipped: {reason}")
+            absent += 1
+    return int(bool(names and absent))
+
+
 if __name__ == "__main__":
-    try:
-        print(find(sys.argv[1]))
-    except Absent as absent:
-        sys.exit(f"skipped: {absent}")
+    sys.exit(main(sys.argv[1:]))

@@ -11,11 +11,34 @@ import asyncpg
 import pytest
 import pytest_asyncio
 import redis
+from hypothesis import HealthCheck, settings
 
 from services.gateway.migrate import migrate
 from services.local.postgres import UNSAFE, Postgres
 from services.local.server import started
 from services.local.valkey import Valkey
+
+# The same examples on every machine, and none that is too slow for them.
+settings.register_profile(
+    "lumni",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("lumni")
+
+# Folders whose tests share what takes long to start: of several workers one runs all of such a folder.
+TOGETHER = ("executor", "flow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests must run in the same worker: those of a file at least, as their fixtures may be shared."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        group = folder if folder in TOGETHER else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.classifier import classify, heads
@@ -25,7 +25,6 @@ def ask(text: str, **more: Any) -> Reading:
     return read([Turn("user", text, **more)])
 
 
-@settings(max_examples=300, deadline=None)
 @given(ANY_TEXT)
 @example("")
 @example("\x00\x01\x02")

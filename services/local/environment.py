@@ -7,8 +7,8 @@ COMMON = frozenset(
     "PATH HOME USER LANG TZ TMPDIR VIRTUAL_ENV PYTHONPATH PYTHONWARNINGS SSL_CERT_FILE SSL_CERT_DIR HTTP_PROXY "
     "HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy".split()
 )
-# OTEL_* and Portkey's key say where spans go; coverage's variables measure the services in tests.
-OBSERVED_BY = ("OTEL_", "PORTKEY_API_KEY", "COVERAGE_")
+# They say where spans go.
+OBSERVED_BY = ("OTEL_", "PORTKEY_API_KEY")
 # Those of the gateway and its ledger, and those of the executor with the model it calls.
 GATEWAY_ONLY = frozenset("DATABASE_URL LUMNI_API_KEY LUMNI_ADMIN_KEY LUMNI_KEY_SECRET".split())
 EXECUTOR_ONLY = ("LUMNI_LOCAL_MODEL_",)

@@ -38,7 +38,7 @@ class Collector:
         """The spans of a trace so far."""
         return [(name, span) for name, span in self._spans if span.trace_id.hex() == trace_id]
 
-    def wait_for(self, trace_id: str, services: set[str], timeout_s: float = 10) -> list[tuple[str, Span]]:
+    def wait_for(self, trace_id: str, services: set[str], timeout_s: float = 60) -> list[tuple[str, Span]]:
         """Wait until each of the services has sent a span of the trace."""
         with self._changed:
             came = self._changed.wait_for(

@@ -85,7 +85,7 @@ async def execute(url: str, statement: str) -> None:
 async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client with the app's key."""
     async with httpx.AsyncClient(
-        base_url=stack.rest, headers=stack.headers, timeout=30, trust_env=False
+        base_url=stack.rest, headers=stack.headers, timeout=60, trust_env=False
     ) as client:
         yield client
 

@@ -13,13 +13,18 @@ from services.chassis import rpc
 from services.local.ports import free as free_port
 from services.local.service import Service, grpc_health
 
-ROOT = Path(__file__).parents[2]
 API_KEY = "sk-lumni-test-key"
 ADMIN_KEY = "sk-lumni-admin-test-key"
 # The origin of a web page that may call.
 PAGE = "https://app.example"
+# How long the gateway waits for a decision, and every service for Redis, before it goes on without: longer than in
+# production, so that a busy machine is not taken for an outage.
+DECISION_TIMEOUT_S = 3.0
+REDIS_TIMEOUT_S = 10.0
+# A start that takes longer than this has failed; a busy machine needs a fifth of it.
+START_S = 120.0
 # What every service gets of the surroundings; no key of the developer's, no setting of his.
-KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 FLEET = """
 model_list:
@@ -102,11 +107,11 @@ async def running(
         name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector", "executor", "gateway", "rest")
     }
     shared = {
-        "REDIS_URL": valkey,
+        "REDIS_URL": f"{valkey}?socket_timeout={REDIS_TIMEOUT_S}&socket_connect_timeout={REDIS_TIMEOUT_S}",
         "LUMNI_CONFIG_DIR": str(config),
         "LUMNI_STATE_DIR": str(folder / "state"),
         "LUMNI_LOG_LEVEL": "INFO",
-        "LUMNI_REQUEST_TIMEOUT_S": "20",
+        "LUMNI_REQUEST_TIMEOUT_S": "60",
         **(extra or {}),
     }
     front = {
@@ -114,6 +119,8 @@ async def running(
         "LUMNI_CLASSIFIER": ports["classifier"],
         "LUMNI_SELECTOR": ports["selector"],
         "LUMNI_EXECUTOR": ports["executor"],
+        "LUMNI_CLASSIFY_TIMEOUT_S": str(DECISION_TIMEOUT_S),
+        "LUMNI_SELECT_TIMEOUT_S": str(DECISION_TIMEOUT_S),
         "LUMNI_REST_LISTEN": ports["rest"],
         "LUMNI_API_KEY": API_KEY,
         "LUMNI_ADMIN_KEY": ADMIN_KEY,
@@ -144,12 +151,12 @@ async def running(
             service.spawn()
             ends.push_async_callback(service.stop)
         for service in stack.services.values():
-            await service.ready(60)
+            await service.ready(START_S)
         await _until_ready(stack.rest)
         yield stack
 
 
-async def _until_ready(rest: str, timeout_s: float = 30) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(timeout_s):
+async def _until_ready(rest: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(START_S):
         while (await http.get(f"{rest}/health/ready")).status_code != 200:
             await asyncio.sleep(0.05)

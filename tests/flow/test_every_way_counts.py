@@ -18,7 +18,7 @@ Way = Callable[[Stack, str], Awaitable[int]]
 
 def rest(path: str, **more: Any) -> Way:
     async def ask(stack: Stack, key: str) -> int:
-        async with httpx.AsyncClient(base_url=stack.rest, timeout=20, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False) as http:
             answer = await http.post(path, json=CHAT | more, headers={"authorization": f"Bearer {key}"})
         return answer.status_code
 
@@ -29,7 +29,7 @@ def grpc_unary(name: str, request: Any) -> Way:
     async def ask(stack: Stack, key: str) -> int:
         async with grpc.aio.insecure_channel(stack.grpc) as channel:
             call = getattr(gateway_pb2_grpc.GatewayServiceStub(channel), name)
-            return await code(call(request, metadata=(("authorization", f"Bearer {key}"),), timeout=20))
+            return await code(call(request, metadata=(("authorization", f"Bearer {key}"),), timeout=60))
 
     return ask
 
@@ -40,7 +40,7 @@ async def grpc_stream(stack: Stack, key: str) -> int:
             stub: Any = gateway_pb2_grpc.GatewayServiceStub(channel)
             request = gateway_pb2.StreamCompleteRequest(body_json=BODY)
             async for _ in stub.StreamComplete(
-                request, metadata=(("authorization", f"Bearer {key}"),), timeout=20
+                request, metadata=(("authorization", f"Bearer {key}"),), timeout=60
             ):
                 pass
 

@@ -28,7 +28,7 @@ async def test_a_key_is_made_used_rotated_and_revoked(channel: grpc.aio.Channel)
     settings = keys_pb2.KeySettings(
         user_id="ida.grpc", rpm_limit=50, budget_nano_usd=5_000_000, models=["small"]
     )
-    made = await keys.CreateKey(keys_pb2.CreateKeyRequest(settings=settings), metadata=ADMIN, timeout=10)
+    made = await keys.CreateKey(keys_pb2.CreateKeyRequest(settings=settings), metadata=ADMIN, timeout=60)
     ident = made.key.key_id
     assert ("ida.grpc", 50, 5_000_000, ["small"], "open") == (
         made.key.settings.user_id,
@@ -38,31 +38,31 @@ async def test_a_key_is_made_used_rotated_and_revoked(channel: grpc.aio.Channel)
         made.key.settings.plan,
     )
     own = (("authorization", f"Bearer {made.secret}"),)
-    assert (await gateway.Ask(QUESTION, metadata=own, timeout=20)).text
+    assert (await gateway.Ask(QUESTION, metadata=own, timeout=60)).text
 
     rotated = await keys.RotateKey(
-        keys_pb2.RotateKeyRequest(key_id=ident, grace=Duration(seconds=0)), metadata=ADMIN, timeout=10
+        keys_pb2.RotateKeyRequest(key_id=ident, grace=Duration(seconds=0)), metadata=ADMIN, timeout=60
     )
     assert rotated.secret != made.secret
     changed = await keys.UpdateKey(
         keys_pb2.UpdateKeyRequest(key_id=ident, settings=keys_pb2.KeySettings(rpm_limit=0)),
         metadata=ADMIN,
-        timeout=10,
+        timeout=60,
     )
     assert (0, "ida.grpc") == (changed.key.settings.rpm_limit, changed.key.settings.user_id)
-    listed = await keys.ListKeys(keys_pb2.ListKeysRequest(user_id="ida.grpc"), metadata=ADMIN, timeout=10)
+    listed = await keys.ListKeys(keys_pb2.ListKeysRequest(user_id="ida.grpc"), metadata=ADMIN, timeout=60)
     assert [ident] == [one.key_id for one in listed.keys]
-    await keys.RevokeKey(keys_pb2.RevokeKeyRequest(key_id=ident), metadata=ADMIN, timeout=10)
+    await keys.RevokeKey(keys_pb2.RevokeKeyRequest(key_id=ident), metadata=ADMIN, timeout=60)
 
     async def refused() -> bool:
         try:
-            await gateway.Ask(QUESTION, metadata=(("authorization", f"Bearer {rotated.secret}"),), timeout=20)
+            await gateway.Ask(QUESTION, metadata=(("authorization", f"Bearer {rotated.secret}"),), timeout=60)
         except grpc.aio.AioRpcError as error:
             return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
         return False
 
-    await eventually(refused, within_s=1)
-    shown = await keys.GetKey(keys_pb2.GetKeyRequest(key_id=ident), metadata=ADMIN, timeout=10)
+    await eventually(refused)
+    shown = await keys.GetKey(keys_pb2.GetKeyRequest(key_id=ident), metadata=ADMIN, timeout=60)
     assert shown.key.HasField("revoked_at")
 
 
@@ -71,7 +71,7 @@ async def test_a_mask_clears_fields_and_metadata_is_kept(channel: grpc.aio.Chann
     settings = keys_pb2.KeySettings(
         rpm_limit=50, budget_nano_usd=5_000, models=["small"], metadata_json='{"team": "a"}'
     )
-    made = await keys.CreateKey(keys_pb2.CreateKeyRequest(settings=settings), metadata=ADMIN, timeout=10)
+    made = await keys.CreateKey(keys_pb2.CreateKeyRequest(settings=settings), metadata=ADMIN, timeout=60)
     assert '{"team":"a"}' == made.key.settings.metadata_json
 
     changed = await keys.UpdateKey(
@@ -83,7 +83,7 @@ async def test_a_mask_clears_fields_and_metadata_is_kept(channel: grpc.aio.Chann
             ),
         ),
         metadata=ADMIN,
-        timeout=10,
+        timeout=60,
     )
 
     now = changed.key.settings
@@ -97,21 +97,21 @@ async def test_all_keys_of_a_user_are_changed_reset_and_revoked(channel: grpc.ai
     keys: Any = keys_pb2_grpc.KeyServiceStub(channel)
     gateway: Any = gateway_pb2_grpc.GatewayServiceStub(channel)
     one = keys_pb2.CreateKeyRequest(settings=keys_pb2.KeySettings(user_id="bulk"))
-    made = [await keys.CreateKey(one, metadata=ADMIN, timeout=10) for _ in range(2)]
+    made = [await keys.CreateKey(one, metadata=ADMIN, timeout=60) for _ in range(2)]
     limit = keys_pb2.UpdateUserKeysRequest(user_id="bulk", settings=keys_pb2.KeySettings(rpm_limit=1))
-    assert 2 == (await keys.UpdateUserKeys(limit, metadata=ADMIN, timeout=10)).changed
+    assert 2 == (await keys.UpdateUserKeys(limit, metadata=ADMIN, timeout=60)).changed
     own = (("authorization", f"Bearer {made[0].secret}"),)
 
     async def works() -> bool:
-        call = gateway.Ask(QUESTION, metadata=own, timeout=20)
+        call = gateway.Ask(QUESTION, metadata=own, timeout=60)
         return bool(await call.code() is grpc.StatusCode.OK)
 
-    await eventually(lambda: _not(works), within_s=10)
+    await eventually(lambda: _not(works))
     reset = keys_pb2.ResetLimitsRequest(key_id=made[0].key.key_id)
-    await keys.ResetLimits(reset, metadata=ADMIN, timeout=10)
-    await eventually(works, within_s=1)
+    await keys.ResetLimits(reset, metadata=ADMIN, timeout=60)
+    await eventually(works)
     ended = keys_pb2.RevokeUserKeysRequest(user_id="bulk")
-    assert 2 == (await keys.RevokeUserKeys(ended, metadata=ADMIN, timeout=10)).revoked
+    assert 2 == (await keys.RevokeUserKeys(ended, metadata=ADMIN, timeout=60)).revoked
 
 
 async def _not(check: Callable[[], Awaitable[bool]]) -> bool:
@@ -137,7 +137,7 @@ async def test_every_rpc_is_closed_to_strangers_and_users(
     request = getattr(keys_pb2, f"{rpc}Request")()
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await getattr(stub, rpc)(request, metadata=(("authorization", f"Bearer {key}"),), timeout=10)
+        await getattr(stub, rpc)(request, metadata=(("authorization", f"Bearer {key}"),), timeout=60)
 
     assert code is caught.value.code()
 
@@ -160,7 +160,7 @@ async def test_a_key_that_makes_no_sense_is_refused_by_field(
     stub: Any = keys_pb2_grpc.KeyServiceStub(channel)
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.CreateKey(keys_pb2.CreateKeyRequest(settings=settings), metadata=ADMIN, timeout=10)
+        await stub.CreateKey(keys_pb2.CreateKeyRequest(settings=settings), metadata=ADMIN, timeout=60)
 
     assert grpc.StatusCode.INVALID_ARGUMENT is caught.value.code()
     assert (caught.value.details() or "").startswith(field)

@@ -1,6 +1,5 @@
 """From an answer and an opinion of it to what the classifier can be refitted on."""
 
-import asyncio
 import json
 
 import httpx
@@ -8,6 +7,7 @@ import pytest
 
 from tests.flow.stack import ADMIN_KEY, Stack
 from tests.flow.test_cli import lumni
+from tests.gateway.conftest import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -32,9 +32,11 @@ async def test_feedback_on_fast_answers_becomes_examples_without_text(http: http
         given = {"request_id": answer.headers["x-request-id"], "value": value}
         assert (await http.post("/v1/feedback", json=given)).json() == {"status": "success"}
 
-    async with asyncio.timeout(15):
-        while len(lines := (await http.get("/admin/learning", headers=ADMIN)).text.splitlines()) < 2:
-            await asyncio.sleep(0.1)
+    async def learned() -> bool:
+        return len((await http.get("/admin/learning", headers=ADMIN)).text.splitlines()) >= 2
+
+    await eventually(learned)
+    lines = (await http.get("/admin/learning", headers=ADMIN)).text.splitlines()
     examples = [json.loads(line) for line in lines]
     # The powerful model's praise says nothing of the fast one.
     assert [0, 1] == sorted(example["outcome"] for example in examples)

@@ -11,6 +11,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from tests.flow.stack import ADMIN_KEY, PAGE, Stack
+from tests.gateway.conftest import eventually
 from tests.simulator import Simulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -50,7 +51,7 @@ async def test_the_official_client_streams_unchanged(client: openai.AsyncOpenAI)
     assert extra["lumni"]["cost"]["nano_usd"] > 0
 
 
-async def test_without_include_usage_the_last_chunk_still_tells_the_cost(client: openai.AsyncOpenAI) -> None:
+async def test_without_include_usage_the_last_chunk_still_shows_the_cost(client: openai.AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(model="small", messages=QUESTION, stream=True)
     chunks = [chunk async for chunk in stream]
 
@@ -158,8 +159,11 @@ async def test_a_caller_who_leaves_closes_the_providers_socket(
     before = await provider.counts()
     request = {"model": "hangs", "messages": QUESTION, "stream": stream}
     async with httpx.AsyncClient(base_url=stack.rest, headers=stack.headers, trust_env=False) as http:
-        with pytest.raises(httpx.ReadTimeout):
-            await http.post("/v1/chat/completions", json=request, timeout=0.5)
+        asking = asyncio.create_task(http.post("/v1/chat/completions", json=request, timeout=None))
+        await provider.until(lambda counts: counts["in_flight"] > before["in_flight"])
+        assert not asking.done()
+        asking.cancel()
+        await asyncio.wait([asking])
 
     await provider.until(lambda counts: counts["closed_early"] > before["closed_early"])
 
@@ -211,7 +215,7 @@ async def test_routes_that_do_not_exist_are_openai_errors_too(http: httpx.AsyncC
         assert {"message", "type", "param", "code"} == response.json()["error"].keys()
 
 
-async def test_route_decides_without_calling_anybody(http: httpx.AsyncClient, provider: Simulator) -> None:
+async def test_route_decides_without_calling_a_provider(http: httpx.AsyncClient, provider: Simulator) -> None:
     before = await provider.counts()
     body = (await http.post("/v1/route", json={"messages": QUESTION})).json()
 
@@ -255,7 +259,7 @@ async def test_a_model_without_a_key_is_not_offered_and_says_what_it_lacks(http:
     assert "key" in pinned.json()["error"]["message"]
 
 
-async def test_a_caller_who_leaves_while_sending_is_nobodys_failure(stack: Stack) -> None:
+async def test_a_caller_who_leaves_while_sending_is_no_failure(stack: Stack) -> None:
     log = stack.services["gateway"].log
     before = log.stat().st_size
     host, _, port = stack.rest.removeprefix("http://").partition(":")
@@ -268,7 +272,7 @@ async def test_a_caller_who_leaves_while_sending_is_nobodys_failure(stack: Stack
     def said() -> str:
         return log.read_bytes()[before:].decode()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "/v1/chat/completions 499" not in said():
             await asyncio.sleep(0.01)
     assert "a request failed" not in said()
@@ -292,12 +296,16 @@ async def test_a_page_may_call_as_openais_client_does_and_read_every_header(http
     assert "access-control-allow-origin" not in stranger.headers
 
 
-async def test_health_tells_of_every_part(http: httpx.AsyncClient) -> None:
+async def test_health_names_every_part(http: httpx.AsyncClient) -> None:
     assert (await http.get("/health/live")).json() == {"status": "ok"}
-    assert (await http.get("/health/ready")).status_code == 200
-    body = (await http.get("/health")).json()
 
-    assert body["status"] == "ok"
+    async def all_well() -> bool:
+        ready, parts = await http.get("/health/ready"), await http.get("/health")
+        return (ready.status_code, parts.json()["status"]) == (200, "ok")
+
+    # Each part has half a second to answer, which on a busy machine not every one keeps every time.
+    await eventually(all_well)
+    body = (await http.get("/health")).json()
     assert {"classifier", "selector", "executor", "redis", "postgres"} == body["parts"].keys()
 
 
@@ -335,7 +343,7 @@ async def test_the_decisions_are_in_postgresql(http: httpx.AsyncClient, stack: S
 
     connection = await asyncpg.connect(stack.database)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (
                 await connection.fetchval(
                     "SELECT count(*) FROM task_classifications WHERE request_id = $1", request_id

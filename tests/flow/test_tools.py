@@ -103,15 +103,15 @@ async def test_the_stubs_complete_stream_ask_and_route(stack: Stack) -> None:
         whole = json.loads(
             (
                 await stub.Complete(
-                    gateway_pb2.CompleteRequest(body_json=body), metadata=metadata, timeout=20
+                    gateway_pb2.CompleteRequest(body_json=body), metadata=metadata, timeout=60
                 )
             ).body_json
         )
         call = stub.StreamComplete(
-            gateway_pb2.StreamCompleteRequest(body_json=body), metadata=metadata, timeout=20
+            gateway_pb2.StreamCompleteRequest(body_json=body), metadata=metadata, timeout=60
         )
         chunks = [json.loads(chunk) async for response in call for chunk in response.chunk_json]
-        route = await stub.Route(gateway_pb2.RouteRequest(body_json=body), metadata=metadata, timeout=20)
+        route = await stub.Route(gateway_pb2.RouteRequest(body_json=body), metadata=metadata, timeout=60)
 
     text = whole["choices"][0]["message"]["content"]
     assert text == "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
@@ -133,7 +133,7 @@ async def test_grpc_callers_get_the_same_faults(
     async with grpc.aio.insecure_channel(stack.grpc) as channel:
         stub = gateway_pb2_grpc.GatewayServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.Ask(request_, metadata=(("authorization", f"Bearer {API_KEY}"),), timeout=10)
+            await stub.Ask(request_, metadata=(("authorization", f"Bearer {API_KEY}"),), timeout=60)
 
     fault = status.from_rpc(caught.value)
     assert isinstance(fault, kind)

@@ -50,7 +50,7 @@ class Run:
     def said(self) -> str:
         return self.output.read_text()
 
-    def until(self, condition: Callable[[], bool], seconds: float = 90) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 300) -> None:
         ends = monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, self.said()
@@ -61,7 +61,7 @@ class Run:
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
-def all_end(processes: list[psutil.Process], seconds: float = 20) -> bool:
+def all_end(processes: list[psutil.Process], seconds: float = 60) -> bool:
     return not psutil.wait_procs(processes, timeout=seconds)[1]
 
 
@@ -82,11 +82,7 @@ def environ(servers_folder: Path, configuration: Path) -> dict[str, str]:
     folder = servers_folder / "run"
     first = ports_in_a_row(10)
     return {
-        **{
-            name: value
-            for name, value in os.environ.items()
-            if name in SURROUNDINGS or name.startswith("COVERAGE_")
-        },
+        **{name: os.environ[name] for name in SURROUNDINGS if name in os.environ},
         "LUMNI_STATE_DIR": str(folder),
         "LUMNI_REST_LISTEN": f"127.0.0.1:{first}",
         "LUMNI_LOCAL_PORT": str(first + 1),
@@ -125,7 +121,7 @@ def test_everything_is_ready_and_a_pasted_line_gets_an_answer(ready: Run, enviro
     line = said[said.index("  . ") : said.index("Ctrl-C stops")]
 
     done = subprocess.run(
-        ["sh", "-ec", line], capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"]}
+        ["sh", "-ec", line], capture_output=True, text=True, timeout=120, env={"PATH": os.environ["PATH"]}
     )
 
     answer = json.loads(done.stdout)
@@ -167,7 +163,7 @@ def test_each_service_has_a_log_of_json_lines(ready: Run, environ: dict[str, str
 def test_a_second_run_is_told_of_the_first(ready: Run, environ: dict[str, str], tmp_path: Path) -> None:
     second = Run(environ, tmp_path / "second")
 
-    assert second.process.wait(30) == 0
+    assert second.process.wait(120) == 0
     assert (
         f"already running: pid {ready.process.pid}, http://{environ['LUMNI_REST_LISTEN']}/v1" in second.said()
     )
@@ -178,7 +174,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_variable(
 ) -> None:
     third = Run({**environ, "LUMNI_STATE_DIR": str(tmp_path / "state")}, tmp_path / "third")
 
-    assert third.process.wait(30) == 1
+    assert third.process.wait(120) == 1
     assert f"{environ['LUMNI_REST_LISTEN']} is in use by python" in third.said()
     assert "set LUMNI_REST_LISTEN to another" in third.said()
 
@@ -201,8 +197,8 @@ def test_ctrl_c_takes_everything_down_and_a_new_run_knows_the_old_keys(
 
     ready.process.send_signal(signal.SIGINT)
 
-    assert ready.process.wait(60) == 0
-    assert all_end(family, 0.5)
+    assert ready.process.wait(120) == 0
+    assert all_end(family)
     with running(environ, tmp_path / "again") as again:
         again.until(lambda: "gateway    ready" in again.said())
         again.until(lambda: "Lumni is ready" in again.said())
@@ -224,5 +220,5 @@ def test_a_mistake_in_the_configuration_is_told_with_its_line(
         {**environ, "LUMNI_STATE_DIR": str(tmp_path), "LUMNI_CONFIG_DIR": str(tmp_path)}, tmp_path / "out"
     )
 
-    assert run.process.wait(30) == 2
+    assert run.process.wait(120) == 2
     assert "litellm_config.yaml:3" in run.said()

@@ -77,7 +77,7 @@ async def test_a_paused_server_times_out_and_a_resumed_one_answers(make_valkey: 
     with pytest.raises(redis.ERRORS):
         await client.ping()
     server.resume()
-    await asyncio.wait_for(server.ready(), 10)
+    await asyncio.wait_for(server.ready(), 60)
     await client.aclose()
 
 
@@ -152,4 +152,4 @@ def test_a_normal_user_runs_postgres_and_a_crash_leaves_none(servers_folder: Pat
         assert server.uids().real == NOBODY
         run.kill()
 
-    assert not psutil.wait_procs([server], timeout=20)[1]
+    assert not psutil.wait_procs([server], timeout=60)[1]

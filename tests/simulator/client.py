@@ -46,7 +46,7 @@ class Simulator:
         """Forget counts, requests and scripts."""
         (await self._http.post("/sim/reset")).raise_for_status()
 
-    async def until(self, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = 5) -> dict[str, Any]:
+    async def until(self, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = 60) -> dict[str, Any]:
         """Wait until the counts are as wanted; fails with the counts when they never are."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not wanted(counts := await self.counts()):
@@ -86,7 +86,7 @@ async def spawned(keep: int = 1000) -> AsyncIterator[Simulator]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        line = await asyncio.wait_for(process.stdout.readline(), 60)
         if not line:
             raise OSError("the simulator's process ended while starting")
         url = line.decode().split()[-1]
@@ -94,4 +94,4 @@ async def spawned(keep: int = 1000) -> AsyncIterator[Simulator]:
             yield Simulator(url, http)
     finally:
         process.stdin.close()
-        await asyncio.wait_for(process.wait(), 10)
+        await asyncio.wait_for(process.wait(), 60)

@@ -22,7 +22,7 @@ from tests.simulator.plan import Format
 async def test_counts_are_exact_among_concurrent_callers_that_fail_and_leave() -> None:
     chance = random.Random(7)
     behaviours = ["tokens-5", "500", "cut-4", "drip-1", "hang", "429", "nousage"]
-    asked = [(f"m-sim-{chance.choice(behaviours)}", chance.random() < 0.5) for _ in range(300)]
+    asked = [(f"m-sim-{chance.choice(behaviours)}", chance.random() < 0.5) for _ in range(120)]
     statuses: Counter[int] = Counter()
     tokens = 0
 
@@ -33,11 +33,7 @@ async def test_counts_are_exact_among_concurrent_callers_that_fail_and_leave() -
             options if stream else {}
         )
         try:
-            response = await http.post(
-                "/v1/chat/completions",
-                json=body,
-                timeout=httpx.Timeout(10, read=0.3 if "hang" in model else 10),
-            )
+            response = await http.post("/v1/chat/completions", json=body, timeout=60)
         except httpx.TransportError:
             statuses[0] += 1
             return
@@ -51,11 +47,17 @@ async def test_counts_are_exact_among_concurrent_callers_that_fail_and_leave() -
         running() as simulator,
         httpx.AsyncClient(base_url=simulator.url, limits=limits, trust_env=False) as http,
     ):
-        await asyncio.gather(*(ask(http, *each) for each in asked))
+        tasks = [asyncio.create_task(ask(http, *each)) for each in asked]
+        left = [task for task, (model, _) in zip(tasks, asked, strict=True) if "hang" in model]
+        await asyncio.gather(*(task for task in tasks if task not in left))
+        await simulator.until(lambda counts: counts["in_flight"] == len(left))
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left)
         counts = await simulator.until(lambda counts: counts["in_flight"] == 0)
 
     models = Counter(model for model, _ in asked)
-    assert counts["requests"] == 300 == sum(sums["requests"] for sums in counts["outcomes"].values())
+    assert counts["requests"] == len(asked) == sum(sums["requests"] for sums in counts["outcomes"].values())
     assert {
         name: sum(sums["requests"] for sums in of.values()) for name, of in counts["models"].items()
     } == models

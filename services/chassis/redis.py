@@ -1,7 +1,8 @@
-"""Redis, with the deadlines its client does not have by default, and a client that can be cancelled."""
+"""Redis, with the deadlines its client does not have by default, a client that can be cancelled, and plain answers."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import redis.asyncio as redis
@@ -10,9 +11,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-__all__ = ["ERRORS", "Redis", "check_url", "connect"]
+__all__ = ["ERRORS", "Entry", "Redis", "check_url", "connect", "entries", "text"]
 
 Redis = redis.Redis
+# An entry of a stream: its id, and its fields as they were appended.
+Entry: TypeAlias = tuple[str, Mapping[bytes, bytes]]
 
 # What a call may raise when Redis is gone, slow or restarting.
 ERRORS = (RedisError, OSError, TimeoutError)
@@ -45,6 +48,23 @@ def connect(url: str, *, timeout_s: float = 0.1, connections: int = 64) -> Redis
     return client
 
 
+def text(value: Any) -> str:
+    """What Redis answers as a name: bytes or text, by command and protocol."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def entries(answer: Any) -> list[Entry]:
+    """The entries that XREAD or XREADGROUP found in any stream, in order; nothing when it found none in time."""
+    if not answer:
+        return []
+    streams = answer.values() if isinstance(answer, dict) else [found for _, found in answer]
+    # RESP3 wraps the entries of a stream in one more list.
+    flat = [
+        entry for found in streams for one in found for entry in (one if isinstance(one, list) else [one])
+    ]
+    return [(text(entry_id), fields) for entry_id, fields in flat]
+
+
 class _Cancellable(AbstractConnection):
     """A connection that passes on each cancellation.
 
@@ -59,6 +79,6 @@ class _Cancellable(AbstractConnection):
         asked = task.cancelling() if task else 0
         await super().send_packed_command(command, check_health)
         if task and task.cancelling() > asked:
-            # Nobody will read the answer.
+            # The answer will never be read.
             await self.disconnect(nowait=True)
             raise asyncio.CancelledError

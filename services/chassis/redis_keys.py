@@ -52,31 +52,44 @@ KEY_CHANGES_LENGTH = 10_000
 MONEY = f"{PREFIX}:{{money}}"
 # A sorted set from request id to when its reservation may be called abandoned, in milliseconds of Redis' clock.
 RESERVATIONS = f"{MONEY}:reservations"
+# Written to find out whether Redis takes writes again.
+PROBE = f"{MONEY}:probe"
+# What the keys of each kind begin with; the Lua scripts append what the functions below append.
+RESERVATION = f"{MONEY}:reservation:"
+RATE = f"{MONEY}:rate:"
+LIVE = f"{MONEY}:live:"
+HELD = f"{MONEY}:held:"
+SPENT = f"{MONEY}:spent:"
 
 
 def reservation(request_id: str) -> str:
     """A hash: what a request reserved, and which of its attempts are settled."""
-    return f"{MONEY}:reservation:{request_id}"
+    return f"{RESERVATION}{request_id}"
 
 
 def rate(subject: str) -> str:
     """A hash: requests and tokens of a subject (`key:ID`, `user:ID`, ...) in the current minute."""
-    return f"{MONEY}:rate:{subject}"
+    return f"{RATE}{subject}"
+
+
+def model_subject(key_id: str, model: str) -> str:
+    """The subject of a key's limit for one model; the settlement script reads the model from it again."""
+    return f"key:{key_id}:model:{model}"
 
 
 def live(subject: str) -> str:
     """A sorted set from request id to when it must be over: the requests of a subject under way."""
-    return f"{MONEY}:live:{subject}"
+    return f"{LIVE}{subject}"
 
 
 def held(subject: str) -> str:
     """What open reservations of a subject hold, in nano-USD."""
-    return f"{MONEY}:held:{subject}"
+    return f"{HELD}{subject}"
 
 
 def spent(subject: str, period: str) -> str:
     """A hash: what a subject spent in a period as the ledger says, and what it does not know yet."""
-    return f"{MONEY}:spent:{subject}:{period}"
+    return f"{SPENT}{subject}:{period}"
 
 
 def recent(tenant: str, bucket: int) -> str:

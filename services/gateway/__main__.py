@@ -16,8 +16,14 @@ from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
 from services.gateway.config import plans, switches
 from services.gateway.decision import Decider
-from services.gateway.keys import authenticator
-from services.gateway.keys.store import Registry
+from services.gateway.keys.audit import AuditTrail
+from services.gateway.keys.authenticator import Authenticator
+from services.gateway.keys.changes import ChangeFeed
+from services.gateway.keys.database import KeyDatabase
+from services.gateway.keys.digests import Digests
+from services.gateway.keys.erasure import PersonalData
+from services.gateway.keys.owners import OwnerStore
+from services.gateway.keys.store import KeyStore
 from services.gateway.limits import admission
 from services.gateway.peers import clients
 from services.gateway.peers.decisions import DecisionPublisher
@@ -102,23 +108,25 @@ async def main(settings: Settings) -> None:
         loaded = plans.load(settings.config_dir / "lumni.yaml")
         listener = redis.connect(settings.redis_url.reveal(), timeout_s=2.0)
         stack.push_async_callback(listener.aclose)
-        known = authenticator.Keys(
+        feed = ChangeFeed(pool, listener)
+        digests = Digests(settings.key_secret, settings.admin_key)
+        keys = Authenticator(
             pool,
-            listener,
+            feed,
             loaded,
+            digests,
             admin_key=settings.admin_key,
             api_key=settings.api_key,
-            secret=settings.key_secret,
             stale_s=settings.key_stale_s,
         )
-        await enter(known.watching())
         # While Redis is frozen each process waits for so long once, and then counts by itself.
         counter = redis.connect(settings.redis_url.reveal(), timeout_s=0.05)
         stack.push_async_callback(counter.aclose)
         counted = admission.Limits(
             counter, pool, timeout_s=settings.server.timeout_s, grace_s=settings.grace_s
         )
-        known.on_change(counted.forget)
+        feed.on_change(lambda subject, _: counted.forget(subject))
+        await enter(feed.watching())
         await enter(counted.delivering())
         decider = Decider(
             classifier=classifier,
@@ -133,12 +141,14 @@ async def main(settings: Settings) -> None:
             decisions=decisions,
             timeout_s=settings.server.timeout_s,
         )
-        registry = Registry(pool, client, known)
+        database = KeyDatabase(pool, client)
+        store = KeyStore(database, loaded, digests)
+        stores = admin.Stores(store, OwnerStore(database), AuditTrail(database), PersonalData(database))
         service = rpc.Service(
-            GATEWAY, gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayServicer(known, pipeline)
+            GATEWAY, gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayServicer(keys, pipeline)
         )
         key_service = rpc.Service(
-            KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(known, registry)
+            KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(keys, store)
         )
         grpc_address = await enter(
             rpc.serve(settings.listen, settings.server, [service, key_service], public=True)
@@ -153,11 +163,11 @@ async def main(settings: Settings) -> None:
         }
         rest = application.create(
             [
-                inference.router(known, pipeline, selector, fleet),
-                operations.router(known, health),
-                admin.router(known, registry, reports),
-                usage.router(known, reports),
-                feedback.router(known, FeedbackStore(pool), pipeline),
+                inference.router(keys, pipeline, selector, fleet),
+                operations.router(keys, health),
+                admin.router(keys, stores, reports),
+                usage.router(keys, reports),
+                feedback.router(keys, FeedbackStore(pool), pipeline),
             ],
             origins=settings.cors,
         )

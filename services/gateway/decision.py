@@ -16,7 +16,7 @@ from services.chassis import errors
 from services.gateway import policy
 from services.gateway.chat_request import Chat
 from services.gateway.config.switches import Switches
-from services.gateway.keys.authenticator import Caller
+from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Classifier, Selector
 from services.gateway.peers.fallback_selection import FallbackSelection
 

@@ -23,7 +23,7 @@ from services.chassis.enums import word
 from services.gateway import metadata, policy
 from services.gateway.chat_request import Chat
 from services.gateway.decision import Decider, Decision
-from services.gateway.keys.authenticator import Caller
+from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher

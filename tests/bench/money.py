@@ -10,21 +10,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from services.chassis import redis
-from services.chassis.config import Secret
 from services.gateway import postgres
 from services.gateway.config import plans
 from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import Rate
-from services.gateway.keys.authenticator import Keys
-from services.gateway.keys.store import Registry
-from services.gateway.ledger import rows
-from services.gateway.ledger.__main__ import Bookkeeper
-from services.gateway.ledger.store import Journal
+from services.gateway.ledger import events
+from services.gateway.ledger.store import LedgerStore
+from services.gateway.ledger.writer import LedgerWriter
 from services.gateway.limits.admission import Limits
 from services.gateway.migrate import migrate
 from services.local.postgres import Postgres
 from services.local.server import started
 from services.local.valkey import Valkey
+from tests.gateway.authentication import authenticating, store_of
 from tests.gateway.money import FINAL, STARTED, admit, bill, caller, event
 
 CONFIG = Path(__file__).parents[2] / "config" / "lumni.yaml"
@@ -55,15 +53,17 @@ async def main() -> None:
 
 
 async def _keys(pool: postgres.Pool, client: redis.Redis) -> None:
-    keys = Keys(pool, client, plans.load(CONFIG), admin_key=Secret("sk-lumni-admin"))
-    made = await Registry(pool, client, keys).create("bench", {"user_id": "ann"})
+    configured = plans.load(CONFIG)
+    made = await store_of(pool, client, configured).create("bench", {"user_id": "ann"})
 
-    async def work() -> None:
-        for _ in range(20_000):
-            await keys.caller(made["key"])
+    async with authenticating(pool, client, configured) as keys:
 
-    await keys.caller(made["key"])
-    await measured("a known key", 20_000, work)
+        async def work() -> None:
+            for _ in range(20_000):
+                await keys.caller(made["key"])
+
+        await keys.caller(made["key"])
+        await measured("a known key", 20_000, work)
 
 
 async def _limits(pool: postgres.Pool, client: redis.Redis) -> None:
@@ -83,10 +83,10 @@ async def _limits(pool: postgres.Pool, client: redis.Redis) -> None:
 
 
 async def _ledger(pool: postgres.Pool, client: redis.Redis) -> None:
-    bookkeeper = Bookkeeper(client, Journal(pool))
+    writer = LedgerWriter(client, LedgerStore(pool))
     batches = [
         [
-            rows.usage(
+            events.usage(
                 event(
                     kind, request=f"{b}-{i}", cost=400, user=f"u{i % 50}", key=f"k{i % 100}"
                 ).SerializeToString()
@@ -99,9 +99,9 @@ async def _ledger(pool: postgres.Pool, client: redis.Redis) -> None:
 
     async def work() -> None:
         for batch in batches:
-            await bookkeeper.book(batch)
+            await writer.write(batch)
 
-    await measured("book an attempt, in batches of 500", 10_000, work)
+    await measured("write an attempt, in batches of 500", 10_000, work)
 
 
 async def _frozen(pool: postgres.Pool, store: Valkey) -> None:

@@ -1,5 +1,6 @@
 """Callers, candidates and events as tests of money need them."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,9 @@ from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
 
 from services.chassis import redis, redis_keys
-from services.gateway.config.budgets import Budget
+from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import Plan, Rate
-from services.gateway.keys.authenticator import Caller, Subject
+from services.gateway.keys.permissions import Caller, Subject
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.request_ids import request_id
 
@@ -52,6 +53,8 @@ class Bill:
 
 
 FREE = Offer("local", "smol", 0)
+# For one attempt of an `Offer`.
+TOTAL = Budget(1000, Period.TOTAL)
 
 
 def caller(
@@ -82,7 +85,7 @@ async def admit(
     offers: Sequence[Offer] = (Offer(),),
     ident: str = "",
 ) -> Admission:
-    """Ask for leave with a request of so many tokens."""
+    """Ask for admission with a request of so many tokens."""
     return await limits.admit(
         who, request_id=ident or request_id(), prompt_tokens=tokens, output_tokens=0, candidates=offers
     )
@@ -110,7 +113,7 @@ def event(
     tokens: int = 10,
     lasts_s: float = 0.0,
 ) -> events_pb2.UsageEvent:
-    """What the executor tells of an attempt."""
+    """What the executor appends of an attempt."""
     started_us = started_us or 1_790_000_000_000_000 + number
     return events_pb2.UsageEvent(
         kind=kind,
@@ -170,3 +173,19 @@ async def held(client: redis.Redis, subject: str) -> int:
 def this_minute_ends_in() -> float:
     """Seconds until the next fixed window begins, by this machine's clock, which is Valkey's too."""
     return 60 - time.time() % 60
+
+
+async def a_whole_minute() -> None:
+    """Wait for the next window when this one is nearly over, so that a test sees one window only."""
+    if this_minute_ends_in() < 5:
+        await asyncio.sleep(this_minute_ends_in() + 0.05)
+
+
+async def nothing_is_under_way(client: redis.Redis) -> bool:
+    """Whether the key `k1` holds no parallel place."""
+    return not await client.zcard(redis_keys.live("key:k1"))
+
+
+async def nothing_is_held(client: redis.Redis) -> bool:
+    """Whether no reservation of the key `k1` is open."""
+    return 0 == await held(client, "key:k1")

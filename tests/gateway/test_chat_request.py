@@ -14,7 +14,7 @@ from services.chassis.errors import Invalid
 from services.gateway import chat_request
 from services.gateway.config.plans import Plan
 from services.gateway.hints import HINTS, Hints
-from services.gateway.keys.authenticator import Caller
+from services.gateway.keys.permissions import Caller
 from services.gateway.policy import policy
 
 CALLER = Caller(key_id="k", plan=Plan("open"))

@@ -17,8 +17,9 @@ from services.chassis import errors
 from services.gateway import chat_request
 from services.gateway.chat_request import Chat
 from services.gateway.decision import Decider, Decision
-from services.gateway.keys.authenticator import Caller
-from services.gateway.limits.admission import Admission, Limits, Report
+from services.gateway.keys.permissions import Caller
+from services.gateway.limits.admission import Admission, Limits
+from services.gateway.limits.settlement import Report
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.pipeline import Pipeline

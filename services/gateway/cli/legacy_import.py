@@ -21,11 +21,14 @@ from services.chassis.config import Secret, variable
 from services.gateway import postgres
 from services.gateway.config import plans
 from services.gateway.config.plans import Plans
-from services.gateway.keys.authenticator import digest
-from services.gateway.keys.store import IDENT, note
-from services.gateway.ledger.__main__ import Bookkeeper
-from services.gateway.ledger.rows import USAGE_COLUMNS, Ended
-from services.gateway.ledger.store import Journal
+from services.gateway.keys import audit
+from services.gateway.keys.database import KeyDatabase
+from services.gateway.keys.digests import IMPORTED_PREFIX, Digests
+from services.gateway.keys.fields import IDENT
+from services.gateway.keys.store import ImportedKey, KeyStore
+from services.gateway.ledger.rows import USAGE_COLUMNS, Ended, Kind
+from services.gateway.ledger.store import LedgerStore
+from services.gateway.ledger.writer import LedgerWriter
 
 ACTOR = "import"
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -35,17 +38,6 @@ TABLES: Mapping[str, Sequence[str]] = {
     "api_keys": ("id", "api_key", "user_id", "plan", "created_at"),
     "usage": ("id", "created_at", "user_id", "model", "prompt_tokens", "completion_tokens", "cost_usd"),
 }
-
-
-# A secret that is known already keeps its key.
-BRING_KEY = """
-WITH made AS (
-    INSERT INTO virtual_keys (key_id, hint, user_id, plan, created_at, expires_at, revoked_at)
-    SELECT $1, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT FROM key_secrets WHERE digest = $2)
-    RETURNING key_id
-)
-INSERT INTO key_secrets (digest, key_id) SELECT $2, key_id FROM made RETURNING key_id
-"""
 
 
 @dataclass(frozen=True)
@@ -71,8 +63,10 @@ async def import_file(path: Path, *, dry: bool, progress: Progress) -> "Outcome"
         postgres.pool(settings.database.reveal(), size=2, timeout_s=TIMEOUT_S) as pool,
         redis.connect(settings.redis_url.reveal(), timeout_s=TIMEOUT_S) as client,
     ):
-        bookkeeper = Bookkeeper(client, Journal(pool))
-        return await Import(path, pool, bookkeeper, known, settings.secret).run(dry=dry, progress=progress)
+        digests = Digests(settings.secret, Secret(""))
+        keys = KeyStore(KeyDatabase(pool, client), known, digests)
+        writer = LedgerWriter(client, LedgerStore(pool))
+        return await Import(path, pool, keys, writer, known, digests).run(dry=dry, progress=progress)
 
 
 class UnreadableError(Exception):
@@ -99,7 +93,13 @@ class Import:
     """One file on its way into the database."""
 
     def __init__(
-        self, path: Path, pool: postgres.Pool, bookkeeper: Bookkeeper, plans: Plans, secret: Secret
+        self,
+        path: Path,
+        pool: postgres.Pool,
+        keys: KeyStore,
+        writer: LedgerWriter,
+        plans: Plans,
+        digests: Digests,
     ) -> None:
         """Open the file.
 
@@ -108,9 +108,10 @@ class Import:
         """
         self._path = path
         self._pool = pool
-        self._bookkeeper = bookkeeper
+        self._keys = keys
+        self._writer = writer
         self._plans = plans
-        self._secret = secret
+        self._digests = digests
         self._digest = _digest(path)
         self._columns = _columns(path)
         self._key_ids = self._read_key_ids()
@@ -120,7 +121,7 @@ class Import:
         outcome = Outcome()
         if not dry:
             async with postgres.connection(self._pool) as connection, connection.transaction():
-                await note(
+                await audit.append(
                     connection, ACTOR, "import", f"file:{self._digest[:16]}", {"file": self._path.name}
                 )
         for table, columns in self._columns.items():
@@ -150,7 +151,7 @@ class Import:
             except ValueError as error:
                 outcome.refuse(table, row["id"], str(error))
         if not dry and events:
-            await self._bookkeeper.book(events)
+            await self._writer.write(events)
         return len(events)
 
     async def _bring_keys(self, batch: Sequence[Mapping[str, Any]], outcome: Outcome, *, dry: bool) -> int:
@@ -160,42 +161,32 @@ class Import:
                 good.append(self._key(row))
             except ValueError as error:
                 outcome.refuse("api_keys", row["id"], str(error))
-        if dry or not good:
-            return len(good)
-        async with postgres.connection(self._pool) as connection, connection.transaction():
-            users = sorted({one["user_id"] for one in good if one["user_id"]})
-            await connection.executemany(
-                "INSERT INTO users (user_id) VALUES ($1) ON CONFLICT DO NOTHING", [(user,) for user in users]
-            )
-            for one in good:
-                if await connection.fetchval(BRING_KEY, *one.values()):
-                    told = {"user_id": one["user_id"], "plan": one["plan"], "file": self._path.name}
-                    await note(connection, ACTOR, "key.import", f"key:{one['key_id']}", told)
+        if good and not dry:
+            await self._keys.bring(ACTOR, good, self._path.name)
         return len(good)
 
-    def _key(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _key(self, row: Mapping[str, Any]) -> ImportedKey:
         key = str(row["api_key"] or "")
-        if not key.startswith("sk-"):
+        if not key.startswith(IMPORTED_PREFIX):
             raise ValueError("api_key must hold the key itself, beginning with sk-")
         plan = str(row["plan"] or self._plans.default.name)
         if plan not in self._plans.by_name:
             raise ValueError(f"there is no plan {plan!r}")
         created = _moment(row["created_at"])
         revoked = row.get("revoked")
-        return {
-            "key_id": self._key_id(key),
-            "digest": digest(key, self._secret),
-            "hint": key[-4:],
-            "user_id": _user(row["user_id"]) or None,
-            "plan": plan,
-            "created_at": created,
-            "expires_at": _moment(row["expires_at"]) if row.get("expires_at") else None,
-            "revoked_at": created if revoked and str(revoked).lower() not in ("0", "false") else None,
-        }
+        return ImportedKey(
+            key_id=self._key_id(key),
+            secret=key,
+            user_id=_user(row["user_id"]) or None,
+            plan=plan,
+            created_at=created,
+            expires_at=_moment(row["expires_at"]) if row.get("expires_at") else None,
+            revoked_at=created if revoked and str(revoked).lower() not in ("0", "false") else None,
+        )
 
     def _key_id(self, key: str) -> str:
         """The same for the same key, whatever its number in whichever file."""
-        return f"imported_{hashlib.sha256(digest(key, self._secret)).hexdigest()[:16]}"
+        return f"imported_{hashlib.sha256(self._digests.of(key)).hexdigest()[:16]}"
 
     def _usage(self, row: Mapping[str, Any]) -> Ended:
         started = _moment(row["created_at"])
@@ -209,7 +200,7 @@ class Import:
             "request_id": request,
             "started_at": started,
             "admitted_at": started,
-            "kind": "failed" if failed else "final",
+            "kind": Kind.FAILED.value if failed else Kind.FINAL.value,
             "key_id": self._key_ids.get(row.get("api_key_id"), ""),
             "user_id": _user(row["user_id"]),
             "model": str(row["model"] or ""),

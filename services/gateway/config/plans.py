@@ -39,6 +39,11 @@ class Rate:
     tpm: int = 0
     parallel: int = 0
 
+    @property
+    def limited(self) -> bool:
+        """Whether anything is limited at all."""
+        return bool(self.rpm or self.tpm or self.parallel)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -1,9 +1,7 @@
-"""The ledger's tables: batches in, each in one transaction, each event counted once."""
+"""The ledger's tables: rows are written in batches, each in one transaction, each event counted once."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
@@ -14,7 +12,9 @@ from services.gateway.ledger.rows import (
     USAGE_COLUMNS,
     Decided,
     Ended,
+    Poison,
     Started,
+    Sum,
 )
 
 # What is wrong with the data itself, in this process or at the server: trying again would not help.
@@ -29,15 +29,8 @@ DATA_ERRORS = (
 )
 # After the deadline of its request, an attempt's end is waited for so long, in seconds.
 GRACE_S = 60.0
-# An executor's spool may be late by so many days, and still finds who was erased meanwhile.
-LATE_DAYS = 30
-PARTITIONED = {
-    "usage_records": "started_at",
-    "task_classifications": "decided_at",
-    "model_selections": "decided_at",
-}
 
-# Everything that is put together below is put together of these names alone.
+# Everything that is put together below is put together of the names in `rows` alone.
 COLUMNS = ", ".join(USAGE_COLUMNS)
 
 TEMPORARY = f"""
@@ -45,21 +38,29 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS
     SELECT {COLUMNS} FROM usage_records WHERE false;
 CREATE TEMPORARY TABLE IF NOT EXISTS changed ON COMMIT DELETE ROWS AS
     SELECT 1 AS sign, {COLUMNS} FROM usage_records WHERE false;
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_classifications ON COMMIT DELETE ROWS AS
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_task_classifications ON COMMIT DELETE ROWS AS
     SELECT * FROM task_classifications WHERE false;
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_selections ON COMMIT DELETE ROWS AS
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_model_selections ON COMMIT DELETE ROWS AS
     SELECT * FROM model_selections WHERE false;
 """  # noqa: S608
-# What an erased user did before, and what is only heard of now.
+# What an erased user did before the erasure, and what arrives only now.
 RENAME = """
 UPDATE incoming i SET user_id = e.stranger, tenant = '', labels = '{}'
 FROM erasures e WHERE i.user_id = e.user_id AND i.admitted_at <= e.erased_at
 """
 RENAME_DECIDED = """
-UPDATE {table} i SET user_id = e.stranger{more}
+UPDATE incoming_{table} i SET user_id = e.stranger{more}
 FROM erasures e WHERE i.user_id = e.user_id AND i.decided_at <= e.erased_at
 """
-# A row that was closed for want of news gives way to the news.
+INSERT_DECIDED = """
+INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming_{table} ORDER BY request_id ON CONFLICT DO NOTHING
+"""
+# By table: its columns, and what else of an erased user's row goes; features may hint at what the request was.
+DECIDED = {
+    "task_classifications": (CLASSIFICATION_COLUMNS, ", features = NULL"),
+    "model_selections": (SELECTION_COLUMNS, ""),
+}
+# A row of an attempt whose end had not come gives way to the end.
 CORRECT = f"""
 WITH corrected AS (
     DELETE FROM usage_records r USING incoming i
@@ -104,19 +105,22 @@ ON CONFLICT (hour, key_id, user_id, organization_id, plan, model, provider, cate
     cost_nano_usd = m.cost_nano_usd + excluded.cost_nano_usd,
     duration_ms = m.duration_ms + excluded.duration_ms
 """
-# Which subjects and periods the rows of a table count for; the periods as services.gateway.config.budgets names them.
-SPENDS = """
-FROM {table} t
+# The periods that a moment lies in, as services.gateway.config.budgets.token names them.
+PERIODS = """
+VALUES
+    ('total'),
+    ('month:' || to_char({moment} AT TIME ZONE 'UTC', 'YYYY-MM')),
+    ('week:' || to_char(date_trunc('week', {moment} AT TIME ZONE 'UTC'), 'YYYY-MM-DD')),
+    ('day:' || to_char({moment} AT TIME ZONE 'UTC', 'YYYY-MM-DD'))
+"""
+# Which subjects and periods the rows of a table count for.
+SPENDS = f"""
+FROM {{table}} t
 CROSS JOIN LATERAL (VALUES
     ('key:' || t.key_id, t.key_id), ('user:' || t.user_id, t.user_id),
     ('organization:' || t.organization_id, t.organization_id)
 ) AS who (subject, id)
-CROSS JOIN LATERAL (VALUES
-    ('total'),
-    ('month:' || to_char(t.admitted_at AT TIME ZONE 'UTC', 'YYYY-MM')),
-    ('week:' || to_char(date_trunc('week', t.admitted_at AT TIME ZONE 'UTC'), 'YYYY-MM-DD')),
-    ('day:' || to_char(t.admitted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'))
-) AS span (period)
+CROSS JOIN LATERAL ({PERIODS.format(moment="t.admitted_at")}) AS span (period)
 WHERE who.id <> '' AND t.cost_nano_usd <> 0
 """
 SUM_BUDGETS = f"""
@@ -127,7 +131,7 @@ GROUP BY 1, 2 ORDER BY 1, 2
 ON CONFLICT (subject, period) DO UPDATE SET
     spent_nano_usd = b.spent_nano_usd + excluded.spent_nano_usd, version = b.version + 1
 """
-# Also what an earlier try of the same batch has summed: Redis may not have heard of that.
+# Also what an earlier try of the same batch has summed: that may not have been published.
 SUMS = f"""
 SELECT b.subject, b.period, b.spent_nano_usd, b.version
 FROM (SELECT DISTINCT who.subject, span.period {SPENDS.format(table="incoming")}) AS touched
@@ -138,28 +142,10 @@ SELECT b.subject, b.period, b.spent_nano_usd, b.version
 FROM (SELECT DISTINCT who.subject, span.period {SPENDS.format(table="changed")}) AS touched
 JOIN budget_spend b USING (subject, period)
 """  # noqa: S608
-PRUNE_LEARNING = (
-    "DELETE FROM feedback WHERE ctid = ANY(ARRAY(SELECT ctid FROM feedback WHERE asked_at < $1 LIMIT $2))",
-    """
-    UPDATE task_classifications SET features = NULL WHERE (tableoid, ctid) IN (
-        SELECT tableoid, ctid FROM task_classifications WHERE features IS NOT NULL AND decided_at < $1 LIMIT $2
-    )
-    """,
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """What a subject spent in a period; a higher version is a later truth."""
-
-    subject: str
-    period: str
-    nano_usd: int
-    version: int
-
-
-class Journal:
-    """Writes what the ledger learns."""
+class LedgerStore:
+    """Writes the ledger's tables."""
 
     def __init__(self, pool: postgres.Pool, *, timeout_s: float = 30.0, grace_s: float = GRACE_S) -> None:
         """Write through `pool`, each transaction within `timeout_s`."""
@@ -175,7 +161,7 @@ class Journal:
             async with connection.transaction():
                 yield connection
 
-    async def book(self, events: Iterable[Started | Ended]) -> list[Sum]:
+    async def write(self, events: Iterable[Started | Ended]) -> list[Sum]:
         """Write a batch of usage events, whichever of them are new; the sums that its attempts count for.
 
         Raises:
@@ -202,9 +188,9 @@ class Journal:
                 )
             if not ended:
                 return []
-            return await self._book_ended(connection, list(ended.values()))
+            return await self._write_ended(connection, list(ended.values()))
 
-    async def _book_ended(self, connection: postgres.Connection, ended: Sequence[Ended]) -> list[Sum]:
+    async def _write_ended(self, connection: postgres.Connection, ended: Sequence[Ended]) -> list[Sum]:
         await connection.copy_records_to_table(
             "incoming", records=[one.row for one in ended], columns=USAGE_COLUMNS
         )
@@ -227,7 +213,7 @@ class Journal:
         return [(row["attempt_id"], row["event"]) for row in rows]
 
     async def forget(self, attempt_ids: Sequence[str]) -> None:
-        """Wait for the ends of these attempts no more."""
+        """Do not expect the ends of these attempts any more."""
         async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
             await connection.execute(
                 "DELETE FROM open_attempts WHERE attempt_id = ANY($1::text[])", attempt_ids
@@ -242,117 +228,31 @@ class Journal:
             )
         return {row["request_id"] for row in rows}
 
-    async def decide(self, decisions: Sequence[Decided]) -> None:
+    async def write_decisions(self, decisions: Sequence[Decided]) -> None:
         """Write a batch of decisions, whichever of them are new.
 
         Raises:
             DATA_ERRORS: one of them cannot be written, so none was.
             postgres.ERRORS, postgres.CONFLICTS: nothing is wrong with them; try again.
         """
+        rows = {
+            "task_classifications": [one.classification for one in decisions if one.classification],
+            "model_selections": [one.selection for one in decisions],
+        }
         async with self._transaction() as connection:
-            for table, columns, rows in (
-                (
-                    "classifications",
-                    CLASSIFICATION_COLUMNS,
-                    [one.classification for one in decisions if one.classification],
-                ),
-                ("selections", SELECTION_COLUMNS, [one.selection for one in decisions]),
-            ):
-                if not rows:
-                    continue
-                target = {"classifications": "task_classifications", "selections": "model_selections"}[table]
-                await connection.copy_records_to_table(f"incoming_{table}", records=rows, columns=columns)
-                # As the erasure itself does: features may hint at what was asked.
-                more = ", features = NULL" if table == "classifications" else ""
-                await connection.execute(RENAME_DECIDED.format(table=f"incoming_{table}", more=more))
-                named = ", ".join(columns)
-                await connection.execute(
-                    f"INSERT INTO {target} ({named}) SELECT {named} FROM incoming_{table} "  # noqa: S608
-                    "ORDER BY request_id ON CONFLICT DO NOTHING"
-                )
+            for table, (columns, more) in DECIDED.items():
+                if rows[table]:
+                    await connection.copy_records_to_table(
+                        f"incoming_{table}", records=rows[table], columns=columns
+                    )
+                    await connection.execute(RENAME_DECIDED.format(table=table, more=more))
+                    await connection.execute(INSERT_DECIDED.format(table=table, columns=", ".join(columns)))
 
-    async def set_aside(self, stream: str, poisoned: Sequence[tuple[str, str, bytes]]) -> None:
-        """Keep events that cannot be booked: entry id, reason, and the event itself."""
+    async def set_aside(self, stream: str, poisoned: Sequence[Poison]) -> None:
+        """Keep events that cannot be written, with the reasons."""
         async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
             await connection.executemany(
                 "INSERT INTO poison_events (stream, entry_id, reason, event) VALUES ($1, $2, $3, $4) "
                 "ON CONFLICT DO NOTHING",
-                [
-                    (stream, entry_id, reason.replace("\0", "")[:500], event)
-                    for entry_id, reason, event in poisoned
-                ],
+                [(stream, one.entry_id, one.reason.replace("\0", "")[:500], one.event) for one in poisoned],
             )
-
-    async def make_partitions(self, today: datetime, months: int = 2) -> None:
-        """Make sure that this month and the next ones have tables of their own."""
-        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
-            for table in PARTITIONED:
-                first = today.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-                for _ in range(months + 1):
-                    following = (first + timedelta(days=32)).replace(day=1)
-                    await _make_partition(connection, table, first, following)
-                    first = following
-
-    async def prune(self, before: datetime, batch: int = 5000) -> int:
-        """Delete a batch of what is older than `before`; how many rows went. Sums for budgets stay."""
-        removed = 0
-        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
-            for table, moment in PARTITIONED.items():
-                status = await connection.execute(
-                    f"DELETE FROM {table} WHERE (tableoid, ctid) IN "  # noqa: S608
-                    f"(SELECT tableoid, ctid FROM {table} WHERE {moment} < $1 LIMIT $2)",
-                    before,
-                    batch,
-                )
-                removed += int(status.rpartition(" ")[2])
-            if not removed:
-                await _drop_partitions(connection, before)
-        return removed
-
-    async def prune_learning(self, before: datetime, batch: int = 5000) -> int:
-        """Delete a batch of the feedback and the features that are older than `before`; how many rows that touched."""
-        touched = 0
-        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
-            for statement in PRUNE_LEARNING:
-                status = await connection.execute(statement, before, batch)
-                touched += int(status.rpartition(" ")[2])
-        return touched
-
-    async def forget_erased(self) -> None:
-        """Keep the names of erased users no longer than events of theirs may be on their way."""
-        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
-            await connection.execute(
-                "DELETE FROM erasures WHERE erased_at < now() - make_interval(days => $1)", LATE_DAYS
-            )
-
-
-async def _make_partition(
-    connection: postgres.Connection, table: str, first: datetime, following: datetime
-) -> None:
-    name = f"{table}_{first:%Y_%m}"
-    if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
-        return
-    try:
-        await connection.execute(
-            f"CREATE TABLE {name} PARTITION OF {table} "
-            f"FOR VALUES FROM ('{first:%Y-%m-%d}+00') TO ('{following:%Y-%m-%d}+00')"
-        )
-    except asyncpg.CheckViolationError:
-        # The default partition has rows of that month already, from a clock that ran ahead; they stay where they are.
-        return
-    except (asyncpg.DuplicateTableError, asyncpg.InvalidObjectDefinitionError):
-        # Another ledger was faster.
-        return
-
-
-async def _drop_partitions(connection: postgres.Connection, before: datetime) -> None:
-    for table in PARTITIONED:
-        rows = await connection.fetch(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-            "WHERE i.inhparent = $1::regclass",
-            table,
-        )
-        for row in rows:
-            month = str(row["relname"]).removeprefix(f"{table}_")
-            if month < f"{before:%Y_%m}" and month != "other":
-                await connection.execute(f"DROP TABLE IF EXISTS {row['relname']}")

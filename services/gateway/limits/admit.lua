@@ -1,52 +1,18 @@
 -- Check every limit and budget of one request and reserve them all, or nothing.
--- ARGV[1]: the question as JSON (Limits._question). Answers JSON: a refusal, the spends that are unknown here, or leave.
+-- ARGV[1]: the request as JSON (limits/arguments.py). Answers JSON: a refusal (limits/refusal.py), the spends that are
+-- unknown here, or the admission.
 -- Time is this server's. Money is nano-USD in doubles, exact up to 9 million USD; Redis itself adds integers.
 
-local ask = cjson.decode(ARGV[1])
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
-local window = math.floor(now / ask.window_ms)
-local reset = (window + 1) * ask.window_ms - now
+local given = cjson.decode(ARGV[1])
+local now = now_ms()
+local window = math.floor(now / given.window_ms)
+local reset = (window + 1) * given.window_ms - now
 local KEEP = 40 * 86400
 
-local function key(kind, name) return ask.prefix .. ':' .. kind .. ':' .. name end
-local function whole(number) return string.format('%.0f', number) end
-
--- Howard Hinnant's civil_from_days: year, month and day of a day since 1970.
-local function civil(days)
-  local z = days + 719468
-  local era = math.floor(z / 146097)
-  local doe = z - era * 146097
-  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
-  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
-  local mp = math.floor((5 * doy + 2) / 153)
-  local day = doy - math.floor((153 * mp + 2) / 5) + 1
-  local month = mp < 10 and mp + 3 or mp - 9
-  return yoe + era * 400 + (month <= 2 and 1 or 0), month, day
-end
-
--- The name of the period that is now, and the milliseconds until the next; 0 for never.
-local function period(kind)
-  local today = math.floor(now / 86400000)
-  if kind == 'total' then return 'total', 0 end
-  if kind == 'month' then
-    local year, month = civil(today)
-    local last = today
-    repeat last = last + 1; local _, other = civil(last) until other ~= month
-    return string.format('month:%04d-%02d', year, month), last * 86400000 - now
-  end
-  local first, length = today, 1
-  if kind == 'week' then
-    first, length = today - (today + 3) % 7, 7
-  end
-  local year, month, day = civil(first)
-  return string.format('%s:%04d-%02d-%02d', kind, year, month, day), (first + length) * 86400000 - now
-end
-
 -- The tightest limit of each kind among those that are shown, when so much more is counted.
-local function standing(requests, tokens)
+local function remaining_at(requests, tokens)
   local found = {}
-  for _, rate in ipairs(ask.rates) do
+  for _, rate in ipairs(given.rates) do
     if rate.shown then
       for kind, limits in pairs({requests = {rate.rpm, rate.used + requests}, tokens = {rate.tpm, rate.taken + tokens}}) do
         local remaining = math.max(0, limits[1] - limits[2])
@@ -60,19 +26,19 @@ local function standing(requests, tokens)
 end
 
 local function refuse(refusal)
-  local now_at = standing(0, 0)
+  local now_at = remaining_at(0, 0)
   refusal.requests, refusal.tokens, refusal.reset_ms = now_at.requests, now_at.tokens, reset
   return cjson.encode({refusal = refusal})
 end
 
--- The same request asked twice, because the first answer came too late, is one request.
-local reservation = key('reservation', ask.request)
+-- The same request sent twice, because the first answer came too late, is one request.
+local reservation = key('reservation', given.request)
 local earlier = redis.call('HGET', reservation, 'answer')
 if earlier then return earlier end
 
 -- Rates. One of a model only takes its own candidates away; one of a caller refuses.
 local closed, refused, refused_model = {}, nil, nil
-for i, rate in ipairs(ask.rates) do
+for i, rate in ipairs(given.rates) do
   local at = redis.call('HMGET', key('rate', rate.subject), 'window', 'requests', 'tokens', 'settled')
   local fresh = tonumber(at[1]) ~= window
   rate.used = fresh and 0 or tonumber(at[2])
@@ -82,9 +48,9 @@ for i, rate in ipairs(ask.rates) do
   local kind, limit, sure, retry = nil, 0, 0, reset
   if rate.rpm > 0 and rate.used + 1 > rate.rpm then
     kind, limit, sure = 'requests', rate.rpm, reset
-  elseif rate.tpm > 0 and rate.taken + ask.tokens > rate.tpm then
+  elseif rate.tpm > 0 and rate.taken + given.tokens > rate.tpm then
     kind, limit = 'tokens', rate.tpm
-    if rate.settled + ask.tokens > rate.tpm then sure = reset end
+    if rate.settled + given.tokens > rate.tpm then sure = reset end
   elseif rate.parallel > 0 then
     local live = key('live', rate.subject)
     redis.call('ZREMRANGEBYSCORE', live, '-inf', now)
@@ -104,12 +70,12 @@ if refused then return refuse(refused) end
 
 -- Budgets. What is reserved counts whatever period it was reserved in, so no request in flight escapes a new one.
 local left, tightest, unknown, warnings = math.huge, nil, {}, {}
-for _, budget in ipairs(ask.budgets) do
-  local name, lasts = period(budget.period)
+for _, budget in ipairs(given.budgets) do
+  local name, lasts = period(budget.period, now)
   local spent = key('spent', budget.subject .. ':' .. name)
   local at = redis.call('HMGET', spent, 'ledger', 'version', 'pending')
   if not at[2] then
-    local seed = ask.seeds[budget.subject .. ':' .. name]
+    local seed = given.seeds[budget.subject .. ':' .. name]
     if seed then
       redis.call('HSET', spent, 'ledger', whole(seed[1]), 'version', whole(seed[2]))
       at[1], at[2] = seed[1], seed[2]
@@ -128,13 +94,14 @@ for _, budget in ipairs(ask.budgets) do
 end
 if #unknown > 0 then return cjson.encode({unknown = unknown}) end
 
--- Candidates, in their order: those whose bound every budget covers. Free ones need an open budget, or the plan's leave.
+-- Candidates, in their order: those whose bound every budget covers. Free ones need a budget that is not spent, or a plan
+-- that permits them at its limit.
 local admitted, amount, paid, paid_admitted, cheapest = {}, 0, false, false, math.huge
-for i, candidate in ipairs(ask.candidates) do
+for i, candidate in ipairs(given.candidates) do
   if not closed[candidate.model] then
     local fits = candidate.cost <= left
     if candidate.cost == 0 then
-      fits = left > 0 or ask.free_at_limit
+      fits = left > 0 or given.free_at_limit
     else
       paid = true
       cheapest = math.min(cheapest, candidate.cost)
@@ -146,37 +113,38 @@ for i, candidate in ipairs(ask.candidates) do
     end
   end
 end
-if #admitted == 0 or (paid and not paid_admitted and not ask.free_at_limit) then
+if #admitted == 0 or (paid and not paid_admitted and not given.free_at_limit) then
   if tightest and (paid or left <= 0) then
-    -- What only requests under way take is free again as soon as they are over; else the budget that is spent the longest.
-    local way, wait = tightest, 0
+    -- What only requests under way take is free again as soon as they are over; else the budget that is spent the
+    -- longest says when to come back.
+    local limiting, longest = tightest, 0
     if not paid then cheapest = 1 end
-    for _, budget in ipairs(ask.budgets) do
+    for _, budget in ipairs(given.budgets) do
       local lasts = budget.lasts > 0 and budget.lasts or math.huge
-      if budget.left + budget.held < cheapest and lasts > wait then way, wait = budget, lasts end
+      if budget.left + budget.held < cheapest and lasts > longest then limiting, longest = budget, lasts end
     end
-    return refuse({subject = way.subject, kind = 'budget', limit = way.limit, period = way.period,
-      left = math.max(0, way.left), held = way.held, in_flight = wait == 0,
-      retry_ms = wait == 0 and 1000 or way.lasts, sure_ms = 0})
+    return refuse({subject = limiting.subject, kind = 'budget', limit = limiting.limit, period = limiting.period,
+      left = math.max(0, limiting.left), held = limiting.held, in_flight = longest == 0,
+      retry_ms = longest == 0 and 1000 or limiting.lasts, sure_ms = 0})
   end
   refused_model[2].shown = true
   return refuse(refused_model[1])
 end
 
 -- Everything fits: now, and only now, write.
-local counted, fallbacks, first_model = {}, {}, ask.candidates[admitted[1]].model
-for i, rate in ipairs(ask.rates) do
+local counted, fallbacks, first_model = {}, {}, given.candidates[admitted[1]].model
+for i, rate in ipairs(given.rates) do
   if rate.model == '' or i == first_model then
     rate.shown = true
     local at = key('rate', rate.subject)
-    redis.call('HSET', at, 'window', window, 'requests', rate.used + 1, 'tokens', rate.taken + ask.tokens,
+    redis.call('HSET', at, 'window', window, 'requests', rate.used + 1, 'tokens', rate.taken + given.tokens,
       'settled', rate.settled)
-    redis.call('PEXPIRE', at, reset + ask.window_ms)
+    redis.call('PEXPIRE', at, reset + given.window_ms)
     counted[#counted + 1] = rate.subject
     if rate.parallel > 0 then
       local live = key('live', rate.subject)
-      redis.call('ZADD', live, now + ask.lasts_ms, ask.request)
-      redis.call('PEXPIRE', live, ask.lasts_ms + 1000)
+      redis.call('ZADD', live, now + given.lasts_ms, given.request)
+      redis.call('PEXPIRE', live, given.lasts_ms + 1000)
     end
   else
     -- A fallback counts when it has happened.
@@ -185,26 +153,27 @@ for i, rate in ipairs(ask.rates) do
 end
 
 local spends, holders = {}, {}
-for _, budget in ipairs(ask.budgets) do
+for _, budget in ipairs(given.budgets) do
   spends[#spends + 1] = budget.spent
   local held = key('held', budget.subject)
   holders[#holders + 1] = held
   if amount > 0 then redis.call('INCRBY', held, whole(amount)) end
 end
 
-local after = standing(1, ask.tokens)
+local after = remaining_at(1, given.tokens)
 local answer = cjson.encode({
   admitted = admitted, amount = whole(amount), now = now, reset_ms = reset,
   requests = after.requests, tokens = after.tokens, warnings = #warnings > 0 and warnings or nil,
 })
-redis.call('HSET', reservation, 'answer', answer, 'amount', whole(amount), 'window', window, 'tokens', ask.tokens,
+redis.call('HSET', reservation, 'answer', answer, 'amount', whole(amount), 'window', window, 'tokens', given.tokens,
   'rates', table.concat(counted, '\n'), 'fallbacks', table.concat(fallbacks, '\n'),
-  'rates_until', whole(now + reset + ask.window_ms), 'spends', table.concat(spends, '\n'), 'holders', table.concat(holders, '\n'), 'open', 1, 'pending', 0)
+  'rates_until', whole(now + reset + given.window_ms), 'spends', table.concat(spends, '\n'),
+  'holders', table.concat(holders, '\n'), 'open', 1, 'pending', 0)
 if #holders > 0 then
   -- Only what the ledger has seen may end a reservation of money; it looks through this set.
-  redis.call('ZADD', ask.prefix .. ':reservations', now + ask.lasts_ms + ask.grace_ms, ask.request)
+  redis.call('ZADD', RESERVATIONS, now + given.lasts_ms + given.grace_ms, given.request)
   redis.call('EXPIRE', reservation, KEEP)
 else
-  redis.call('PEXPIRE', reservation, ask.lasts_ms + ask.grace_ms)
+  redis.call('PEXPIRE', reservation, given.lasts_ms + given.grace_ms)
 end
 return answer

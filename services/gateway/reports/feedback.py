@@ -16,7 +16,7 @@ import orjson
 
 from services.chassis import errors
 from services.gateway import postgres
-from services.gateway.keys.authenticator import Caller
+from services.gateway.keys.permissions import Caller
 from services.gateway.request_ids import age_s
 
 BATCH = 1000

@@ -1,34 +1,48 @@
 """The admin routes: keys, users, organizations, audit."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from services.gateway.keys.authenticator import Keys
-from services.gateway.keys.store import Registry
+from services.gateway.keys.audit import AuditTrail
+from services.gateway.keys.authenticator import Authenticator
+from services.gateway.keys.erasure import PersonalData
+from services.gateway.keys.owners import OwnerStore
+from services.gateway.keys.store import KeyStore
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import schemas
 from services.gateway.rest.admin_route import Actor, admin_route
 from services.gateway.rest.responses import JsonResponse
 
 
-def router(keys: Keys, registry: Registry, used: UsageReports) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What admins read and change."""
+
+    keys: KeyStore
+    owners: OwnerStore
+    audit: AuditTrail
+    personal_data: PersonalData
+
+
+def router(keys: Authenticator, stores: Stores, used: UsageReports) -> APIRouter:
     """All routes below /admin that change or show who may call."""
     routes = APIRouter()
-    routes.include_router(_keys(keys, registry, used))
-    routes.include_router(_owners(keys, registry))
+    routes.include_router(_keys(keys, stores, used))
+    routes.include_router(_owners(keys, stores))
     return routes
 
 
-def _keys(keys: Keys, registry: Registry, used: UsageReports) -> APIRouter:
+def _keys(keys: Authenticator, stores: Stores, used: UsageReports) -> APIRouter:
     routes = APIRouter(prefix="/admin/keys", route_class=admin_route(keys))
 
     @routes.post("", status_code=201)
     async def create(fields: schemas.KeyFields, who: Actor) -> Response:
-        return JsonResponse(schemas.shown_key(await registry.create(who, schemas.columns(fields))), 201)
+        return JsonResponse(schemas.shown_key(await stores.keys.create(who, schemas.columns(fields))), 201)
 
     @routes.get("")
     async def find(
@@ -38,7 +52,7 @@ def _keys(keys: Keys, registry: Registry, used: UsageReports) -> APIRouter:
         after: str = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Response:
-        rows = await registry.find(
+        rows = await stores.keys.find(
             user_id=user_id, organization_id=organization_id, plan=plan, after=after, limit=limit
         )
         following = rows[-1]["key_id"] if len(rows) == limit else None
@@ -48,14 +62,14 @@ def _keys(keys: Keys, registry: Registry, used: UsageReports) -> APIRouter:
 
     @routes.get("/{key_id}")
     async def get(key_id: str) -> Response:
-        row = await registry.get(key_id)
+        row = await stores.keys.get(key_id)
         spent = await used.spent([f"key:{key_id}"])
         return JsonResponse({**schemas.shown_key(row), "spent_usd": spent[f"key:{key_id}"]})
 
     @routes.patch("/{key_id}")
     async def change(key_id: str, fields: schemas.KeyFields, who: Actor) -> Response:
         return JsonResponse(
-            schemas.shown_key(await registry.change(who, key_id, schemas.given_columns(fields)))
+            schemas.shown_key(await stores.keys.change(who, key_id, schemas.given_columns(fields)))
         )
 
     @routes.post("/{key_id}/rotate")
@@ -65,46 +79,50 @@ def _keys(keys: Keys, registry: Registry, used: UsageReports) -> APIRouter:
         how: schemas.Rotation | None = None,
         idempotency_key: Annotated[str | None, Header(max_length=256)] = None,
     ) -> Response:
-        row = await registry.rotate(
+        row = await stores.keys.rotate(
             who, key_id, grace_s=(how or schemas.Rotation()).grace_s, idempotency_key=idempotency_key
         )
         return JsonResponse({**schemas.shown_key(row), "old_valid_until": row["old_valid_until"]})
 
     @routes.post("/{key_id}/revoke")
     async def revoke(key_id: str, who: Actor) -> Response:
-        return JsonResponse(schemas.shown_key(await registry.revoke(who, key_id)))
+        return JsonResponse(schemas.shown_key(await stores.keys.revoke(who, key_id)))
 
     @routes.post("/{key_id}/reset-limits")
     async def reset_limits(key_id: str, who: Actor) -> Response:
-        await registry.reset_limits(who, key_id)
+        await stores.keys.reset_limits(who, key_id)
         return JsonResponse({"key_id": key_id, "reset": True})
 
     return routes
 
 
-def _owners(keys: Keys, registry: Registry) -> APIRouter:
+def _owners(keys: Authenticator, stores: Stores) -> APIRouter:
     routes = APIRouter(prefix="/admin", route_class=admin_route(keys))
 
     @routes.get("/users/{user_id}")
     async def get_user(user_id: str) -> Response:
-        return JsonResponse(schemas.shown_owner(await registry.get_user(user_id)))
+        return JsonResponse(schemas.shown_owner(await stores.owners.get_user(user_id)))
 
     @routes.put("/users/{user_id}")
     async def put_user(user_id: schemas.PathIdent, fields: schemas.User, who: Actor) -> Response:
         return JsonResponse(
-            schemas.shown_owner(await registry.put_user(who, user_id, schemas.given_columns(fields)))
+            schemas.shown_owner(await stores.owners.put_user(who, user_id, schemas.given_columns(fields)))
         )
 
     @routes.delete("/users/{user_id}")
     async def erase(user_id: schemas.PathIdent, who: Actor) -> Response:
         return JsonResponse(
-            {"user_id": user_id, "erased": True, "usage_kept_as": await registry.erase(who, user_id)}
+            {
+                "user_id": user_id,
+                "erased": True,
+                "usage_kept_as": await stores.personal_data.erase(who, user_id),
+            }
         )
 
     @routes.get("/users/{user_id}/export")
     async def export(user_id: str, who: Actor) -> Response:
         async def lines() -> AsyncIterator[bytes]:
-            async for table, row in registry.export(who, user_id):
+            async for table, row in stores.personal_data.export(who, user_id):
                 yield orjson.dumps({"table": table, **row}, default=str) + b"\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
@@ -114,17 +132,17 @@ def _owners(keys: Keys, registry: Registry) -> APIRouter:
         return JsonResponse(
             {
                 "user_id": user_id,
-                "changed": await registry.change_all(who, user_id, schemas.given_columns(fields)),
+                "changed": await stores.keys.change_all(who, user_id, schemas.given_columns(fields)),
             }
         )
 
     @routes.post("/users/{user_id}/keys/revoke")
     async def revoke_all(user_id: str, who: Actor) -> Response:
-        return JsonResponse({"user_id": user_id, "revoked": await registry.revoke_all(who, user_id)})
+        return JsonResponse({"user_id": user_id, "revoked": await stores.keys.revoke_all(who, user_id)})
 
     @routes.get("/organizations/{organization_id}")
     async def get_organization(organization_id: str) -> Response:
-        return JsonResponse(schemas.shown_owner(await registry.get_organization(organization_id)))
+        return JsonResponse(schemas.shown_owner(await stores.owners.get_organization(organization_id)))
 
     @routes.put("/organizations/{organization_id}")
     async def put_organization(
@@ -132,7 +150,7 @@ def _owners(keys: Keys, registry: Registry) -> APIRouter:
     ) -> Response:
         return JsonResponse(
             schemas.shown_owner(
-                await registry.put_organization(who, organization_id, schemas.given_columns(fields))
+                await stores.owners.put_organization(who, organization_id, schemas.given_columns(fields))
             )
         )
 
@@ -140,6 +158,6 @@ def _owners(keys: Keys, registry: Registry) -> APIRouter:
     async def audit(
         subject: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> Response:
-        return JsonResponse({"object": "list", "data": await registry.audit(subject, limit)})
+        return JsonResponse({"object": "list", "data": await stores.audit.newest(subject, limit)})
 
     return routes

@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
-from services.gateway.keys.authenticator import Keys
+from services.gateway.keys.authenticator import Authenticator
 from services.gateway.rest.requests import bearer, read
 
 
@@ -19,7 +19,7 @@ def _actor(request: Request) -> str:
 Actor = Annotated[str, Depends(_actor)]
 
 
-def admin_route(keys: Keys) -> type[APIRoute]:
+def admin_route(keys: Authenticator) -> type[APIRoute]:
     """The class of routes that only an admin's key opens.
 
     The key is checked before the request is validated, so that a stranger learns nothing of what is valid; and the

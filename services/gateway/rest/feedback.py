@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from services.chassis import errors
-from services.gateway.keys.authenticator import Keys
+from services.gateway.keys.authenticator import Authenticator
 from services.gateway.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.rest.requests import bearer, read
@@ -14,7 +14,7 @@ from services.gateway.rest.responses import JsonResponse
 LARGEST = 10
 
 
-def router(keys: Keys, feedback: FeedbackStore, pipeline: Pipeline) -> APIRouter:
+def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> APIRouter:
     """The routes of feedback."""
     routes = APIRouter()
 

@@ -12,14 +12,15 @@ from services.chassis.deployments import Fleet
 from services.chassis.eligibility import Policy
 from services.gateway import chat_request, render
 from services.gateway.hints import TASK_TYPES
-from services.gateway.keys.authenticator import Caller, Keys
+from services.gateway.keys.authenticator import Authenticator
+from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline import Pipeline
 from services.gateway.rest.requests import bearer, read, unless_caller_leaves
 from services.gateway.rest.responses import EventStream, JsonResponse
 
 
-def router(keys: Keys, pipeline: Pipeline, selector: Selector, fleet: Fleet) -> APIRouter:
+def router(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: Fleet) -> APIRouter:
     """The routes below /v1 that OpenAI's clients know, and POST /v1/route."""
     routes = APIRouter(prefix="/v1")
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 import prometheus_client
 from fastapi import APIRouter, Request, Response
 
-from services.gateway.keys.authenticator import Keys
+from services.gateway.keys.authenticator import Authenticator
 from services.gateway.rest.requests import bearer
 from services.gateway.rest.responses import JsonResponse
 
 
-def router(keys: Keys, health: Mapping[str, Callable[[], Awaitable[bool]]]) -> APIRouter:
+def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool]]]) -> APIRouter:
     """The routes /health and /metrics.
 
     Args:

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from services.chassis import errors
+from services.gateway.keys import authenticator
 
 T = TypeVar("T")
 
@@ -51,8 +52,7 @@ async def read(request: Request) -> bytes:
 
 def bearer(request: Request) -> str:
     """The key of an Authorization header; empty when there is none."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+    return authenticator.bearer(request.headers.get("authorization", ""))
 
 
 async def unless_caller_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

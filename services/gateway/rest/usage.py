@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from services.chassis import errors, money
-from services.gateway.keys.authenticator import Caller, Keys
+from services.gateway.keys.authenticator import Authenticator
+from services.gateway.keys.permissions import Caller
 from services.gateway.reports import usage
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest.admin_route import admin_route
@@ -15,7 +16,7 @@ from services.gateway.rest.requests import bearer
 from services.gateway.rest.responses import JsonResponse
 
 
-def router(keys: Keys, used: UsageReports) -> APIRouter:
+def router(keys: Authenticator, used: UsageReports) -> APIRouter:
     """The routes /admin/usage, /usage/{user_id} and /key/info."""
     routes = APIRouter()
     for_admins = APIRouter(prefix="/admin", route_class=admin_route(keys))

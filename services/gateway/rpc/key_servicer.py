@@ -1,4 +1,4 @@
-"""Keys for admins over gRPC: the same registry as the REST routes."""
+"""Keys for admins over gRPC: the same store as the REST routes."""
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
@@ -10,8 +10,8 @@ from lumni.gateway.v1 import keys_pb2 as pb
 from lumni.gateway.v1 import keys_pb2_grpc
 
 from services.chassis import errors, rpc
-from services.gateway.keys.authenticator import Keys
-from services.gateway.keys.store import Registry
+from services.gateway.keys.authenticator import Authenticator, bearer
+from services.gateway.keys.store import KeyStore
 from services.gateway.rest import schemas
 
 # Plain fields that go to the column of the same name.
@@ -36,27 +36,27 @@ LONGEST_PAGE = 1000
 class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     """Unpack, check, change, pack."""
 
-    def __init__(self, keys: Keys, registry: Registry) -> None:
+    def __init__(self, keys: Authenticator, store: KeyStore) -> None:
         self._keys = keys
-        self._registry = registry
+        self._store = store
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: object) -> pb.CreateKeyResponse:
         """POST /admin/keys."""
         actor = await self._admin()
-        row = await self._registry.create(actor, _fields(request.settings))
+        row = await self._store.create(actor, _fields(request.settings))
         return pb.CreateKeyResponse(key=_key(row), secret=row["key"])
 
     async def GetKey(self, request: pb.GetKeyRequest, context: object) -> pb.GetKeyResponse:
         """GET /admin/keys/{key_id}."""
         await self._admin()
-        return pb.GetKeyResponse(key=_key(await self._registry.get(request.key_id)))
+        return pb.GetKeyResponse(key=_key(await self._store.get(request.key_id)))
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: object) -> pb.ListKeysResponse:
         """GET /admin/keys."""
         await self._admin()
         if not 0 <= request.limit <= LONGEST_PAGE:
             raise errors.Invalid(f"limit: expected 1 to {LONGEST_PAGE}", param="limit")
-        rows = await self._registry.find(
+        rows = await self._store.find(
             user_id=request.user_id or None,
             organization_id=request.organization_id or None,
             plan=request.plan or None,
@@ -69,7 +69,7 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
         """PATCH /admin/keys/{key_id}."""
         actor = await self._admin()
         fields = _fields(request.settings, request.update_mask.paths)
-        row = await self._registry.change(actor, request.key_id, fields)
+        row = await self._store.change(actor, request.key_id, fields)
         return pb.UpdateKeyResponse(key=_key(row))
 
     async def RotateKey(self, request: pb.RotateKeyRequest, context: object) -> pb.RotateKeyResponse:
@@ -78,7 +78,7 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
         grace_s = request.grace.seconds if request.HasField("grace") else schemas.DAY_S
         if not 0 <= grace_s <= schemas.LONGEST_GRACE_S:
             raise errors.Invalid(f"grace: expected 0 to {schemas.LONGEST_GRACE_S} s", param="grace")
-        row = await self._registry.rotate(
+        row = await self._store.rotate(
             actor, request.key_id, grace_s=grace_s, idempotency_key=request.idempotency_key or None
         )
         return pb.RotateKeyResponse(
@@ -88,12 +88,12 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: object) -> pb.RevokeKeyResponse:
         """POST /admin/keys/{key_id}/revoke."""
         actor = await self._admin()
-        return pb.RevokeKeyResponse(key=_key(await self._registry.revoke(actor, request.key_id)))
+        return pb.RevokeKeyResponse(key=_key(await self._store.revoke(actor, request.key_id)))
 
     async def ResetLimits(self, request: pb.ResetLimitsRequest, context: object) -> pb.ResetLimitsResponse:
         """POST /admin/keys/{key_id}/reset-limits."""
         actor = await self._admin()
-        await self._registry.reset_limits(actor, request.key_id)
+        await self._store.reset_limits(actor, request.key_id)
         return pb.ResetLimitsResponse()
 
     async def UpdateUserKeys(
@@ -102,20 +102,17 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
         """PATCH /admin/users/{user_id}/keys."""
         actor = await self._admin()
         fields = _fields(request.settings, request.update_mask.paths)
-        return pb.UpdateUserKeysResponse(
-            changed=await self._registry.change_all(actor, request.user_id, fields)
-        )
+        return pb.UpdateUserKeysResponse(changed=await self._store.change_all(actor, request.user_id, fields))
 
     async def RevokeUserKeys(
         self, request: pb.RevokeUserKeysRequest, context: object
     ) -> pb.RevokeUserKeysResponse:
         """POST /admin/users/{user_id}/keys/revoke."""
         actor = await self._admin()
-        return pb.RevokeUserKeysResponse(revoked=await self._registry.revoke_all(actor, request.user_id))
+        return pb.RevokeUserKeysResponse(revoked=await self._store.revoke_all(actor, request.user_id))
 
     async def _admin(self) -> str:
-        scheme, _, key = rpc.incoming.get().get("authorization", "").partition(" ")
-        return (await self._keys.admin(key.strip() if scheme.lower() == "bearer" else "")).key_id
+        return (await self._keys.admin(bearer(rpc.incoming.get().get("authorization", "")))).key_id
 
 
 def _fields(settings: pb.KeySettings, mask: Collection[str] = ()) -> dict[str, Any]:

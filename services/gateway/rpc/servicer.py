@@ -9,7 +9,8 @@ from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from services.chassis import errors, rpc, telemetry
 from services.gateway import chat_request
-from services.gateway.keys.authenticator import Caller, Keys
+from services.gateway.keys.authenticator import Authenticator, bearer
+from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline import Pipeline
 from services.gateway.request_ids import request_id
 
@@ -19,7 +20,7 @@ NAMES = {role: name for name, role in chat_request.ROLES.items() if name != "fun
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """Unpack, walk the road, pack."""
 
-    def __init__(self, keys: Keys, pipeline: Pipeline) -> None:
+    def __init__(self, keys: Authenticator, pipeline: Pipeline) -> None:
         self._keys = keys
         self._pipeline = pipeline
 
@@ -64,10 +65,9 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
 
     async def _caller(self) -> Caller:
-        # The id is ours, as on REST: attempts are booked by it.
+        # The id is ours, as on REST: attempts are recorded by it.
         telemetry.request_id.set(request_id())
-        scheme, _, key = rpc.incoming.get().get("authorization", "").partition(" ")
-        return await self._keys.caller(key.strip() if scheme.lower() == "bearer" else "")
+        return await self._keys.caller(bearer(rpc.incoming.get().get("authorization", "")))
 
 
 def _body(request: gateway_pb2.AskRequest) -> bytes:

@@ -7,15 +7,12 @@ from pathlib import Path
 import pytest
 
 from services.chassis import redis
-from services.chassis.config import Secret
 from services.gateway import postgres
 from services.gateway.cli.legacy_import import BATCH, Import, UnreadableError
 from services.gateway.config.plans import Plans
-from services.gateway.keys.authenticator import Keys
-from services.gateway.ledger.__main__ import Bookkeeper
-from services.gateway.ledger.store import Journal
-
-SECRET = Secret("pepper")
+from services.gateway.ledger.store import LedgerStore
+from services.gateway.ledger.writer import LedgerWriter
+from tests.gateway.authentication import DIGESTS, authenticating, store_of
 
 
 @pytest.fixture
@@ -47,7 +44,8 @@ def old(tmp_path: Path) -> Path:
 
 
 def opened(path: Path, pool: postgres.Pool, client: redis.Redis, plans: Plans) -> Import:
-    return Import(path, pool, Bookkeeper(client, Journal(pool)), plans, SECRET)
+    keys, writer = store_of(pool, client, plans), LedgerWriter(client, LedgerStore(pool))
+    return Import(path, pool, keys, writer, plans, DIGESTS)
 
 
 async def test_a_dry_run_changes_nothing_and_names_what_would_stay_behind(
@@ -70,8 +68,8 @@ async def test_keys_go_on_working_and_usage_counts_once_however_often_it_is_impo
     for _ in range(2):
         await opened(old, pool, client, configured).run(dry=False, progress=lambda *one: heard.append(one))
 
-    keys = Keys(pool, client, configured, admin_key=Secret("sk-admin"), secret=SECRET)
-    caller = await keys.caller("sk-old-one")
+    async with authenticating(pool, client, configured) as keys:
+        caller = await keys.caller("sk-old-one")
     assert ("ann", "pro") == (caller.user_id, caller.plan.name)
     assert 2 * BATCH + 6 == await pool.fetchval("SELECT sum(requests) FROM usage_metrics")
     # A row of an error costs nothing and is one that failed.
@@ -154,8 +152,8 @@ async def test_a_second_file_with_the_same_numbers_brings_keys_of_its_own(
         path = another(tmp_path / f"{name}.sqlite", f"sk-old-{name}", name)
         await opened(path, pool, client, configured).run(dry=False, progress=lambda *_: None)
 
-    keys = Keys(pool, client, configured, admin_key=Secret("sk-admin"), secret=SECRET)
-    ann, bob = await keys.caller("sk-old-ann"), await keys.caller("sk-old-bob")
+    async with authenticating(pool, client, configured) as keys:
+        ann, bob = await keys.caller("sk-old-ann"), await keys.caller("sk-old-bob")
     assert ("ann", "bob") == (ann.user_id, bob.user_id)
     assert ann.key_id != bob.key_id
     # Usage follows the keys.

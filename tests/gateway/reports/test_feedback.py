@@ -11,16 +11,17 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.selector.v1 import selector_pb2
 
-from services.chassis import redis, redis_keys
+from services.chassis import redis
 from services.chassis.errors import Invalid, NotFound
 from services.gateway import postgres
-from services.gateway.keys.authenticator import Caller, Subject
-from services.gateway.ledger import rows
-from services.gateway.ledger.__main__ import Bookkeeper, Consumer, Housekeeper
-from services.gateway.ledger.store import Journal
+from services.gateway.keys.permissions import Caller, Subject
+from services.gateway.ledger import events
+from services.gateway.ledger.retention import Retention
+from services.gateway.ledger.store import LedgerStore
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.request_ids import request_id
-from tests.gateway.conftest import eventually, running
+from tests.gateway.conftest import eventually
+from tests.gateway.ledgers import Ledger
 from tests.gateway.money import FAILED, FINAL, PARTIAL, STARTED, caller, event
 
 ANN = caller(others=[Subject("user:ann")])
@@ -72,9 +73,9 @@ async def answered(
         decided_unix_ms=int(moment.timestamp() * 1000),
         requested_model=requested,
     )
-    journal = Journal(pool)
-    await journal.decide([rows.decision(decision.SerializeToString())])
-    await journal.book([rows.usage(one.SerializeToString()) for one in attempts])
+    store = LedgerStore(pool)
+    await store.write_decisions([events.decision(decision.SerializeToString())])
+    await store.write([events.usage(one.SerializeToString()) for one in attempts])
     return ident
 
 
@@ -180,13 +181,13 @@ async def test_examples_come_in_portions_and_each_once(pool: postgres.Pool) -> N
 
 
 async def test_what_was_learnt_is_deleted_in_batches_when_it_is_old(pool: postgres.Pool) -> None:
-    journal, feedback = Journal(pool), FeedbackStore(pool)
+    retention, feedback = Retention(pool), FeedbackStore(pool)
     now = datetime.now(UTC)
     for at in (now, now - timedelta(days=100)):
         for _ in range(5):
             await feedback.give(ANN, await answered(pool, at=at), 5)
 
-    removed = [await journal.prune_learning(now - timedelta(days=90), batch=2) for _ in range(4)]
+    removed = [await retention.prune_learning(now - timedelta(days=90), batch=2) for _ in range(4)]
 
     assert [4, 4, 2, 0] == removed
     assert 5 == await pool.fetchval("SELECT count(*) FROM feedback")
@@ -197,38 +198,22 @@ async def test_what_was_learnt_is_deleted_in_batches_when_it_is_old(pool: postgr
 
 
 @pytest.mark.parametrize(("learning_days", "retention_days", "left"), [(90, 0, 1), (0, 0, 2), (0, 90, 1)])
-async def test_the_ledger_keeps_what_was_learnt_as_long_as_it_is_told_and_no_longer_than_usage(
+async def test_the_ledger_keeps_what_was_learnt_as_long_as_configured_and_no_longer_than_usage(
     pool: postgres.Pool, client: redis.Redis, learning_days: int, retention_days: int, left: int
 ) -> None:
-    journal = Journal(pool, grace_s=0)
-    bookkeeper = Bookkeeper(client, journal)
-    streams = [
-        Consumer(client, stream, book, bookkeeper, interval_s=0.01, takeover_s=1)
-        for stream, book in (
-            (redis_keys.USAGE_STREAM, bookkeeper.usage),
-            (redis_keys.DECISION_STREAM, bookkeeper.decisions),
-        )
-    ]
-    housekeeper = Housekeeper(
-        bookkeeper,
-        journal,
-        *streams,
-        pause_s=0.01,
-        learning_days=learning_days,
-        retention_days=retention_days,
-    )
+    ledger = Ledger(pool, client, grace_s=0, learning_days=learning_days, retention_days=retention_days)
     now = datetime.now(UTC)
     await pool.executemany(
         "INSERT INTO feedback (request_id, user_id, value, asked_at) VALUES ($1, 'ann', 1, $2)",
         [("new", now), ("old", now - timedelta(days=100))],
     )
     overdue = event(STARTED, request="overdue", started_us=int(now.timestamp() * 1e6))
-    await journal.book([rows.usage(overdue.SerializeToString())])
+    await ledger.store.write([events.usage(overdue.SerializeToString())])
 
-    async def kept_house() -> bool:
+    async def round_is_over() -> bool:
         # A round ends with what is overdue.
         return bool(await pool.fetchval("SELECT count(*) FROM usage_records"))
 
-    async with running(*(one.run() for one in streams), housekeeper.run()):
-        await eventually(kept_house)
+    async with ledger.open():
+        await eventually(round_is_over)
     assert left == await pool.fetchval("SELECT count(*) FROM feedback")

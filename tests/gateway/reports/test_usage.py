@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from services.gateway import postgres
-from services.gateway.ledger import rows
-from services.gateway.ledger.store import Journal
+from services.gateway.ledger import events as usage_events
+from services.gateway.ledger.store import LedgerStore
 from services.gateway.reports.usage import READERS, UsageReports, question
 from tests.gateway.conftest import eventually
 from tests.gateway.money import FAILED, FINAL, event
@@ -24,7 +24,7 @@ async def test_a_model_that_was_fallen_back_to_has_requests_and_a_cost_for_each(
             event(FINAL, request=f"r{i}", number=2, model="saves", cost=600),
         )
     ]
-    await Journal(pool).book([rows.usage(one.SerializeToString()) for one in events])
+    await LedgerStore(pool).write([usage_events.usage(one.SerializeToString()) for one in events])
     used = UsageReports(pool)
 
     async def ask(group_by: str, **only: str) -> list[tuple[object, ...]]:

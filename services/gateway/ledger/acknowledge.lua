@@ -1,6 +1,7 @@
--- Acknowledge entries of a stream, drop what everybody is done with, and tell how far the group came.
--- KEYS[1]: the stream. ARGV: the group, then the entries' ids.
--- Answers {how many entries wait, how many are in work, milliseconds by which the group is behind}.
+-- Acknowledge entries of a stream, trim what its group is done with, and answer how far behind the group is.
+-- KEYS[1]: the stream. ARGV: the group, then the entries' ids; none only asks.
+-- Answers {entries that no consumer has read, or -1 when Redis does not know; entries read and not acknowledged;
+-- milliseconds by which the group is behind}.
 
 local stream, group = KEYS[1], ARGV[1]
 if #ARGV > 1 then redis.call('XACK', stream, unpack(ARGV)) end

@@ -1,0 +1,134 @@
+"""What is kept about a user: all of it exported, or erased.
+
+Erasing is the one place that changes rows of other modules' tables (docs/money.md): it gives them another name.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from lumni.chat.v1 import chat_pb2
+
+from services.gateway import postgres
+from services.gateway.keys import audit, counters
+from services.gateway.keys.database import KeyDatabase
+
+# What is kept about a user, and how it is found.
+OWN = "user_id = $1"
+ABOUT = (
+    "subject IN (SELECT 'user:' || $1::text "
+    "UNION SELECT 'key:' || key_id FROM virtual_keys WHERE user_id = $1::text)"
+)
+KEPT: Mapping[str, str] = {
+    "users": OWN,
+    "virtual_keys": OWN,
+    "usage_records": OWN,
+    "usage_metrics": OWN,
+    "budget_spend": ABOUT,
+    "task_classifications": OWN,
+    "model_selections": OWN,
+    "feedback": OWN,
+    "audit_events": f"({ABOUT} OR detail ->> 'user_id' = $1::text)",
+}
+# The tables whose rows stay under another name, and what else of a row goes.
+RENAMED: Mapping[str, str] = {
+    "usage_records": ", tenant = '', labels = '{}'",
+    "usage_metrics": "",
+    # Features may hint at what the request was.
+    "task_classifications": ", features = NULL",
+    "feedback": "",
+    "model_selections": "",
+}
+# Rows that one statement erases or exports, and how long it may take, in seconds.
+BATCH = 5000
+SLOW_S = 60.0
+
+
+class PersonalData:
+    """Everything about one user, in all tables."""
+
+    def __init__(self, database: KeyDatabase) -> None:
+        self._database = database
+
+    async def export(self, actor: str, user_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Everything that is kept about a user: the table's name and a row, row by row.
+
+        Raises:
+            Unavailable: PostgreSQL cannot be asked.
+        """
+        async with self._database.transaction() as connection:
+            await audit.append(connection, actor, "user.export", f"user:{user_id}", {})
+        for table, belongs in KEPT.items():
+            last = ""
+            while True:
+                async with self._database.connection() as connection:
+                    rows = await connection.fetch(
+                        f"SELECT *, tableoid || '.' || ctid AS place FROM {table} "  # noqa: S608
+                        f"WHERE {belongs} AND tableoid || '.' || ctid > $2 ORDER BY place LIMIT $3",
+                        user_id,
+                        last,
+                        BATCH,
+                        timeout=SLOW_S,
+                    )
+                for row in rows:
+                    last = row["place"]
+                    yield table, {name: value for name, value in row.items() if name != "place"}
+                if len(rows) < BATCH:
+                    break
+
+    async def erase(self, actor: str, user_id: str) -> str:
+        """Forget a user: keys and limits go, usage stays under a name that leads nowhere; that name.
+
+        Events on their way, or in a spool, find the name when they arrive (`LedgerStore.write`).
+
+        Raises:
+            Unavailable: PostgreSQL or Redis does not answer; ask again, for much may be done already.
+        """
+        stranger = f"erased-{secrets.token_hex(8)}"
+        async with self._database.change(f"user:{user_id}", revoked=True) as connection:
+            await _forget(connection, user_id, stranger)
+            await audit.append(connection, actor, "user.erase", f"user:{stranger}", {})
+        await counters.forget_spending(self._database.redis, f"user:{user_id}")
+        for table in RENAMED:
+            while await self._rename(table, user_id, stranger) == BATCH:
+                pass
+        return stranger
+
+    async def _rename(self, table: str, user_id: str, stranger: str) -> int:
+        async with self._database.connection() as connection:
+            status = await connection.execute(
+                f"UPDATE {table} SET user_id = $2{RENAMED[table]} WHERE (tableoid, ctid) IN "  # noqa: S608
+                f"(SELECT tableoid, ctid FROM {table} WHERE user_id = $1 LIMIT $3)",
+                user_id,
+                stranger,
+                BATCH,
+                timeout=SLOW_S,
+            )
+        return int(status.rpartition(" ")[2])
+
+
+async def _forget(connection: postgres.Connection, user_id: str, stranger: str) -> None:
+    """What one transaction can do: everything but the rows that may be many."""
+    await connection.execute(
+        "INSERT INTO erasures (user_id, stranger) VALUES ($1, $2) ON CONFLICT (user_id) "
+        "DO UPDATE SET stranger = excluded.stranger, erased_at = excluded.erased_at",
+        user_id,
+        stranger,
+    )
+    # Events of the user that could not be written.
+    await connection.execute(
+        "DELETE FROM poison_events WHERE position($1::bytea IN event) > 0",
+        chat_pb2.RequestContext(user_id=user_id).SerializeToString(),
+    )
+    await connection.execute("DELETE FROM virtual_keys WHERE user_id = $1", user_id)
+    await connection.execute("DELETE FROM users WHERE user_id = $1", user_id)
+    was, becomes = f"user:{user_id}", f"user:{stranger}"
+    await connection.execute(
+        "UPDATE audit_events SET subject = $2, detail = '{}' WHERE subject = $1", was, becomes
+    )
+    await connection.execute(
+        "UPDATE audit_events SET detail = detail - 'user_id' WHERE detail ->> 'user_id' = $1", user_id
+    )
+    await connection.execute(
+        "UPDATE budget_spend SET subject = $2, version = version + 1 WHERE subject = $1", was, becomes
+    )

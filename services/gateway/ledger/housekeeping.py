@@ -1,0 +1,87 @@
+"""What a ledger process does now and then: months of tables, old rows, attempts and reservations that nothing ends."""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+from services.chassis import redis
+from services.chassis.outage import Outage
+from services.gateway import postgres
+from services.gateway.ledger.consumer import Consumer
+from services.gateway.ledger.recovery import BEHIND_MS, Recovery
+from services.gateway.ledger.retention import Retention
+
+log = logging.getLogger(__name__)
+
+# How often tables are made for coming months, and old rows looked for, in seconds.
+HOURLY_S = 3600.0
+
+
+class Housekeeping:
+    """Does one round of everything after the other."""
+
+    def __init__(
+        self,
+        retention: Retention,
+        recovery: Recovery,
+        usage: Consumer,
+        decisions: Consumer,
+        *,
+        pause_s: float = 5.0,
+        retention_days: int = 0,
+        learning_days: int = 0,
+    ) -> None:
+        """Put the rounds together.
+
+        Args:
+            retention: Makes, drops and prunes tables.
+            recovery: Ends what nothing else ends.
+            usage: Says how far the ledger is behind on usage events.
+            decisions: The same of decision events.
+            pause_s: Between two rounds.
+            retention_days: For how long usage is kept; 0 is for good.
+            learning_days: For how long feedback and features are kept; 0 is as long as usage.
+        """
+        self._retention = retention
+        self._recovery = recovery
+        self._usage = usage
+        self._decisions = decisions
+        # For how many days rows are kept, and what deletes a batch of them. Nothing learnt outlives its usage row.
+        self._kept = [
+            (retention_days, retention.prune),
+            (min(filter(None, (retention_days, learning_days)), default=0), retention.prune_learning),
+        ]
+        self._pause_s = pause_s
+        self._partitions_at = 0.0
+        self._prune_at = [0.0] * len(self._kept)
+
+    async def run(self) -> None:
+        """Go on until cancelled; what fails is tried again in the next round."""
+        outage = Outage(log, "housekeeping fails", "housekeeping goes on")
+        while True:
+            try:
+                await self._tables()
+                await self._decisions.behind_ms()
+                # Only a ledger that has written every event may say that an attempt has no end.
+                if await self._usage.behind_ms() < BEHIND_MS:
+                    await self._recovery.close_overdue()
+                    await self._recovery.release_abandoned()
+                outage.end()
+            except (*redis.ERRORS, *postgres.ERRORS, asyncpg.PostgresError) as error:
+                outage.begin(error)
+            await asyncio.sleep(self._pause_s)
+
+    async def _tables(self) -> None:
+        now = time.monotonic()
+        if now >= self._partitions_at:
+            await self._retention.make_partitions(datetime.now(UTC))
+            await self._retention.forget_erased()
+            self._partitions_at = now + HOURLY_S
+        for place, (days, prune) in enumerate(self._kept):
+            if days and now >= self._prune_at[place]:
+                # In bounded batches, one a round, so that they are in nothing's way.
+                removed = await prune(datetime.now(UTC) - timedelta(days=days))
+                self._prune_at[place] = now + (0 if removed else HOURLY_S)

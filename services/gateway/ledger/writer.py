@@ -1,0 +1,101 @@
+"""Events into rows: what the streams hold is written to the store, and the new sums are published in Redis."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+import prometheus_client
+
+from services.chassis import redis
+from services.gateway.ledger import events
+from services.gateway.ledger.rows import Ended, Poison, Started, Sum
+from services.gateway.ledger.store import DATA_ERRORS, LedgerStore
+from services.gateway.limits import scripts
+
+log = logging.getLogger(__name__)
+
+POISON = prometheus_client.Counter("lumni_ledger_poison_events", "Events set aside.", ["stream"])
+
+# The id of a stream's entry, and the event in it.
+Entry: TypeAlias = tuple[str, bytes]
+
+
+class LedgerWriter:
+    """Writes events, whatever is among them: one that cannot be written keeps no other from being written."""
+
+    def __init__(self, client: redis.Redis, store: LedgerStore) -> None:
+        self._redis = client
+        self._store = store
+
+    async def usage(self, entries: Sequence[Entry]) -> list[Poison]:
+        """Write usage events; those that cannot be written, with the reasons.
+
+        Raises:
+            postgres.ERRORS, postgres.CONFLICTS, redis.ERRORS: as `write`.
+        """
+        return await isolating(entries, events.usage, self.write)
+
+    async def decisions(self, entries: Sequence[Entry]) -> list[Poison]:
+        """Write decision events; those that cannot be written, with the reasons.
+
+        Raises:
+            postgres.ERRORS, postgres.CONFLICTS: as `LedgerStore.write_decisions`.
+        """
+        return await isolating(entries, events.decision, self._store.write_decisions)
+
+    async def write(self, batch: Sequence[Started | Ended]) -> None:
+        """Write events in one transaction, and publish the sums.
+
+        Raises:
+            DATA_ERRORS, postgres.ERRORS, postgres.CONFLICTS: as `LedgerStore.write`.
+            redis.ERRORS: they are written, but the sums are not published; the same again publishes them.
+        """
+        sums = await self._store.write(batch)
+        ended = [event for event in batch if isinstance(event, Ended)]
+        if ended:
+            await self._publish(sums, ended)
+
+    async def _publish(self, sums: Sequence[Sum], ended: Sequence[Ended]) -> None:
+        written = {
+            "sums": [[f"{one.subject}:{one.period}", one.nano_usd, one.version] for one in sums],
+            "attempts": [[one.request_id, one.number, one.last] for one in ended],
+        }
+        (answer,) = await scripts.run_all(scripts.PUBLISH, self._redis, [written])
+        if isinstance(answer, Exception):
+            raise answer
+
+    async def set_aside(self, stream: str, poisoned: Sequence[Poison]) -> None:
+        """Keep what cannot be written, with the reasons.
+
+        Raises:
+            postgres.ERRORS: it is not kept yet.
+        """
+        await self._store.set_aside(stream, poisoned)
+        POISON.labels(stream).inc(len(poisoned))
+        log.error("%d events were set aside: %s", len(poisoned), poisoned[0].reason)
+
+
+async def isolating(
+    entries: Sequence[Entry], read: Callable[[bytes], Any], write: Callable[[Sequence[Any]], Awaitable[None]]
+) -> list[Poison]:
+    """Write events together, or by halves until the ones that cannot be written stand alone."""
+    poisoned: list[Poison] = []
+    good: list[tuple[Entry, Any]] = []
+    for entry_id, event in entries:
+        try:
+            good.append(((entry_id, event), read(event)))
+        except ValueError as error:
+            poisoned.append(Poison(entry_id, str(error), event))
+    portions = [good] if good else []
+    while portions:
+        portion = portions.pop()
+        try:
+            await write([event for _, event in portion])
+        except DATA_ERRORS as error:
+            if len(portion) == 1:
+                entry_id, event = portion[0][0]
+                poisoned.append(Poison(entry_id, f"{type(error).__name__}: {error}", event))
+            else:
+                half = len(portion) // 2
+                portions += [portion[half:], portion[:half]]
+    return poisoned

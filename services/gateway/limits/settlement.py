@@ -1,0 +1,148 @@
+"""Settlements: reservations replaced by what the attempts of a request did cost, in the background and in order."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import prometheus_client
+
+from services.chassis import redis
+from services.gateway.limits import scripts
+from services.gateway.limits.probe import Probe
+
+log = logging.getLogger(__name__)
+
+# The grace of a request whose caller is gone, in seconds: its executor was cancelled, and stops at once.
+ABANDONED_S = 10.0
+# How long a settlement is tried before it is left to the ledger, in seconds.
+GIVE_UP_S = 300.0
+# Requests that one round trip settles; Redis does nothing else meanwhile.
+BATCH = 100
+
+UNSETTLED = prometheus_client.Counter(
+    "lumni_gateway_unsettled_requests", "Settlements that were left to the ledger."
+)
+
+
+class Attempt(Protocol):
+    """What a settlement needs to know of an attempt; `lumni.executor.v1.Attempt` fits."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def cost_nano_usd(self) -> int: ...  # noqa: D102
+
+
+class Tokens(Protocol):
+    """What a request consumed; `lumni.executor.v1.Usage` fits."""
+
+    @property
+    def prompt_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def completion_tokens(self) -> int: ...  # noqa: D102
+
+
+class Report(Protocol):
+    """The bill of a request; `lumni.executor.v1.Report` fits."""
+
+    @property
+    def attempts(self) -> Sequence[Attempt]: ...  # noqa: D102
+    @property
+    def usage(self) -> Tokens: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A settlement that Redis does not have yet, and until when it is tried."""
+
+    argument: Mapping[str, Any]
+    give_up: float
+
+
+class Settlements:
+    """A queue; what Redis does not take in time is left to the ledger, which learns the same from events."""
+
+    def __init__(self, client: redis.Redis, probe: Probe, grace_s: float) -> None:
+        """Settle through `client` while `probe` says that it counts.
+
+        Args:
+            client: Short deadlines are its connection's business.
+            probe: Learns of failures, and knows when to go on.
+            grace_s: How long after the end of a request its events may arrive.
+        """
+        self._redis = client
+        self._probe = probe
+        self._abandoned_ms = int(min(ABANDONED_S, grace_s) * 1000)
+        self._pending: deque[_Pending] = deque()
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def settle(self, request_id: str, report: Report) -> None:
+        """Replace a reservation by what the attempts cost; returns at once."""
+        self._append(
+            request_id,
+            tokens=report.usage.prompt_tokens + report.usage.completion_tokens,
+            attempts=[[one.id.rpartition("/")[2], one.cost_nano_usd, one.model] for one in report.attempts],
+        )
+
+    def abandon(self, request_id: str) -> None:
+        """Give the parallel places back and leave the money to the ledger; returns at once."""
+        self._append(request_id, abandoned_ms=self._abandoned_ms)
+
+    def _append(self, request_id: str, **outcome: Any) -> None:
+        self._pending.append(_Pending({"request": request_id, **outcome}, time.monotonic() + GIVE_UP_S))
+        self._empty.clear()
+        self._wake.set()
+
+    @asynccontextmanager
+    async def delivering(self) -> AsyncIterator[None]:
+        """Settle in the background until the block ends, then what is left within a second."""
+        task = asyncio.create_task(self._deliver())
+        try:
+            yield
+        finally:
+            try:
+                async with asyncio.timeout(1):
+                    await self._empty.wait()
+            except TimeoutError:
+                UNSETTLED.inc(len(self._pending))
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _deliver(self) -> None:
+        while True:
+            await self._wake.wait()
+            if not self._pending:
+                self._wake.clear()
+                self._empty.set()
+                continue
+            batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
+            try:
+                answers = await scripts.run_all(scripts.SETTLE, self._redis, [one.argument for one in batch])
+            except redis.ERRORS as error:
+                self._probe.failed(error)
+                await self._probe.pause()
+                self._give_up()
+                continue
+            except Exception as error:  # noqa: BLE001  (a mistake of ours must not end all settling)
+                answers = [error] * len(batch)
+            for answer in answers:
+                self._pending.popleft()
+                if isinstance(answer, Exception):
+                    UNSETTLED.inc()
+                    log.error("a settlement was left to the ledger: %s", answer)
+
+    def _give_up(self) -> None:
+        """Leave to the ledger what has been tried for too long."""
+        now = time.monotonic()
+        while self._pending and self._pending[0].give_up < now:
+            self._pending.popleft()
+            UNSETTLED.inc()

@@ -1,0 +1,75 @@
+"""Keys and who checks them, as tests need them: the parts that a gateway process puts together."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.chassis import errors, redis
+from services.chassis.config import Secret
+from services.gateway import postgres
+from services.gateway.config.plans import Plans
+from services.gateway.keys.authenticator import Authenticator
+from services.gateway.keys.changes import OVERLAP_S, ChangeFeed
+from services.gateway.keys.database import KeyDatabase
+from services.gateway.keys.digests import Digests
+from services.gateway.keys.store import KeyStore
+
+ADMIN = "sk-lumni-admin-0123456789"
+BOOTSTRAP = "sk-lumni-bootstrap-0123456789"
+PEPPER = Secret("pepper")
+DIGESTS = Digests(PEPPER, Secret(ADMIN))
+
+
+def store_of(pool: postgres.Pool, client: redis.Redis, plans: Plans) -> KeyStore:
+    """What an admin changes keys with."""
+    return KeyStore(KeyDatabase(pool, client), plans, DIGESTS)
+
+
+@asynccontextmanager
+async def authenticating(
+    pool: postgres.Pool,
+    client: redis.Redis,
+    plans: Plans,
+    *,
+    stale_s: float = 300.0,
+    overlap_s: float = OVERLAP_S,
+) -> AsyncIterator[Authenticator]:
+    """The authentication of one gateway process, which reads changes until the block ends."""
+    feed = ChangeFeed(pool, client, overlap_s=overlap_s)
+    keys = Authenticator(
+        pool,
+        feed,
+        plans,
+        DIGESTS,
+        admin_key=Secret(ADMIN),
+        api_key=Secret(BOOTSTRAP),
+        stale_s=stale_s,
+    )
+    async with feed.watching():
+        yield keys
+
+
+@asynccontextmanager
+async def alone(
+    database: str, valkey: str, plans: Plans, *, stale_s: float = 300.0, overlap_s: float = OVERLAP_S
+) -> AsyncIterator[Authenticator]:
+    """The same with stores of its own, which may be down."""
+    async with (
+        postgres.pool(database, timeout_s=1) as pool,
+        redis.connect(valkey, timeout_s=2) as client,
+        authenticating(pool, client, plans, stale_s=stale_s, overlap_s=overlap_s) as keys,
+    ):
+        yield keys
+
+
+async def refused_within(keys: Authenticator, key: str, seconds: float) -> float:
+    """Use a key until it is refused; how long that took."""
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        try:
+            await keys.caller(key)
+        except errors.Unauthenticated:
+            return time.monotonic() - began
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"still good after {seconds} s")

@@ -1,0 +1,144 @@
+"""Changed keys are known to every process within a second, whichever store it reaches."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from services.chassis import redis, redis_keys
+from services.gateway import postgres
+from services.gateway.config.plans import Plans
+from services.gateway.keys.authenticator import Authenticator
+from services.gateway.keys.owners import OwnerStore
+from services.gateway.keys.store import KeyStore
+from services.gateway.migrate import migrate
+from services.local.postgres import Postgres
+from tests.gateway.authentication import (
+    alone,
+    authenticating,
+    refused_within,
+    store_of,
+)
+from tests.gateway.conftest import eventually
+
+
+async def test_a_revoked_key_is_refused_within_a_second_by_every_process(
+    pool: postgres.Pool, client: redis.Redis, configured: Plans
+) -> None:
+    store = store_of(pool, client, configured)
+    made = await store.create("admin", {})
+    async with AsyncExitStack() as stack:
+        processes = [
+            await stack.enter_async_context(authenticating(pool, client, configured)) for _ in range(3)
+        ]
+        for one in processes:
+            await one.caller(made["key"])
+
+        await store.revoke("admin", made["key_id"])
+
+        await asyncio.gather(*(refused_within(one, made["key"], 1.0) for one in processes))
+
+
+async def test_a_revoked_key_is_refused_by_a_process_that_reaches_postgresql_alone(
+    database: str, keys: Authenticator, store: KeyStore, configured: Plans
+) -> None:
+    made = await store.create("admin", {})
+    async with alone(database, "redis://127.0.0.1:1", configured) as other:
+        await other.caller(made["key"])
+
+        await store.revoke("admin", made["key_id"])
+
+        await refused_within(other, made["key"], 1.0)
+
+
+async def test_a_revoked_key_is_refused_by_a_process_that_reaches_redis_alone(
+    make_postgres: Callable[[], Postgres], client: redis.Redis, valkey: str, configured: Plans
+) -> None:
+    server = make_postgres()
+    await server.start()
+    await migrate(server.url)
+    async with alone(server.url, valkey, configured) as other:
+        async with postgres.pool(server.url) as pool:
+            made = await store_of(pool, client, configured).create("admin", {})
+        await other.caller(made["key"])
+        # What the admin's process did, with the database out of this one's reach.
+        await server.stop()
+        await client.xadd(redis_keys.KEY_CHANGES, {"subject": f"key:{made['key_id']}", "action": "revoked"})
+
+        await refused_within(other, made["key"], 1.0)
+
+
+async def test_a_revocation_that_was_not_published_is_found_however_long_postgresql_was_out_of_reach(
+    make_postgres: Callable[[], Postgres], valkey: str, client: redis.Redis, configured: Plans
+) -> None:
+    server = make_postgres()
+    await server.start()
+    await migrate(server.url)
+    overlap_s = 1.0
+    async with alone(server.url, valkey, configured, overlap_s=overlap_s) as keys:
+        async with postgres.pool(server.url) as pool:
+            made = await store_of(pool, client, configured).create("admin", {})
+            await keys.caller(made["key"])
+            # Revoked a while ago while Redis was away too, and this process cut off: it never read of it.
+            await eventually(lambda: nothing_is_new(keys))
+        await server.stop()
+        await asyncio.sleep(overlap_s + 1)
+        await server.start()
+        async with postgres.pool(server.url) as pool:
+            ago = overlap_s + 0.5
+            await pool.execute("UPDATE virtual_keys SET revoked_at = now()")
+            await pool.execute(
+                "INSERT INTO key_changes (subject, changed_at) VALUES ($1, now() - make_interval(secs => $2))",
+                f"key:{made['key_id']}",
+                ago,
+            )
+
+        await refused_within(keys, made["key"], 5.0)
+
+
+async def nothing_is_new(keys: Authenticator) -> bool:
+    return not any(entry.stale for entry in keys._cache._known.values())
+
+
+async def test_an_entry_that_makes_no_sense_does_not_end_the_feed(
+    make_postgres: Callable[[], Postgres], client: redis.Redis, valkey: str, configured: Plans
+) -> None:
+    server = make_postgres()
+    await server.start()
+    await migrate(server.url)
+    async with alone(server.url, valkey, configured) as other:
+        async with postgres.pool(server.url) as pool:
+            made = await store_of(pool, client, configured).create("admin", {})
+        await other.caller(made["key"])
+        await server.stop()
+        await client.xadd(redis_keys.KEY_CHANGES, {"nonsense": "1"})
+        await client.xadd(redis_keys.KEY_CHANGES, {"subject": f"key:{made['key_id']}", "action": "revoked"})
+
+        await refused_within(other, made["key"], 3.0)
+
+
+async def test_a_change_of_plan_takes_effect_within_a_second(keys: Authenticator, store: KeyStore) -> None:
+    made = await store.create("admin", {"plan": "free"})
+    assert 20 == (await keys.caller(made["key"])).subjects[0].rate.rpm
+
+    await store.change("admin", made["key_id"], {"plan": "pro"})
+
+    async def changed() -> bool:
+        return 500 == (await keys.caller(made["key"])).subjects[0].rate.rpm
+
+    await eventually(changed, within_s=1)
+
+
+async def test_a_change_of_an_organization_reaches_its_keys(
+    keys: Authenticator, store: KeyStore, owners: OwnerStore
+) -> None:
+    await owners.put_organization("admin", "acme", {})
+    await owners.put_user("admin", "ann", {"organization_id": "acme"})
+    made = await store.create("admin", {"user_id": "ann"})
+    await keys.caller(made["key"])
+
+    await owners.put_organization("admin", "acme", {"rpm_limit": 3})
+
+    async def changed() -> bool:
+        return 3 == (await keys.caller(made["key"])).subjects[2].rate.rpm
+
+    await eventually(changed, within_s=1)

@@ -1,0 +1,159 @@
+"""Limits while Redis is gone, and when it comes back."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import pytest
+
+from services.chassis import errors, redis
+from services.gateway import postgres
+from services.gateway.config.plans import Plan, Rate, WithoutRedis
+from services.gateway.limits.admission import Limits
+from services.local.valkey import Valkey
+from tests.gateway.conftest import eventually
+from tests.gateway.money import (
+    TOTAL,
+    admit,
+    bill,
+    caller,
+    spent,
+)
+
+
+async def test_without_redis_an_allowing_plan_counts_locally(
+    make_valkey: Callable[[], Valkey], pool: postgres.Pool
+) -> None:
+    server = make_valkey()
+    await server.start()
+    who = caller(rate=Rate(rpm=3), budget=TOTAL)
+    async with redis.connect(server.url, timeout_s=0.05) as client:
+        async with (limits := Limits(client, pool, billable_attempts=1)).delivering():
+            await server.stop()
+
+            answers = [await admit(limits, who) for _ in range(3)]
+            with pytest.raises(errors.Exhausted):
+                await admit(limits, who)
+            assert not limits.exact
+
+    assert {0} == {answer.admitted_unix_ms for answer in answers}
+
+
+async def test_without_redis_a_denying_plan_denies(
+    make_valkey: Callable[[], Valkey], pool: postgres.Pool
+) -> None:
+    server = make_valkey()
+    await server.start()
+    async with redis.connect(server.url, timeout_s=0.05) as client:
+        async with (limits := Limits(client, pool)).delivering():
+            await server.stop()
+
+            with pytest.raises(errors.Unavailable) as caught:
+                await admit(limits, caller(plan=Plan("test", redis_down=WithoutRedis.DENY)))
+
+    assert 1 == caught.value.retry_after_s
+
+
+async def test_a_frozen_redis_costs_one_deadline_and_not_one_for_each_request(
+    make_valkey: Callable[[], Valkey], pool: postgres.Pool
+) -> None:
+    server = make_valkey()
+    await server.start()
+    async with redis.connect(server.url, timeout_s=0.05) as client:
+        limits = Limits(client, pool, billable_attempts=1)
+        async with limits.delivering():
+            admission = await admit(limits, caller(budget=TOTAL))
+            server.pause()
+            waited = []
+            for _ in range(200):
+                began = time.perf_counter()
+                await admit(limits, caller(budget=TOTAL))
+                waited.append(time.perf_counter() - began)
+            await limits.settle(admission, bill(admission, 400))
+            server.resume()
+
+            async def settled() -> bool:
+                try:
+                    return 400 == await spent(client, "key:k1") and limits.exact
+                except redis.ERRORS:
+                    return False
+
+            await eventually(settled)
+    # Only the first caller waited, for one deadline.
+    assert sum(one < 0.02 for one in waited) >= 195
+
+
+async def test_limits_are_exact_again_by_themselves_when_redis_returns(
+    make_valkey: Callable[[], Valkey], pool: postgres.Pool
+) -> None:
+    server = make_valkey()
+    await server.start()
+    who = caller(rate=Rate(rpm=1000))
+    async with (
+        redis.connect(server.url, timeout_s=0.05) as client,
+        (limits := Limits(client, pool)).delivering(),
+    ):
+        server.pause()
+        assert 0 == (await admit(limits, who)).admitted_unix_ms
+        server.resume()
+
+        async def counted() -> bool:
+            return (await admit(limits, who)).admitted_unix_ms > 0
+
+        await eventually(counted)
+
+
+async def test_every_way_of_failing_opens_the_breaker(
+    make_valkey: Callable[[], Valkey], pool: postgres.Pool
+) -> None:
+    server = make_valkey()
+    await server.start()
+    async with redis.connect(server.url, timeout_s=0.5) as client:
+        async with (limits := Limits(client, pool, billable_attempts=1)).delivering():
+            admission = await admit(limits, caller(rate=Rate(rpm=100)))
+            # It answers, but takes no more writes.
+            await client.config_set("maxmemory", 1)
+            assert 0 == (await admit(limits, caller(rate=Rate(rpm=100)))).admitted_unix_ms
+            assert not limits.exact
+            await client.config_set("maxmemory", 0)
+
+            async def exact() -> bool:
+                return limits.exact
+
+            async def inexact() -> bool:
+                return not limits.exact
+
+            await eventually(exact)
+            # No request comes, and a settlement alone finds out.
+            await server.stop()
+            await limits.settle(admission, bill(admission, 1))
+            await eventually(inexact)
+
+
+async def test_an_outage_is_logged_once_and_not_for_every_request(
+    make_valkey: Callable[[], Valkey], pool: postgres.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = make_valkey()
+    await server.start()
+    who = caller(rate=Rate(rpm=1_000_000), budget=TOTAL)
+    async with redis.connect(server.url, timeout_s=0.05) as client:
+        async with (limits := Limits(client, pool, billable_attempts=1)).delivering():
+            settled = await admit(limits, who)
+            await server.stop()
+            until = time.monotonic() + 1.5
+            with caplog.at_level(logging.INFO):
+                # Several probes, a settlement that is tried again and again, and a crowd.
+                while time.monotonic() < until:
+                    await limits.settle(settled, bill(settled, 1))
+                    await asyncio.gather(*(admit(limits, who) for _ in range(20)))
+                    await asyncio.sleep(0.01)
+                await server.start()
+
+                async def exact() -> bool:
+                    return limits.exact
+
+                await eventually(exact)
+
+    logged = [one.message for one in caplog.records if one.name.startswith("services.gateway")]
+    assert ["Redis cannot count,", "limits are counted"] == [" ".join(one.split()[:3]) for one in logged]

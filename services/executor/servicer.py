@@ -1,7 +1,6 @@
 """Between the wire and the run: unpack, run, pack."""
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, suppress
@@ -19,9 +18,8 @@ from services.executor.formats.base import Chunk
 
 # Chunks that a slow caller may leave unread before the provider has to wait.
 BACKLOG = 256
-# A picture or a sound in a body, as no text looks.
-ENCODED = re.compile(r"[A-Za-z0-9+/=]{2048,}")
-PICTURE_TOKENS = 1000
+# A token is seldom shorter than so many characters.
+CHARS_PER_TOKEN = 3
 # The end of a backlog.
 END = None
 
@@ -131,16 +129,10 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         stream=stream,
         candidates=messages.candidates(request.candidates),
         deadline=deadline,
-        likely_prompt_tokens=_likely_tokens(request.body_json),
+        likely_prompt_tokens=request.likely_prompt_tokens or len(request.body_json) // CHARS_PER_TOKEN + 1,
         max_billed_attempts=request.max_billed_attempts,
         origin=messages.Origin(request),
     )
-
-
-def _likely_tokens(body_json: str) -> int:
-    """Enough for a limit, and nothing has to be counted: a token is seldom shorter than three characters of text."""
-    encoded = [len(run[0]) for run in ENCODED.finditer(body_json)]
-    return (len(body_json) - sum(encoded)) // 3 + len(encoded) * PICTURE_TOKENS + 1
 
 
 def _with_report(fault: errors.Fault, run: FallbackRun) -> errors.Fault:

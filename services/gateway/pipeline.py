@@ -238,6 +238,7 @@ class Pipeline:
             category=decision.classification.category,
             tier=decision.selection.tier,
             max_billed_attempts=self._limits.billable_attempts,
+            likely_prompt_tokens=chat.likely_prompt_tokens,
         )
 
 

@@ -67,6 +67,7 @@ class Caller:
         operation: str = "chat",
         ident: str = "",
         max_cost: int = 10**9,
+        likely_prompt_tokens: int = 0,
         **body: Any,
     ) -> pb.ExecuteRequest:
         """A request for candidates, in order."""
@@ -83,6 +84,7 @@ class Caller:
                 else pb.Candidate(deployment=one, max_cost_nano_usd=max_cost)
                 for one in candidates
             ],
+            likely_prompt_tokens=likely_prompt_tokens,
         )
 
     async def ask(

@@ -243,16 +243,34 @@ async def test_a_caller_who_hangs_up_leaves_a_record_and_a_free_place_whatever_h
     assert all(one.attempt.usage.prompt_tokens for one in ends)
 
 
-async def test_a_picture_in_a_body_is_not_counted_as_text(
+async def test_the_callers_estimate_counts_against_a_quota_whatever_the_body_holds(
     simulator: Simulator, valkey: str, tmp_path: Path
 ) -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 3_000_000}}
-    config = deployments(simulator.url, [("seeing", "openai/m")], tpm=20_000)
+    seeing = [{"role": "user", "content": [picture]}]
+    config = deployments(simulator.url, [("seeing", "openai/m")])
+    # A day's window, as a minute's might turn in between.
+    config["model_list"][0]["model_info"]["free_quota"] = {"tpd": 20_000}
     async with executor(tmp_path, config, valkey) as caller:
         first = await caller.ask("seeing")
-        second = await caller.ask("seeing", messages=[{"role": "user", "content": [picture]}])
+        small = await caller.ask("seeing", messages=seeing, likely_prompt_tokens=1000)
+        large = await caller.ask("seeing", likely_prompt_tokens=30_000)
 
-    assert (None, None) == (first.fault, second.fault)
+    assert (None, None) == (first.fault, small.fault)
+    assert ["rate_limited"] == [skip.reason for skip in large.report.skips]
+
+
+async def test_without_an_estimate_the_length_of_the_body_is_one(
+    simulator: Simulator, valkey: str, tmp_path: Path
+) -> None:
+    config = deployments(simulator.url, [("small", "openai/m")])
+    config["model_list"][0]["model_info"]["free_quota"] = {"tpd": 20_000}
+    async with executor(tmp_path, config, valkey) as caller:
+        first = await caller.ask("small", messages=[{"role": "user", "content": "x" * 15_000}])
+        second = await caller.ask("small", messages=[{"role": "user", "content": "x" * 90_000}])
+
+    assert first.fault is None
+    assert ["rate_limited"] == [skip.reason for skip in second.report.skips]
 
 
 async def test_a_key_of_ours_is_never_sent_to_a_provider(

@@ -156,16 +156,21 @@ class ExecuteRequest(_message.Message):
     CATEGORY_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
     MAX_BILLED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    LIKELY_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     operation: Global___Operation.ValueType
     """operation is the kind of call."""
     body_json: _builtins.str
     """body_json is the request's body in the operation's own format."""
     category: _classifier_pb2.Category.ValueType
-    """category is for the books."""
+    """category goes into the usage events."""
     tier: _classifier_pb2.Tier.ValueType
-    """tier is for the books."""
+    """tier goes into the usage events."""
     max_billed_attempts: _builtins.int
     """max_billed_attempts is how many attempts may cost something: what was reserved; 0 is no bound."""
+    likely_prompt_tokens: _builtins.int
+    """likely_prompt_tokens is what admission took the prompt for, counted against the deployments' quotas of tokens; 0 is
+    read as a third of the body's length.
+    """
     @_builtins.property
     def context(self) -> _chat_pb2.RequestContext:
         """context says on whose behalf."""
@@ -184,10 +189,11 @@ class ExecuteRequest(_message.Message):
         category: _classifier_pb2.Category.ValueType = ...,
         tier: _classifier_pb2.Tier.ValueType = ...,
         max_billed_attempts: _builtins.int = ...,
+        likely_prompt_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_json", b"body_json", "candidates", b"candidates", "category", b"category", "context", b"context", "max_billed_attempts", b"max_billed_attempts", "operation", b"operation", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_json", b"body_json", "candidates", b"candidates", "category", b"category", "context", b"context", "likely_prompt_tokens", b"likely_prompt_tokens", "max_billed_attempts", b"max_billed_attempts", "operation", b"operation", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,10 +36,10 @@ class Configuration:
 
     async def _reload(self) -> None:
         try:
-            # In a thread: laying out a large fleet takes longer than a request may wait.
+            # In a thread: building a large table takes longer than a request may take.
             self.selector = await asyncio.to_thread(assemble, self._folder)
         except (Mistakes, OSError) as mistake:
-            log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
+            log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (the lines hold everything)
             return
         log.info("the changed configuration is in force: %d deployments", len(self.selector.table))
 

@@ -29,7 +29,7 @@ CATEGORIES = {
     for name, number in classifier_pb2.Category.items()
     if number
 }
-# Where nobody says otherwise, a powerful model must be more likely than not to answer better.
+# The threshold where none is set: a powerful model must be more likely than not to answer better.
 EVEN = 0.5
 
 LATENCY = prometheus_client.Histogram(
@@ -62,7 +62,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         self._health = health
         self._powerful_shares = powerful_shares
         self._recent = recent
-        # What deployments always say of themselves, by category, as of one configuration.
+        # The fields of a candidate that do not depend on the request, by category, as of one configuration.
         self._constant: dict[tuple[int, str, bool, bool], pb.Candidate] = {}
         self._constant_of: Selector | None = None
 
@@ -110,7 +110,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         among, group = self._selector.resolve(request.name)
         mask = self._selector.permitted(selection_messages.policy(request.policy))
         if not (among & mask).any():
-            # A model that one may not use is as good as none: its name tells nothing.
+            # A model that the caller may not use must not be told from one that is not there.
             raise errors.NotFound(
                 f"model: {request.name} is not configured", reason="MODEL_NOT_FOUND", param="model"
             )
@@ -173,7 +173,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         policy, judged = request.policy, request.classification
         options = self._selector.table.options
         plan, rate = request.context.plan, judged.strong_win_rate
-        # What nobody judged says nothing about the share; a pinned model is no matter of tiers.
+        # A request without a classification has no rate to count; one that pins a model has no tier.
         if judged.version and request.model in UNPINNED and not selection_messages.what_if(policy):
             self._powerful_shares.observe(plan, judged.version, rate, now)
         split = policy.WhichOneof("split")
@@ -188,10 +188,10 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         if policy.tier:
             return policy.tier == classifier_pb2.TIER_POWERFUL, threshold
         if not judged.version:
-            # A classifier that cannot be asked must not multiply the bill, unless everything is to be powerful.
+            # An outage of the classifier must not multiply the bill, unless everything is to be powerful.
             return threshold <= 0, threshold
         if share is None and fixed is None and judged.tier:
-            # Nobody says where the split lies: the classifier's own opinion counts.
+            # Neither a share nor a threshold is set: the classifier's own tier counts.
             return judged.tier == classifier_pb2.TIER_POWERFUL, 0.0
         return powerful, threshold
 
@@ -208,7 +208,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
                 one.parts.add(name=name, value=value, weight=weight)
 
     def _unchanging(self, index: int, task: Task) -> pb.Candidate:
-        """What a deployment always says about itself in one category."""
+        """The fields of a candidate that do not depend on the request."""
         if self._constant_of is not self._selector:
             self._constant_of = self._selector
             self._constant.clear()
@@ -271,10 +271,10 @@ def _check_name(field: str, name: str) -> None:
 
 
 def _weightiest(entry: Entry, weights: dict[str, float]) -> list[pb.Benchmark]:
-    held = [entry.scores[name] for name in weights if name in entry.scores]
+    scores = [entry.scores[name] for name in weights if name in entry.scores]
     # A published score of equal weight goes before an imputed one.
-    held.sort(key=lambda score: (-weights[score.benchmark], score.imputed, score.benchmark))
-    return [_benchmark(score) for score in held[:MOST_BENCHMARKS]]
+    scores.sort(key=lambda score: (-weights[score.benchmark], score.imputed, score.benchmark))
+    return [_benchmark(score) for score in scores[:MOST_BENCHMARKS]]
 
 
 def _benchmark(score: Score) -> pb.Benchmark:

@@ -1,1 +1,1 @@
-"""How the deployments fare right now, and what replicas learn together."""
+"""The deployments' present health and usage, and what the replicas share of it."""

@@ -1,4 +1,4 @@
-"""How the deployments fare, read from Redis every half second; what was last known while Redis is gone."""
+"""The deployments' health, read from Redis every half second; while Redis is down, as it was last read."""
 
 import asyncio
 import logging
@@ -19,28 +19,28 @@ log = logging.getLogger(__name__)
 
 # Half of the second that a snapshot may be old, so that a slow reading is still in time.
 EVERY_S = 0.5
-# While no executor has been heard of: none of its deployments can be selected before.
+# Until an executor has published: none of its deployments can be selected before.
 FIRST_S = 0.05
 AGE = prometheus_client.Gauge("lumni_selector_snapshot_age_seconds", "Age of the health snapshot.")
 
 
 class Health:
-    """What the executors said last; `refresh` keeps it fresh."""
+    """What the executors published last; `refresh` keeps it fresh."""
 
     def __init__(self) -> None:
-        self._alive: list[list[Report]] = []
+        self._replicas: list[list[Report]] = []
         self._taken_unix_s = 0.0
         self._known: tuple[DeploymentTable, Snapshot] | None = None
 
     def of(self, table: DeploymentTable) -> Snapshot:
         """The latest snapshot, over a table."""
         if self._known is None or self._known[0] is not table:
-            self._known = (table, snapshot.merge(table, self._alive, time.time()))
+            self._known = (table, snapshot.merge(table, self._replicas, time.time()))
         return self._known[1]
 
     async def refresh(self, client: redis.Redis) -> None:
-        """Read until cancelled; while Redis is gone, and when no executor lives, what was last known stays."""
-        outage = Outage(log, "Redis does not answer; selecting by what was last known", "Redis answers again")
+        """Read until cancelled; while Redis is down, and when no executor runs, what was last read stays."""
+        outage = Outage(log, "Redis does not answer; selecting by what was last read", "Redis answers again")
         while True:
             try:
                 await self.read(client)
@@ -48,47 +48,47 @@ class Health:
                 outage.begin(error)
             else:
                 outage.end()
-            # What was last known is looked at anew all the same: a used up quota may be whole again.
+            # What was last read is merged anew all the same: a used up quota may be available again.
             self._known = None
-            if self._alive:
+            if self._replicas:
                 AGE.set(time.time() - self._taken_unix_s)
-            await asyncio.sleep(EVERY_S if self._alive else FIRST_S)
+            await asyncio.sleep(EVERY_S if self._replicas else FIRST_S)
 
     async def read(self, client: redis.Redis) -> None:
         """Read once.
 
         Raises:
-            RedisError: Redis is gone.
+            RedisError: Redis is down.
         """
-        replicas = sorted(await client.smembers(redis_keys.HEALTH_REPLICAS))
-        if not replicas:
+        names = sorted(await client.smembers(redis_keys.HEALTH_REPLICAS))
+        if not names:
             return
         async with client.pipeline(transaction=False) as pipe:
-            for replica in replicas:
-                pipe.hvals(redis_keys.health(replica if isinstance(replica, str) else replica.decode()))
+            for name in names:
+                pipe.hvals(redis_keys.health(name if isinstance(name, str) else name.decode()))
             views = await pipe.execute()
-        alive = [list(_reports(view)) for view in views if view]
-        if alive:
-            self._alive, self._taken_unix_s = alive, time.time()
+        replicas = [list(_reports(view)) for view in views if view]
+        if replicas:
+            self._replicas, self._taken_unix_s = replicas, time.time()
 
 
 def _reports(view: Iterable[bytes]) -> Iterable[Report]:
     for raw in view:
         try:
-            said = pb.DeploymentHealth.FromString(raw)
+            read = pb.DeploymentHealth.FromString(raw)
         except DecodeError:
             log.warning("a health report in Redis cannot be read; ignored")
             continue
         yield Report(
-            deployment=said.deployment,
-            breaker_open=said.breaker == pb.BREAKER_STATE_OPEN,
-            half_open=said.breaker == pb.BREAKER_STATE_HALF_OPEN,
-            latency_ms=said.latency_ms,
-            error_rate=said.error_rate,
-            in_flight=said.in_flight,
-            callable=said.callable,
+            deployment=read.deployment,
+            breaker_open=read.breaker == pb.BREAKER_STATE_OPEN,
+            half_open=read.breaker == pb.BREAKER_STATE_HALF_OPEN,
+            latency_ms=read.latency_ms,
+            error_rate=read.error_rate,
+            in_flight=read.in_flight,
+            callable=read.callable,
             headroom=tuple(
                 Headroom(one.limit, one.total, one.remaining, one.resets_unix_ms / 1000)
-                for one in said.headroom
+                for one in read.headroom
             ),
         )

@@ -2,7 +2,7 @@
 
 The share is kept through a rolling histogram of the strong win rates that each plan's requests had, over this and
 the last window of time, shared by all replicas. Each version of the classifier's weights has histograms of its own: a
-rate of one says nothing about the rates of another, which may lie on another level altogether.
+rate of one means nothing for another, whose rates may lie on another level altogether.
 """
 
 from collections import OrderedDict, defaultdict

@@ -1,4 +1,4 @@
-"""How the deployments fare right now, merged from what every executor replica says, as arrays over the table."""
+"""The deployments' present health, merged from the reports of all executor replicas, as arrays over the table."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -8,13 +8,13 @@ import numpy as np
 
 from services.selector.models.deployment_table import Array, DeploymentTable, Mask
 
-# What a deployment is taken to be like before anybody called it, in milliseconds.
+# The latency that is assumed of a deployment before its first call, in milliseconds.
 UNKNOWN_LATENCY_MS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """What remains of one limit (rpm, tpm, rpd or tpd), and when it is whole again, in seconds since 1970."""
+    """What remains of one limit (rpm, tpm, rpd or tpd), and when it is reset, in seconds since 1970."""
 
     limit: str
     total: int
@@ -24,7 +24,7 @@ class Headroom:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one executor replica says of one deployment."""
+    """One executor replica's view of one deployment."""
 
     deployment: str
     breaker_open: bool = False
@@ -49,19 +49,19 @@ class Snapshot:
     # The share left of the scarcest limit, times the share of calls that succeed.
     availability: Array
     in_flight: Array
-    # When the used up quota is whole again, in seconds since 1970; 0 where it is not used up.
+    # When the used up quota is reset, in seconds since 1970; 0 where it is not used up.
     resets_unix_s: Array
     # What is left of the day's requests and tokens; infinite where the day has no limit.
     requests_left: Array
     tokens_left: Array
     headroom: dict[int, tuple[Headroom, ...]] = field(default_factory=dict)
     taken_unix_s: float = 0.0
-    # False until any executor was heard of.
+    # False until an executor has published.
     informed: bool = False
 
 
 def unknown(table: DeploymentTable) -> Snapshot:
-    """Nobody has said anything: everything is taken to work."""
+    """Without any report: everything is assumed to work."""
     count = len(table)
     yes = np.ones(count, dtype=np.bool_)
     return Snapshot(
@@ -78,7 +78,7 @@ def unknown(table: DeploymentTable) -> Snapshot:
 
 
 def merge(table: DeploymentTable, replicas: Iterable[Iterable[Report]], now_unix_s: float) -> Snapshot:
-    """Bring the replicas' views together.
+    """Merge the replicas' views.
 
     A deployment can be called where any replica can; its breaker is open when most replicas' are; of each limit the
     least remaining counts, for the replicas share the counters; latency and errors are means.
@@ -93,8 +93,8 @@ def merge(table: DeploymentTable, replicas: Iterable[Iterable[Report]], now_unix
     merged = unknown(table)
     if not informed:
         return merged
-    heard = Snapshot(
-        # A deployment that the executors have never heard of cannot be called.
+    known = Snapshot(
+        # A deployment that no executor reports cannot be called.
         callable=np.zeros(len(table), dtype=np.bool_),
         closed=merged.closed.copy(),
         in_quota=merged.in_quota.copy(),
@@ -107,23 +107,25 @@ def merge(table: DeploymentTable, replicas: Iterable[Iterable[Report]], now_unix
         taken_unix_s=now_unix_s,
         informed=True,
     )
-    for place, said in reports.items():
-        _merge_one(heard, place, said, table.deployments[place].max_parallel_requests, now_unix_s)
-    return heard
+    for place, found in reports.items():
+        _merge_one(known, place, found, table.deployments[place].max_parallel_requests, now_unix_s)
+    return known
 
 
-def _merge_one(into: Snapshot, place: int, said: list[Report], most_parallel: int, now_unix_s: float) -> None:
-    able = [report for report in said if report.callable]
+def _merge_one(
+    into: Snapshot, place: int, reports: list[Report], most_parallel: int, now_unix_s: float
+) -> None:
+    able = [report for report in reports if report.callable]
     into.callable[place] = bool(able)
-    said = able or said
-    into.closed[place] = 2 * sum(report.breaker_open for report in said) <= len(said) and not all(
-        report.breaker_open for report in said
+    reports = able or reports
+    into.closed[place] = 2 * sum(report.breaker_open for report in reports) <= len(reports) and not all(
+        report.breaker_open for report in reports
     )
-    timed = [report.latency_ms for report in said if report.latency_ms > 0]
+    timed = [report.latency_ms for report in reports if report.latency_ms > 0]
     if timed:
         into.latency_ms[place] = sum(timed) / len(timed)
-    into.in_flight[place] = sum(report.in_flight for report in said)
-    left = _scarcest((one for report in said for one in report.headroom), now_unix_s)
+    into.in_flight[place] = sum(report.in_flight for report in reports)
+    left = _scarcest((one for report in reports for one in report.headroom), now_unix_s)
     into.headroom[place] = left
     for one in left:
         if one.limit == "rpd":
@@ -132,20 +134,20 @@ def _merge_one(into: Snapshot, place: int, said: list[Report], most_parallel: in
             into.tokens_left[place] = one.remaining
     share = min((one.remaining / one.total for one in left if one.total), default=1.0)
     if most_parallel:
-        share = min(share, max(0.0, 1.0 - into.in_flight[place] / (most_parallel * len(said))))
-    errors = sum(report.error_rate for report in said) / len(said)
-    half_open = any(report.half_open for report in said)
+        share = min(share, max(0.0, 1.0 - into.in_flight[place] / (most_parallel * len(reports))))
+    errors = sum(report.error_rate for report in reports) / len(reports)
+    half_open = any(report.half_open for report in reports)
     into.availability[place] = share * (1.0 - errors) * (0.5 if half_open else 1.0)
-    gone = [one.resets_unix_s for one in left if one.remaining <= 0]
-    if gone:
+    resets = [one.resets_unix_s for one in left if one.remaining <= 0]
+    if resets:
         into.in_quota[place] = False
-        into.resets_unix_s[place] = max(gone)
+        into.resets_unix_s[place] = max(resets)
 
 
 def _scarcest(all_headroom: Iterable[Headroom], now_unix_s: float) -> tuple[Headroom, ...]:
     found: dict[str, Headroom] = {}
     for one in all_headroom:
-        # A window that is over is whole again.
+        # A window that is over has been reset.
         current = one if one.resets_unix_s > now_unix_s else Headroom(one.limit, one.total, one.total, 0.0)
         best = found.get(one.limit)
         if best is None or current.remaining < best.remaining:

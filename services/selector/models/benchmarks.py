@@ -46,7 +46,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "LiveCodeBench": 1,
         "MATH-500": 1,
     },
-    # Taken instead of the task's own where the prompt requirements a long context.
+    # Taken instead of the task's own where the prompt needs a long context.
     "long_context": {"MRCR": 3, "AA Long Context Reasoning": 2, "MMLU-Pro": 2, "IFEval": 1},
     # Added to the task's own where the question is not in English.
     "multilingual": {"MMMLU": 2, "MGSM": 1, "Global-MMLU-Lite": 1},

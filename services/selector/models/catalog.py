@@ -45,37 +45,37 @@ class Entry:
     context_window: int = 0
     max_output_tokens: int = 0
     capabilities: frozenset[str] = frozenset()
-    # The maker's own list price, in nano-USD per million tokens; None when nobody lists one.
+    # The maker's own list price, in nano-USD per million tokens; None when none is listed.
     input_price: int | None = None
     output_price: int | None = None
     aliases: tuple[str, ...] = ()
     scores: Mapping[str, Score] = field(default_factory=dict)
-    # What its name, price and relatives say of its abilities before any score does; all 0 is the middling model.
+    # Its abilities as estimated from name, price and relatives before any score; all 0 is the average model.
     prior: tuple[float, ...] = (0.0,) * FACTORS
 
     @cached_property
     def published(self) -> tuple[Score, ...]:
-        """The scores that somebody published."""
+        """The published scores, without the imputed ones."""
         return tuple(score for score in self.scores.values() if not score.imputed)
 
     def quality(self, weights: Mapping[str, float]) -> float:
         """The weighted mean of the benchmarks, 0 to 1.
 
         A benchmark that has no score at all, published or imputed, takes no part. An imputed one counts less its
-        standard error: a guess must be better than evidence to be taken for as good.
+        standard error: an estimate must be better than a published score to count as much.
         """
-        held = [
+        weighted = [
             (max(0.0, score.percent - CAUTION * score.uncertainty), weight)
             for name, weight in weights.items()
             if (score := self.scores.get(name)) is not None
         ]
-        total = sum(weight for _, weight in held)
-        return sum(percent * weight for percent, weight in held) / (100 * total) if total else 0.0
+        total = sum(weight for _, weight in weighted)
+        return sum(percent * weight for percent, weight in weighted) / (100 * total) if total else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What an operator says of a model; None leaves what the catalog says."""
+    """An operator's entry for a model; None keeps the catalog's."""
 
     id: str
     organization: str | None = None
@@ -117,11 +117,11 @@ class Catalog:
         return None
 
     def with_overrides(self, overrides: Iterable[Override]) -> "Catalog":
-        """A catalog with an operator's entries; what they leave open is estimated anew from what they say."""
+        """A catalog with an operator's entries; the scores they do not set are estimated anew."""
         entries = dict(self.entries)
         for override in overrides:
             base = entries.get(override.id, Entry(override.id))
-            said = {
+            given = {
                 name: getattr(override, name)
                 for name in ("organization", "release", "context_window", "max_output_tokens", "capabilities")
                 if getattr(override, name) is not None
@@ -131,7 +131,7 @@ class Catalog:
                 name: Score(name, percent, override.source, self.date)
                 for name, percent in override.scores.items()
             }
-            changed = replace(base, **said, aliases=base.aliases + override.aliases, scores=published)
+            changed = replace(base, **given, aliases=base.aliases + override.aliases, scores=published)
             entries[override.id] = replace(changed, scores=self._completed(changed))
         return Catalog(entries.values(), self._factors, self._benchmarks, self.date)
 

@@ -37,7 +37,7 @@ class CategoryRanking:
 
 
 class DeploymentTable:
-    """One fleet, laid out in the order of its configuration."""
+    """One fleet as arrays, in the order of its configuration."""
 
     def __init__(self, fleet: Fleet, catalog: Catalog, options: Options) -> None:
         self.fleet = fleet
@@ -123,7 +123,7 @@ class DeploymentTable:
         if multilingual:
             total = sum(weights.values())
             extra = by_category["multilingual"]
-            # Half of the judgement is how well a model knows languages.
+            # Half of the weight goes to how well a model knows languages.
             factor = total / (sum(extra.values()) or 1.0)
             for name, weight in extra.items():
                 weights[name] = weights.get(name, 0.0) + weight * factor
@@ -183,6 +183,6 @@ class DeploymentTable:
 
 
 def find(catalog: Catalog, deployment: Deployment) -> Entry | None:
-    """The catalog's entry of a deployment: by what it is said to be, what is called, or its public name."""
+    """The catalog's entry of a deployment: by its base model, the model that is called, or its public name."""
     names = (deployment.base_model, deployment.litellm_model, deployment.model)
     return catalog.find(*(name for name in names if name))

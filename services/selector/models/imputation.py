@@ -1,4 +1,4 @@
-"""Estimate the scores that nobody published from those that somebody did, with an uncertainty.
+"""Estimate the scores that are not published from those that are, with an uncertainty.
 
 A factor model: the log-odds of a score are a benchmark's mean plus its loadings times a few hidden abilities of the
 model, plus noise. Abilities have a prior that traits shift (price, context, size, the scores of the versions before
@@ -49,8 +49,8 @@ class Factors:
         """Estimate every benchmark of one model.
 
         Args:
-            known: Its scores in percent, NaN where nobody published one.
-            prior: What its traits say of its abilities.
+            known: Its scores in percent, NaN where none is published.
+            prior: Its abilities as its traits predict them.
 
         Returns:
             Scores and their standard errors, in percent.
@@ -69,7 +69,7 @@ def fit(known: Array, traits: Array) -> tuple[Factors, Array]:
     """Fit to models x benchmarks in percent (NaN where unknown) and models x traits (the first column is 1).
 
     Returns:
-        The model, and what the traits say of each model's abilities.
+        The fitted factors, and each model's abilities as its traits predict them.
     """
     odds = log_odds(known)
     count = (~np.isnan(odds)).sum(axis=0)

@@ -1,8 +1,8 @@
-"""One spelling for each model: what providers, leaderboards and LiteLLM's map write differently."""
+"""One spelling for each model, which providers, leaderboards and LiteLLM's map write differently."""
 
 import re
 
-# Versions whose date is all that tells them from a model that scores differently.
+# Versions that only their date distinguishes from a model that scores differently.
 _DATED = {
     "claude-3-5-sonnet-20240620": "claude-3.5-sonnet-20240620",
     "claude-3-5-sonnet-20241022": "claude-3.5-sonnet",

@@ -1,4 +1,4 @@
-"""The `selector:` section of `lumni.yaml`: what an operator can turn."""
+"""The `selector:` section of `lumni.yaml`: what an operator can set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ PARTS = (
     "cost_efficiency",
     "latency",
 )
-# What a model may be said to be able to do: what requests need, and what only the catalog shows.
+# The capabilities that a model may be given: those that requests need, and one that is only shown.
 CAPABILITIES = (*eligibility.CAPABILITIES, "reasoning")
 
 # How much each part counts, by strategy and tier. `balanced` for powerful requests is the documented default; for
@@ -43,7 +43,7 @@ SCORE_WEIGHTS: Mapping[tuple[str, str], tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Options:
-    """How the selector decides where the request's policy does not say."""
+    """How the selector decides where the request's policy does not."""
 
     default_strategy: str = strategies.DEFAULT
     # Where powerful begins: one of the two, or neither for the classifier's own opinion.
@@ -64,7 +64,7 @@ class Options:
 
 
 def read(section: Section) -> Options:
-    """Read the section; what is wrong with it is noted there, and `Section.finish` tells."""
+    """Read the section; mistakes are noted in it, and raised by `Section.finish`."""
     default = Options()
     if "powerful_share" in section and "threshold" in section:
         section.mistake("threshold", "set this or powerful_share, not both")

@@ -161,7 +161,7 @@ def _length(policy: Policy) -> int:
 
 def _not_callable(_left: Mask) -> Fault:
     return Unavailable(
-        "no deployment that is left has the key or address it requirements; set them in the executor's environment",
+        "no deployment that is left has the key or address it needs; set them in the executor's environment",
         reason="NO_HEALTHY_DEPLOYMENT",
         retry_after_s=30,
         metadata={"filter": "callable"},

@@ -16,7 +16,7 @@ DAY_S = 86_400.0
 DAILY = ("rpd", "tpd")
 # A daily quota begins to count as scarce when it is less than this share of itself behind the day.
 SLACK = 0.1
-# What a minute's quota that is nearly used up costs in preference: bursts go where there is room.
+# What a minute's quota that is nearly used up costs in preference: bursts go where quota is left.
 CROWDED = 0.1
 # What taking e times the share of a day that another would lose costs in preference, for easy and hard requests:
 # while there is plenty, and what is added as quotas run ahead of the day.
@@ -27,22 +27,28 @@ LEAST = 1e-5
 
 
 def urgency(table: DeploymentTable, snapshot: Snapshot, now_unix_s: float) -> Array:
-    """How dearly each deployment's free quota should be held, 0 (plenty) to 1 (spent faster than the day passes)."""
-    held = np.zeros(len(table))
+    """How scarce each deployment's free quota is, 0 (plenty) to 1 (spent faster than the day passes)."""
+    scarcity = np.zeros(len(table))
     for index, headroom in snapshot.headroom.items():
-        held[index] = max((_urgency(one, now_unix_s) for one in headroom), default=0.0)
-    return held
+        scarcity[index] = max((_urgency(one, now_unix_s) for one in headroom), default=0.0)
+    return scarcity
 
 
 def preference(
-    ranking: CategoryRanking, snapshot: Snapshot, held: Array, usable: Mask, tokens: int, *, powerful: bool
+    ranking: CategoryRanking,
+    snapshot: Snapshot,
+    scarcity: Array,
+    usable: Mask,
+    tokens: int,
+    *,
+    powerful: bool,
 ) -> Array:
     """Which free deployment to take first, highest first; only free ones compare.
 
     Args:
         ranking: How good they are at the task.
-        snapshot: What is left of their quotas.
-        held: What `urgency` says of them.
+        snapshot: Their remaining quotas.
+        scarcity: What `urgency` returns.
         usable: Which of them may and can take such a request; only their quotas count as the caller's.
         tokens: What the request will take.
         powerful: Whether it is a hard one.
@@ -53,15 +59,15 @@ def preference(
     )
     heavy = np.log(np.maximum(burden, LEAST))
     limited = usable & (np.isfinite(snapshot.requests_left) | np.isfinite(snapshot.tokens_left))
-    tight = float(held[limited].mean()) if limited.any() else 0.0
+    tight = float(scarcity[limited].mean()) if limited.any() else 0.0
     if powerful:
         return np.asarray(
-            ranking.quality - CROWDED * held - (BURDEN_HARD + BURDEN_HARD_TIGHT * tight) * heavy
+            ranking.quality - CROWDED * scarcity - (BURDEN_HARD + BURDEN_HARD_TIGHT * tight) * heavy
         )
     # Below the floor a model is the last resort; above it, weaker is better kept busy, scarce is better kept.
     good = ranking.fast.astype(np.float64)
     return np.asarray(
-        2.0 * good - ranking.quality * good - held - (BURDEN_EASY + BURDEN_EASY_TIGHT * tight) * heavy
+        2.0 * good - ranking.quality * good - scarcity - (BURDEN_EASY + BURDEN_EASY_TIGHT * tight) * heavy
     )
 
 

@@ -18,7 +18,7 @@ EXPECTED_OUTPUT = 500
 HALF_PRICE = 1.0
 # A deployment that answers within a second is worth half; at once is worth 1.
 HALF_LATENCY_MS = 1000.0
-# Apart by more than any score: whom the tier prefers comes first.
+# More than any difference between scores: what the tier prefers comes first.
 PREFERRED = 10.0
 # Equal deployments listed at most, so that an outage of their provider leaves something to fall back on.
 MOST_EQUAL = 3
@@ -104,9 +104,9 @@ def draw(table: DeploymentTable, equals: Sequence[int], burden: Callable[[int], 
 
 
 def load(snapshot: Snapshot, index: int) -> float:
-    """How long one would wait there: latency, times the calls under way, over what is left of its policy."""
-    waiting = snapshot.latency_ms[index] * (1.0 + snapshot.in_flight[index])
-    return float(waiting / max(snapshot.availability[index], 1e-6))
+    """How long a call would take there: latency, times the calls under way, over what is left of its limits."""
+    expected_ms = snapshot.latency_ms[index] * (1.0 + snapshot.in_flight[index])
+    return float(expected_ms / max(snapshot.availability[index], 1e-6))
 
 
 def parts_of(scores: Scores, index: int) -> list[tuple[str, float, float]]:
@@ -134,7 +134,7 @@ def _varied(table: DeploymentTable, ranked: list[int], most: int) -> list[int]:
 
 
 def _put_first(table: DeploymentTable, listed: list[int], place: int, winner: int) -> None:
-    """Give the winner the first place of its class; who had it takes the winner's, or the class's last one goes."""
+    """Give the winner the first place of its class; the others of the class follow, the last one without a place."""
     if listed[place] == winner:
         return
     number = table.class_of[winner]
@@ -149,8 +149,8 @@ def _keep_order(table: DeploymentTable, ranked: list[int]) -> None:
     places: dict[int, list[int]] = {}
     for place, index in enumerate(ranked):
         places.setdefault(int(table.model_of[index]), []).append(place)
-    for held in places.values():
-        if len(held) > 1:
-            members = sorted((ranked[place] for place in held), key=lambda i: table.deployments[i].order)
-            for place, member in zip(held, members, strict=True):
+    for taken in places.values():
+        if len(taken) > 1:
+            members = sorted((ranked[place] for place in taken), key=lambda i: table.deployments[i].order)
+            for place, member in zip(taken, members, strict=True):
                 ranked[place] = member

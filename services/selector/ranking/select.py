@@ -23,7 +23,7 @@ from services.selector.ranking.filters import Filters, Removal
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is asked, as far as models differ at it."""
+    """The kind of request, as far as models differ at it."""
 
     category: str = "other"
     powerful: bool = True
@@ -56,14 +56,14 @@ class Selection:
 
 
 class Selector:
-    """Decides over one table."""
+    """Selects from one table of deployments."""
 
     def __init__(self, table: DeploymentTable, catalog: Catalog) -> None:
         self.table = table
         self.catalog = catalog
         self._filters = Filters(table)
         # The urgency of free quotas as of one snapshot and second.
-        self._held: tuple[Snapshot | None, int, Array] = (None, 0, np.zeros(0))
+        self._urgency: tuple[Snapshot | None, int, Array] = (None, 0, np.zeros(0))
 
     def select(
         self,
@@ -77,11 +77,11 @@ class Selector:
         """List everything that may ever be tried, best first.
 
         Args:
-            task: What is asked.
+            task: The kind of request.
             requirements: What a deployment must be able to do.
             policy: What the caller may use.
             preferences: What it wants within that.
-            snapshot: How the deployments fare.
+            snapshot: The deployments' health and quotas.
             recent: How little the tenant used each deployment's model of late, 0 to 1.
 
         Raises:
@@ -108,7 +108,7 @@ class Selector:
             keys = self._free_first(ranking, snapshot, requirements, usable, task, preferences.now_unix_s)
         else:
             keys = scores.score + rank.PREFERRED * (ranking.powerful if task.powerful else ranking.fast)
-        # Where nothing else tells two apart, the cheaper one comes first.
+        # Where two are equal in all else, the cheaper one comes first.
         keys = keys + rank.TIE * scores.parts[PARTS.index("cost_efficiency")]
         listed = CandidateList(
             self.table, self._filters, requirements, policy, snapshot, keys, preferences.seed
@@ -186,12 +186,14 @@ class Selector:
         now_unix_s: float,
     ) -> Array:
         """Free deployments by what their quota is worth, then paid ones that will do, the cheapest first."""
-        if self._held[0] is not snapshot or self._held[1] != int(now_unix_s):
-            self._held = (snapshot, int(now_unix_s), free_tier.urgency(self.table, snapshot, now_unix_s))
+        if self._urgency[0] is not snapshot or self._urgency[1] != int(now_unix_s):
+            self._urgency = (snapshot, int(now_unix_s), free_tier.urgency(self.table, snapshot, now_unix_s))
         tokens = requirements.expected_prompt_tokens + min(
             requirements.output_tokens or rank.EXPECTED_OUTPUT, rank.EXPECTED_OUTPUT
         )
-        free = free_tier.preference(ranking, snapshot, self._held[2], usable, tokens, powerful=task.powerful)
+        free = free_tier.preference(
+            ranking, snapshot, self._urgency[2], usable, tokens, powerful=task.powerful
+        )
         paid = rank.efficiency(self.table, requirements) + rank.PREFERRED * ranking.fast
         return np.where(self.table.free, 10 * rank.PREFERRED + free, paid)
 
@@ -209,7 +211,7 @@ class Selector:
     def _until_free(
         self, best: int, strategy: str, requirements: Requirements, policy: Policy, snapshot: Snapshot
     ) -> str:
-        """When something is free again, for a caller who wants that and has to pay."""
+        """When free quota returns, for a caller who prefers it and has to pay."""
         if strategy != "free_first" or self.table.free[best]:
             return ""
         usable = self._filters.usable(requirements, policy)

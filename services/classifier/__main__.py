@@ -86,7 +86,7 @@ async def main(settings: Settings) -> None:
     threshold = None if settings.threshold < 0 else settings.threshold
 
     def version(setting: str, name: str) -> Classifier:
-        # Committed weights are always at hand, whatever folder the refitted ones are in.
+        # Committed weights can always be named, whatever folder the refitted ones are in.
         refitted = settings.weights / f"{name}.npz"
         path = refitted if refitted.exists() else heads.COMMITTED / f"{name}.npz"
         if not path.exists():

@@ -3,10 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import numpy as np
 
+from services.chassis.draws import fraction
 from services.classifier import heads
 from services.classifier.embedding import Embedder
 from services.classifier.features import INDEX, NAMES, Observation, observe
@@ -19,8 +19,6 @@ REMEMBERED = 4096
 # A subject is named when it is at least this probable, and the task of a kind that has one.
 SUBJECT_PROBABILITY = 0.5
 ACADEMIC = frozenset(("factual question", "math", "reasoning", "science"))
-# The share of the requests that go to a version is told apart in steps of one in this many.
-SHARE_STEPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Classification:
 
 
 class Seen:
-    """Conversations, and what was seen in them: several versions judge them without looking twice."""
+    """Conversations and their observations, which several versions judge without observing them again."""
 
     def __init__(self, readings: Sequence[Reading], embedder: Embedder) -> None:
         """Take conversations; nothing is observed before a version asks for it."""
@@ -68,7 +66,7 @@ class Seen:
         self._observations: dict[bytes, Observation] = {}
 
     def observation(self, key: bytes) -> Observation:
-        """What is seen in the conversation of a digest."""
+        """The observation of the conversation with a digest."""
         found = self._observations.get(key)
         if found is None:
             found = self._observations[key] = observe(self.readings[key], self._embedder)
@@ -161,12 +159,12 @@ class Versions:
             all(share >= 0 for _, share in shares) and abs(sum(share for _, share in shares) - 1) <= 1e-6
         ):
             raise ValueError("the shares of the versions must not be negative and must add up to 1")
-        bounds = np.cumsum([share for _, share in shares]) * SHARE_STEPS
+        bounds = np.cumsum([share for _, share in shares])
         self._shares = [
             (classifier, float(bound)) for (classifier, _), bound in zip(shares, bounds, strict=True)
         ]
 
     def of(self, request_id: str) -> Classifier:
-        """The version for a request: the same one, in every replica, each time it is asked."""
-        step = int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest(), "big") % SHARE_STEPS
-        return next((classifier for classifier, bound in self._shares if step < bound), self._shares[-1][0])
+        """The version for a request: the same one in every replica and at every call."""
+        at = fraction(request_id)
+        return next((classifier for classifier, bound in self._shares if at < bound), self._shares[-1][0])

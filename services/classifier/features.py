@@ -144,7 +144,7 @@ class Observation:
 
     Attributes:
         inputs: What the heads see: the features in the order of NAMES, then the embedding.
-        language: BCP 47; empty when nothing tells.
+        language: BCP 47; empty when it is not known.
     """
 
     inputs: NDArray[np.float32]

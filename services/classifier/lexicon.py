@@ -1,4 +1,4 @@
-"""Words that tell what is asked, by the feature they count towards.
+"""Words that show what a request asks for, by the feature they count towards.
 
 `lexicon.tsv` lists them, a feature and its words to a line. A word counts towards one feature. One that ends in `*`
 stands for all words that begin so, in texts that are not English; those of scripts without spaces are looked for
@@ -35,7 +35,7 @@ _ALL = dict(_entries())
 FEATURES = frozenset(_ALL.values())
 _WORDS = MappingProxyType({word: feature for word, feature in _ALL.items() if not word.endswith("*")})
 _PREFIXES = MappingProxyType({word[:-1]: feature for word, feature in _ALL.items() if word.endswith("*")})
-# Longest first: it tells most.
+# Longest first: it is the most specific.
 _LENGTHS = sorted({len(prefix) for prefix in _PREFIXES}, reverse=True)
 
 
@@ -51,7 +51,7 @@ _CUE_LENGTHS = MappingProxyType(_lengths())
 
 
 def count(words: Sequence[str], text: str, *, english: bool, unspaced: bool) -> Counter[str]:
-    """How often each feature is told of by the words of a text in lower case.
+    """How many words of a text in lower case count towards each feature.
 
     Args:
         words: Of the text, in lower case.

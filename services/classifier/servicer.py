@@ -109,12 +109,12 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         outcomes: list[pb.Classification | Fault] = [
             Invalid("messages: at least one is needed", param="messages") for _ in requests
         ]
-        asked: dict[Classifier, list[tuple[int, Reading]]] = {}
+        by_version: dict[Classifier, list[tuple[int, Reading]]] = {}
         for number, request in enumerate(requests):
             if request.messages:
                 classifier = self._versions.of(request.context.request_id)
-                asked.setdefault(classifier, []).append((number, reading(request)))
-        for classifier, places in asked.items():
+                by_version.setdefault(classifier, []).append((number, reading(request)))
+        for classifier, places in by_version.items():
             seen = classifier.look([read for _, read in places])
             served = classifier.judge(seen)
             for (number, _), judged in zip(places, served, strict=True):
@@ -128,7 +128,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         return outcomes
 
     def _compare(self, shadow: Classifier, seen: Seen, served: Sequence[Classification]) -> None:
-        """Measure what the shadow says of requests beside what was served."""
+        """Measure how a shadow judges the requests that were served."""
         version = shadow.weights.version
         try:
             shadowed = shadow.judge(seen)

@@ -37,7 +37,7 @@ SEEDS = (
     "wtnnoorfxmmfwowxwtwwopxfwpwpfwrpxfoxmskkkkofmpffxoxxooxrxxkxffxrmxxxrxxxxof"
 )
 
-# Words of an instruction that tell its category, the first match wins.
+# Words of an instruction that show its category; the first match wins.
 RULES = tuple(
     (category, re.compile(pattern, re.IGNORECASE))
     for category, pattern in (
@@ -121,7 +121,7 @@ class Example:
 
 
 def check(data: Path) -> None:
-    """End the program when files are missing: without those of development, nothing would be kept out of training."""
+    """Exit when files are missing: without those of development, nothing would be kept out of training."""
     missing = [name for name in (*TRAINING, *DEVELOPMENT.values()) if not (data / name).is_file()]
     if missing:
         raise SystemExit(f"{data} lacks {', '.join(missing)}; docs/data.md says where they come from")

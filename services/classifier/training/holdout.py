@@ -1,9 +1,10 @@
-"""The one fold of prompts that nothing is ever trained on."""
+"""The prompts that nothing is ever trained on."""
 
 import hashlib
 import re
 
-FOLDS = 5
+# One prompt in so many is held out.
+ONE_IN = 5
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -17,10 +18,10 @@ def wording(text: str) -> str:
 
 
 def held_out(text: str) -> bool:
-    """Say whether a prompt is kept back from all training, so that it may judge what was trained.
+    """Whether a prompt is kept out of all training, so that it may judge what was trained.
 
     The classifier's training skips these prompts and the selector's evaluation uses only these. One prompt in
     five is held out, by a digest of its wording: the same in every process, order and version.
     """
     digest = hashlib.sha256(wording(text).encode("utf-8", "replace")).digest()
-    return int.from_bytes(digest[:8], "big") % FOLDS == 0
+    return int.from_bytes(digest[:8], "big") % ONE_IN == 0

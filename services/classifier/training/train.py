@@ -8,7 +8,7 @@ Where the score comes from, and why it is built of parts rather than fitted as o
   unlike data sets teaches which data set a prompt is from. So each part is learnt inside one source, or set by a
   stated reason, put on one scale, and added up. Of parts that agree in sign, equal weights travel better to unseen
   data than fitted ones.
-- PRIORS: kinds of tasks whose answers are worked out in steps (mathematics, code, reasoning) are where weak models
+- PRIORS: kinds of tasks whose answers take several steps (mathematics, code, reasoning) are where weak models
   fall behind in every public comparison; talk, facts and prose are where they keep up.
 - REASONING: within a kind, what must be held together counts: length, terms that return, quantities compared, logic,
   answers that resemble each other, plain words rather than rare ones.

@@ -1,5 +1,5 @@
-"""What every service is bolted onto.
+"""What all services share.
 
-Settings, errors, gRPC, telemetry, Redis, and the two tables all of them read: deployments and prices.
-Nothing here knows what any service does.
+Settings, errors, gRPC, telemetry, Redis and YAML; and what several of them must read or decide alike: deployments,
+prices, and the rules of who may and can take a request. Nothing here knows what any one service does.
 """

@@ -1,7 +1,7 @@
 """Adaptive batches: one call in flight, and what arrives meanwhile goes in the next.
 
-A lone request is sent at once and never waits for company; under load the cost of a call is shared by all that
-came while the one before was under way. Measured in docs/architecture.md.
+A lone request is sent at once; under load the cost of a call is shared by all that arrived while the one before
+was under way. Measured in docs/architecture.md.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ class Batcher(Generic[Q, A]):
     """Sends single requests in batches.
 
     Args:
-        send: Makes one call; answers one result for each request, in order, a Fault where that one failed.
+        send: Makes one call; returns one result for each request, in order, an exception where that one failed.
         most: The largest batch.
-        unclaimed: Hears of each request that was sent, and whose sender had left when its result came.
+        unclaimed: Called with each request that was sent and whose caller was cancelled before its result was read.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Batcher(Generic[Q, A]):
         self._sender: asyncio.Task[None] | None = None
 
     async def __call__(self, request: Q) -> A:
-        """Send a request and wait for its own result; leaving early disturbs nobody else."""
+        """Send a request and wait for its own result; its cancellation does not affect the others."""
         result: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, result))
         if self._sender is None:
@@ -43,7 +43,7 @@ class Batcher(Generic[Q, A]):
             return await result
         except asyncio.CancelledError:
             if not result.cancelled():
-                # Who asked left between the result and the moment of reading it.
+                # Cancelled between the result and the moment of reading it.
                 self._unclaimed(request)
             raise
 
@@ -60,7 +60,7 @@ class Batcher(Generic[Q, A]):
             return
         try:
             results = await self._send([request for request, _ in batch])
-        except Exception as error:  # noqa: BLE001  (whatever it was, it belongs to those who wait)
+        except Exception as error:  # noqa: BLE001  (whatever it was, it belongs to the callers)
             results = [error] * len(batch)
         for (request, future), result in zip(batch, results, strict=True):
             if future.done():

@@ -20,7 +20,7 @@ S = TypeVar("S")
 
 
 class Secret:
-    """A value that never shows itself: not in logs, not in tracebacks, not by accident."""
+    """A value that appears neither in logs nor in tracebacks."""
 
     __slots__ = ("_value",)
 
@@ -127,7 +127,7 @@ def _read(kind: type[S], environ: Mapping[str, str], mistakes: list[str]) -> S:
             try:
                 values[item.name] = PARSERS[hint](text)
             except ValueError:
-                # The value stays unsaid: it may be a secret put into the wrong variable.
+                # The value is not shown: it may be a secret put into the wrong variable.
                 mistakes.append(
                     f"{name}: expected {EXPECTED.get(hint, 'another value')} ({item.metadata['doc']})"
                 )
@@ -143,14 +143,14 @@ def _read(kind: type[S], environ: Mapping[str, str], mistakes: list[str]) -> S:
 
 
 def from_environ_or_exit(kind: type[S]) -> S:
-    """Read settings at start, or leave naming every mistake."""
+    """Read settings at start, or exit naming every mistake."""
     try:
         return from_environ(kind, os.environ)
     except Mistakes as mistakes:
-        leave(mistakes)
+        exit_naming(mistakes)
 
 
-def leave(mistakes: Mistakes) -> NoReturn:
+def exit_naming(mistakes: Mistakes) -> NoReturn:
     """Print every mistake and end the process with code 2."""
     sys.stderr.write("".join(f"lumni: {line}\n" for line in mistakes.lines))
     sys.exit(2)

@@ -46,7 +46,7 @@ class Requirements:
 
     @property
     def expected_prompt_tokens(self) -> int:
-        """What the prompt will probably be; its upper bound where there is no better guess."""
+        """What the prompt will probably be; its upper bound where there is no estimate."""
         return self.likely_prompt_tokens or self.prompt_tokens
 
 
@@ -69,7 +69,7 @@ class Rule:
     Attributes:
         name: What removals and errors call it.
         passes: Whether a deployment may stay.
-        fault: What to raise when none does, given those that were left before.
+        fault: What to raise when none does, given those that it removes.
     """
 
     name: str
@@ -93,7 +93,7 @@ def apply(deployments: Iterable[Deployment], rules: Iterable[Rule]) -> list[Depl
 
 
 def permissions(policy: Policy, aliases: Mapping[str, str]) -> Iterator[Rule]:
-    """Whether the caller may use a deployment; a rule that permits all is left out."""
+    """Whether the caller may use a deployment; a rule that permits all is not among them."""
     if policy.access_groups:
         groups = frozenset(policy.access_groups)
         yield Rule(

@@ -6,11 +6,11 @@ Fault
 ├── Unauthenticated    the key is missing, unknown, expired or revoked
 ├── Forbidden          the key is good, but not for this
 ├── NotFound           no such model, key or route
-├── Conflict           it is already so, or changed meanwhile
+├── Conflict           it exists already, or was changed meanwhile
 ├── Exhausted          a limit or budget is used up: wait
 ├── Unavailable        a part is down: try again
 ├── TimedOut           time ran out
-└── Internal           our mistake; what the caller reads says nothing
+└── Internal           our mistake; the caller learns no more than that
 
 Cores and servicers raise these; `services.chassis.status` turns them into wire formats.
 """
@@ -22,7 +22,7 @@ class Fault(Exception):
     """A failure the caller may read.
 
     Args:
-        message: What is wrong and what would mend it; names the field; holds no secret.
+        message: What is wrong and what would mend it; names the field and holds no secret.
         reason: The cause in UPPER_SNAKE_CASE; REST shows it in lower case as `code`.
         param: The field at fault.
         retry_after_s: Seconds after which the same request may succeed.
@@ -83,7 +83,7 @@ class NotFound(Fault):
 
 
 class Conflict(Fault):
-    """It is already so, or changed meanwhile."""
+    """It exists already, or was changed meanwhile."""
 
     reason = "CONFLICT"
 

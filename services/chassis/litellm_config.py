@@ -1,8 +1,8 @@
 """Reads LiteLLM's own `litellm_config.yaml`, without ever holding a key.
 
 The file's spelling is LiteLLM's, with `env/NAME` beside `os.environ/NAME` and flat `fallbacks`. A setting that Lumni
-does not know or does not act on is warned about; one that touches money, limits or auth is refused, so that nobody
-relies on a guard that is not there.
+does not know or does not act on is warned about. One that touches money, limits or auth is refused: a guard that is
+not there must not be relied on.
 """
 
 import re

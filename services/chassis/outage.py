@@ -1,4 +1,4 @@
-"""A dependency that does not answer: logged once when that begins, once when it ends, and left alone between tries."""
+"""A dependency that does not answer: logged once when that begins, once when it ends, and not called between tries."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ class Outage:
         log: Where the beginning and the end are logged, one line each.
         begins: The line when it begins; the error's type and text follow.
         ends: The line when it ends.
-        pause_s: How long the dependency is left alone after a failure.
+        pause_s: Seconds without a call after a failure.
 
     """
 

@@ -95,7 +95,7 @@ class Price:
         Args:
             prompt_tokens: An upper bound of the prompt.
             output_tokens: The cap of one answer.
-            choices: How many answers are asked for.
+            choices: The number of answers.
         """
         reachable = [row.rates for row in self.rows if row.from_tokens <= prompt_tokens]
         dearest = prompt_tokens * max(
@@ -178,7 +178,7 @@ def rates_of(known: Mapping[str, int]) -> Rates:
 
 
 def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
-    """The price after an operator's own rates, in LiteLLM's words and USD per token; None when nobody knows one.
+    """The price after an operator's own rates, in LiteLLM's words and USD per token; None when none is known.
 
     Raises:
         ValueError: a rate that is not a number from 0 to 0.1 USD a token.
@@ -194,7 +194,7 @@ def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
             raise ValueError(f"{_FIELDS['input']}: is needed beside {', '.join(_FIELDS[n] for n in given)}")
         return Price((Row("", 0, rates_of(given)),))
     base = {item.name: getattr(listed.rates, item.name) for item in fields(Rates)}
-    # What the operator says of input or output says it of the parts he does not name as well.
+    # A rate for input or output holds for their parts too, unless those are given.
     for name, other in _FALL_BACK_ON.items():
         if other in given:
             base[name] = given[other]
@@ -202,7 +202,7 @@ def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
 
 
 def _rate(word: str, value: Any) -> int:
-    # A tenth of a dollar a token is beyond every price there is: somebody wrote the price of a million.
+    # A tenth of a dollar a token is beyond every price: this is the price of a million tokens.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 0.1:
         raise ValueError(f"{word}: expected US dollars per token, from 0 to 0.1")
     return nano_per_mtok(value)

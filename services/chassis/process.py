@@ -1,4 +1,4 @@
-"""How a service's process begins and ends."""
+"""Runs a service's process: settings, telemetry, event loop, and its exit code."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ S = TypeVar("S", bound=HasTelemetry)
 def run(service: str, settings_class: type[S], main: Callable[[S], Awaitable[None]]) -> None:
     """Read the settings, then log, trace, measure and run until `main` returns.
 
-    Mistakes in the environment or in a file are printed, all of them, and the process leaves with code 2.
+    Mistakes in the environment or in a file are printed, all of them, and the process exits with code 2.
     """
 
     async def body() -> None:
@@ -38,7 +38,7 @@ def run(service: str, settings_class: type[S], main: Callable[[S], Awaitable[Non
     except* config.Mistakes as mistakes:
         found = _lines(mistakes)
     if found:
-        config.leave(config.Mistakes(found))
+        config.exit_naming(config.Mistakes(found))
 
 
 def _lines(group: BaseExceptionGroup[config.Mistakes]) -> list[str]:

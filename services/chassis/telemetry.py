@@ -1,7 +1,7 @@
 """Logs, traces and metrics, the same in every service.
 
 Logs are JSON lines with the request's id and trace id. Spans go by OTLP/HTTP to the collector that `OTEL_*`
-names and to Portkey when its key is set; neither is ever waited for, and what cannot be delivered is counted.
+names and to Portkey when its key is set; no request waits for them, and what cannot be delivered is counted.
 """
 
 import contextvars
@@ -35,7 +35,7 @@ DROPPED_SPANS = prometheus_client.Counter(
     "lumni_telemetry_dropped_spans", "Spans that an exporter could not deliver.", ["destination"]
 )
 
-# Attributes of a log record that are not the caller's.
+# Attributes that every log record has; all others come from `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -86,7 +86,7 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
-class Counted(SpanExporter):
+class CountingExporter(SpanExporter):
     """An exporter whose failures are counted always, and logged once for each outage."""
 
     def __init__(self, inner: SpanExporter, destination: str) -> None:
@@ -95,7 +95,7 @@ class Counted(SpanExporter):
         self._failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Deliver, or count what was lost."""
+        """Deliver, or count what could not be delivered."""
         result = self._inner.export(spans)
         failing = result is not SpanExportResult.SUCCESS
         if failing:
@@ -120,13 +120,13 @@ class Counted(SpanExporter):
 
 @contextmanager
 def running(service: str, settings: Settings) -> Iterator[None]:
-    """Log, trace and measure as `service` until the block ends; then deliver what is left."""
+    """Log, trace and measure as `service` until the block ends; then deliver the remaining spans."""
     _log_as(service, settings.log_level)
     provider = TracerProvider(
         resource=Resource.create({"service.name": f"lumni-{service}"}), shutdown_on_exit=False
     )
     processors = [
-        BatchSpanProcessor(Counted(exporter, name), schedule_delay_millis=1000)
+        BatchSpanProcessor(CountingExporter(exporter, name), schedule_delay_millis=1000)
         for name, exporter in _exporters(settings)
     ]
     for processor in processors:
@@ -151,7 +151,7 @@ def _log_as(service: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(service))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # They log each lost batch with a traceback; Counted says it once.
+    # They log each lost batch with a traceback; CountingExporter logs the outage once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     for chatty in ("httpx", "httpcore", "urllib3", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -174,7 +174,7 @@ def traceparent() -> str:
 
 
 def remote(parent: str) -> Any:
-    """The OpenTelemetry context that a traceparent from elsewhere stands for."""
+    """The OpenTelemetry context of a traceparent from another process."""
     return _propagator.extract({"traceparent": parent}) if parent else None
 
 
@@ -185,5 +185,5 @@ def trace_id() -> str:
 
 
 def replica() -> str:
-    """A name for this process among its equals."""
+    """The name of this process among the replicas of its service."""
     return f"{os.uname().nodename}-{os.getpid()}"

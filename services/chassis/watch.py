@@ -15,7 +15,7 @@ class Watch:
         self._seen = self._stamps()
 
     def changed(self) -> bool:
-        """Whether one of the files changed since the last time that this was asked."""
+        """Whether one of the files changed since the last call."""
         seen, self._seen = self._seen, self._stamps()
         return seen != self._seen
 

@@ -14,7 +14,7 @@ for name, plan in root.section("plans").sections():
 root.finish()                                       # raises Mistakes with every line that is wrong
 
 Each reader takes a key and what an absent key reads as; a wrong value is noted, reads as that too, and never
-stops the reading. A key that nobody asked for is a mistake of its section: it is most likely misspelt. Only the
+stops the reading. A key that no reader takes is a mistake of its section: it is most likely misspelt. Only the
 root is exempt, as several services may share one file; `only` checks it.
 """
 
@@ -31,8 +31,8 @@ from services.chassis.config import Mistakes
 D = TypeVar("D")
 
 
-class _Book:
-    """What one reading of one file notes: its mistakes, and what is left to check at the end."""
+class _Document:
+    """One file while it is read: the mistakes so far, and what is checked at the end."""
 
     def __init__(self, name: str, loader: yaml.SafeLoader) -> None:
         self.name = name
@@ -49,14 +49,16 @@ class _Book:
 class Section:
     """One mapping of the file, read key by key."""
 
-    def __init__(self, book: _Book, path: str, line: int, nodes: dict[str, tuple[int, yaml.Node]]) -> None:
-        self._book = book
+    def __init__(
+        self, document: _Document, path: str, line: int, nodes: dict[str, tuple[int, yaml.Node]]
+    ) -> None:
+        self._document = document
         self._path = path
         self._nodes = nodes
-        self._asked: set[str] = set()
+        self._known: set[str] = set()
         self.line = line
         if path:
-            book.checks.append(self._note_unasked)
+            document.checks.append(self._note_unknown)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -69,17 +71,17 @@ class Section:
     def mistake(self, key: str, message: str) -> None:
         """Note what is wrong with a key, or with the whole section when the key is empty."""
         line = self._nodes[key][0] if key in self._nodes else self.line
-        self._book.note(line, self._at(key) if key else self._path, message)
+        self._document.note(line, self._at(key) if key else self._path, message)
 
     def warn(self, key: str, message: str) -> None:
-        """Note something odd that can be lived with."""
+        """Note something odd that does not stop the reading."""
         line = self._nodes[key][0] if key in self._nodes else self.line
-        self._book.warnings.append(f"{self._book.name}:{line}: {self._at(key)}: {message}")
+        self._document.warnings.append(f"{self._document.name}:{line}: {self._at(key)}: {message}")
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was warned about so far, in the whole file."""
-        return tuple(self._book.warnings)
+        return tuple(self._document.warnings)
 
     def require(self, *keys: str) -> None:
         """Note each key that is not there."""
@@ -172,8 +174,8 @@ class Section:
         """A mapping below; an absent key reads as an empty one."""
         node = self._node(key)
         if node is None:
-            return Section(self._book, self._at(key), self.line, {})
-        return _section(self._book, self._at(key), node)
+            return Section(self._document, self._at(key), self.line, {})
+        return _section(self._document, self._at(key), node)
 
     def sections(self) -> Iterator[tuple[str, "Section"]]:
         """Every key with the mapping below it, for sections whose keys are names of the operator's choice."""
@@ -188,12 +190,12 @@ class Section:
         if not isinstance(node, yaml.SequenceNode):
             self.mistake(key, "expected a list")
             return []
-        return [_section(self._book, f"{self._at(key)}[{i}]", item) for i, item in enumerate(node.value)]
+        return [_section(self._document, f"{self._at(key)}[{i}]", item) for i, item in enumerate(node.value)]
 
     def plain(self, key: str, default: D) -> Any | D:
         """Whatever is written, as Python values, unchecked: for free-form content."""
         node = self._node(key)
-        return default if node is None else self._book.loader.construct_object(node, deep=True)
+        return default if node is None else self._document.loader.construct_object(node, deep=True)
 
     def finish(self) -> None:
         """End the reading.
@@ -201,15 +203,15 @@ class Section:
         Raises:
             Mistakes: everything that was noted, in the file's order.
         """
-        for check in self._book.checks:
+        for check in self._document.checks:
             check()
-        if self._book.notes:
-            raise Mistakes([message for _, message in sorted(self._book.notes)])
+        if self._document.notes:
+            raise Mistakes([message for _, message in sorted(self._document.notes)])
 
-    def _note_unasked(self) -> None:
+    def _note_unknown(self) -> None:
         for key in self._nodes:
-            if key not in self._asked:
-                self._unknown(key, self._asked)
+            if key not in self._known:
+                self._unknown(key, self._known)
 
     def _at(self, key: str) -> str:
         return f"{self._path}.{key}" if self._path else key
@@ -219,7 +221,7 @@ class Section:
         self.mistake(key, "is not known" + (f"; did you mean {close[0]}?" if close else ""))
 
     def _node(self, key: str) -> yaml.Node | None:
-        self._asked.add(key)
+        self._known.add(key)
         found = self._nodes.get(key)
         # `key:` with nothing behind it is an absent key.
         return None if found is None or found[1].tag == "tag:yaml.org,2002:null" else found[1]
@@ -233,7 +235,7 @@ class Section:
 
     def _value(self, key: str) -> Any:
         node = self._node(key)
-        return None if node is None else self._book.loader.construct_object(node, deep=True)
+        return None if node is None else self._document.loader.construct_object(node, deep=True)
 
 
 def load(path: Path) -> Section:
@@ -247,7 +249,7 @@ def load(path: Path) -> Section:
     except (OSError, UnicodeDecodeError) as error:
         raise Mistakes([f"{path.name}: cannot be read: {error}"]) from error
     loader = yaml.SafeLoader(text)
-    book = _Book(path.name, loader)
+    document = _Document(path.name, loader)
     try:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
@@ -256,30 +258,30 @@ def load(path: Path) -> Section:
     except yaml.YAMLError as error:
         raise Mistakes([f"{path.name}: {error}"]) from error
     if node is None:
-        return Section(book, "", 1, {})
-    root = _section(book, "", node)
+        return Section(document, "", 1, {})
+    root = _section(document, "", node)
     if not isinstance(node, yaml.MappingNode):
         root.finish()
     return root
 
 
-def _section(book: _Book, path: str, node: yaml.Node) -> Section:
+def _section(document: _Document, path: str, node: yaml.Node) -> Section:
     line = node.start_mark.line + 1
     if not isinstance(node, yaml.MappingNode):
-        book.note(line, path, "expected a mapping of names to values")
-        return Section(book, path, line, {})
+        document.note(line, path, "expected a mapping of names to values")
+        return Section(document, path, line, {})
     written = [str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
     for (key, _), name in zip(node.value, written, strict=False):
         if written.count(name) > 1 and name != "<<":
-            book.note(key.start_mark.line + 1, path, f"{name} is written more than once")
-    book.loader.flatten_mapping(node)
+            document.note(key.start_mark.line + 1, path, f"{name} is written more than once")
+    document.loader.flatten_mapping(node)
     nodes: dict[str, tuple[int, yaml.Node]] = {}
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode):
             nodes[str(key.value)] = (key.start_mark.line + 1, value)
         else:
-            book.note(key.start_mark.line + 1, path, "expected a plain name as the key")
-    return Section(book, path, line, nodes)
+            document.note(key.start_mark.line + 1, path, "expected a plain name as the key")
+    return Section(document, path, line, nodes)
 
 
 def _within(value: Any, low: Any, high: Any) -> bool:

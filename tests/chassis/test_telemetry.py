@@ -52,7 +52,7 @@ class Scripted(SpanExporter):
 
 def test_lost_spans_are_counted_and_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     good, bad = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
-    exporter = telemetry.Counted(Scripted([good, bad, bad, bad, good]), "nowhere")
+    exporter = telemetry.CountingExporter(Scripted([good, bad, bad, bad, good]), "nowhere")
     spans = [ReadableSpan("a"), ReadableSpan("b")]
 
     with caplog.at_level(logging.INFO):

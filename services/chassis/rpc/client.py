@@ -48,7 +48,7 @@ def connect(target: str, settings: Settings, service: str, *, repeatable: bool) 
         ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 5_000),
-        # A killed replica is looked for again at once, not after gRPC's minute.
+        # A killed replica is tried again at once, not after gRPC's minute.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -77,7 +77,7 @@ async def call(
 async def stream(
     method: Callable[..., AsyncIterable[R]], request: Message, settings: Settings, *, timeout_s: float
 ) -> AsyncGenerator[R, None]:
-    """Make a streaming call in the same way; leaving the iteration early cancels it."""
+    """Make a streaming call in the same way; ending the iteration early cancels it."""
     under_way: Any = method(request, timeout=timeout_s, metadata=_outgoing(settings))
     try:
         async for response in under_way:
@@ -91,7 +91,7 @@ async def stream(
 async def healthy(
     channel: grpc.aio.Channel, service: str, settings: Settings, *, timeout_s: float = 0.5
 ) -> bool:
-    """Whether a replica behind the channel says that it serves; an empty service asks for the whole server."""
+    """Whether a replica behind the channel says that it serves; an empty service name means the whole server."""
     stub: Any = health_pb2_grpc.HealthStub(channel)
     try:
         request = health_pb2.HealthCheckRequest(service=service)

@@ -51,14 +51,14 @@ DURATION = prometheus_client.Histogram(
 )
 IN_FLIGHT = prometheus_client.Gauge("lumni_rpc_in_flight", "Calls under way.", ["method"])
 
-# When the caller stops waiting, on the monotonic clock; what a servicer reads instead of its context.
+# The deadline of the current call, on the monotonic clock; what a servicer reads instead of its context.
 deadline: ContextVar[float] = ContextVar("deadline")
 # The metadata of the current call, for servicers whose callers bring a key of their own in it.
 incoming: ContextVar[Mapping[str, str]] = ContextVar("incoming")
 
 
 def remaining_s() -> float:
-    """Seconds until the caller of the current call stops waiting."""
+    """Seconds until the deadline of the current call."""
     return deadline.get() - time.monotonic()
 
 
@@ -123,7 +123,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _stream(self, name: str, method: Any) -> Any:
         async def send(request: Any, context: Any) -> None:
-            # Closing the generator when the caller leaves is what stops the provider's bill at once.
+            # Closing the generator when the caller hangs up stops the provider's bill at once.
             async with aclosing(method(request, context)) as responses:
                 async for response in responses:
                     await context.write(response)
@@ -172,7 +172,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except grpc.aio.AbortError:
                 raise
             except Exception:
-                # Whatever it was, it is ours: the log says all, the caller nothing.
+                # Whatever it was, it is our mistake: its text is for the log, not for the caller.
                 log.exception("%s failed", method)
                 code = grpc.StatusCode.INTERNAL.name
                 fault = errors.Internal("internal error")

@@ -31,13 +31,13 @@ class Service:
 async def serve(
     listen: str, settings: Settings, services: Sequence[Service], *, public: bool = False
 ) -> AsyncIterator[str]:
-    """Serve until the block ends, then drain; yields the bound address (port 0 asks for a free one).
+    """Serve until the block ends, then drain; yields the bound address (port 0 is any free one).
 
     Args:
         listen: host:port, [::]:port or unix:path.
         settings: Shared by all servers.
         services: What to serve.
-        public: True where callers are strangers with keys of their own, who bring no service token.
+        public: True where callers have keys of their own, and no service token or certificate.
 
     Raises:
         ValueError: an address beyond loopback that nothing protects.
@@ -56,7 +56,7 @@ async def serve(
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
             ("grpc.max_connection_age_ms", int(settings.connection_age_s * 1000)),
-            # Age makes clients look around; the grace keeps it from ever cutting a stream.
+            # Reconnecting finds new replicas; the grace keeps it from ever cutting a stream.
             ("grpc.max_connection_age_grace_ms", int(settings.timeout_s * 1000)),
         ],
     )
@@ -84,7 +84,7 @@ async def serve(
     try:
         yield listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
     finally:
-        # Balancers look away first, then calls under way may end.
+        # Balancers turn to other replicas first, then calls under way may end.
         await checks.enter_graceful_shutdown()
         await server.stop(settings.timeout_s)
 

@@ -17,6 +17,7 @@ from services.gateway.migrate import migrate
 from services.local.postgres import UNSAFE, Postgres
 from services.local.server import started
 from services.local.valkey import Valkey
+from tests.deadlines import with_deadline
 
 # The same examples on every machine, and none that is too slow for them.
 settings.register_profile(
@@ -106,10 +107,13 @@ async def valkey_server(servers_folder: Path) -> AsyncIterator[Valkey]:
 
 @pytest.fixture
 def valkey(valkey_server: Valkey) -> str:
-    """The URL of the shared Valkey, emptied."""
+    """The URL of the shared Valkey, emptied.
+
+    Its deadline is one that a busy machine keeps; tests of deadlines make a Valkey of their own.
+    """
     with redis.Redis.from_url(valkey_server.url) as client:
         client.flushall()
-    return valkey_server.url
+    return with_deadline(valkey_server.url, 10)
 
 
 @pytest.fixture

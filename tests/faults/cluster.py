@@ -17,6 +17,7 @@ from services.local.server import started
 from services.local.service import Service, grpc_health
 from services.local.valkey import Valkey
 from tests import simulator
+from tests.deadlines import with_deadline
 from tests.flow.stack import ADMIN_KEY, KEPT
 from tests.simulator import Simulator
 
@@ -126,7 +127,7 @@ def _describe(
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     shared = {
         **kept,
-        "REDIS_URL": f"{cluster.valkey.url}?socket_timeout={REDIS_TIMEOUT_S}&socket_connect_timeout={REDIS_TIMEOUT_S}",
+        "REDIS_URL": with_deadline(cluster.valkey.url, REDIS_TIMEOUT_S),
         "LUMNI_CONFIG_DIR": str(config),
         "LUMNI_LOG_LEVEL": "WARNING",
         "LUMNI_REQUEST_TIMEOUT_S": str(TIMEOUT_S),

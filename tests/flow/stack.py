@@ -12,6 +12,7 @@ import httpx
 from services.chassis import rpc
 from services.local.ports import free as free_port
 from services.local.service import Service, grpc_health
+from tests.deadlines import with_deadline
 
 API_KEY = "sk-lumni-test-key"
 ADMIN_KEY = "sk-lumni-admin-test-key"
@@ -107,7 +108,7 @@ async def running(
         name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector", "executor", "gateway", "rest")
     }
     shared = {
-        "REDIS_URL": f"{valkey}?socket_timeout={REDIS_TIMEOUT_S}&socket_connect_timeout={REDIS_TIMEOUT_S}",
+        "REDIS_URL": with_deadline(valkey, REDIS_TIMEOUT_S),
         "LUMNI_CONFIG_DIR": str(config),
         "LUMNI_STATE_DIR": str(folder / "state"),
         "LUMNI_LOG_LEVEL": "INFO",

@@ -31,15 +31,19 @@ settings.load_profile("lumni")
 
 # Folders whose tests share what takes long to start: of several workers one runs all of such a folder.
 TOGETHER = ("executor", "flow")
+# Folders whose tests run our code in processes of its own, or none of it: tracing theirs would measure nothing.
+UNTRACED = ("faults", "flow", "local", "simulator")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests must run in the same worker: those of a file at least, as their fixtures may be shared."""
+    """Say which tests must share a worker, those of a file at least, and which have no coverage to measure."""
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         group = folder if folder in TOGETHER else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
+        if folder in UNTRACED:
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")

@@ -250,10 +250,10 @@ def _tools(body: dict[str, Any]) -> list[str]:
 
 
 def _output_format(body: dict[str, Any]) -> "classifier_pb2.OutputFormat.ValueType":
-    asked = _typed(body, "response_format", dict, "an object")
-    if not asked:
+    wanted = _typed(body, "response_format", dict, "an object")
+    if not wanted:
         return classifier_pb2.OUTPUT_FORMAT_TEXT
-    kind = asked.get("type")
+    kind = wanted.get("type")
     if not isinstance(kind, str) or kind not in FORMATS:
         raise Invalid(
             f"response_format.type: expected one of {', '.join(FORMATS)}", param="response_format.type"

@@ -55,14 +55,14 @@ class SelectorServicer(selector_pb2_grpc.SelectorServiceServicer):
 
     def __init__(self, failure: Exception | None = None) -> None:
         self._failure = failure
-        self.asked: list[selector_pb2.SelectRequest] = []
+        self.requests: list[selector_pb2.SelectRequest] = []
 
     async def BatchSelect(
         self, request: selector_pb2.BatchSelectRequest, context: object
     ) -> selector_pb2.BatchSelectResponse:
         if self._failure:
             raise self._failure
-        self.asked += request.requests
+        self.requests += request.requests
         selection = selector_pb2.Selection(
             strategy="balanced",
             candidates=[
@@ -127,7 +127,7 @@ async def test_a_classifier_that_fails_is_done_without(
     assert ["classifier"] == decision.degraded
     # Nothing judged it, and the selector can see that.
     assert ("", 0.5) == (decision.classification.version, decision.classification.strong_win_rate)
-    assert [""] == [one.classification.version for one in selector.asked]
+    assert [""] == [one.classification.version for one in selector.requests]
     logged = [one for one in caplog.records if one.name == "services.gateway.decision"]
     assert bool(logged) == (not isinstance(failure, errors.Unavailable))
     assert all("the classifier failed" in one.getMessage() for one in logged)
@@ -176,4 +176,4 @@ async def test_the_prompt_has_the_tokens_that_admission_counts(
     decision = await decide(tmp_path, classifier, selector)
 
     assert CHAT.likely_prompt_tokens == decision.classification.prompt_tokens > 0
-    assert [CHAT.likely_prompt_tokens] == [one.requirements.likely_prompt_tokens for one in selector.asked]
+    assert [CHAT.likely_prompt_tokens] == [one.requirements.likely_prompt_tokens for one in selector.requests]

@@ -1,4 +1,4 @@
-"""A decision as a person reads it: what was asked, who may answer, and what each part of a score counted."""
+"""A decision as a person reads it: what the prompt asks, who may answer, and what each part of a score counted."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 def explained(decision: Mapping[str, Any]) -> "Iterator[str | Table]":
     """The answer of POST /v1/route, as texts and tables."""
-    asked, chosen = decision["classification"], decision["selection"]
+    judged, chosen = decision["classification"], decision["selection"]
     shown = {
-        "tier": f"{chosen['tier'] or 'undecided'} (score {asked['strong_win_rate']}, {_split(chosen)})",
-        "category": " / ".join(word for word in (asked["category"], asked["subject"]) if word) or "undecided",
-        "language": asked["language"],
-        "confidence": asked["confidence"],
+        "tier": f"{chosen['tier'] or 'undecided'} (score {judged['strong_win_rate']}, {_split(chosen)})",
+        "category": " / ".join(word for word in (judged["category"], judged["subject"]) if word)
+        or "undecided",
+        "language": judged["language"],
+        "confidence": judged["confidence"],
         "strategy": chosen["strategy"],
         "reason": chosen["reason"],
     }
@@ -24,9 +25,9 @@ def explained(decision: Mapping[str, Any]) -> "Iterator[str | Table]":
         shown["without"] = ", ".join(decision["degraded"])
     yield facts(shown)
     yield ""
-    if asked["factors"]:
+    if judged["factors"]:
         columns = (("FACTOR", "name"), ("VALUE", "value"), ("LOG-ODDS", "contribution"))
-        yield table(asked["factors"], columns)
+        yield table(judged["factors"], columns)
         yield ""
     yield _candidates(chosen["candidates"])
     for name, models in chosen["removed"].items():

@@ -1,9 +1,9 @@
-"""Bring keys and usage of the previous generation over: `lumni import FILE`.
+"""Import keys and usage of the previous generation: `lumni import FILE`.
 
-The file is SQLite with any of the tables below (docs/migration.md); other columns are left alone. Rows go in by batches
-in the order of their ids, each batch with the mark how far it came in one transaction's reach: an import that was
-interrupted goes on where it stopped, and one that is run twice adds nothing. A key is known by its digest and usage by
-its row, so neither a file that grew nor a second file that counts from 1 too is taken for another.
+The file is SQLite with any of the tables below (docs/migration.md); other columns are ignored. Rows are written in
+batches in the order of their ids, and after each batch how far the import has come: one that was interrupted goes on
+where it stopped, and one that is run twice adds nothing. A key is identified by its digest and usage by its row, so a
+file that grew and a second file that counts from 1 too are both imported rightly.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ TABLES: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to bring it; the same as the gateway's."""
+    """Where to import it; the same as the gateway's."""
 
     database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
     redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
@@ -51,7 +51,7 @@ class Settings:
 
 
 async def import_file(path: Path, *, dry: bool, progress: Progress) -> "Outcome":
-    """Bring a file over, or only look whether it could be.
+    """Import a file, or only look whether it could be.
 
     Raises:
         Mistakes: the environment lacks something.
@@ -79,7 +79,7 @@ class Outcome:
 
     rows: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
-    # The first rows that cannot be brought over, with the reason.
+    # The first rows that cannot be imported, with the reason.
     problems: list[str] = field(default_factory=list)
 
     def refuse(self, table: str, ident: Any, reason: str) -> None:
@@ -117,7 +117,7 @@ class Import:
         self._key_ids = self._read_key_ids()
 
     async def run(self, *, dry: bool, progress: Progress) -> Outcome:
-        """Bring everything over, or only look whether it could be; `progress` hears table, rows done, rows in all."""
+        """Import everything, or only look whether it could be; `progress` gets table, rows done, rows in all."""
         outcome = Outcome()
         if not dry:
             async with postgres.connection(self._pool) as connection, connection.transaction():

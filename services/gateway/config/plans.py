@@ -1,6 +1,7 @@
-"""Plans: what a key may do, unless it says otherwise itself. Read from `config/lumni.yaml`.
+"""Plans: what a key may do where it has no limits of its own. Read from `config/lumni.yaml`.
 
-A model is reachable only through an access group that the plan names, so a provider's new model never is by itself.
+A model is reachable only through an access group that the plan names, so no plan reaches a provider's new model by
+accident.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ class AtLimit(StrEnum):
 
 
 class WithoutRedis(StrEnum):
-    """What becomes of a request while nobody can count it."""
+    """What becomes of a request while Redis cannot count it."""
 
     ALLOW = "allow"
     DENY = "deny"

@@ -1,4 +1,4 @@
-"""Which steps of the road are taken at all: the section `switches` of `config/lumni.yaml`."""
+"""Which steps of a decision are taken at all: the section `switches` of `config/lumni.yaml`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ class Switches:
 
     classification: bool = True
     selection: bool = True
-    # By opt-in: what the classifier's heads saw of each request is kept, for learning from use.
+    # Off unless switched on: the classifier's features of each request are kept, for learning from feedback.
     keep_features: bool = False
 
 

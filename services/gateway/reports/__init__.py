@@ -1,1 +1,1 @@
-"""What was used and what it cost, from the ledger's tables."""
+"""What the ledger's tables say: usage and its cost, and what feedback teaches."""

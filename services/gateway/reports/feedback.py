@@ -1,12 +1,12 @@
-"""Learning from use: what users thought of answers, beside what the classifier saw of their requests.
+"""Feedback: what users think of answers, and the examples that the classifier learns from it.
 
 Features are kept only where `switches.keep_features` says so; they are numbers, never text. What is exported is what
 `services.classifier.training.refit` reads: requests for which the selector chose a fast model, that this very model
 answered, and what the user thought of that answer.
 
-Nothing but a user's verdict counts as an outcome, because nothing else the ledger knows tells a weak model from a
-strong one. A failed attempt, and the fallback after it, tell of a provider's bad moment. Silence is no praise. A repeat
-is no complaint: clients retry, apps send the same template all day, and features cannot tell one "go on" from another.
+Nothing but a user's verdict counts as an outcome, because nothing else in the ledger separates a weak model from a
+strong one. A failed attempt, and the fallback after it, show a provider's bad moment. Silence is no praise. A repeat
+is no complaint: clients retry, apps send the same template all day, and features are the same for every "go on".
 """
 
 import asyncio
@@ -15,27 +15,28 @@ from collections.abc import AsyncIterator, Sequence
 import orjson
 
 from services.chassis import errors
+from services.chassis.candidates import UNPINNED
 from services.gateway import postgres
 from services.gateway.keys.permissions import Caller
 from services.gateway.request_ids import age_s
 
 BATCH = 1000
-# The ledger books an answer a moment after it was given, so that one which is not there yet is looked for again after
-# each of these, in seconds ...
+# The ledger writes the row of an answer a moment after it was given, so one that is not there yet is looked for again
+# after each of these pauses, in seconds ...
 PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.5)
 # ... if its request is no older than this, in seconds: more than a request may take.
 RECENT_S = 3600.0
 
-# Only of a request that was answered; a user's, or where a key has no user, the key's own.
+# Only a request that was answered, of the same user, or of the same key where that has no user.
 GIVE = """
 INSERT INTO feedback (request_id, user_id, value, asked_at)
 SELECT request_id, user_id, $4, started_at FROM usage_records
 WHERE request_id = $1 AND user_id = $2 AND (user_id <> '' OR key_id = $3) AND kind IN ('final', 'partial') LIMIT 1
 ON CONFLICT (request_id) DO UPDATE SET value = excluded.value, given_at = now()
 """
-# Whole answers, by the model that the selector itself chose for a fast request: a pinned model was nobody's choice of
-# ours, a fallback's answer says nothing of the model that failed, and above the most powerful model that was allowed
-# there is none that would have been needed.
+# Whole answers of the model that the selector chose for a fast request: a pinned model was the caller's choice, a
+# fallback's answer says nothing of the model that failed, and where the most powerful permitted model answered, none
+# stronger could have been needed.
 EXAMPLES = """
 SELECT f.request_id, c.version, c.features, c.strong_win_rate AS score, (f.value < 0)::int AS outcome
 FROM feedback f
@@ -43,7 +44,7 @@ JOIN task_classifications c ON c.request_id = f.request_id AND c.user_id = f.use
 JOIN model_selections s ON s.request_id = c.request_id AND s.decided_at = c.decided_at
 JOIN usage_records u ON u.request_id = f.request_id AND u.kind = 'final'
 WHERE c.features IS NOT NULL AND f.value <> 0
-  AND s.tier = 'fast' AND s.strategy <> '' AND s.requested_model IN ('', 'auto', 'lumni/auto')
+  AND s.tier = 'fast' AND s.strategy <> '' AND s.requested_model = ANY($3)
   AND u.model = s.chosen_model AND u.model <> s.baseline_model
   AND f.request_id > $1
 ORDER BY f.request_id LIMIT $2
@@ -51,18 +52,18 @@ ORDER BY f.request_id LIMIT $2
 
 
 class FeedbackStore:
-    """What users say of answers."""
+    """Writes verdicts on answers, and reads the examples that they make."""
 
     def __init__(self, pool: postgres.Pool, pauses_s: Sequence[float] = PAUSES_S) -> None:
         self._pool = pool
         self._pauses_s = pauses_s
 
     async def give(self, caller: Caller, request_id: str, value: int) -> None:
-        """Keep a caller's verdict on an answer; a second one replaces the first.
+        """Write a caller's verdict on an answer; a second one replaces the first.
 
         Raises:
             Invalid: this is no request's id.
-            NotFound: the caller's user got no such answer, or the ledger does not know of it yet.
+            NotFound: the caller's user got no such answer, or the ledger has not written it yet.
             Unavailable: PostgreSQL cannot take it.
         """
         try:
@@ -73,7 +74,7 @@ class FeedbackStore:
             ) from error
         for pause_s in (0.0, *self._pauses_s) if recent else (0.0,):
             await asyncio.sleep(pause_s)
-            if await self._keep(caller, request_id, value):
+            if await self._write(caller, request_id, value):
                 return
         raise errors.NotFound(
             "request_id: no answer of yours has this x-request-id; one just given may take a few seconds to be known",
@@ -81,7 +82,7 @@ class FeedbackStore:
             param="request_id",
         )
 
-    async def _keep(self, caller: Caller, request_id: str, value: int) -> bool:
+    async def _write(self, caller: Caller, request_id: str, value: int) -> bool:
         try:
             async with postgres.connection(self._pool) as connection:
                 status = await connection.execute(GIVE, request_id, caller.user_id, caller.key_id, value)
@@ -94,7 +95,7 @@ class FeedbackStore:
         last = ""
         while True:
             async with postgres.connection(self._pool) as connection:
-                rows = await connection.fetch(EXAMPLES, last, batch)
+                rows = await connection.fetch(EXAMPLES, last, batch, UNPINNED)
             for row in rows:
                 last = row["request_id"]
                 example = {name: row[name] for name in ("version", "features", "score", "outcome")}

@@ -37,7 +37,7 @@ FILTERS: Mapping[str, str] = {
 # A request has one key, plan and task, but each of its attempts may be another model's.
 OF_AN_ATTEMPT = frozenset(("model", "provider", "kind"))
 LONGEST = timedelta(days=400)
-# Callers who read usage at the same time, in one process: most connections are left for those whose key must be found.
+# Callers who read usage at the same time, in one process: most connections stay free for looking up keys.
 READERS = 2
 MOST_ROWS = 10_000
 COLUMNS = (
@@ -53,8 +53,8 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """Which usage is asked for; from and to are moments, the last one excluded."""
+class UsageQuery:
+    """Which usage is wanted: from `since` up to `until`, which is excluded."""
 
     since: datetime
     until: datetime
@@ -62,10 +62,10 @@ class Question:
     only: tuple[tuple[str, str], ...] = ()
 
 
-def question(
+def query(
     *, since: datetime | None, until: datetime | None, group_by: str, only: Mapping[str, str | None]
-) -> Question:
-    """Check what was asked; without dates it is the last 30 days.
+) -> UsageQuery:
+    """A checked query; without dates it is the last 30 days.
 
     Raises:
         Invalid: an unknown grouping, or dates that make no sense.
@@ -83,7 +83,7 @@ def question(
                 f"group_by: {group[:40]!r} is not known; expected some of {', '.join(GROUPS)}",
                 param="group_by",
             )
-    return Question(since, until, groups, tuple((name, value) for name, value in only.items() if value))
+    return UsageQuery(since, until, groups, tuple((name, value) for name, value in only.items() if value))
 
 
 def _aware(moment: datetime) -> datetime:
@@ -99,23 +99,23 @@ class UsageReports:
         self._pool = pool
         self._readers = asyncio.Semaphore(READERS)
 
-    async def rows(self, asked: Question) -> list[dict[str, Any]]:
-        """Sums for each group, the dearest first; by day and hour in their order.
+    async def rows(self, wanted: UsageQuery) -> list[dict[str, Any]]:
+        """Sums for each group, the most expensive first; by day and hour in their order.
 
-        Where models, providers or kinds are told apart, a request counts for each attempt.
+        Grouped or filtered by model, provider or kind, a request counts once for each attempt.
 
         Raises:
-            Unavailable: the database cannot be asked.
+            Unavailable: the database does not answer.
         """
-        groups = [f"{GROUPS[name]} AS {name}" for name in asked.group_by]
-        where, values = _where(asked, "hour")
+        groups = [f"{GROUPS[name]} AS {name}" for name in wanted.group_by]
+        where, values = _where(wanted, "hour")
         positions = ", ".join(str(i) for i in range(1, len(groups) + 1))
-        timed = [i for i, name in enumerate(asked.group_by, 1) if name in ("day", "hour")]
+        timed = [i for i, name in enumerate(wanted.group_by, 1) if name in ("day", "hour")]
         order = ", ".join(
             [*(str(i) for i in timed), "cost_nano_usd DESC", *positions.split(", ")] if groups else ["1"]
         )
-        told_apart = OF_AN_ATTEMPT & {*asked.group_by, *(name for name, _ in asked.only)}
-        counted = "attempts" if told_apart else "requests"
+        by_attempt = OF_AN_ATTEMPT & {*wanted.group_by, *(name for name, _ in wanted.only)}
+        counted = "attempts" if by_attempt else "requests"
         async with self._connection() as connection:
             found = await connection.fetch(
                 f"SELECT {', '.join([*groups, ''])} sum({counted})::bigint AS requests, "  # noqa: S608
@@ -127,15 +127,15 @@ class UsageReports:
                 + f"ORDER BY {order} LIMIT {MOST_ROWS}",
                 *values,
             )
-        return [_shown(dict(row), asked.group_by) for row in found]
+        return [_shown(dict(row), wanted.group_by) for row in found]
 
-    async def savings(self, asked: Question) -> dict[str, Any]:
-        """What the same tokens would have cost at the most powerful model that was allowed for each request.
+    async def savings(self, wanted: UsageQuery) -> dict[str, Any]:
+        """What the same tokens would have cost at the most powerful model that was permitted for each request.
 
         Raises:
-            Unavailable: the database cannot be asked.
+            Unavailable: the database does not answer.
         """
-        where, values = _where(asked, "r.started_at", "r.")
+        where, values = _where(wanted, "r.started_at", "r.")
         async with self._connection() as connection:
             row = await connection.fetchrow(
                 "SELECT count(*) AS requests, coalesce(sum(r.cost_nano_usd), 0)::bigint AS cost, "  # noqa: S608
@@ -157,10 +157,10 @@ class UsageReports:
         }
 
     async def spent(self, subjects: Sequence[str]) -> dict[str, dict[str, float]]:
-        """What subjects spent in the current periods, in USD, as far as the ledger has come.
+        """What subjects spent in the current periods, in USD, as far as the ledger has been written.
 
         Raises:
-            Unavailable: the database cannot be asked.
+            Unavailable: the database does not answer.
         """
         async with self._connection() as connection:
             rows = await connection.fetch(
@@ -206,10 +206,10 @@ def as_csv(rows: Sequence[Mapping[str, Any]], group_by: Sequence[str]) -> str:
     return out.getvalue()
 
 
-def _where(asked: Question, moment: str, prefix: str = "") -> tuple[str, list[Any]]:
-    values: list[Any] = [asked.since, asked.until]
+def _where(wanted: UsageQuery, moment: str, prefix: str = "") -> tuple[str, list[Any]]:
+    values: list[Any] = [wanted.since, wanted.until]
     conditions = [f"{moment} >= $1", f"{moment} < $2"]
-    for name, value in asked.only:
+    for name, value in wanted.only:
         values.append(value)
         conditions.append(f"{prefix}{FILTERS[name]} = ${len(values)}")
     return " AND ".join(conditions), values

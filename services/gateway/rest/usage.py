@@ -21,19 +21,19 @@ def router(keys: Authenticator, used: UsageReports) -> APIRouter:
     routes = APIRouter()
     for_admins = APIRouter(prefix="/admin", route_class=admin_route(keys))
 
-    async def answer(asked: usage.Question, form: str) -> Response:
-        rows = await used.rows(asked)
+    async def answer(wanted: usage.UsageQuery, form: str) -> Response:
+        rows = await used.rows(wanted)
         if form == "csv":
-            return Response(usage.as_csv(rows, asked.group_by), media_type="text/csv; charset=utf-8")
-        whole = usage.Question(asked.since, asked.until, (), asked.only)
+            return Response(usage.as_csv(rows, wanted.group_by), media_type="text/csv; charset=utf-8")
+        whole = usage.UsageQuery(wanted.since, wanted.until, (), wanted.only)
         return JsonResponse(
             {
                 "object": "usage",
-                "from": asked.since,
-                "to": asked.until,
-                "group_by": asked.group_by,
+                "from": wanted.since,
+                "to": wanted.until,
+                "group_by": wanted.group_by,
                 "data": rows,
-                "total": rows[0] if not asked.group_by else (await used.rows(whole))[0],
+                "total": rows[0] if not wanted.group_by else (await used.rows(whole))[0],
                 "savings": await used.savings(whole),
             }
         )
@@ -57,7 +57,7 @@ def router(keys: Authenticator, used: UsageReports) -> APIRouter:
             "plan": plan,
             "model": model,
         }
-        return await answer(usage.question(since=since, until=until, group_by=group_by, only=only), form)
+        return await answer(usage.query(since=since, until=until, group_by=group_by, only=only), form)
 
     @routes.get("/usage/{user_id}")
     async def of_user(
@@ -70,10 +70,10 @@ def router(keys: Authenticator, used: UsageReports) -> APIRouter:
     ) -> Response:
         caller = await keys.caller(bearer(request))
         if not caller.is_admin and caller.user_id != user_id:
-            # Whether there is such a user is nobody else's business.
+            # The same whether or not there is such a user: strangers learn nothing of users.
             raise errors.Forbidden("this is another user's usage", reason="NOT_YOUR_USAGE")
         only = {"user_id": user_id}
-        return await answer(usage.question(since=since, until=until, group_by=group_by, only=only), form)
+        return await answer(usage.query(since=since, until=until, group_by=group_by, only=only), form)
 
     @routes.get("/key/info")
     async def info(request: Request) -> Response:

@@ -34,7 +34,7 @@ LONGEST_PAGE = 1000
 
 
 class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
-    """Unpack, check, change, pack."""
+    """Unpacks a call, checks its fields, changes the key, packs the answer."""
 
     def __init__(self, keys: Authenticator, store: KeyStore) -> None:
         self._keys = keys

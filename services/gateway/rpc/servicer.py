@@ -1,4 +1,4 @@
-"""The gRPC front door: the same road, with the key in the call's metadata."""
+"""GatewayService: the same pipeline over gRPC, with the key in the call's metadata."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -18,7 +18,7 @@ NAMES = {role: name for name, role in chat_request.ROLES.items() if name != "fun
 
 
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
-    """Unpack, walk the road, pack."""
+    """Unpacks a call, runs the pipeline, packs the answer."""
 
     def __init__(self, keys: Authenticator, pipeline: Pipeline) -> None:
         self._keys = keys

@@ -112,7 +112,7 @@ async def test_only_an_answer_of_ones_own_is_judged(pool: postgres.Pool, strange
     assert {5, -5} == {row["value"] for row in await pool.fetch("SELECT value FROM feedback")}
 
 
-async def test_what_was_never_asked_or_never_answered_is_not_judged(pool: postgres.Pool) -> None:
+async def test_a_request_that_was_never_made_or_never_answered_is_not_judged(pool: postgres.Pool) -> None:
     feedback = FeedbackStore(pool, pauses_s=[0.01])
     failed = await answered(pool, last=FAILED)
     for ident in (request_id(), failed, LONG_AGO):
@@ -130,8 +130,8 @@ async def test_a_verdict_that_is_quicker_than_the_ledger_waits_for_it(pool: post
     verdict = asyncio.create_task(FeedbackStore(pool, pauses_s=[0.05] * 200).give(ANN, ident, 5))
 
     async def looked() -> bool:
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE $1"
-        return bool(await pool.fetchval(asked, "%INSERT INTO feedback%"))
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE $1"
+        return bool(await pool.fetchval(query, "%INSERT INTO feedback%"))
 
     await eventually(looked)
     await answered(pool, ident=ident)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from services.gateway import postgres
 from services.gateway.ledger import events as usage_events
 from services.gateway.ledger.store import LedgerStore
-from services.gateway.reports.usage import READERS, UsageReports, question
+from services.gateway.reports.usage import READERS, UsageReports, query
 from tests.gateway.conftest import eventually
 from tests.gateway.money import FAILED, FINAL, event
 
@@ -28,8 +28,8 @@ async def test_a_model_that_was_fallen_back_to_has_requests_and_a_cost_for_each(
     used = UsageReports(pool)
 
     async def ask(group_by: str, **only: str) -> list[tuple[object, ...]]:
-        asked = question(since=SINCE, until=UNTIL, group_by=group_by, only=only)
-        rows = await used.rows(asked)
+        wanted = query(since=SINCE, until=UNTIL, group_by=group_by, only=only)
+        rows = await used.rows(wanted)
         return [(row.get("model"), row["requests"], row["cost_per_request_usd"]) for row in rows]
 
     assert [("saves", 3, 6e-7), ("breaks", 3, 0.0)] == await ask("model")

@@ -26,8 +26,8 @@ from services.executor.capacity.redis_state import RedisBreakerStore, RedisGuard
 from services.executor.engines.base import Engine
 from services.executor.engines.directory import Directory, Keys
 from services.executor.engines.proxies import Proxies
-from services.executor.events.observer import Observed
-from services.executor.events.outbox import Books
+from services.executor.events.observer import Observer
+from services.executor.events.outbox import Outbox
 from services.executor.servicer import ExecutorServicer
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVICE = "lumni.executor.v1.ExecutorService"
-# What LiteLLM would read from the environment behind the configuration's back.
+# What LiteLLM would read from the environment, past the configuration.
 AMBIENT = ("_API_KEY", "_API_BASE", "_BASE_URL", "_API_URL")
 
 
@@ -89,7 +89,7 @@ def seclude(environ: MutableMapping[str, str]) -> dict[str, str]:
 
 
 async def main(settings: Settings) -> None:
-    """Serve until asked to stop."""
+    """Serve until stopped."""
     async with serving(settings, seclude(os.environ)):
         await rpc.until_stopped()
 
@@ -139,18 +139,18 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
 
         breakers = Breakers(RedisBreakerStore(guard, replica), thresholds)
         gate = CapacityGate(breakers, RedisQuotaCounter(guard), queue=settings.queue)
-        books = Books(client, settings.state_dir)
-        observed = Observed(books)
+        outbox = Outbox(client, settings.state_dir)
+        observer = Observer(outbox)
         health = Health(directory, gate, replica)
         policy = RetryPolicy(
             first_s=settings.first_backoff_s, longest_s=settings.longest_backoff_s, idle_s=settings.idle_s
         )
 
         def start(work: Work) -> FallbackRun:
-            return FallbackRun(work, directory, gate, observed, policy)
+            return FallbackRun(work, directory, gate, observer, policy)
 
         for task in (
-            books.run(),
+            outbox.run(),
             health.publish(guard),
             directory.watch(settings.reload_s),
             _sync(breakers),
@@ -182,14 +182,14 @@ async def _sync(breakers: Breakers) -> None:
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run something until the block ends. Should it die before, the block is cancelled and its error raised.
 
-    Not a TaskGroup: that would end the others at once, the books among them, while calls are still drained.
+    Not a TaskGroup: that would end the others at once, the outbox among them, while calls are still drained.
     """
     owner = asyncio.current_task()
     task = asyncio.create_task(work)
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None and owner is not None:
-            log.critical("a part of the executor died, it ends", exc_info=task.exception())
+            log.critical("a task of the executor died, so it ends", exc_info=task.exception())
             owner.cancel()
 
     task.add_done_callback(ended)

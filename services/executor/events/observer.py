@@ -1,8 +1,16 @@
-"""What each attempt looks like from outside, in numbers."""
+"""What each attempt looks like from outside: metrics, and a span in the words of OpenTelemetry's GenAI conventions.
+
+The constants are ours: the published Python ones are deprecated. Portkey still reads the older `gen_ai.system`.
+"""
+
+import time
 
 import prometheus_client
+from opentelemetry.trace import SpanKind, StatusCode
 
+from services.chassis import telemetry
 from services.executor.attempts.model import Attempt, AttemptState, EventSink, Work
+from services.executor.engines.base import Operation
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 
@@ -26,21 +34,32 @@ FIRST_CHUNK = prometheus_client.Histogram(
 TOKENS = prometheus_client.Counter("lumni_tokens", "Tokens, by kind.", ["deployment", "kind"])
 COST = prometheus_client.Counter("lumni_provider_cost_nano_usd", "What attempts cost.", ["deployment"])
 
+# The conventions' names of providers, where they differ from LiteLLM's.
+PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "vertex_ai": "gcp.vertex_ai",
+    "xai": "x_ai",
+}
 
-class Observed:
-    """Books that also measure."""
 
-    def __init__(self, books: EventSink) -> None:
-        self._books = books
+class Observer:
+    """Measures and traces attempts on their way to another sink."""
+
+    def __init__(self, sink: EventSink) -> None:
+        self._sink = sink
 
     async def started(self, work: Work, attempt: Attempt) -> None:
         """Record an attempt before its provider is called."""
-        await self._books.started(work, attempt)
+        await self._sink.started(work, attempt)
 
     def ended(self, work: Work, attempt: Attempt) -> None:
-        """Record how an attempt ended, and count it."""
-        self._books.ended(work, attempt)
+        """Record how an attempt ended, then measure and trace it."""
+        self._sink.ended(work, attempt)
         _measure(attempt)
+        _trace(work.operation, attempt)
 
 
 def _measure(attempt: Attempt) -> None:
@@ -55,3 +74,34 @@ def _measure(attempt: Attempt) -> None:
         TOKENS.labels(name, "cached").inc(attempt.usage.cached_tokens)
         TOKENS.labels(name, "reasoning").inc(attempt.usage.reasoning_tokens)
         COST.labels(name).inc(attempt.cost_nano_usd)
+
+
+def _trace(operation: Operation, attempt: Attempt) -> None:
+    """Add a span for an attempt that has ended, below the current one."""
+    provider = PROVIDERS.get(attempt.deployment.provider, attempt.deployment.provider)
+    ended_ns = time.time_ns()
+    span = telemetry.tracer.start_span(
+        f"{operation.value} {attempt.deployment.model}",
+        kind=SpanKind.CLIENT,
+        start_time=ended_ns - int(attempt.duration_ms * 1_000_000),
+        attributes={
+            "gen_ai.operation.name": operation.value,
+            "gen_ai.provider.name": provider,
+            "gen_ai.system": provider,
+            "gen_ai.request.model": attempt.deployment.model,
+            "gen_ai.response.model": attempt.deployment.litellm_model,
+            "gen_ai.usage.input_tokens": attempt.usage.prompt_tokens,
+            "gen_ai.usage.output_tokens": attempt.usage.completion_tokens,
+            "lumni.attempt": attempt.id,
+            "lumni.deployment": attempt.deployment.id,
+            "lumni.cost_nano_usd": attempt.cost_nano_usd,
+        },
+    )
+    if attempt.first_chunk_ms:
+        span.set_attribute("gen_ai.response.time_to_first_chunk", attempt.first_chunk_ms / 1000)
+    if attempt.error is not None:
+        span.set_attribute("error.type", attempt.error.value)
+        span.set_status(StatusCode.ERROR)
+    if attempt.state is AttemptState.PARTIAL:
+        span.set_attribute("lumni.partial", value=True)
+    span.end(ended_ns)

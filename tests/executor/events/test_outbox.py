@@ -4,11 +4,11 @@ import asyncio
 import base64
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis.asyncio as redis_client
@@ -21,7 +21,9 @@ from services.chassis import errors, redis, redis_keys
 from services.executor.attempts import messages
 from services.executor.attempts.model import Attempt, AttemptState, Work
 from services.executor.engines.base import Operation
-from services.executor.events.outbox import Books
+from services.executor.events import outbox as outbox_module
+from services.executor.events import stream
+from services.executor.events.outbox import Outbox
 from services.executor.events.spool import Segment, abandoned, read
 from services.local.valkey import Valkey
 from tests.executor.fleet import deployment
@@ -48,17 +50,17 @@ def attempt(number: int, state: AttemptState = AttemptState.STARTED) -> Attempt:
 
 
 @asynccontextmanager
-async def keeping(books: Books) -> AsyncIterator[Books]:
-    task = asyncio.create_task(books.run())
+async def publishing(outbox: Outbox) -> AsyncIterator[Outbox]:
+    task = asyncio.create_task(outbox.run())
     try:
-        yield books
+        yield outbox
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
 
-async def told(url: str) -> list[tuple[str, int]]:
+async def published(url: str) -> list[tuple[str, int]]:
     async with redis_client.from_url(url) as client:
         entries: Any = await client.xrange(redis_keys.USAGE_STREAM)
     events = [events_pb2.UsageEvent.FromString(entry[b"event"]) for _, entry in entries]
@@ -86,11 +88,11 @@ def spooled(folder: Path) -> list[str]:
 
 async def test_a_started_attempt_is_in_the_stream_before_it_goes_on(valkey: str, tmp_path: Path) -> None:
     client = redis.connect(valkey, timeout_s=2)
-    async with keeping(Books(client, tmp_path)) as books:
-        await books.started(WORK, attempt(1))
-        assert await told(valkey) == [("r/1", events_pb2.USAGE_KIND_STARTED)]
-        books.ended(WORK, attempt(1, AttemptState.FINAL))
-    assert await told(valkey) == [
+    async with publishing(Outbox(client, tmp_path)) as outbox:
+        await outbox.started(WORK, attempt(1))
+        assert await published(valkey) == [("r/1", events_pb2.USAGE_KIND_STARTED)]
+        outbox.ended(WORK, attempt(1, AttemptState.FINAL))
+    assert await published(valkey) == [
         ("r/1", events_pb2.USAGE_KIND_STARTED),
         ("r/1", events_pb2.USAGE_KIND_FINAL),
     ]
@@ -98,10 +100,10 @@ async def test_a_started_attempt_is_in_the_stream_before_it_goes_on(valkey: str,
     await client.aclose()
 
 
-async def test_what_is_told_says_all_that_the_ledger_needs(valkey: str, tmp_path: Path) -> None:
+async def test_an_event_holds_all_that_the_ledger_needs(valkey: str, tmp_path: Path) -> None:
     client = redis.connect(valkey, timeout_s=2)
-    async with keeping(Books(client, tmp_path)) as books:
-        await books.started(WORK, attempt(1))
+    async with publishing(Outbox(client, tmp_path)) as outbox:
+        await outbox.started(WORK, attempt(1))
     async with redis_client.from_url(valkey) as raw:
         entries: Any = await raw.xrange(redis_keys.USAGE_STREAM)
     [(_, entry)] = entries
@@ -116,10 +118,10 @@ async def test_what_is_told_says_all_that_the_ledger_needs(valkey: str, tmp_path
 
 
 async def test_without_redis_events_are_on_disk_before_the_attempt_goes_on(tmp_path: Path) -> None:
-    async with keeping(Books(None, tmp_path)) as books:
-        await books.started(WORK, attempt(1))
+    async with publishing(Outbox(None, tmp_path)) as outbox:
+        await outbox.started(WORK, attempt(1))
         assert spooled(tmp_path) == ["r/1"]
-        books.ended(WORK, attempt(1, AttemptState.FINAL))
+        outbox.ended(WORK, attempt(1, AttemptState.FINAL))
     assert spooled(tmp_path) == ["r/1", "r/1"]
 
 
@@ -129,18 +131,20 @@ async def test_the_spool_is_replayed_when_redis_returns_and_kept_until_the_ledge
     server = make_valkey()
     await server.start()
     client = redis.connect(server.url, timeout_s=1)
-    async with keeping(Books(client, tmp_path)) as books:
-        await books.started(WORK, attempt(1))
+    async with publishing(Outbox(client, tmp_path)) as outbox:
+        await outbox.started(WORK, attempt(1))
         server.pause()
         for number in range(2, 6):
-            await books.started(WORK, attempt(number))
+            await outbox.started(WORK, attempt(number))
         assert spooled(tmp_path) == ["r/2", "r/3", "r/4", "r/5"]
         server.resume()
 
-        async def all_told() -> bool:
-            return {ident for ident, _ in await told(server.url)} == {f"r/{number}" for number in range(1, 6)}
+        async def all_published() -> bool:
+            return {ident for ident, _ in await published(server.url)} == {
+                f"r/{number}" for number in range(1, 6)
+            }
 
-        await until(all_told)
+        await until(all_published)
         assert spooled(tmp_path) == ["r/2", "r/3", "r/4", "r/5"]
         # The ledger reads and acknowledges everything.
         async with redis_client.from_url(server.url) as ledger:
@@ -160,10 +164,12 @@ async def test_the_spool_is_replayed_when_redis_returns_and_kept_until_the_ledge
     await client.aclose()
 
 
-async def test_what_a_killed_process_left_behind_is_told_by_the_next(valkey: str, tmp_path: Path) -> None:
-    books = Books(None, tmp_path)
-    task = asyncio.create_task(books.run())
-    await books.started(WORK, attempt(1))
+async def test_what_a_killed_process_left_behind_is_published_by_the_next(
+    valkey: str, tmp_path: Path
+) -> None:
+    outbox = Outbox(None, tmp_path)
+    task = asyncio.create_task(outbox.run())
+    await outbox.started(WORK, attempt(1))
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -172,12 +178,12 @@ async def test_what_a_killed_process_left_behind_is_told_by_the_next(valkey: str
         file.write(base64.b64encode(b"torn by the kill")[:7])
 
     client = redis.connect(valkey, timeout_s=2)
-    async with keeping(Books(client, tmp_path)):
+    async with publishing(Outbox(client, tmp_path)):
 
-        async def is_told() -> bool:
-            return await told(valkey) == [("r/1", events_pb2.USAGE_KIND_STARTED)]
+        async def is_published() -> bool:
+            return await published(valkey) == [("r/1", events_pb2.USAGE_KIND_STARTED)]
 
-        await until(is_told)
+        await until(is_published)
     await client.aclose()
 
 
@@ -194,13 +200,13 @@ async def test_a_segment_belongs_to_one_process_at_a_time(tmp_path: Path) -> Non
 
 
 async def test_no_attempt_begins_when_neither_redis_nor_the_disk_takes_its_record(tmp_path: Path) -> None:
-    async with keeping(Books(None, tmp_path)) as books:
+    async with publishing(Outbox(None, tmp_path)) as outbox:
         (tmp_path).rmdir()
         tmp_path.touch()
         with pytest.raises(errors.Unavailable) as caught:
-            await books.started(WORK, attempt(1))
+            await outbox.started(WORK, attempt(1))
         # An end is never lost: it waits in memory until the disk is back.
-        books.ended(WORK, attempt(1, AttemptState.FINAL))
+        outbox.ended(WORK, attempt(1, AttemptState.FINAL))
         await asyncio.sleep(0.05)
         tmp_path.unlink()
         tmp_path.mkdir()
@@ -214,62 +220,102 @@ async def test_a_slow_redis_costs_one_short_wait_not_one_for_each_call(
     server = make_valkey()
     await server.start()
     client = redis.connect(server.url, timeout_s=0.1)
-    async with keeping(Books(client, tmp_path)) as books:
+    async with publishing(Outbox(client, tmp_path)) as outbox:
         server.pause()
         async with asyncio.timeout(3):
             for number in range(200):
-                await books.started(WORK, attempt(number))
+                await outbox.started(WORK, attempt(number))
         server.resume()
     await client.aclose()
 
 
-async def test_what_redis_lost_before_the_ledger_had_it_is_told_again(valkey: str, tmp_path: Path) -> None:
+async def test_what_redis_lost_before_the_ledger_had_it_is_published_again(
+    valkey: str, tmp_path: Path
+) -> None:
     client = redis.connect(valkey, timeout_s=2)
-    async with keeping(Books(client, tmp_path)) as books, redis_client.from_url(valkey) as raw:
+    async with publishing(Outbox(client, tmp_path)) as outbox, redis_client.from_url(valkey) as raw:
         await raw.xgroup_create(redis_keys.USAGE_STREAM, redis_keys.LEDGER_GROUP, id="0", mkstream=True)
-        await books.started(WORK, attempt(1))
+        await outbox.started(WORK, attempt(1))
         read: Any = await raw.xreadgroup(redis_keys.LEDGER_GROUP, "me", {redis_keys.USAGE_STREAM: ">"})
         await raw.xack(redis_keys.USAGE_STREAM, redis_keys.LEDGER_GROUP, *[ident for ident, _ in read[0][1]])
         await asyncio.sleep(1.2)
-        await books.started(WORK, attempt(2))
+        await outbox.started(WORK, attempt(2))
         await raw.flushall()
         # A younger entry does not hide that an older one is gone.
-        await books.started(WORK, attempt(3))
+        await outbox.started(WORK, attempt(3))
         await raw.xgroup_create(redis_keys.USAGE_STREAM, redis_keys.LEDGER_GROUP, id="$")
 
-        async def told_again() -> bool:
-            return [ident for ident, _ in await told(valkey)] == ["r/3", "r/2"]
+        async def published_again() -> bool:
+            return [ident for ident, _ in await published(valkey)] == ["r/3", "r/2"]
 
-        await until(told_again)
+        await until(published_again)
     await client.aclose()
 
 
 def slowly(frame: FrameType, event: str, _: object) -> Any:
-    """Make every line of the books slow, in threads."""
-    if frame.f_code.co_filename.endswith("books.py"):
-        time.sleep(0.02)
+    """Make every line of the spool slow, in threads."""
+    if frame.f_code.co_filename.endswith("spool.py"):
+        time.sleep(0.005)
         return slowly
     return None
 
 
+class TakesNoEvents:
+    """A Redis that answers, but takes no transaction."""
+
+    async def ping(self) -> bool:
+        return True
+
+    def pipeline(self, *, transaction: bool) -> Any:
+        raise ConnectionError
+
+
 async def test_a_replay_while_the_disk_is_slow_loses_no_event(
-    valkey: str, tmp_path: Path, request: pytest.FixtureRequest
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = threading.gettrace()
     request.addfinalizer(lambda: threading.settrace(before))
     threading.settrace(slowly)
-    client = redis.connect(valkey, timeout_s=2)
-    async with keeping(Books(client, tmp_path)) as books:
-        # Redis answers, but is not told any events yet.
-        books._redis_down_until = float("inf")
+    monkeypatch.setattr(stream, "PAUSE_S", 0.0)
+    async with publishing(Outbox(cast("Any", TakesNoEvents()), tmp_path)) as outbox:
+        assert outbox._stream is not None
         async with asyncio.timeout(10):
             for number in range(1, 6):
-                told = asyncio.create_task(books.started(WORK, attempt(number)))
-                while not told.done():
-                    await books._replay()
+                recorded = asyncio.create_task(outbox.started(WORK, attempt(number)))
+                while not recorded.done():
+                    await outbox._replay(outbox._stream)
                     await asyncio.sleep(0.001)
         assert REGISTRY.get_sample_value("lumni_usage_spooled_events") == 5
     assert sorted(spooled(tmp_path)) == [f"r/{number}" for number in range(1, 6)]
+
+
+async def test_a_replay_that_stops_in_the_middle_starts_again_and_keeps_its_segment(
+    valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "BATCH", 1)
+    left = Segment(tmp_path / "1.usage")
+    left.append(
+        [events_pb2.UsageEvent(attempt=pb.Attempt(id=ident)).SerializeToString() for ident in ("a", "b")]
+    )
+    left.close()
+    client = redis.connect(valkey, timeout_s=2)
+    outbox = Outbox(client, tmp_path)
+    assert outbox._stream is not None
+    append, taken = outbox._stream.append, 0
+
+    async def takes_one(events: Sequence[bytes]) -> list[stream.Appended] | None:
+        nonlocal taken
+        taken += 1
+        return None if taken == 2 else await append(events)
+
+    monkeypatch.setattr(outbox._stream, "append", takes_one)
+    async with publishing(outbox):
+
+        async def both_published() -> bool:
+            return [ident for ident, _ in await published(valkey)] == ["a", "a", "b"]
+
+        await until(both_published)
+        assert spooled(tmp_path) == ["a", "b"]
     await client.aclose()
 
 
@@ -279,7 +325,7 @@ async def test_a_segment_without_a_whole_event_is_removed(
     (tmp_path / "1.usage").write_bytes(base64.b64encode(b"torn")[:3])
     (tmp_path / "2.usage").touch()
     client = redis.connect(valkey, timeout_s=2)
-    async with keeping(Books(client, tmp_path)):
+    async with publishing(Outbox(client, tmp_path)):
         await until(lambda: list(tmp_path.iterdir()) == [])
     assert "replayed" not in caplog.text
     await client.aclose()
@@ -289,7 +335,7 @@ async def test_the_number_of_spooled_events_is_known_from_the_start(tmp_path: Pa
     left = Segment(tmp_path / "1.usage")
     left.append([b"one", b"two"])
     left.close()
-    async with keeping(Books(None, tmp_path)) as books:
+    async with publishing(Outbox(None, tmp_path)) as outbox:
         assert REGISTRY.get_sample_value("lumni_usage_spooled_events") == 2
-        await books.started(WORK, attempt(1))
+        await outbox.started(WORK, attempt(1))
         assert REGISTRY.get_sample_value("lumni_usage_spooled_events") == 3

@@ -1,0 +1,142 @@
+"""The Redis stream that usage events are appended to, and how far the ledger has read it.
+
+Redis may lose events: it was emptied, replaced by another, or restarted without its last second. It is known again by
+two names: one that is kept beside the stream, and one of its process.
+"""
+
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import uuid4
+
+from services.chassis import redis_keys
+from services.chassis.outage import Outage
+from services.chassis.redis import ERRORS, Redis
+
+log = logging.getLogger(__name__)
+
+# How long Redis is not called after it failed, in seconds.
+PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """An event in the stream: its id, and the name of the memory that holds it."""
+
+    event: bytes
+    ident: str
+    memory: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What became of appended events.
+
+    Args:
+        acknowledged: The id up to which the ledger has acknowledged everything.
+        memory: The name of the memory that holds the stream now.
+        restarted: Whether Redis was restarted since the last look, and so may lack its last second.
+
+    """
+
+    acknowledged: tuple[int, int]
+    memory: str
+    restarted: bool
+
+    def is_lost(self, one: Appended) -> bool:
+        """Whether Redis may have lost an event."""
+        return self.restarted or one.memory != self.memory
+
+    def is_acknowledged(self, one: Appended) -> bool:
+        """Whether the ledger has an event, and it is needed no longer."""
+        return not self.is_lost(one) and _order(one.ident) <= self.acknowledged
+
+
+class UsageStream:
+    """The stream of usage events, as its producers see it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._outage = Outage(
+            log,
+            "Redis takes no usage events, they are spooled to disk",
+            "Redis takes usage events again",
+            pause_s=PAUSE_S,
+        )
+        self._process = ""
+
+    @property
+    def resting(self) -> bool:
+        """Whether Redis failed so recently that it is not called."""
+        return self._outage.resting
+
+    async def append(self, events: Sequence[bytes]) -> list[Appended] | None:
+        """Append events, all or none; None when Redis does not take them."""
+        if self._outage.resting:
+            return None
+        try:
+            # In one transaction with the name of the memory that holds them.
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(redis_keys.USAGE_MEMORY, uuid4().hex, nx=True)
+                pipe.get(redis_keys.USAGE_MEMORY)
+                for event in events:
+                    pipe.xadd(redis_keys.USAGE_STREAM, {redis_keys.EVENT_FIELD: event})
+                _, memory, *idents = await pipe.execute()
+        except ERRORS as error:
+            self._outage.begin(error)
+            return None
+        self._outage.end()
+        return [
+            Appended(event, _text(ident), _text(memory)) for event, ident in zip(events, idents, strict=True)
+        ]
+
+    async def ping(self) -> None:
+        """Return when Redis answers.
+
+        Raises:
+            redis.ERRORS: it does not.
+        """
+        await cast("Awaitable[Any]", self._redis.ping())
+
+    async def progress(self) -> Progress:
+        """How far the ledger is, and whether Redis still holds what was appended.
+
+        Raises:
+            redis.ERRORS: Redis does not answer.
+        """
+        # The memory's name is read last: whatever was acknowledged before it was acknowledged in this memory.
+        acknowledged = await self._acknowledged()
+        await self._redis.set(redis_keys.USAGE_MEMORY, uuid4().hex, nx=True)
+        memory = _text(await self._redis.get(redis_keys.USAGE_MEMORY))
+        process = _text(_texts(await self._redis.info("server"))["run_id"])
+        restarted, self._process = self._process not in ("", process), process
+        return Progress(acknowledged, memory, restarted)
+
+    async def _acknowledged(self) -> tuple[int, int]:
+        if not await self._redis.exists(redis_keys.USAGE_STREAM):
+            return 0, 0
+        # First how far it came, then what of that is not acknowledged.
+        groups = await self._redis.xinfo_groups(redis_keys.USAGE_STREAM)
+        group = next((one for one in map(_texts, groups) if one["name"] == redis_keys.LEDGER_GROUP), None)
+        if group is None:
+            return 0, 0
+        delivered = _order(str(group["last-delivered-id"]))
+        pending = await self._redis.xpending(redis_keys.USAGE_STREAM, redis_keys.LEDGER_GROUP)
+        if not pending["pending"]:
+            return delivered
+        milliseconds, number = _order(_text(pending["min"]))
+        return min(delivered, (milliseconds, number - 1))
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _texts(group: Any) -> dict[str, Any]:
+    return {_text(name): _text(value) if isinstance(value, bytes) else value for name, value in group.items()}
+
+
+def _order(ident: str) -> tuple[int, int]:
+    milliseconds, _, number = ident.partition("-")
+    return int(milliseconds), int(number or 0)

@@ -1,6 +1,6 @@
-"""The executor gets the answer: it walks the candidates that the gateway admitted and calls their providers.
+"""The executor gets the answer: it calls the providers of the candidates that the gateway admitted, one by one.
 
-Only here do provider keys and LiteLLM exist. Every attempt leaves a usage event, whatever happens to it.
+Only here do provider keys and LiteLLM exist. Every attempt is recorded in usage events, whatever happens to it.
 """
 
 import os

@@ -16,7 +16,7 @@ from services.executor.attempts.model import Work
 from services.executor.attempts.run import FallbackRun
 from services.executor.formats.base import Chunk
 
-# Chunks that a slow caller may leave unread before the provider has to wait.
+# Chunks that may be unread by a slow caller before no more are read from the provider.
 BACKLOG = 256
 # A token is seldom shorter than so many characters.
 CHARS_PER_TOKEN = 3
@@ -98,7 +98,7 @@ async def _pump(run: FallbackRun, backlog: "asyncio.Queue[Chunk | None]", deadli
     except TimeoutError:
         raise errors.TimedOut("the deadline passed before the answer was read") from None
     finally:
-        # A full backlog has a reader; a reader that left cancels this task, and reads no more.
+        # A full backlog has a reader; a reader that has gone cancels this task.
         if (task := asyncio.current_task()) is not None and not task.cancelling():
             await backlog.put(END)
 

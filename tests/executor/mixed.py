@@ -1,4 +1,4 @@
-"""Many mixed requests with faults and hang-ups, after which the books must agree with what the provider saw.
+"""Many mixed requests with faults and disconnects, after which the records must agree with what the provider saw.
 
 python -m tests.executor.mixed [REQUESTS]
 """
@@ -43,7 +43,7 @@ BAD = (
     "error-3",
 )
 SLOW = ("tokens-300-drip-20", "slow-3000")
-# Answered in pieces only when streamed: a whole one may be sent just when its caller leaves, and count on one side only.
+# Answered in pieces only when streamed: a whole one may be sent just when its caller disconnects, and count on one side only.
 STREAMED = SLOW[0]
 FORMATS = {"openai": "openai/m", "anthropic": "anthropic/claude-m", "gemini": "gemini/gemini-m"}
 AT_ONCE = 24
@@ -51,7 +51,7 @@ BOUND = 50_000_000
 
 
 @dataclass
-class Books:
+class Records:
     """What is compared."""
 
     seen: int
@@ -60,23 +60,23 @@ class Books:
     twice: int
     final_tokens: tuple[int, int]
     answered_tokens: tuple[int, int]
-    # Callers who left before anything came: some so early that the provider never saw the request.
-    left_early: int
+    # Callers who disconnected before anything came: some so early that the provider never saw the request.
+    disconnected_early: int
     wrong: list[str]
     kinds: Counter[str]
 
     def check(self) -> None:
-        """Fail unless the books are in order."""
+        """Fail unless the records are in order."""
         assert not self.wrong, self.wrong[:10]
         assert self.twice == 0
         assert self.begun == self.ended, self
-        assert 0 <= self.begun - self.seen <= self.left_early, self
+        assert 0 <= self.begun - self.seen <= self.disconnected_early, self
         assert self.final_tokens == self.answered_tokens, self
 
 
 async def run(
     requests: int, simulator: Simulator, redis_url: str, folder: Path, *, engine: str = "fast", seed: int = 7
-) -> Books:
+) -> Records:
     """Make the requests; compare the usage events with the simulator's counts."""
     models = [
         (f"{name}-{words}", f"{model}-sim-{words}")
@@ -96,16 +96,16 @@ async def run(
                 words = [chance.choice(GOOD if kind < 0.5 else BAD)]
                 if kind >= 0.5:
                     words.append(chance.choice(GOOD + BAD))
-                patience_s = None
+                disconnects_after_s = None
                 if kind > 0.85:
-                    words, patience_s = [chance.choice(SLOW)], chance.uniform(0.02, 0.3)
+                    words, disconnects_after_s = [chance.choice(SLOW)], chance.uniform(0.02, 0.3)
                 named = [f"{chance.choice(list(FORMATS))}-{one}" for one in words]
                 received[f"r{number}"] = await _call(
                     caller,
                     f"r{number}",
                     named,
                     stream=chance.random() < 0.6 or words == [STREAMED],
-                    patience_s=patience_s,
+                    disconnects_after_s=disconnects_after_s,
                 )
 
         await asyncio.gather(*(one(number) for number in range(requests)))
@@ -115,13 +115,13 @@ async def run(
 
 
 async def _call(
-    caller: Caller, ident: str, candidates: list[str], *, stream: bool, patience_s: float | None
+    caller: Caller, ident: str, candidates: list[str], *, stream: bool, disconnects_after_s: float | None
 ) -> int:
-    """Call, perhaps hang up; says how many chunks with words arrived."""
+    """Call, and perhaps disconnect; returns how many chunks with words arrived."""
     request = caller.request(*candidates, ident=ident, max_cost=BOUND, max_tokens=300)
     arrived = 0
     try:
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(disconnects_after_s):
             if not stream:
                 await caller.stub.Execute(request, timeout=20)
                 return 0
@@ -142,7 +142,7 @@ def _settled(events: list[events_pb2.UsageEvent]) -> bool:
     return begun > 0 and len(events) == 2 * begun
 
 
-def _compare(events: list[events_pb2.UsageEvent], counts: dict, received: dict[str, int]) -> Books:  # type: ignore[type-arg]
+def _compare(events: list[events_pb2.UsageEvent], counts: dict, received: dict[str, int]) -> Records:  # type: ignore[type-arg]
     begun = Counter(one.attempt.id for one in events if one.kind == events_pb2.USAGE_KIND_STARTED)
     ends = [one for one in events if one.kind != events_pb2.USAGE_KIND_STARTED]
     wrong = []
@@ -165,14 +165,14 @@ def _compare(events: list[events_pb2.UsageEvent], counts: dict, received: dict[s
     final = [one.attempt.usage for one in ends if one.kind == events_pb2.USAGE_KIND_FINAL]
     answered = counts["outcomes"].get("answered", {})
     ended = Counter(one.attempt.id for one in ends)
-    return Books(
+    return Records(
         seen=counts["requests"],
         begun=len(begun),
         ended=len(ended),
         twice=sum(count > 1 for count in (*begun.values(), *ended.values())),
         final_tokens=(sum(one.prompt_tokens for one in final), sum(one.completion_tokens for one in final)),
         answered_tokens=(answered.get("prompt_tokens", 0), answered.get("completion_tokens", 0)),
-        left_early=sum(
+        disconnected_early=sum(
             one.attempt.error_class == "cancelled" and not one.attempt.usage.completion_tokens for one in ends
         ),
         wrong=wrong,
@@ -188,9 +188,9 @@ async def main(requests: int) -> None:
             started(Valkey(folder / "valkey", settings={"appendonly": "no"})) as valkey,
             running() as simulator,
         ):
-            books = await run(requests, simulator, valkey.url, folder)
-    print(f"{requests} requests: {books}")
-    books.check()
+            records = await run(requests, simulator, valkey.url, folder)
+    print(f"{requests} requests: {records}")
+    records.check()
 
 
 if __name__ == "__main__":

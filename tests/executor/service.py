@@ -1,4 +1,4 @@
-"""A whole executor on a real socket, its callers, and what it told Redis."""
+"""A whole executor on a real socket, its callers, and what it published to Redis."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """What the model said."""
+        """What the model wrote."""
         if self.answer is not None:
             return str(self.answer["choices"][0]["message"]["content"])
         deltas = [choice.get("delta", {}) for chunk in self.chunks for choice in chunk["choices"]]
@@ -53,7 +53,7 @@ class Outcome:
 
 
 class Caller:
-    """Somebody who calls the executor."""
+    """A client of the executor."""
 
     def __init__(self, stub: executor_pb2_grpc.ExecutorServiceStub, url: str, engine: str = "fast") -> None:
         self.stub = stub
@@ -126,7 +126,7 @@ class Caller:
                     events_pb2.UsageEvent.FromString(entry[redis_keys.EVENT_FIELD.encode()])
                     for _, entry in entries
                 ]
-                # An event may be told twice, as the ledger knows; what it says is the same.
+                # An event may be published twice, as the ledger knows; what it holds is the same.
                 found = list({(one.attempt.id, one.kind): one for one in found}.values())
                 if wanted(found):
                     return found
@@ -172,7 +172,7 @@ async def executor(
     environ: dict[str, str] | None = None,
     **more: Any,
 ) -> AsyncIterator[Caller]:
-    """An executor with this configuration, and somebody to call it."""
+    """An executor with this configuration, and a client of it."""
     (folder / "litellm_config.yaml").write_text(yaml.safe_dump(config))
     settings = Settings(
         **{

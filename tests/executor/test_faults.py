@@ -1,4 +1,4 @@
-"""Everything that can go wrong at a provider, and what the caller, the books and the breaker make of it."""
+"""Everything that can go wrong at a provider, and what the caller, the records and the breaker make of it."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The whole executor over real sockets: a provider, Redis, and callers who leave."""
+"""The whole executor over real sockets: a provider, Redis, and callers who disconnect."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ async def test_an_answer_its_bill_and_its_events_agree(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("provider", [ident for ident, _ in MODELS])
-async def test_a_caller_that_leaves_closes_the_providers_socket_within_a_second(
+async def test_a_caller_that_disconnects_closes_the_providers_socket_within_a_second(
     engine: str, stream: bool, provider: str, simulator: Simulator, valkey: str, tmp_path: Path
 ) -> None:
     behaviour = "sim-tokens-200-drip-50" if stream else "sim-slow-20000"
@@ -121,7 +121,7 @@ async def test_every_fault_carries_the_report(simulator: Simulator, valkey: str,
             assert outcome.report.timing.total_ms > 0
 
 
-async def test_a_callers_mistake_is_told_as_the_provider_told_it(
+async def test_a_callers_mistake_is_reported_in_the_providers_words(
     simulator: Simulator, valkey: str, tmp_path: Path
 ) -> None:
     config = deployments(simulator.url, [("bad", "openai/bad-sim-400"), ("good", "openai/model")])
@@ -221,7 +221,7 @@ LISTENING = [
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_caller_who_hangs_up_leaves_a_record_and_a_free_place_whatever_he_sent(
+async def test_a_caller_that_disconnects_leaves_a_record_and_a_free_slot_whatever_it_sent(
     stream: bool, simulator: Simulator, valkey: str, tmp_path: Path
 ) -> None:
     model = f"openai/m-sim-{'stall-3' if stream else 'hang'}-nousage"

@@ -31,12 +31,12 @@ _USED_UP = {"rate_limited", "busy"}
 
 
 def of_run(failures: Sequence[Failed], skips: Sequence[Skip], *, committed: bool) -> errors.Fault:
-    """The fault that says best whether trying again would help.
+    """The fault that shows best whether trying again would help.
 
     Args:
         failures: How the attempts failed, in order.
         skips: The candidates that were passed over.
-        committed: Whether a part of an answer had left for the caller.
+        committed: Whether a part of an answer was sent to the caller.
 
     """
     if not failures:
@@ -56,7 +56,7 @@ def of_run(failures: Sequence[Failed], skips: Sequence[Skip], *, committed: bool
 
 
 def incomplete(answer: ResponseFormat) -> Failed:
-    """A stream that ended before its provider said that it was complete."""
+    """A stream that ended before its provider marked it as complete."""
     if answer.texts or answer.usage is not None:
         return Failed(ErrorClass.CUT, "the stream ended before its end", 200, billed=True)
     return Failed(ErrorClass.MALFORMED, "the stream was empty", 200, billed=True)
@@ -73,7 +73,7 @@ def disconnected(*, billed: bool = False) -> Failed:
 
 
 def _none_called(skips: Sequence[Skip]) -> errors.Fault:
-    """No candidate could be called: the fault says why."""
+    """No candidate could be called, and why."""
     reasons = {skip.reason for skip in skips if skip.reason != "not_needed"}
     if reasons == {"unknown"}:
         return errors.NotFound("no candidate is a known deployment", reason="DEPLOYMENT_NOT_FOUND")

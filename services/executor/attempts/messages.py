@@ -113,7 +113,7 @@ def chunks(made: Sequence[Chunk]) -> pb.Chunks:
     """Chunks that travel together."""
     return pb.Chunks(
         chunk_json=[chunk.text for chunk in made],
-        finishing=[place for place, chunk in enumerate(made) if chunk.finishes],
+        finishing=[position for position, chunk in enumerate(made) if chunk.finishes],
     )
 
 

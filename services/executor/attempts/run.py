@@ -1,8 +1,8 @@
 """Try the candidates in order until one answers, and account for every attempt on the way.
 
 The rules, in full: a candidate is called as often as the retry table and the number of retries allow, then the
-next one is. Until the first chunk of an answer has left, falling back is invisible; after it there is no going back:
-the caller sees a well-formed error, never repeated text, never a silent end. Whatever happens, each attempt leaves one
+next one is. Until the first chunk of an answer is sent, falling back is invisible; after it there is no going back:
+the caller sees a well-formed error, never repeated text, never a silent end. Whatever happens, each attempt has one
 `started` record before its provider is called and one record of how it ended.
 """
 
@@ -60,7 +60,7 @@ class FallbackRun:
         self._untried = list(work.candidates)
         self._allowed = {OnlyOn.ANY}
         self._failures: list[Failed] = []
-        # True once something has left for the caller: from then on there is no going back.
+        # True once something was sent to the caller: from then on there is no going back.
         self._committed = False
         self._answered = False
         self.report = Report()

@@ -30,7 +30,7 @@ class DeploymentState:
     last_error: ErrorClass | None = None
     # When it was last called, on the monotonic clock.
     used_at: float = 0.0
-    # Until when it is not called, because its provider said so; on the wall clock.
+    # Until when it is not called, because its provider wants that; on the wall clock.
     paused_until_unix_s: float = 0.0
     headroom: dict[str, Headroom] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ class DeploymentState:
         self.paused_until_unix_s = max(self.paused_until_unix_s, until_unix_s)
 
     def note_used(self, used: Sequence[int], now_unix_s: float) -> None:
-        """Note what is used of each quota, unless its provider has said what remains."""
+        """Note what is used of each quota, unless its provider named what remains."""
         for quota, count in zip(self.quotas, used, strict=True):
             known = self.headroom.get(quota.name)
             if known is not None and known.by_provider and known.resets_unix_s > now_unix_s:

@@ -47,7 +47,7 @@ class Headroom:
     total: int
     remaining: int
     resets_unix_s: float
-    # The provider's own headers said so.
+    # Read from the provider's own headers.
     by_provider: bool = False
 
 

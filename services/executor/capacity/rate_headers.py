@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from services.executor.capacity.quotas import MINUTE_S, Headroom
 
-# No provider's window is longer: what says otherwise is a mistake.
+# No provider's window is longer: a longer one is a mistake.
 DAY_S = 86400.0
 # As many digits as fit into the contract's 64 bits.
 _COUNT = re.compile(r"[0-9]{1,15}")

@@ -1,4 +1,4 @@
-"""What an attempt needs of an engine: something that turns a call into pieces of an answer, or says what failed."""
+"""What an attempt needs of an engine: something that turns a call into pieces of an answer, or a failure."""
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class Engine(Protocol):
     def call(self, call: Call) -> AsyncGenerator[Piece]:
         """Call the provider: one piece without a stream, all chunks with one.
 
-        A stream that ends before the provider said it was complete is an error, never a silent end. Closing
+        A stream that ends before the provider marked it as complete is an error, never a silent end. Closing
         the generator closes the provider's connection.
 
         Raises:

@@ -1,6 +1,6 @@
 """The engine over one pooled client of ours, with LiteLLM's own translations: `fast`.
 
-It does what LiteLLM's entry points do with a request and an answer, and leaves out what they do around it. It serves
+It does what LiteLLM's entry points do with a request and an answer, and omits what they do around it. It serves
 only the providers for which tests/executor/engines/test_engines.py proves, against the pinned LiteLLM, that both
 engines send the same request and return the same answer.
 """

@@ -113,7 +113,7 @@ class Directory:
         return self._keys.reachable(deployment)
 
     def retries(self, deployment: Deployment) -> int:
-        """How often a deployment may be asked again."""
+        """How often a deployment may be called again."""
         return self._fleet.num_retries if deployment.num_retries is None else deployment.num_retries
 
     def timeout_s(self, deployment: Deployment, *, stream: bool) -> float:
@@ -126,23 +126,18 @@ class Directory:
         async for _ in self._file.changes(every_s):
             self._reload()
 
-    def reload(self) -> bool:
-        """Read the file if it changed; says whether it is in force now."""
-        return self._file.changed() and self._reload()
-
-    def _reload(self) -> bool:
+    def _reload(self) -> None:
         try:
             self._take(litellm_config.load(self._path))
         except (Mistakes, OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as mistake:
             log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
-            return False
-        log.info("the changed configuration is in force: %d deployments", len(self._fleet.deployments))
-        return True
+        else:
+            log.info("the changed configuration is in force: %d deployments", len(self._fleet.deployments))
 
     def _take(self, fleet: Fleet) -> None:
         self._keys.read_file(self._path, fleet)
         if fleet.drop_params:
-            # What holds for all holds for each, unless it says otherwise.
+            # What holds for all holds for each that does not set it itself.
             dropping = (replace(one, params={"drop_params": True, **one.params}) for one in fleet.deployments)
             fleet = replace(fleet, deployments=tuple(dropping))
         self._fleet = fleet

@@ -218,7 +218,7 @@ def _inline(part: Any, fetched: Mapping[str, str]) -> Any:
 
 
 def _refused(why: str) -> Failed:
-    return Failed(ErrorClass.BAD_REQUEST, f"messages: {why}", called=False, param="messages")
+    return Failed(ErrorClass.BAD_REQUEST, f"messages: {why}", param="messages")
 
 
 def _shown(url: str) -> str:

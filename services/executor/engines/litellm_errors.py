@@ -11,10 +11,10 @@ def untranslated(error: Exception, key: str | None) -> Failed:
     unsupported = isinstance(error, UnsupportedParamsError)
     invalid = isinstance(error, BadRequestError) or getattr(error, "status_code", 0) == 400
     error_class = ErrorClass.BAD_REQUEST if invalid and not unsupported else ErrorClass.UNSUPPORTED
-    return Failed(error_class, first_line(error, key), called=False)
+    return Failed(error_class, first_line(error, key))
 
 
 def first_line(error: Exception, key: str | None) -> str:
-    """What an exception says, in one line; what follows are tracebacks and links to LiteLLM's bug reports."""
+    """The first line of an exception's message; what follows are tracebacks and links to LiteLLM's bug reports."""
     text = str(getattr(error, "message", "") or error).strip()
     return redacted(text.splitlines()[0] if text else type(error).__name__, key)

@@ -21,8 +21,6 @@ from services.executor.engines.proxies import Proxies
 from services.executor.engines.transport import CONNECT_S, Transport, Wire, wire
 from services.executor.engines.usage import Usage
 
-VERSION = litellm._version.version  # noqa: SLF001  (its only name)
-
 
 class LiteLLMEngine:
     """LiteLLM's entry points over our own connections."""
@@ -56,8 +54,8 @@ class LiteLLMEngine:
         wire.set(seen)
         begun = False
         if call.stream and call.operation is Operation.MESSAGES and call.deployment.provider == "anthropic":
-            # LiteLLM would read on, and be billed, when the caller has left.
-            raise Failed(ErrorClass.UNSUPPORTED, "streamed messages need the fast engine", called=False)
+            # LiteLLM would read on, and be billed, after the caller has disconnected.
+            raise Failed(ErrorClass.UNSUPPORTED, "streamed messages need the fast engine")
         try:
             answer = await _entry(call)(**_arguments(prepared))
             if not call.stream:

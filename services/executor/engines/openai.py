@@ -94,7 +94,7 @@ def read_event(event: bytes) -> Iterator[Piece]:
     """The chunk of an event that needs no translation.
 
     Raises:
-        Failed: it is an error in the place of a chunk.
+        Failed: an error came instead of a chunk.
         ValueError: it is no JSON.
     """
     if event == b"[DONE]":

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class ErrorClass(StrEnum):
-    """Why an attempt gave no whole answer; the value is what events, metrics and reports say."""
+    """Why an attempt gave no whole answer; the value is the name in events, metrics and reports."""
 
     BAD_REQUEST = "bad_request"
     UNSUPPORTED = "unsupported"
@@ -43,9 +43,7 @@ class Failed(Exception):
         headers: The response's headers, lower case.
         billed: Whether the provider may charge for it although it gave no answer: false for an error status
             and for a call that never reached it.
-        called: Whether the provider was called at all.
         param: The field at fault, as the provider named it.
-        code: The provider's own code.
 
     """
 
@@ -55,9 +53,7 @@ class Failed(Exception):
     retry_after_s: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     billed: bool = False
-    called: bool = True
     param: str | None = None
-    code: str = ""
 
     def __str__(self) -> str:
         return f"{self.error}: {self.message}"

@@ -73,7 +73,7 @@ class Prepared:
         call: The call; its body holds no address to fetch and no mark to create a cache by.
         arguments: What of the body LiteLLM takes as arguments.
         rest: What of the body travels as it is.
-        settings: What else the configuration says of the deployment, in LiteLLM's words.
+        settings: What else is configured for the deployment, under LiteLLM's names.
         base: The deployment's address; empty where LiteLLM knows its provider's one address.
 
     """

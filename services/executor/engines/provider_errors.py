@@ -13,9 +13,9 @@ from services.executor.engines.outcomes import ErrorClass, Failed, classify
 
 # Long enough for any sentence, short enough for a log.
 LONGEST = 1000
-# A longer wait is a date in the wrong place.
+# A longer wait is a mistake, such as a date read as seconds.
 LONGEST_WAIT_S = 86400.0
-# The words of OpenAI, Anthropic and Google for what their status codes say elsewhere.
+# The status codes that the error types of OpenAI, Anthropic and Google stand for.
 _STATUS_OF = {
     "invalid_request_error": 400,
     "invalid_prompt": 400,
@@ -61,7 +61,6 @@ def from_response(status_code: int, headers: Mapping[str, str], body: bytes, key
         retry_after_s=_retry_after(headers, problem),
         headers=headers,
         param=param if isinstance(param, str) else None,
-        code=code,
     )
 
 
@@ -152,7 +151,7 @@ def _waits(headers: Mapping[str, str], problem: Mapping[str, Any]) -> Iterator[f
         if (found := _seconds(after)) is not None:
             yield found
         else:
-            # Neither seconds nor a date: there is no telling when.
+            # Neither seconds nor a date is no hint at all.
             with suppress(ValueError):
                 yield min(LONGEST_WAIT_S, max(0.0, parsedate_to_datetime(after).timestamp() - time.time()))
     # Gemini sends it as google.rpc.RetryInfo.

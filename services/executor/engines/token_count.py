@@ -8,7 +8,7 @@ import litellm
 from services.executor.engines.base import Call
 from services.executor.engines.usage import Usage
 
-# What a picture is taken for where nothing says: OpenAI's for one of 1024 x 1024 in high detail.
+# What a picture is taken for: OpenAI's for one of 1024 x 1024 in high detail.
 PICTURE_TOKENS = 765
 # What is counted of a text, in characters: a few milliseconds' work.
 COUNTED_CHARS = 50_000

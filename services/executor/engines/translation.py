@@ -135,7 +135,7 @@ def _has_content(choice: Mapping[str, Any]) -> bool:
 
 
 def check(data: Mapping[str, Any]) -> None:
-    """An error in the place of a chunk is an error.
+    """Fail on an error that came instead of a chunk.
 
     Raises:
         Failed: there is one.

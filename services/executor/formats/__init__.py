@@ -1,1 +1,1 @@
-"""Provider answers in the format that the caller asked for, one for each operation."""
+"""Provider answers in the format of the call, one for each operation."""

@@ -1,7 +1,7 @@
 """What every format of an answer has in common.
 
-The edits are few: `model` becomes the public name, usage is shown exactly when the caller asked for it, and
-nothing else is touched, so a chunk that needs no edit leaves as the text it came as.
+The edits are few: `model` becomes the public name, usage is shown exactly when the caller wants it, and
+nothing else is touched, so a chunk that needs no edit is sent on as the text it came as.
 """
 
 from abc import ABC, abstractmethod
@@ -36,8 +36,8 @@ class ResponseFormat(ABC):
         usage: What the provider reported so far; None when it has not.
         texts: The pieces of text the model has produced so far.
         reasoned: Whether some of its reasoning was among them.
-        complete: Whether the provider said that this was all.
-        service_tier: The tier the provider says it served the call on; "" when it names none.
+        complete: Whether the provider marked the answer as complete.
+        service_tier: The tier by which the provider served the call; "" when it names none.
 
     """
 
@@ -62,7 +62,7 @@ class ResponseFormat(ABC):
         """What of a chunk goes to the caller; often all of it, sometimes nothing.
 
         Raises:
-            Failed: it is an error in the place of a chunk.
+            Failed: an error came instead of a chunk.
         """
 
     def tail(self, counted: Usage) -> list[Chunk]:  # noqa: ARG002

@@ -68,7 +68,7 @@ class ChatFormat(ResponseFormat):
         return [Chunk(self._text(piece, edited=edited), finishes)]
 
     def tail(self, counted: Usage) -> list[Chunk]:
-        """The extra chunk that `stream_options.include_usage` asks for."""
+        """The extra chunk that `stream_options.include_usage` adds."""
         if not self._include_usage:
             return []
         kind = "text_completion" if self._legacy else "chat.completion.chunk"

@@ -102,15 +102,15 @@ async def test_no_provider_is_called_when_its_call_cannot_be_recorded() -> None:
 
 
 async def test_usage_is_shown_exactly_when_asked_for() -> None:
-    asked = await stage(
+    with_usage = await stage(
         {"a": Script(STREAM)}, "a", stream=True, stream_options={"include_usage": True}
     ).play()
-    unasked = await stage({"a": Script(STREAM)}, "a", stream=True).play()
+    without = await stage({"a": Script(STREAM)}, "a", stream=True).play()
 
-    assert [c["usage"] for c in asked] == [None, None, None, ANSWER["usage"]]
-    assert asked[-1]["choices"] == []
-    assert all("usage" not in c for c in unasked)
-    assert len(unasked) == 3
+    assert [c["usage"] for c in with_usage] == [None, None, None, ANSWER["usage"]]
+    assert with_usage[-1]["choices"] == []
+    assert all("usage" not in c for c in without)
+    assert len(without) == 3
 
 
 async def test_usage_is_shown_even_when_the_provider_never_said_it() -> None:
@@ -184,3 +184,52 @@ async def test_a_record_that_cannot_be_made_in_time_calls_no_provider() -> None:
 
     assert [] == engine.calls
     assert 1 == len(played.gate.released)
+
+
+async def test_a_caller_that_disconnects_at_the_last_chunk_has_had_a_whole_answer() -> None:
+    played = stage({"a": Script(STREAM)}, "a", stream=True, stream_options={"include_usage": True})
+    async with aclosing(played.run.chunks()) as chunks:
+        async for chunk in chunks:
+            if '"usage":{' in chunk.text:
+                break
+
+    [attempt] = played.events.made
+    assert (AttemptState.FINAL, None, Usage(10, 5)) == (attempt.state, attempt.error, attempt.usage)
+    assert not attempt.estimated
+
+
+async def test_a_caller_that_disconnects_while_the_start_is_recorded_ends_what_may_have_been_recorded() -> (
+    None
+):
+    recording = asyncio.Event()
+
+    class Slow(Recorder):
+        async def started(self, work: Work, attempt: Attempt) -> None:
+            recording.set()
+            await asyncio.Event().wait()
+
+    engine = Script([ANSWER])
+    played = stage({"a": engine}, "a", events=Slow())
+    playing = asyncio.create_task(played.play())
+    await recording.wait()
+
+    playing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await playing
+
+    [attempt] = played.events.made
+    assert (AttemptState.FAILED, ErrorClass.CANCELLED, 0) == (
+        attempt.state,
+        attempt.error,
+        attempt.cost_nano_usd,
+    )
+    assert [] == engine.calls
+    assert [attempt] == played.gate.released
+
+
+async def test_only_the_last_chunk_of_a_choice_finishes_it() -> None:
+    played = stage({"a": Script(STREAM)}, "a", stream=True, stream_options={"include_usage": True})
+    async with aclosing(played.run.chunks()) as chunks:
+        finishes = [chunk.finishes async for chunk in chunks]
+
+    assert [False, False, True, False] == finishes

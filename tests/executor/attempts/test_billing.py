@@ -6,7 +6,7 @@ import pytest
 
 from services.chassis import errors
 from services.chassis.deployments import Deployment
-from services.executor.attempts.model import AttemptState
+from services.executor.attempts.model import AttemptState, Candidate
 from services.executor.engines.base import Engine
 from services.executor.engines.outcomes import ErrorClass
 from services.executor.engines.usage import Usage
@@ -80,3 +80,49 @@ async def test_reasoning_that_is_never_shown_may_cost_as_much_as_was_reserved(
         await played.play()
 
     assert cost == played.events.made[0].cost_nano_usd
+
+
+async def test_of_a_cut_stream_what_was_seen_is_a_floor_of_the_last_reported_count() -> None:
+    reported = {"prompt_tokens": 10, "completion_tokens": 2}
+    lines = [streamed("hello"), streamed(usage=reported), *fails(ErrorClass.CUT, billed=True)]
+    played = stage({"a": Script(lines)}, "a", stream=True)
+
+    with pytest.raises(errors.Unavailable):
+        await played.play()
+
+    [attempt] = played.events.made
+    # The prompt as reported; five tokens were seen, two of them reported.
+    assert (AttemptState.PARTIAL, Usage(10, 5)) == (attempt.state, attempt.usage)
+    assert 10 * 1 + 5 * 4 == attempt.cost_nano_usd
+
+
+async def test_a_call_that_never_reached_its_provider_costs_nothing() -> None:
+    played = stage({"a": Script(fails(ErrorClass.CONNECTION))}, "a")
+
+    with pytest.raises(errors.Unavailable):
+        await played.play()
+
+    [attempt] = played.events.made
+    assert (AttemptState.FAILED, 0, Usage()) == (attempt.state, attempt.cost_nano_usd, attempt.usage)
+
+
+async def test_without_a_bound_a_lost_answer_costs_what_its_prompt_does() -> None:
+    lost = Script(fails(ErrorClass.TIMEOUT, billed=True))
+    played = stage({"a": lost}, Candidate("a"))
+
+    with pytest.raises(errors.TimedOut):
+        await played.play()
+
+    assert 7 == played.events.made[0].cost_nano_usd
+
+
+async def test_a_report_adds_up_all_attempts_the_broken_ones_too() -> None:
+    broken = Script(fails(ErrorClass.SERVER_ERROR, billed=True))
+    played = stage({"a": broken, "b": Script([ANSWER])}, "a", "b")
+
+    await played.play()
+
+    report = played.run.report
+    assert report.attempts == played.events.made == played.gate.released
+    assert Usage(7 + 10, 0 + 5) == report.usage
+    assert 900 + 30 == report.cost_nano_usd

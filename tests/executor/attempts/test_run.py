@@ -55,7 +55,7 @@ async def test_the_table_decides_whether_a_failure_is_retried_and_falls_back(err
     assert len(set(played.events.begun)) == len(played.events.begun)
 
 
-async def test_a_retry_waits_as_long_as_the_provider_asked() -> None:
+async def test_a_retry_waits_as_long_as_the_provider_wants() -> None:
     first = Script(fails(ErrorClass.RATE_LIMIT, retry_after_s=0.04), [ANSWER])
     played = stage({"a": first}, "a", retries=2)
     began = time.monotonic()

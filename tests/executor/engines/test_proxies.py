@@ -17,16 +17,16 @@ from tests.simulator import Simulator
 
 @dataclass
 class Proxy:
-    """A forward proxy for plain HTTP that notes what it was asked for."""
+    """A forward proxy for plain HTTP that notes its requests."""
 
     url: str = ""
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass one connection on to where its first request says."""
         head = await reader.readuntil(b"\r\n")
         method, target, version = head.decode().split()
-        self.asked.append(f"{method} {target}")
+        self.requests.append(f"{method} {target}")
         parts = urlsplit(target)
         upstream, sink = await asyncio.open_connection(parts.hostname, parts.port)
         sink.write(f"{method} {parts.path} {version}\r\n".encode())
@@ -65,7 +65,7 @@ async def test_calls_of_a_deployment_take_its_proxy_and_those_of_others_do_not(
 
     assert [outcome.fault for outcome in outcomes] == [None, None]
     assert all(outcome.text for outcome in outcomes)
-    assert proxy.asked == [f"POST {simulator.url}/v1/chat/completions"]
+    assert proxy.requests == [f"POST {simulator.url}/v1/chat/completions"]
 
 
 @pytest.mark.parametrize("engine", ["fast", "general"])

@@ -386,7 +386,7 @@ class Usage(_message.Message):
     cache_write_tokens: _builtins.int
     """cache_write_tokens is the part of the input written to the provider's cache."""
     reasoning_tokens: _builtins.int
-    """reasoning_tokens is the part of the output that was thought, not said."""
+    """reasoning_tokens is the part of the output that was thought, not shown."""
     audio_prompt_tokens: _builtins.int
     """audio_prompt_tokens is the part of the input that was sound."""
     audio_completion_tokens: _builtins.int
@@ -532,7 +532,7 @@ class Timing(_message.Message):
     first_chunk_ms: _builtins.float
     """first_chunk_ms is when the first chunk left; 0 without a stream."""
     queue_ms: _builtins.float
-    """queue_ms is spent waiting for a free place."""
+    """queue_ms is spent queued for a free slot."""
     def __init__(
         self,
         *,
@@ -657,7 +657,7 @@ class DeploymentHealth(_message.Message):
     deployment: _builtins.str
     """deployment is its id."""
     replica: _builtins.str
-    """replica is who says so."""
+    """replica is the executor replica that observed it."""
     breaker: Global___BreakerState.ValueType
     """breaker is the circuit breaker's state."""
     latency_ms: _builtins.float
@@ -671,9 +671,9 @@ class DeploymentHealth(_message.Message):
     callable: _builtins.bool
     """callable is true when the executor has what it takes to call it: the key and the address, where it needs them."""
     available: _builtins.bool
-    """available is true when it is callable and the last call or probe that tells did not find it out of order."""
+    """available is true when it is callable and the last conclusive call or probe, if any, answered."""
     last_error: _builtins.str
-    """last_error is the class of error by which that call found it so, such as not_found; empty when it answered."""
+    """last_error is the class of error of that call or probe, such as not_found; empty when it answered."""
     @_builtins.property
     def headroom(self) -> _containers.RepeatedCompositeFieldContainer[Global___Headroom]:
         """headroom is what remains of each limit."""
@@ -721,7 +721,7 @@ class Headroom(_message.Message):
     resets_unix_ms: _builtins.int
     """resets_unix_ms is when it is whole again."""
     by_provider: _builtins.bool
-    """by_provider is true when the provider's own headers said so."""
+    """by_provider is true when it is read from the provider's own headers."""
     def __init__(
         self,
         *,

@@ -59,9 +59,9 @@ class ExecutorServiceServicer:
     """
 
     def Execute(self, request, context):
-        """Execute walks the candidates until one answers.
+        """Execute tries the candidates until one answers.
 
-        Errors: INVALID_ARGUMENT for a caller's mistake, as the provider told it;
+        Errors: INVALID_ARGUMENT for a caller's mistake, in the provider's words;
         NOT_FOUND for an unknown deployment; UNAVAILABLE when every candidate failed;
         RESOURCE_EXHAUSTED when every candidate is rate limited;
         DEADLINE_EXCEEDED when time ran out. All carry the Report in their details.
@@ -80,7 +80,7 @@ class ExecutorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDeployments(self, request, context):
-        """ListDeployments tells what is configured and how it fares.
+        """ListDeployments lists what is configured, with its health.
 
         Errors: none of its own.
         """

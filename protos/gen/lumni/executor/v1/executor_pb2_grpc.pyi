@@ -19,9 +19,9 @@ class ExecutorServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Execute: _aio.UnaryUnaryMultiCallable[_executor_pb2.ExecuteRequest, _executor_pb2.ExecuteResponse]
-    """Execute walks the candidates until one answers.
+    """Execute tries the candidates until one answers.
 
-    Errors: INVALID_ARGUMENT for a caller's mistake, as the provider told it;
+    Errors: INVALID_ARGUMENT for a caller's mistake, in the provider's words;
     NOT_FOUND for an unknown deployment; UNAVAILABLE when every candidate failed;
     RESOURCE_EXHAUSTED when every candidate is rate limited;
     DEADLINE_EXCEEDED when time ran out. All carry the Report in their details.
@@ -32,7 +32,7 @@ class ExecutorServiceStub:
     Errors: as Execute; after the first chunk too.
     """
     ListDeployments: _aio.UnaryUnaryMultiCallable[_executor_pb2.ListDeploymentsRequest, _executor_pb2.ListDeploymentsResponse]
-    """ListDeployments tells what is configured and how it fares.
+    """ListDeployments lists what is configured, with its health.
 
     Errors: none of its own.
     """
@@ -48,9 +48,9 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_pb2.ExecuteRequest,
         context: _aio.ServicerContext[_executor_pb2.ExecuteRequest, _abc.Awaitable[_executor_pb2.ExecuteResponse]],
     ) -> _abc.Awaitable[_executor_pb2.ExecuteResponse]:
-        """Execute walks the candidates until one answers.
+        """Execute tries the candidates until one answers.
 
-        Errors: INVALID_ARGUMENT for a caller's mistake, as the provider told it;
+        Errors: INVALID_ARGUMENT for a caller's mistake, in the provider's words;
         NOT_FOUND for an unknown deployment; UNAVAILABLE when every candidate failed;
         RESOURCE_EXHAUSTED when every candidate is rate limited;
         DEADLINE_EXCEEDED when time ran out. All carry the Report in their details.
@@ -73,7 +73,7 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_pb2.ListDeploymentsRequest,
         context: _aio.ServicerContext[_executor_pb2.ListDeploymentsRequest, _abc.Awaitable[_executor_pb2.ListDeploymentsResponse]],
     ) -> _abc.Awaitable[_executor_pb2.ListDeploymentsResponse]:
-        """ListDeployments tells what is configured and how it fares.
+        """ListDeployments lists what is configured, with its health.
 
         Errors: none of its own.
         """

@@ -1,0 +1,68 @@
+"""Between a run and a caller who reads slowly, or no longer."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, cast
+
+import pytest
+from lumni.chat.v1 import chat_pb2
+from lumni.executor.v1 import executor_pb2 as pb
+
+from services.chassis import errors
+from services.chassis.rpc import interceptor
+from services.executor.attempts.model import Report
+from services.executor.formats.base import Chunk
+from services.executor.servicer import BACKLOG, ExecutorServicer
+
+
+class EndlessRun:
+    """A run whose stream has no end."""
+
+    def __init__(self) -> None:
+        self.report = Report(queue_ms=7)
+        self.sent = 0
+        self.closed = asyncio.Event()
+
+    async def chunks(self) -> AsyncGenerator[Chunk]:
+        try:
+            while True:
+                self.sent += 1
+                yield Chunk(str(self.sent))
+        finally:
+            self.closed.set()
+
+
+def stream(run: EndlessRun, timeout_s: float) -> AsyncIterator[pb.StreamExecuteResponse]:
+    interceptor.deadline.set(time.monotonic() + timeout_s)
+    context = chat_pb2.RequestContext(request_id="r")
+    execute = pb.ExecuteRequest(context=context, body_json="{}", candidates=[pb.Candidate(deployment="d")])
+    servicer = ExecutorServicer(lambda _: cast("Any", run), lambda: ())
+    return servicer.StreamExecute(pb.StreamExecuteRequest(execute=execute), None)
+
+
+async def test_a_caller_that_stops_reading_holds_its_provider_only_until_the_deadline() -> None:
+    run = EndlessRun()
+    responses = stream(run, 0.2)
+    first = await anext(responses)
+    async with asyncio.timeout(5):
+        await run.closed.wait()
+
+    # What was read ahead is bounded.
+    assert run.sent <= len(first.chunks.chunk_json) + BACKLOG + 1
+    with pytest.raises(errors.TimedOut, match="before the answer was read") as caught:
+        async for _ in responses:
+            pass
+    [report] = caught.value.details
+    assert isinstance(report, pb.Report)
+    assert 7 == report.timing.queue_ms
+
+
+async def test_a_caller_that_disconnects_closes_the_run() -> None:
+    run = EndlessRun()
+    responses = cast("AsyncGenerator[pb.StreamExecuteResponse]", stream(run, 60))
+    await anext(responses)
+
+    await responses.aclose()
+
+    assert run.closed.is_set()

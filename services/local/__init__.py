@@ -5,5 +5,5 @@
 
 import os
 
-# Read by gRPC when it is imported: the supervisor asks for health and starts processes, which then share nothing.
+# Read by gRPC when it is imported: the supervisor checks health over gRPC and forks, and the child inherits no gRPC.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

@@ -22,8 +22,8 @@ from services.local.state import Running, State
 from services.local.supervisor import Part, Supervisor
 from services.local.valkey import Valkey
 
-# How long a port may stay taken by what a killed run left behind.
-PATIENCE_S = 2.0
+# How long the processes of a killed run may keep a port, in seconds.
+PORT_RELEASE_S = 2.0
 # Each has a gRPC port, in this order from LUMNI_LOCAL_PORT on; and a metrics port, as has the ledger.
 SERVICES = ("gateway", "classifier", "selector", "executor")
 MEASURED = (*SERVICES, "ledger")
@@ -90,18 +90,18 @@ class Settings:
 
 
 def say(line: str) -> None:
-    """Tell the terminal, if it is still there."""
+    """Print a line, if the terminal is still there."""
     with suppress(OSError):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
 
 def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[Part]:
-    """Everything that runs, in the order in which it is stopped: front doors first, stores last."""
+    """Everything that runs, in the order in which it is stopped: servers first, stores last."""
     postgres = Postgres(state.folder / "postgres", port=settings.postgres_port, log=state.log("postgres"))
     valkey = Valkey(state.folder / "valkey", port=settings.valkey_port, log=state.log("valkey"))
     model_port = settings.model_port or ports.free()
-    model_key = state.kept("model")
+    model_key = state.secret("model")
     wiring = {
         "REDIS_URL": valkey.url,
         "LUMNI_CONFIG_DIR": str(settings.config_dir.absolute()),
@@ -112,9 +112,9 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
     }
     stores = {
         "DATABASE_URL": postgres.url,
-        "LUMNI_API_KEY": state.kept("api_key", settings.api_key.reveal(), "sk-lumni-"),
-        "LUMNI_ADMIN_KEY": state.kept("admin_key", settings.admin_key.reveal(), "sk-lumni-admin-"),
-        "LUMNI_KEY_SECRET": state.kept("key_secret", settings.key_secret.reveal()),
+        "LUMNI_API_KEY": state.secret("api_key", settings.api_key.reveal(), "sk-lumni-"),
+        "LUMNI_ADMIN_KEY": state.secret("admin_key", settings.admin_key.reveal(), "sk-lumni-admin-"),
+        "LUMNI_KEY_SECRET": state.secret("key_secret", settings.key_secret.reveal()),
     }
     model = {
         "LUMNI_LOCAL_MODEL_PORT": str(model_port),
@@ -144,7 +144,7 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
     gateway = service("gateway", stores, is_ready=http_ok(settings.url(), "/health/ready"))
     ledger = service("ledger", stores, is_ready=http_ok(f"http://{settings.metrics('ledger')}", "/metrics"))
     local_model = service("model", model, is_ready=http_ok(f"http://127.0.0.1:{model_port}", "/health"))
-    step = Part(migrate, needs=("postgres",), step=migrate.finish)
+    step = Part(migrate, after=("postgres",), step=migrate.finish)
     return [
         Part(gateway, ("migrate", "valkey"), settings.url(), drain_s=settings.drain_s),
         Part(answering("executor", model), ("valkey",), settings.grpc("executor"), drain_s=settings.drain_s),
@@ -159,10 +159,10 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
 
 
 async def until(event: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
-    """Do `work` until it is done or the event happens; whether it was done."""
-    doing, waiting = asyncio.ensure_future(work), asyncio.create_task(event.wait())
-    await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    """Run `work` until it is done or the event is set; whether it was done."""
+    doing, event_set = asyncio.ensure_future(work), asyncio.create_task(event.wait())
+    await asyncio.wait((doing, event_set), return_when=asyncio.FIRST_COMPLETED)
+    event_set.cancel()
     if doing.done():
         await doing
         return True
@@ -172,8 +172,8 @@ async def until(event: asyncio.Event, work: Coroutine[object, object, None]) -> 
 
 
 async def busy(settings: Settings) -> list[str]:
-    """What is wrong with the addresses, one line each; those that a killed run leaves behind become free."""
-    ends = monotonic() + PATIENCE_S
+    """What is wrong with the addresses, one line each; those of a killed run get time to become free."""
+    ends = monotonic() + PORT_RELEASE_S
     while taken := [pair for pair in settings.addresses() if not ports.is_free(pair[0])]:
         if monotonic() > ends:
             break
@@ -186,7 +186,7 @@ async def busy(settings: Settings) -> list[str]:
 
 
 def joined(fleet: Fleet, environ: Mapping[str, str]) -> list[str]:
-    """The providers whose deployments have a key here; one of our own is none of theirs."""
+    """The providers whose deployments have a key here, other than a key of Lumni."""
     return sorted(
         {
             deployment.provider
@@ -197,39 +197,39 @@ def joined(fleet: Fleet, environ: Mapping[str, str]) -> list[str]:
 
 
 async def run(settings: Settings, environ: Mapping[str, str], began: float) -> int:
-    """Start everything, tell how to use it, and take it down when asked; the exit code."""
+    """Start everything, print how to use it, and stop it on a signal; returns the exit code."""
     fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
     state = State(settings.state_dir)
-    with state.held({"pid": str(os.getpid()), "url": settings.url(), "grpc": settings.grpc("gateway")}):
+    with state.locked({"pid": str(os.getpid()), "url": settings.url(), "grpc": settings.grpc("gateway")}):
         if lines := await busy(settings):
             say("\n".join(lines))
             return 1
-        asked, twice = asyncio.Event(), asyncio.Event()
+        stop, stop_now = asyncio.Event(), asyncio.Event()
 
-        def ask() -> None:
-            if asked.is_set():
-                twice.set()
+        def on_signal() -> None:
+            if stop.is_set():
+                stop_now.set()
                 return
-            asked.set()
+            stop.set()
             say("\nstopping: requests under way may end; Ctrl-C again ends everything now")
 
         signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-            # nohup: it shall outlive its terminal.
+            # nohup: it outlives its terminal.
             signals.remove(signal.SIGHUP)
         for number in signals:
-            asyncio.get_running_loop().add_signal_handler(number, ask)
+            asyncio.get_running_loop().add_signal_handler(number, on_signal)
         supervisor = Supervisor(parts(settings, state, environ), say)
         code = 0
         try:
-            if await until(asked, supervisor.start()):
+            if await until(stop, supervisor.start()):
                 say(_welcome(settings, state, fleet, environ, monotonic() - began))
-                await until(asked, supervisor.watch())
+                await until(stop, supervisor.watch())
         except Failed as failure:
             say(f"\n{failure}\n\nall logs: {state.folder / 'logs'}")
             code = 1
         finally:
-            await until(twice, supervisor.stop())
+            await until(stop_now, supervisor.stop())
             supervisor.kill()
         say("stopped")
         return code
@@ -241,8 +241,8 @@ def _welcome(
     file = state.write_shell(
         {
             "OPENAI_BASE_URL": f"{settings.url()}/v1",
-            "OPENAI_API_KEY": state.kept("api_key", settings.api_key.reveal()),
-            "LUMNI_ADMIN_KEY": state.kept("admin_key", settings.admin_key.reveal()),
+            "OPENAI_API_KEY": state.secret("api_key", settings.api_key.reveal()),
+            "LUMNI_ADMIN_KEY": state.secret("admin_key", settings.admin_key.reveal()),
         }
     )
     providers = joined(fleet, environ)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-# What a program needs from its surroundings, and what every service understands.
+# Variables that any program may need.
 COMMON = frozenset(
     "PATH HOME USER LANG TZ TMPDIR VIRTUAL_ENV PYTHONPATH PYTHONWARNINGS SSL_CERT_FILE SSL_CERT_DIR HTTP_PROXY "
     "HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy".split()

@@ -19,7 +19,7 @@ TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-# Its threads wait for each other by spinning: one that has to share its core holds up all.
+# Its threads wait for each other by spinning: one that has to share its core delays all.
 HALF = max(1, (os.cpu_count() or 1) // 2)
 
 
@@ -53,7 +53,7 @@ def weights() -> Path:
 
 
 async def main(settings: Settings) -> None:
-    """Serve the model until asked to stop."""
+    """Serve the model until a signal."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(weights())
     parameters.model_alias = {NAME}
@@ -65,7 +65,7 @@ async def main(settings: Settings) -> None:
     parameters.cpuparams.n_threads = settings.threads
     parameters.cpuparams_batch.n_threads = settings.threads
     parameters.chat_template = TEMPLATE
-    # What its makers advise; a request may say otherwise.
+    # As its makers advise; a request may set its own.
     parameters.sampling.temp = 0.2
     parameters.sampling.top_p = 0.9
     parameters.n_predict = settings.longest

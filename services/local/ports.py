@@ -1,4 +1,4 @@
-"""Whether the addresses that the services need are free, and who has them."""
+"""Whether the addresses that the services need are free, and which process has them."""
 
 import socket
 from pathlib import Path
@@ -38,7 +38,7 @@ def is_free(address: str) -> bool:
 
 
 def holder(port: int) -> str:
-    """The process that listens on a port, as "name (pid 12)"; empty where the kernel does not tell."""
+    """The process that listens on a port, as "name (pid 12)"; empty where it cannot be found."""
     inodes = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _listening(table, port)}
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:

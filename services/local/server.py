@@ -1,4 +1,4 @@
-"""A program that serves on one machine: started, watched, stopped, and never left behind."""
+"""A server as a child process: started, checked, stopped, and ended by the kernel when its parent dies."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from typing import TypeVar
 TETHER = Path(__file__).with_name("tether.py")
 POLL_S = 0.01
 TAIL_LINES = 12
-# In bytes; a longer one is put aside at the next start.
+# In bytes; a longer one is renamed at the next start.
 LONGEST_LOG = 16 * 1024 * 1024
 
 
@@ -36,7 +36,7 @@ class Server(ABC):
     # What the kernel sends to the child when this process dies, however it dies.
     death_signal: signal.Signals = signal.SIGKILL
     stop_signal: signal.Signals = signal.SIGTERM
-    # Between two questions whether it is ready.
+    # Seconds between two checks whether it is ready.
     poll_s: float = POLL_S
 
     def __init__(self, log: Path) -> None:
@@ -129,11 +129,11 @@ class Server(ABC):
             raise
 
     async def stop(self, grace_s: float = 10.0) -> None:
-        """Ask the server to end, wait for it, and kill it when `grace_s` is over; nothing if it has ended."""
+        """Stop the server, and kill it when `grace_s` is over; nothing if it has ended."""
         if self._process is None:
             return
         if self._process.poll() is None:
-            # One that was paused could not hear the request.
+            # A paused one does not receive the signal.
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(self.stop_signal)
         ends = monotonic() + grace_s

@@ -1,4 +1,4 @@
-"""One of Lumni's own processes: `python -m services.X`, and how it says that it is ready."""
+"""One of Lumni's own processes: `python -m services.X`, and the check that it is ready."""
 
 import asyncio
 import http.client
@@ -18,9 +18,9 @@ CHECK_S = 1.0
 class Service(Server):
     """A Python module in a process of its own."""
 
-    # Usage is booked before and after every call, so a sudden end loses nothing; draining might wait for minutes.
+    # Usage is recorded before and after every call, so a sudden end loses nothing; draining might take minutes.
     death_signal = SIGKILL
-    # Each question costs it a log line.
+    # Each check writes a line to its log.
     poll_s = 0.1
 
     def __init__(
@@ -37,18 +37,18 @@ class Service(Server):
         return [sys.executable, "-m", self._module]
 
     def environment(self) -> Mapping[str, str]:
-        """Only what was given."""
+        """The variables given, and no others."""
         return self._environ
 
     async def answers(self) -> bool:
-        """What the service says of itself; one without an address only has to run."""
+        """Whether its check passes; a service without one only has to run."""
         return self.pid is not None if self._is_ready is None else await self._is_ready()
 
     async def finish(self, timeout_s: float = 300.0) -> None:
-        """Run to the end, for a module that does one thing and leaves.
+        """Run to the end, for a module that does one thing and exits.
 
         Raises:
-            Failed: it did not leave with code 0 in time.
+            Failed: it did not exit with code 0 in time.
         """
         self.spawn()
         try:
@@ -68,7 +68,7 @@ def grpc_health(address: str, settings: rpc.Settings) -> Check:
 
 
 def http_ok(base: str, path: str) -> Check:
-    """Ask the HTTP server at http://host:port for a page, and take 200 for an answer."""
+    """Ask the HTTP server at http://host:port for a page, and expect 200."""
     host, port = ports.split(base.removeprefix("http://"))
 
     def get() -> bool:

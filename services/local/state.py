@@ -1,4 +1,4 @@
-"""The folder that keeps what one machine's Lumni must not forget, and tells a second run about the first."""
+"""The folder with the logs, secrets and lock of one machine's Lumni."""
 
 import fcntl
 import json
@@ -11,7 +11,7 @@ from services.local import secret
 
 
 class Running(Exception):
-    """Another Lumni uses the folder; `facts` is what it said of itself."""
+    """Another Lumni uses the folder; `facts` describes it."""
 
     def __init__(self, facts: Mapping[str, str]) -> None:
         super().__init__("already running")
@@ -30,9 +30,9 @@ class State:
         """The log file of a part."""
         return self.folder / "logs" / f"{name}.log"
 
-    def kept(self, name: str, given: str = "", prefix: str = "") -> str:
+    def secret(self, name: str, given: str = "", prefix: str = "") -> str:
         """A secret: the one that was given, else the one made at the first call for `name`."""
-        return given or secret.kept(self.folder / "secrets" / name, prefix)
+        return given or secret.load_or_create(self.folder / "secrets" / name, prefix)
 
     def write_shell(self, variables: Mapping[str, str]) -> Path:
         """Write `local.env`, to be read by a shell."""
@@ -42,15 +42,15 @@ class State:
         return file
 
     @contextmanager
-    def held(self, facts: Mapping[str, str]) -> Iterator[None]:
-        """Hold the folder while the block lasts, and leave `facts` for whoever asks meanwhile.
+    def locked(self, facts: Mapping[str, str]) -> Iterator[None]:
+        """Lock the folder while the block lasts; `facts` is what `Running` shows to another process meanwhile.
 
         Raises:
-            Running: another process holds it.
+            Running: another process has locked it.
         """
         with (self.folder / "lock").open("a+") as file:
             try:
-                # The kernel lets go of it however this process ends.
+                # The kernel releases it however this process ends.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Running(_read(file)) from None
@@ -66,6 +66,6 @@ def _read(file: TextIO) -> dict[str, str]:
     try:
         facts: dict[str, str] = json.load(file)
     except ValueError:
-        # It is only just writing it.
+        # The other process has locked the file and not written it yet.
         return {}
     return facts

@@ -1,4 +1,4 @@
-"""Bring parts up in the order of their needs, keep them up, and take them down again."""
+"""Starts parts in the order of their dependencies, restarts those that end, and stops all."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,7 +8,7 @@ from time import monotonic
 from services.local.server import Failed, Server
 
 WATCH_S = 0.2
-# A part that ran this long was well; its next failure is a first one.
+# After running this long, a failure counts as the first one.
 STEADY_S = 30.0
 LONGEST_PAUSE_S = 30.0
 
@@ -17,14 +17,14 @@ Say = Callable[[str], None]
 
 @dataclass
 class Part:
-    """A server and what must be ready before it starts; or a step, which is done once."""
+    """A server and the parts that must be ready before it starts; or a step, which runs once."""
 
     server: Server
-    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     where: str = ""
-    # What to run instead of starting the server and keeping it up.
+    # What to run instead of starting the server and restarting it.
     step: Callable[[], Awaitable[None]] | None = None
-    # How long it may take to end what it has begun.
+    # How long it may take to finish the work it has begun, in seconds.
     drain_s: float = 10.0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     failures: int = 0
@@ -44,10 +44,10 @@ class Supervisor:
         self._say = say
 
     async def start(self) -> None:
-        """Start every part as soon as its needs are ready, and wait for all.
+        """Start every part as soon as those it depends on are ready, and wait for all.
 
         Raises:
-            Failed: one did not start; the others are left as they are, for `stop`.
+            Failed: one did not start; the others keep running until `stop`.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -57,8 +57,8 @@ class Supervisor:
             raise failures.exceptions[0] from None
 
     async def _start(self, part: Part) -> None:
-        for need in part.needs:
-            await self._parts[need].ready.wait()
+        for name in part.after:
+            await self._parts[name].ready.wait()
         began = monotonic()
         if part.step is not None:
             await part.step()
@@ -97,7 +97,7 @@ class Supervisor:
             self._say(f"{part.name} is ready again")
 
     async def stop(self) -> None:
-        """Ask each part in turn to end what it has begun, then to end."""
+        """Stop the parts one after the other, each after the work it has begun."""
         for part in self._parts.values():
             await part.server.stop(part.drain_s)
 

@@ -15,7 +15,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(parent: str, signal_number: str, user: str, *command: str) -> None:
-    """Replace this process by `command`; leaves with 126 if it may not be run."""
+    """Replace this process by `command`; exits with 126 if it may not be run."""
     if user != "-":
         os.setgroups([])
         os.setgid(int(user))

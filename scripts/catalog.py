@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from services.chassis.prices import nano_per_mtok
+from services.chassis.prices import capability, nano_per_mtok
 from services.selector.models import imputation
 from services.selector.models.benchmarks import WEIGHTS
 from services.selector.models.catalog import DATA
@@ -170,14 +170,14 @@ CANONICAL_ORGANIZATIONS = {
     "zhipu ai": "zhipu", "lg ai research": "lg", "allen ai": "allenai", "liquid ai": "liquid",
     "shanghai ai lab": "shanghai-ai-lab",
 }  # fmt: skip
-ABILITIES = {
-    "supports_vision": "vision",
-    "supports_function_calling": "tools",
-    "supports_response_schema": "json_schema",
-    "supports_reasoning": "reasoning",
-    "supports_audio_input": "audio",
-    "supports_pdf_input": "file",
-}
+FLAGS = (
+    "supports_vision",
+    "supports_function_calling",
+    "supports_response_schema",
+    "supports_reasoning",
+    "supports_audio_input",
+    "supports_pdf_input",
+)
 
 
 @dataclass
@@ -242,7 +242,7 @@ def add_listings(models: dict[str, Model]) -> None:
         context = entry.get("max_input_tokens") or entry.get("max_tokens")
         if not (priced and context) or NOT_A_CHAT_MODEL.search(name) or "ft:" in key:
             continue
-        # What only a host lists joins a model that somebody scored, or that comes from a known house.
+        # What only a host lists joins a model that has scores, or a known organization.
         if place >= len(HOUSES) and name not in models and organization(name, Counter()) == "":
             continue
         model = models[name]
@@ -295,7 +295,7 @@ def entries(models: dict[str, Model], urls: dict[str, int]) -> Iterator[tuple[st
             provider, key, found = listing
             entry["context"] = int(found.get("max_input_tokens") or found["max_tokens"])
             entry["output"] = int(found.get("max_output_tokens") or 0)
-            entry["can"] = sorted(word for flag, word in ABILITIES.items() if found.get(flag))
+            entry["can"] = sorted(capability(flag) for flag in FLAGS if found.get(flag))
             entry["price"] = {
                 "input": nano_per_mtok(found["input_cost_per_token"]),
                 "output": nano_per_mtok(found["output_cost_per_token"]),
@@ -334,7 +334,7 @@ def line_of(name: str) -> tuple[str, float]:
 
 
 def relatives(names: list[str], known: Any) -> Any:
-    """For each model, how its nearest scored relatives of an older and of a newer version do: 0 is like everybody."""
+    """For each model, how its nearest scored relatives of an older and of a newer version do: 0 is the average."""
     odds = imputation.log_odds(known)
     deviation = (odds - np.nanmean(odds, axis=0)) / np.nanstd(odds, axis=0)
     scored = ~np.isnan(deviation).all(axis=1)
@@ -362,7 +362,7 @@ def traits(catalog: Mapping[str, dict[str, Any]], known: Any) -> Any:
         price = entry.get("price", {}).get("output")
         priced = price is not None
         sized = SIZE.search(name)
-        # A model given away says nothing by its price; two dollars a million is the middle of the market.
+        # The price of a free model means nothing; two dollars a million is the middle of the market.
         rows.append(
             [
                 1.0,
@@ -381,7 +381,8 @@ def traits(catalog: Mapping[str, dict[str, Any]], known: Any) -> Any:
 def left_out(known: Any, side: Any, *, whole_models: bool) -> tuple[float, float, float, int]:
     """Mean absolute error of the model and of the column mean on cells (or whole models) left out in ten folds.
 
-    Also the share of them that lies within one standard error (two in three, were it perfectly told), and how many.
+    Also the share of them that lies within one standard error (two in three, if
+    the estimates were perfect), and how many.
     """
     rows, columns = np.nonzero(~np.isnan(known))
     rng = np.random.default_rng(7)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, vstack
 
-from services.chassis.deployments import Deployment, Fleet, FreeQuota
+from services.chassis.deployments import LIMITS, Deployment, Fleet, FreeQuota
 from services.chassis.eligibility import Policy, Requirements
 from services.chassis.prices import Price, Row, rates_of
 from services.selector.live import snapshot
@@ -40,7 +40,6 @@ TIERS = (
     ("llama-3.3-70b", FreeQuota(rpm=30, tpm=12_000, rpd=1000, tpd=100_000)),
     ("llama-3.1-8b", FreeQuota(rpm=30, tpm=6_000, rpd=14_400, tpd=500_000)),
 )
-LIMITS = ("rpm", "tpm", "rpd", "tpd")
 CATEGORIES = ("chat", "code", "math", "factual_question", "writing")
 HARD = 0.3
 

@@ -10,22 +10,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from services.chassis.prices import _FIELDS, DATA, nano_per_mtok
+from services.chassis.prices import DATA, FIELDS, capability, nano_per_mtok
 
 MODES = {"chat", "responses", "completion", "embedding"}
 TIERS = {"": "", "_priority": "priority", "_flex": "flex"}
-ABILITIES = {
-    "supports_vision": "vision",
-    "supports_function_calling": "tools",
-    "supports_parallel_function_calling": "parallel_tools",
-    "supports_response_schema": "json_schema",
-    "supports_reasoning": "reasoning",
-    "supports_prompt_caching": "prompt_caching",
-    "supports_audio_input": "audio",
-    "supports_audio_output": "audio_output",
-    "supports_pdf_input": "file",
-    "supports_web_search": "web_search",
-}
+FLAGS = (
+    "supports_vision",
+    "supports_function_calling",
+    "supports_parallel_function_calling",
+    "supports_response_schema",
+    "supports_reasoning",
+    "supports_prompt_caching",
+    "supports_audio_input",
+    "supports_audio_output",
+    "supports_pdf_input",
+    "supports_web_search",
+)
 
 
 def rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ def rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
             above = f"_above_{start // 1000}k_tokens" if start else ""
             rates = {
                 name: nano_per_mtok(entry[key])
-                for name, word in _FIELDS.items()
+                for name, word in FIELDS.items()
                 if entry.get(key := word + above + suffix) is not None
             }
             if rates or not (tier or start):
@@ -76,7 +76,7 @@ def main() -> None:
             "mode": entry["mode"],
             "context": int(entry.get("max_input_tokens") or entry.get("max_tokens") or 0),
             "output": int(entry.get("max_output_tokens") or 0),
-            "can": sorted(word for key, word in ABILITIES.items() if entry.get(key)),
+            "can": sorted(capability(flag) for flag in FLAGS if entry.get(flag)),
             "rows": rows(entry),
         }
     lines = ",\n".join(

@@ -126,9 +126,9 @@ def rendered() -> str:
 
 
 def example(chosen: Selector, number: int, one: Example) -> Iterator[str]:
-    said = {name: Report(name, latency_ms=1000.0) for name, *_ in MODELS}
-    said |= {report.deployment: report for report in one.reports}
-    moment = snapshot.merge(chosen.table, [[*said.values()]], NOW)
+    reports = {name: Report(name, latency_ms=1000.0) for name, *_ in MODELS}
+    reports |= {report.deployment: report for report in one.reports}
+    moment = snapshot.merge(chosen.table, [[*reports.values()]], NOW)
     yield f"### {number}. {one.title}"
     yield ""
     yield question(one)

@@ -75,12 +75,6 @@ _FIXED = {
     "modify_params": (False, "requests are sent as they are"),
 }
 _TOP = frozenset("model_list router_settings litellm_settings general_settings environment_variables".split())
-_ABILITIES = {
-    "function_calling": "tools",
-    "response_schema": "json_schema",
-    "audio_input": "audio",
-    "pdf_input": "file",
-}
 _GUARDS = re.compile(r"budget|cost|price|spend|key|token|auth|limit|rpm|tpm|quota|block|allow")
 ROUTING_STRATEGIES = (
     "simple-shuffle",
@@ -267,9 +261,8 @@ def _capabilities(listed: Listing | None, info: Section) -> frozenset[str]:
     capabilities = set(listed.capabilities if listed else ())
     for key in info.keys:
         if key.startswith("supports_"):
-            word = key.removeprefix("supports_")
-            ability = _ABILITIES.get(word, word)
-            (capabilities.add if info.flag(key, default=False) else capabilities.discard)(ability)
+            change = capabilities.add if info.flag(key, default=False) else capabilities.discard
+            change(prices.capability(key))
     return frozenset(capabilities)
 
 

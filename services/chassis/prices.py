@@ -143,7 +143,7 @@ class Listing:
 
 
 # LiteLLM's names of the rates: the file's, and those an operator writes in the configuration.
-_FIELDS: Mapping[str, str] = {
+FIELDS: Mapping[str, str] = {
     "input": "input_cost_per_token",
     "output": "output_cost_per_token",
     "cached": "cache_read_input_token_cost",
@@ -153,7 +153,15 @@ _FIELDS: Mapping[str, str] = {
     "audio_input": "input_cost_per_audio_token",
     "audio_output": "output_cost_per_audio_token",
 }
-OVERRIDES = frozenset(_FIELDS.values())
+# LiteLLM's words for capabilities where ours are others.
+_CAPABILITIES = {
+    "function_calling": "tools",
+    "parallel_function_calling": "parallel_tools",
+    "response_schema": "json_schema",
+    "audio_input": "audio",
+    "pdf_input": "file",
+}
+OVERRIDES = frozenset(FIELDS.values())
 _FALL_BACK_ON = {
     "cached": "input",
     "cache_write": "input",
@@ -162,6 +170,12 @@ _FALL_BACK_ON = {
     "audio_input": "input",
     "audio_output": "output",
 }
+
+
+def capability(flag: str) -> str:
+    """Our word for one of LiteLLM's flags, such as tools for supports_function_calling."""
+    word = flag.removeprefix("supports_")
+    return _CAPABILITIES.get(word, word)
 
 
 def nano_per_mtok(usd_per_token: float | str) -> int:
@@ -184,14 +198,14 @@ def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
         ValueError: a rate that is not a number from 0 to 0.1 USD a token.
     """
     given: dict[str, int] = {}
-    for name, word in _FIELDS.items():
+    for name, word in FIELDS.items():
         if info.get(word) is not None:
             given[name] = _rate(word, info[word])
     if not given:
         return listed
     if listed is None:
         if "input" not in given:
-            raise ValueError(f"{_FIELDS['input']}: is needed beside {', '.join(_FIELDS[n] for n in given)}")
+            raise ValueError(f"{FIELDS['input']}: is needed beside {', '.join(FIELDS[n] for n in given)}")
         return Price((Row("", 0, rates_of(given)),))
     base = {item.name: getattr(listed.rates, item.name) for item in fields(Rates)}
     # A rate for input or output holds for their parts too, unless those are given.

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
-from services.local import ports, secret
-from services.local.server import Failed, Server, tethered
+from services.local import secret
+from services.local.server import Failed, Store, tethered
 
 USER = "lumni"
 NOBODY = 65534
@@ -34,7 +34,7 @@ def _programs() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
-class Postgres(Server):
+class Postgres(Store):
     """One PostgreSQL server with the data of one folder."""
 
     name = "postgres"
@@ -50,12 +50,8 @@ class Postgres(Server):
         log: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        folder = folder.resolve()
-        super().__init__(log or folder / "postgres.log")
-        self.port = port or ports.free()
-        self._folder = folder
-        self._data = folder / "data"
-        self._settings = dict(settings or {})
+        super().__init__(folder, port=port, log=log, settings=settings)
+        self._data = self._folder / "data"
         self._programs = _programs()
         self._nobody = False
         self._prefix: tuple[str, ...] = ()

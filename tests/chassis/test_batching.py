@@ -61,7 +61,7 @@ async def test_a_failed_call_fails_those_in_it_and_no_others() -> None:
     assert results[1] == 4
 
 
-async def test_one_who_leaves_disturbs_nobody() -> None:
+async def test_a_cancelled_request_does_not_affect_the_others() -> None:
     double = Doubler()
     batcher: Batcher[int, int] = Batcher(double)
     first = asyncio.create_task(batcher(0))
@@ -88,7 +88,7 @@ async def test_no_batch_is_larger_than_allowed() -> None:
     assert max(len(batch) for batch in double.batches) == 3
 
 
-async def test_whoever_leaves_with_a_request_under_way_is_named_and_nobody_else() -> None:
+async def test_only_requests_cancelled_under_way_are_reported_as_unclaimed() -> None:
     double, left = Doubler(), list[int]()
     batcher: Batcher[int, int] = Batcher(double, unclaimed=left.append)
     under_way = asyncio.create_task(batcher(0))

@@ -148,7 +148,7 @@ def test_a_setting_without_effect_is_warned_about(tmp_path: Path, text: str, lin
     assert says in warning
 
 
-def test_a_setting_that_says_what_is_done_anyway_needs_no_warning(tmp_path: Path) -> None:
+def test_a_setting_that_asks_for_what_is_always_done_needs_no_warning(tmp_path: Path) -> None:
     fleet = load(
         tmp_path,
         GPT
@@ -161,5 +161,5 @@ litellm_settings: {turn_off_message_logging: true, json_logs: true, set_verbose:
     assert () == fleet.warnings
 
 
-def test_the_price_table_says_which_litellm_it_was_read_from() -> None:
+def test_the_price_table_names_the_litellm_it_was_read_from() -> None:
     assert prices.version() == "1.106.2"

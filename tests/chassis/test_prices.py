@@ -64,7 +64,7 @@ def test_an_operator_may_name_only_what_differs() -> None:
 
 
 @pytest.mark.parametrize("value", [-1e-6, 2.5, True, "free", float("nan")])
-def test_a_price_nobody_can_mean_is_refused(value: Any) -> None:
+def test_an_impossible_price_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="input_cost_per_token"):
         prices.overridden(None, {"input_cost_per_token": value})
 

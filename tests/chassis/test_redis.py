@@ -8,7 +8,7 @@ import pytest
 from services.chassis import redis
 
 
-async def test_a_cancellation_is_heard_at_whatever_moment_it_comes(valkey: str) -> None:
+async def test_a_cancellation_takes_effect_at_whatever_moment_it_comes(valkey: str) -> None:
     async with redis.connect(valkey, timeout_s=2) as client:
         await client.ping()
 

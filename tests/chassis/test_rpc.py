@@ -23,7 +23,7 @@ REQUEST = pb.ClassifyRequest(messages=[chat_pb2.Message(text="hi")])
 
 
 class Script(pb_grpc.ClassifierServiceServicer):
-    """Says its name, or raises what it is told to."""
+    """Returns its name, or raises what it is given."""
 
     def __init__(
         self, name: str = "one", fault: Exception | None = None, gate: asyncio.Event | None = None
@@ -76,7 +76,7 @@ async def test_a_fault_arrives_as_it_was_raised() -> None:
     )
 
 
-async def test_our_own_mistake_says_nothing_to_the_caller() -> None:
+async def test_the_text_of_our_own_mistake_does_not_reach_the_caller() -> None:
     async with served(Script(fault=RuntimeError("password=hunter2"))) as stub:
         with pytest.raises(errors.Internal) as caught:
             await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=5)
@@ -113,7 +113,7 @@ async def test_a_call_that_takes_too_long_is_cut_at_its_deadline() -> None:
 
 
 @pytest.mark.parametrize("given", [Secret(""), Secret("wrong")])
-async def test_a_stranger_without_the_service_token_is_refused(given: Secret) -> None:
+async def test_a_caller_without_the_service_token_is_refused(given: Secret) -> None:
     guarded = rpc.Settings(token=Secret("right"))
     async with served(Script(), guarded) as stub:
         with pytest.raises(errors.Unauthenticated):
@@ -160,7 +160,7 @@ async def _both_answer(stub: pb_grpc.ClassifierServiceStub, names: set[str]) -> 
         names.discard(answer.classification.version)
 
 
-async def test_a_stopping_server_lets_calls_end_and_tells_balancers_first() -> None:
+async def test_a_stopping_server_notifies_balancers_first_and_lets_calls_end() -> None:
     gate = asyncio.Event()
     script = Script(gate=gate)
     service = rpc.Service(NAME, pb_grpc.add_ClassifierServiceServicer_to_server, script)

@@ -41,7 +41,7 @@ def test_a_log_line_is_json_with_the_requests_id_and_trace() -> None:
 
 
 class Scripted(SpanExporter):
-    """Succeeds or fails as told."""
+    """Succeeds or fails as scripted."""
 
     def __init__(self, results: list[SpanExportResult]) -> None:
         self.results = results

@@ -1,4 +1,4 @@
-"""YAML whose mistakes are told with their line, all at once."""
+"""YAML whose mistakes are listed with their line, all at once."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -56,7 +56,7 @@ empty:
     root.finish()
 
 
-def test_all_mistakes_are_told_in_the_files_order_with_path_and_line(tmp_path: Path) -> None:
+def test_all_mistakes_are_listed_in_the_files_order_with_path_and_line(tmp_path: Path) -> None:
     root = load(
         tmp_path,
         """plans:
@@ -95,7 +95,7 @@ typo: 1
         ("- a\n", "file.yaml:1: expected a mapping of names to values"),
     ],
 )
-def test_what_is_no_mapping_is_told_too(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_file_that_is_no_mapping_is_a_mistake(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(Mistakes) as caught:
         load(tmp_path, text).finish()
     assert [expected] == list(caught.value.lines)

@@ -57,12 +57,12 @@ def language_of(text: str) -> str:
 @pytest.mark.parametrize(
     ("language", "text"), [(one, text) for one, texts in SHORT.items() for text in texts]
 )
-def test_a_short_request_tells_its_language(language: str, text: str) -> None:
+def test_the_language_of_a_short_request_is_found(language: str, text: str) -> None:
     assert language_of(text) == language
 
 
 @pytest.mark.parametrize("text", ["", "12345 67890", "asdf qwer", "😀😀", "x^2 + y^2 = π"])
-def test_what_tells_no_language_has_none(text: str) -> None:
+def test_a_text_without_a_sign_of_its_language_has_none(text: str) -> None:
     assert language_of(text) == ""
 
 

@@ -1,7 +1,7 @@
 from services.classifier.reading import HALF_READ, Turn, read
 
 
-def test_the_question_is_what_the_user_said_last() -> None:
+def test_the_question_is_the_users_last_message() -> None:
     reading = read(
         [
             Turn("system", "Be kind."),
@@ -16,7 +16,7 @@ def test_the_question_is_what_the_user_said_last() -> None:
     assert reading.system_chars == len("Be kind.")
 
 
-def test_a_short_question_is_read_with_what_was_asked_before() -> None:
+def test_a_short_question_is_read_with_the_questions_before() -> None:
     reading = read(
         [
             Turn("user", "Prove Fermat's little theorem."),
@@ -28,7 +28,7 @@ def test_a_short_question_is_read_with_what_was_asked_before() -> None:
     assert reading.question == "Prove Fermat's little theorem.\nand now in French"
 
 
-def test_only_the_beginning_and_the_end_of_a_long_message_are_read_and_it_says_so() -> None:
+def test_only_the_beginning_and_the_end_of_a_long_message_are_read_and_it_counts_as_truncated() -> None:
     reading = read([Turn("user", "a" * 5_000_000 + "b")])
 
     assert len(reading.question) == 2 * HALF_READ + 1

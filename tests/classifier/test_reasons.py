@@ -23,7 +23,7 @@ def judged(classifier: Classifier) -> list[Classification]:
     return classifier.classify([read([Turn("user", text)]) for text in TEXTS])
 
 
-def test_a_kind_of_task_adds_what_its_prior_says(judged: list[Classification], weights: Heads) -> None:
+def test_a_kind_of_task_adds_its_prior(judged: list[Classification], weights: Heads) -> None:
     usual = float(weights.prior.mean())
     named = [(found, factor) for found in judged for factor in found.factors if factor.name in TASKS.values()]
 

@@ -14,7 +14,7 @@ def versions(text: str) -> list[tuple[str, float]]:
     return config.from_environ(Settings, {"LUMNI_CLASSIFIER_VERSIONS": text}).shares()
 
 
-def test_one_version_serves_everything_unless_told_otherwise() -> None:
+def test_one_version_serves_everything_by_default() -> None:
     assert config.from_environ(Settings, {}).shares() == [("v1", 1.0)]
 
 

@@ -23,7 +23,7 @@ def price(dollars_in: float, dollars_out: float) -> Price:
 
 
 def deployment(ident: str, **about: Any) -> Deployment:
-    """A deployment that can do anything at two dollars a million, unless told otherwise."""
+    """A deployment that can do anything at two dollars a million, by default."""
     model = about.pop("model", ident.partition("@")[0])
     dollars = about.pop("dollars", (1.0, 4.0))
     return Deployment(
@@ -41,7 +41,7 @@ def deployment(ident: str, **about: Any) -> Deployment:
 
 
 def fleet(deployments: Iterable[Deployment], **about: Any) -> Fleet:
-    """A fleet without aliases and fallbacks, unless told otherwise."""
+    """A fleet without aliases and fallbacks, by default."""
     return Fleet(tuple(deployments), **about)
 
 

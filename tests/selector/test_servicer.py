@@ -117,7 +117,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_a_selection_tells_the_tier_the_reason_and_every_part_of_the_scores(
+async def test_a_selection_holds_the_tier_the_reason_and_every_part_of_the_scores(
     stub: pb_grpc.SelectorServiceStub,
 ) -> None:
     selection = (await stub.Select(request())).selection

@@ -57,7 +57,7 @@ def asked(model: str = "auto", *, max_cost: int = 0, **about: Any) -> pb.SelectR
     )
 
 
-def said(*deployments: str) -> pb.Selection:
+def selected(*deployments: str) -> pb.Selection:
     return pb.Selection(
         candidates=[pb.Candidate(deployment=one, only_on=chat_pb2.ONLY_ON_ANY) for one in deployments]
     )
@@ -85,7 +85,7 @@ def test_an_unknown_model_is_not_found(fleet: Fleet) -> None:
         FallbackSelection(fleet).select(asked("nothing"))
 
 
-def test_nobody_reaches_a_model_for_the_selectors_absence(fleet: Fleet) -> None:
+def test_no_caller_reaches_another_model_while_the_selector_is_down(fleet: Fleet) -> None:
     fallback = FallbackSelection(fleet)
     limited = asked()
     limited.policy.access_groups.append("free")
@@ -113,9 +113,7 @@ def test_what_a_request_needs_is_looked_at(fleet: Fleet) -> None:
         (asked("large", max_cost=1000), "MAX_COST"),
     ],
 )
-def test_what_cannot_be_done_is_told_as_the_selector_tells_it(
-    fleet: Fleet, request_: pb.SelectRequest, reason: str
-) -> None:
+def test_the_errors_are_those_of_the_selector(fleet: Fleet, request_: pb.SelectRequest, reason: str) -> None:
     with pytest.raises(errors.Invalid) as caught:
         FallbackSelection(fleet).configured(request_, "")
     assert reason == caught.value.reason
@@ -205,7 +203,7 @@ model_list:
 )
 def test_a_selection_is_remembered_for_its_policy_alone(fleet: Fleet, other: dict[str, Any]) -> None:
     fallback = FallbackSelection(fleet)
-    fallback.remember(asked(), said("large@openai"))
+    fallback.remember(asked(), selected("large@openai"))
     request = asked()
     request.policy.MergeFrom(pb.Policy(**other))
 
@@ -220,29 +218,29 @@ def test_what_is_remembered_is_tried_only_where_it_fits_this_request(fleet: Flee
         one.policy.max_cost_nano_usd = 1_150_000
         return one
 
-    fallback.remember(limited(520), said("small@openai", "gift@openai"))
+    fallback.remember(limited(520), selected("small@openai", "gift@openai"))
     assert ["small", "gift"] == models(fallback.select(limited(1000 - 50)))
     # Too long for the window of the first, though the numbers round to the same.
     assert ["gift"] == models(fallback.select(limited(1000)))
-    fallback.remember(limited(520), said("large@openai"))
+    fallback.remember(limited(520), selected("large@openai"))
     # Nothing that was said fits.
     assert ["small", "gift"] == models(fallback.select(limited(530)))
 
 
 def test_a_deployment_that_only_the_selector_knows_is_left_out(fleet: Fleet) -> None:
     fallback = FallbackSelection(fleet)
-    fallback.remember(asked(), said("new@openai", "large@openai"))
+    fallback.remember(asked(), selected("new@openai", "large@openai"))
     assert ["large"] == models(fallback.select(asked()))
-    fallback.remember(asked(), said("new@openai"))
+    fallback.remember(asked(), selected("new@openai"))
     assert ["small", "large", "gift"] == models(fallback.select(asked()))
 
 
-def test_what_only_asks_what_would_be_is_not_remembered(fleet: Fleet) -> None:
+def test_a_request_that_only_asks_what_would_be_selected_is_not_remembered(fleet: Fleet) -> None:
     fallback = FallbackSelection(fleet)
     for policy in (pb.Policy(now_unix_ms=1), pb.Policy(weights={"latency": 1.0})):
         what_if = asked()
         what_if.policy.MergeFrom(policy)
-        fallback.remember(what_if, said("large@openai"))
+        fallback.remember(what_if, selected("large@openai"))
         assert ["small", "large", "gift"] == models(fallback.select(what_if))
 
 
@@ -292,7 +290,7 @@ def test_whatever_is_remembered_every_candidate_may_and_can_take_the_request(
 ) -> None:
     fallback, known = FallbackSelection(fleet), fleet.by_id()
     for request in asked_for:
-        fallback.remember(request, said(*known))
+        fallback.remember(request, selected(*known))
     for request in asked_for:
         try:
             selection = fallback.select(request)
@@ -319,9 +317,9 @@ def test_whatever_is_remembered_every_candidate_may_and_can_take_the_request(
             assert not policy.denied_regions or one.region == "eu"
 
 
-def test_the_last_word_of_the_selector_is_remembered_for_the_same_question(fleet: Fleet) -> None:
+def test_the_selectors_last_selection_is_remembered_for_such_a_request(fleet: Fleet) -> None:
     fallback = FallbackSelection(fleet)
-    fallback.remember(asked(), said("large@openai"))
+    fallback.remember(asked(), selected("large@openai"))
 
     assert ["large"] == models(fallback.select(asked()))
     assert ["large"] == models(fallback.select(asked(output_tokens=51)))

@@ -1,4 +1,4 @@
-"""What several replicas say of one deployment, in one view."""
+"""Several replicas' reports on one deployment, merged."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_a_deployment_is_callable_where_any_replica_can_call_it_and_unknown_ones
 @pytest.mark.parametrize(
     ("broken", "closed"), [([False, False], True), ([True, False], True), ([True, True], False)]
 )
-def test_a_breaker_is_open_when_most_replicas_say_so(broken: list[bool], closed: bool) -> None:
+def test_a_breaker_is_open_when_it_is_in_most_replicas(broken: list[bool], closed: bool) -> None:
     seen = merged(*([Report("one", breaker_open=one)] for one in broken))
     assert closed == seen.closed[0]
 
@@ -53,6 +53,6 @@ def test_errors_places_and_a_half_open_breaker_lower_the_availability() -> None:
     assert 0.25 == merged([Report("one", in_flight=3)], max_parallel_requests=4).availability[0]
 
 
-def test_latency_is_the_mean_of_those_who_called() -> None:
+def test_latency_is_the_mean_of_the_replicas_that_called() -> None:
     seen = merged([Report("one", latency_ms=100)], [Report("one", latency_ms=300)], [Report("one")])
     assert np.allclose([200.0, snapshot.UNKNOWN_LATENCY_MS], seen.latency_ms)

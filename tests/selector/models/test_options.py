@@ -68,7 +68,7 @@ selector:
     )
 
 
-def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+def test_every_mistake_is_listed_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(Mistakes) as caught:
         read(
             tmp_path,

@@ -62,7 +62,7 @@ def test_what_is_used_up_is_not_listed_and_paid_models_follow_the_cheapest_that_
     assert listed(fleet(), powerful=False, left=left) == ["bad", "cheap", "dear", "cheaper but bad"]
 
 
-def test_who_has_to_pay_is_told_when_free_quota_returns() -> None:
+def test_the_reason_names_when_free_quota_returns_to_a_caller_who_has_to_pay() -> None:
     selection = select(fleet(), powerful=False, left={"strong": 0, "fair": 0, "bad": 0})
     assert selection.reason.endswith(f"; free quota returns in {DAY_S - NOON:.0f} s")
     assert "free quota" not in select(fleet(), powerful=False, left={"strong": 0, "fair": 0, "bad": 1}).reason

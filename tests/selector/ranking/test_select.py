@@ -1,4 +1,4 @@
-"""Filters, pins, groups, fallbacks: who is listed, in what order, and why nobody is."""
+"""Filters, pins, groups, fallbacks: what is listed, in what order, and the error when nothing is."""
 
 from collections import Counter
 from typing import Any
@@ -101,7 +101,7 @@ def test_the_error_names_the_filter_that_removed_the_last_candidate(
         (Report("one", headroom=(Headroom("rpd", 10, 0, 1600.0),)), Exhausted, "QUOTA_EXHAUSTED"),
     ],
 )
-def test_nothing_healthy_is_told_with_when_to_come_back(
+def test_without_a_healthy_deployment_the_error_names_when_to_retry(
     report: Report, kind: type[Fault], reason: str
 ) -> None:
     chosen = selector([deployment("one")])
@@ -129,7 +129,7 @@ def test_the_likely_length_decides_on_the_context_and_the_bound_on_the_price() -
     assert 20_000 * 1_000 == selection.candidates[0].max_cost_nano_usd
 
 
-def test_what_the_filters_removed_is_told_by_model() -> None:
+def test_what_the_filters_removed_is_listed_by_model() -> None:
     chosen = selector(
         [
             deployment("a@1", access_groups=("free",)),
@@ -302,7 +302,7 @@ def test_a_free_model_that_is_also_a_fallback_for_long_prompts_is_in_the_free_ta
     assert ids(chosen, select(chosen, model="paid", free_tail=True), OnlyOn.ANY) == ["paid", "gift"]
 
 
-def test_an_answer_that_nobody_caps_may_cost_as_much_as_the_model_can_say() -> None:
+def test_an_answer_without_a_cap_may_cost_as_much_as_the_longest_one() -> None:
     chosen = selector([deployment("one", max_output_tokens=1000), deployment("two", context_window=2000)])
     selection = select(chosen, Requirements(prompt_tokens=500))
     # 500 tokens of prompt at a dollar per million, and 1,000 or 2,000 of answer at four.

@@ -18,7 +18,7 @@ PAUSE_S = 1.0
 
 
 class BatchedPeer(Generic[Q, A]):
-    """Sends requests to a peer, and leaves one that keeps failing alone for a second.
+    """Sends requests to a peer, and leaves one that keeps failing alone for a while.
 
     So a frozen peer costs a few requests its deadline and the others nothing.
 
@@ -26,16 +26,19 @@ class BatchedPeer(Generic[Q, A]):
         name: For logs and faults.
         send: Makes one batched call.
         timeout_s: The longest that a request waits for its answer.
+        pause_s: How long a peer that keeps failing is left alone.
     """
 
-    def __init__(self, name: str, send: Callable[[Sequence[Q]], Any], timeout_s: float) -> None:
+    def __init__(
+        self, name: str, send: Callable[[Sequence[Q]], Any], timeout_s: float, *, pause_s: float = PAUSE_S
+    ) -> None:
         self._name = name
         self._batch: Batcher[Q, A] = Batcher(send)
         self._timeout_s = timeout_s
         # Since the last answer.
         self._failures = 0
         self._outage = Outage(
-            log, f"the {name} does not answer", f"the {name} answers again", pause_s=PAUSE_S
+            log, f"the {name} does not answer", f"the {name} answers again", pause_s=pause_s
         )
 
     async def __call__(self, request: Q) -> A:

@@ -31,22 +31,22 @@ RETRY_S = 0.5
 class DecisionPublisher:
     """Keeps decisions pending until Redis has them."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, *, most_pending: int = MOST_PENDING) -> None:
         self._redis = client
-        self._pending: deque[bytes] = deque(maxlen=MOST_PENDING)
+        self._pending: deque[bytes] = deque(maxlen=most_pending)
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self._outage = Outage(
             log,
-            f"decisions cannot be published; up to {MOST_PENDING} stay pending",
+            f"decisions cannot be published; up to {most_pending} stay pending",
             "decisions are published again",
             pause_s=RETRY_S,
         )
 
     def publish(self, event: events_pb2.DecisionEvent) -> None:
         """Take a decision; returns at once."""
-        if len(self._pending) == MOST_PENDING:
+        if len(self._pending) == self._pending.maxlen:
             DROPPED.inc()
         self._pending.append(event.SerializeToString())
         self._empty.clear()

@@ -49,9 +49,15 @@ async def _on_validation(_: Request, error: Exception) -> Response:
     return refusal(errors.Invalid(f"{name}: {first['msg']}", param=name or None))
 
 
+async def _on_mistake(_: Request, __: Exception) -> Response:
+    """What went wrong is in the log; the caller learns nothing of our insides."""
+    return refusal(errors.Internal("internal error"))
+
+
 HANDLERS: Mapping[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
     errors.Fault: _on_fault,
     CallerLeft: _on_caller_left,
     HTTPException: _on_http,
     RequestValidationError: _on_validation,
+    Exception: _on_mistake,
 }

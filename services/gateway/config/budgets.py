@@ -17,9 +17,6 @@ class Period(StrEnum):
     TOTAL = "total"
 
 
-PERIODS = tuple(Period)
-
-
 @dataclass(frozen=True, slots=True)
 class Budget:
     """At most so much in each period; a caller is warned from `soft` of it on, 0 to 1."""
@@ -30,7 +27,11 @@ class Budget:
 
 
 def token(period: Period, when: datetime) -> str:
-    """Name the period that a moment lies in, as Redis and PostgreSQL name it too."""
+    """Name the period that a moment lies in.
+
+    Where the names are needed by another clock, `limits/calendar.lua` and `PERIODS` in `ledger/store.py` put them
+    together too; a test of each compares it with this.
+    """
     day = when.astimezone(UTC)
     if period is Period.TOTAL:
         return "total"

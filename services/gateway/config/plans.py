@@ -11,7 +11,6 @@ from pathlib import Path
 
 from services.chassis import lumni_config, money, strategies
 from services.chassis.yaml import Section
-from services.gateway.config import budgets
 from services.gateway.config.budgets import Budget, Period
 
 # No tokenizer of a provider makes a prompt longer than its context window, and none is longer than this.
@@ -134,7 +133,7 @@ def _rate(section: Section) -> Rate:
 
 def _budget(section: Section) -> Budget | None:
     amount = section.decimal("budget_usd", None, low=0, high=money.LARGEST_USD)
-    period = Period(section.choice("budget_period", budgets.PERIODS, Period.MONTH))
+    period = Period(section.choice("budget_period", tuple(Period), Period.MONTH))
     soft = section.number("budget_soft", 0.8, low=0, high=1)
     if amount is None:
         return None

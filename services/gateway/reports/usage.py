@@ -12,6 +12,7 @@ from typing import Any
 from services.chassis import errors
 from services.chassis.money import usd
 from services.gateway import postgres
+from services.gateway.config.budgets import Period, token
 
 # What usage can be grouped by, and where that is written.
 GROUPS: Mapping[str, str] = {
@@ -162,19 +163,18 @@ class UsageReports:
         Raises:
             Unavailable: the database does not answer.
         """
+        now = datetime.now(UTC)
+        current = {token(period, now): str(period) for period in Period}
         async with self._connection() as connection:
             rows = await connection.fetch(
-                "SELECT subject, split_part(period, ':', 1) AS span, spent_nano_usd FROM budget_spend "
-                "WHERE subject = ANY($1::text[]) AND period = ANY(ARRAY['total', "
-                "'month:' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM'), "
-                "'week:' || to_char(date_trunc('week', now() AT TIME ZONE 'UTC'), 'YYYY-MM-DD'), "
-                "'day:' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD')])",
+                "SELECT subject, period, spent_nano_usd FROM budget_spend "
+                "WHERE subject = ANY($1::text[]) AND period = ANY($2::text[])",
                 subjects,
+                list(current),
             )
-        spans = dict.fromkeys(("day", "week", "month", "total"), 0.0)
-        found = {subject: dict(spans) for subject in subjects}
+        found = {subject: dict.fromkeys(map(str, Period), 0.0) for subject in subjects}
         for row in rows:
-            found[row["subject"]][row["span"]] = usd(row["spent_nano_usd"])
+            found[row["subject"]][current[row["period"]]] = usd(row["spent_nano_usd"])
         return found
 
     @asynccontextmanager

@@ -49,17 +49,17 @@ KEY_CHANGES = f"{PREFIX}:keys:changes"
 KEY_CHANGES_LENGTH = 10_000
 
 # Everything that admission and settlement touch lives in one slot of a cluster, since one script touches it all.
-MONEY = f"{PREFIX}:{{money}}"
+_MONEY = f"{PREFIX}:{{money}}"
 # A sorted set from request id to when its reservation may be called abandoned, in milliseconds of Redis' clock.
-RESERVATIONS = f"{MONEY}:reservations"
+RESERVATIONS = f"{_MONEY}:reservations"
 # Written to find out whether Redis takes writes again.
-PROBE = f"{MONEY}:probe"
+PROBE = f"{_MONEY}:probe"
 # What the keys of each kind begin with; the Lua scripts append what the functions below append.
-RESERVATION = f"{MONEY}:reservation:"
-RATE = f"{MONEY}:rate:"
-LIVE = f"{MONEY}:live:"
-HELD = f"{MONEY}:held:"
-SPENT = f"{MONEY}:spent:"
+RESERVATION = f"{_MONEY}:reservation:"
+RATE = f"{_MONEY}:rate:"
+LIVE = f"{_MONEY}:live:"
+HELD = f"{_MONEY}:held:"
+SPENT = f"{_MONEY}:spent:"
 
 
 def reservation(request_id: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import redis.asyncio as redis_client
 
 from services.chassis import redis
 
@@ -41,3 +42,17 @@ async def test_a_server_that_does_not_answer_costs_no_more_than_the_deadline() -
                 await client.ping()
             assert time.monotonic() - began < 5
         hang_up.set()
+
+
+async def test_entries_are_the_same_whatever_protocol_the_client_speaks(valkey: str) -> None:
+    found = []
+    for protocol in (2, 3):
+        async with redis_client.from_url(valkey, protocol=protocol) as client:
+            if protocol == 2:
+                written = [await client.xadd("stream", {"n": n}) for n in range(3)]
+            answer = await client.xread({"stream": "0-0"})
+            found.append(redis.entries(answer))
+            assert [] == redis.entries(await client.xread({"stream": "$"}))
+
+    assert found[0] == found[1]
+    assert [(redis.text(ident), {b"n": str(n).encode()}) for n, ident in enumerate(written)] == found[0]

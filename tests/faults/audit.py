@@ -150,10 +150,10 @@ def _compare_sums(found: Audit, rows: list[Any], spend: dict[tuple[str, str], in
 
 async def _compare_redis(found: Audit, cluster: Cluster, spend: dict[tuple[str, str], int]) -> None:
     async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
-        async for key in client.scan_iter(match=f"{redis_keys.MONEY}:held:*"):
+        async for key in client.scan_iter(match=f"{redis_keys.HELD}*"):
             held = int(await client.get(key) or 0)
             found.check(held == 0, f"{key.decode()} holds {held} though nothing is reserved")
-        async for key in client.scan_iter(match=f"{redis_keys.MONEY}:spent:*"):
+        async for key in client.scan_iter(match=f"{redis_keys.SPENT}*"):
             facts = await client.hgetall(key)
             subject, period = _subject(key.decode())
             cached = int(facts.get(b"ledger", 0)) + int(facts.get(b"pending", 0))
@@ -164,7 +164,7 @@ async def _compare_redis(found: Audit, cluster: Cluster, spend: dict[tuple[str, 
 
 
 def _subject(key: str) -> tuple[str, str]:
-    scope, _, rest = key.removeprefix(f"{redis_keys.MONEY}:spent:").partition(":")
+    scope, _, rest = key.removeprefix(redis_keys.SPENT).partition(":")
     ident, _, period = rest.partition(":")
     return f"{scope}:{ident}", period
 

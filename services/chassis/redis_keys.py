@@ -13,7 +13,7 @@ USAGE_MEMORY = f"{{{USAGE_STREAM}}}:memory"
 EVENT_FIELD = "event"
 
 
-# The names of the executor replicas that ever published health; one whose hash is gone has left.
+# The names of the executor replicas that ever published health; one whose hash has expired is gone.
 HEALTH_REPLICAS = f"{PREFIX}:health"
 # How long a replica's health outlives its last publication, in milliseconds; it publishes every second.
 HEALTH_TTL_MS = 5000
@@ -45,7 +45,7 @@ def deployment_limit(deployment: str, limit: str, window: int) -> str:
 
 # Appended by the gateway's admin routes, read by every gateway process: which keys, users and organizations changed.
 KEY_CHANGES = f"{PREFIX}:keys:changes"
-# Entries it keeps; a process that missed more asks PostgreSQL.
+# Entries it keeps; a process that missed more finds them in PostgreSQL.
 KEY_CHANGES_LENGTH = 10_000
 
 # Everything that admission and settlement touch lives in one slot of a cluster, since one script touches it all.

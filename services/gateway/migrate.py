@@ -22,8 +22,8 @@ log = logging.getLogger("services.gateway.migrate")
 FOLDER = Path(__file__).parent / "migrations"
 # Any number, as long as every version of Lumni locks the same one.
 LOCK = 0x4C756D6E69
-# How long a server that is just starting is waited for.
-PATIENCE_S = 15.0
+# How long a connection is tried for while the server is still starting, in seconds.
+CONNECT_S = 15.0
 TIMEOUT_S = 300.0
 
 
@@ -60,7 +60,7 @@ async def migrate(url: str) -> list[str]:
 
 
 async def _connect(url: str) -> asyncpg.Connection:
-    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    deadline = asyncio.get_running_loop().time() + CONNECT_S
     while True:
         try:
             return await asyncpg.connect(url, timeout=5, command_timeout=TIMEOUT_S)
@@ -88,7 +88,7 @@ async def _apply(connection: asyncpg.Connection, applied: dict[str, str]) -> lis
 
 
 async def main(settings: Settings) -> None:
-    """Migrate and leave; with the reason when the database is another version's."""
+    """Migrate and exit; with the reason when the database is another version's."""
     try:
         applied = await migrate(settings.database.reveal())
     except ChangedError as error:

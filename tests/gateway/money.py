@@ -150,7 +150,7 @@ PARTIAL = events_pb2.USAGE_KIND_PARTIAL
 FAILED = events_pb2.USAGE_KIND_FAILED
 
 
-async def tell(client: redis.Redis, *events: events_pb2.UsageEvent | bytes) -> None:
+async def append(client: redis.Redis, *events: events_pb2.UsageEvent | bytes) -> None:
     """Append usage events to the stream."""
     async with client.pipeline(transaction=False) as pipe:
         for one in events:
@@ -160,7 +160,7 @@ async def tell(client: redis.Redis, *events: events_pb2.UsageEvent | bytes) -> N
 
 
 async def spent(client: redis.Redis, subject: str, period: str = "total") -> int:
-    """What Redis believes a subject spent: as the ledger said, and what it does not know yet."""
+    """What Redis counts as spent by a subject: as the ledger wrote, and what it does not know yet."""
     ledger, pending = await client.hmget(redis_keys.spent(subject, period), ["ledger", "pending"])
     return int(ledger or 0) + int(pending or 0)
 

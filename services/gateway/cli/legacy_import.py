@@ -162,7 +162,7 @@ class Import:
             except ValueError as error:
                 outcome.refuse("api_keys", row["id"], str(error))
         if good and not dry:
-            await self._keys.bring(ACTOR, good, self._path.name)
+            await self._keys.import_keys(ACTOR, good, self._path.name)
         return len(good)
 
     def _key(self, row: Mapping[str, Any]) -> ImportedKey:

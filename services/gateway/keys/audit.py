@@ -33,7 +33,7 @@ class AuditTrail:
         """The newest events, of one subject or of all.
 
         Raises:
-            Unavailable: PostgreSQL cannot be asked.
+            Unavailable: PostgreSQL does not answer.
         """
         async with self._database.connection() as connection:
             return [dict(row) for row in await connection.fetch(NEWEST, subject, limit)]

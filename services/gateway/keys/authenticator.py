@@ -16,7 +16,7 @@ from services.chassis.config import Secret
 from services.gateway import postgres
 from services.gateway.config.plans import Plans
 from services.gateway.keys import permissions
-from services.gateway.keys.cache import KeyCache, Known
+from services.gateway.keys.cache import KeyCache, KnownKey
 from services.gateway.keys.changes import ChangeFeed
 from services.gateway.keys.digests import IMPORTED_PREFIX, Digests
 from services.gateway.keys.permissions import Caller
@@ -83,7 +83,7 @@ class Authenticator:
         self._admin_digest = digests.of(admin_key.reveal()) if admin_key else b""
         self._bootstrap_digest = digests.of(api_key.reveal()) if api_key else b""
         self._cache = KeyCache()
-        self._lookups: dict[bytes, asyncio.Task[Known | None]] = {}
+        self._lookups: dict[bytes, asyncio.Task[KnownKey | None]] = {}
         feed.on_change(lambda subject, revoked: self._cache.change(subject, revoked=revoked))
         feed.on_gap(self._cache.change_all)
 
@@ -137,7 +137,7 @@ class Authenticator:
         """Whether changes were read recently enough to trust what is known."""
         return self._feed.silent_s <= self._stale_s
 
-    async def _known(self, digest: bytes) -> Known | None:
+    async def _known(self, digest: bytes) -> KnownKey | None:
         known = self._cache.get(digest)
         if known is not None and not known.stale:
             if self._in_touch:
@@ -154,7 +154,7 @@ class Authenticator:
                 "keys cannot be checked at the moment", reason="KEY_STORE_UNAVAILABLE", retry_after_s=1
             ) from error
 
-    async def _look_up(self, digest: bytes) -> Known | None:
+    async def _look_up(self, digest: bytes) -> KnownKey | None:
         """Ask the database once for all requests that show the same key meanwhile."""
         task = self._lookups.get(digest)
         if task is None:
@@ -164,20 +164,20 @@ class Authenticator:
         # A caller who leaves does not take the answer away from the others.
         return await asyncio.shield(task)
 
-    def _looked_up(self, digest: bytes, task: asyncio.Task[Known | None]) -> None:
+    def _looked_up(self, digest: bytes, task: asyncio.Task[KnownKey | None]) -> None:
         del self._lookups[digest]
         if not task.cancelled():
             # Retrieve it, for no caller may be left to do so.
             task.exception()
 
-    async def _fetch(self, digest: bytes) -> Known | None:
+    async def _fetch(self, digest: bytes) -> KnownKey | None:
         before = self._cache.changes
         async with postgres.connection(self._pool) as connection:
             row = await connection.fetchrow(QUERY, digest)
         if row is None or not hmac.compare_digest(row["digest"], digest):
             self._cache.put_unknown(digest)
             return None
-        known = Known(
+        known = KnownKey(
             permissions.from_row(dict(row), self._plans),
             row["valid_until"],
             revoked=row["revoked"],
@@ -188,7 +188,7 @@ class Authenticator:
         return known
 
 
-def _checked(known: Known) -> Caller:
+def _checked(known: KnownKey) -> Caller:
     now = time.time()
     if known.revoked:
         raise _refusal("revoked", "this API key was revoked")

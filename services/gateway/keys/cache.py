@@ -14,7 +14,7 @@ UNKNOWN_S = 1.0
 
 
 @dataclass(slots=True)
-class Known:
+class KnownKey:
     """One secret of a key, and who holds it."""
 
     caller: Caller
@@ -29,7 +29,7 @@ class KeyCache:
     """Keys that were met, and digests that turned out to be no key's."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._known: OrderedDict[bytes, KnownKey] = OrderedDict()
         # By digest: until when it counts as unknown, by the monotonic clock.
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._changes = 0
@@ -39,7 +39,7 @@ class KeyCache:
         """How many changes there were; what was read from the database before the newest may be out of date."""
         return self._changes
 
-    def get(self, digest: bytes) -> Known | None:
+    def get(self, digest: bytes) -> KnownKey | None:
         """What is known of a digest, stale or not."""
         known = self._known.get(digest)
         if known is not None:
@@ -50,7 +50,7 @@ class KeyCache:
         """Whether the database was asked a moment ago and had no such key."""
         return self._unknown.get(digest, 0.0) > time.monotonic()
 
-    def put(self, digest: bytes, known: Known) -> None:
+    def put(self, digest: bytes, known: KnownKey) -> None:
         """Remember a key; the one that was not used for the longest time makes room."""
         self._known[digest] = known
         self._known.move_to_end(digest)

@@ -23,7 +23,7 @@ class KeyDatabase:
         """A connection.
 
         Raises:
-            Unavailable: PostgreSQL cannot be asked.
+            Unavailable: PostgreSQL does not answer.
             Invalid: it does not take a value.
         """
         try:

@@ -1,6 +1,6 @@
 """What is kept about a user: all of it exported, or erased.
 
-Erasing is the one place that changes rows of other modules' tables (docs/money.md): it gives them another name.
+Erasing changes rows of other modules' tables (docs/money.md): those that stay get a pseudonym.
 """
 
 import secrets
@@ -30,7 +30,7 @@ KEPT: Mapping[str, str] = {
     "feedback": OWN,
     "audit_events": f"({ABOUT} OR detail ->> 'user_id' = $1::text)",
 }
-# The tables whose rows stay under another name, and what else of a row goes.
+# The tables whose rows stay under the pseudonym, and what else of a row goes.
 RENAMED: Mapping[str, str] = {
     "usage_records": ", tenant = '', labels = '{}'",
     "usage_metrics": "",
@@ -54,7 +54,7 @@ class PersonalData:
         """Everything that is kept about a user: the table's name and a row, row by row.
 
         Raises:
-            Unavailable: PostgreSQL cannot be asked.
+            Unavailable: PostgreSQL does not answer.
         """
         async with self._database.transaction() as connection:
             await audit.append(connection, actor, "user.export", f"user:{user_id}", {})
@@ -77,43 +77,43 @@ class PersonalData:
                     break
 
     async def erase(self, actor: str, user_id: str) -> str:
-        """Forget a user: keys and limits go, usage stays under a name that leads nowhere; that name.
+        """Forget a user: keys and limits go, usage stays under a pseudonym that leads nowhere; the pseudonym.
 
-        Events on their way, or in a spool, find the name when they arrive (`LedgerStore.write`).
+        Events on their way, or in a spool, get the pseudonym when they arrive (`LedgerStore.write`).
 
         Raises:
             Unavailable: PostgreSQL or Redis does not answer; ask again, for much may be done already.
         """
-        stranger = f"erased-{secrets.token_hex(8)}"
+        pseudonym = f"erased-{secrets.token_hex(8)}"
         async with self._database.change(f"user:{user_id}", revoked=True) as connection:
-            await _forget(connection, user_id, stranger)
-            await audit.append(connection, actor, "user.erase", f"user:{stranger}", {})
+            await _forget(connection, user_id, pseudonym)
+            await audit.append(connection, actor, "user.erase", f"user:{pseudonym}", {})
         await counters.forget_spending(self._database.redis, f"user:{user_id}")
         for table in RENAMED:
-            while await self._rename(table, user_id, stranger) == BATCH:
+            while await self._rename(table, user_id, pseudonym) == BATCH:
                 pass
-        return stranger
+        return pseudonym
 
-    async def _rename(self, table: str, user_id: str, stranger: str) -> int:
+    async def _rename(self, table: str, user_id: str, pseudonym: str) -> int:
         async with self._database.connection() as connection:
             status = await connection.execute(
                 f"UPDATE {table} SET user_id = $2{RENAMED[table]} WHERE (tableoid, ctid) IN "  # noqa: S608
                 f"(SELECT tableoid, ctid FROM {table} WHERE user_id = $1 LIMIT $3)",
                 user_id,
-                stranger,
+                pseudonym,
                 BATCH,
                 timeout=SLOW_S,
             )
         return int(status.rpartition(" ")[2])
 
 
-async def _forget(connection: postgres.Connection, user_id: str, stranger: str) -> None:
+async def _forget(connection: postgres.Connection, user_id: str, pseudonym: str) -> None:
     """What one transaction can do: everything but the rows that may be many."""
     await connection.execute(
         "INSERT INTO erasures (user_id, stranger) VALUES ($1, $2) ON CONFLICT (user_id) "
         "DO UPDATE SET stranger = excluded.stranger, erased_at = excluded.erased_at",
         user_id,
-        stranger,
+        pseudonym,
     )
     # Events of the user that could not be written.
     await connection.execute(
@@ -122,7 +122,7 @@ async def _forget(connection: postgres.Connection, user_id: str, stranger: str) 
     )
     await connection.execute("DELETE FROM virtual_keys WHERE user_id = $1", user_id)
     await connection.execute("DELETE FROM users WHERE user_id = $1", user_id)
-    was, becomes = f"user:{user_id}", f"user:{stranger}"
+    was, becomes = f"user:{user_id}", f"user:{pseudonym}"
     await connection.execute(
         "UPDATE audit_events SET subject = $2, detail = '{}' WHERE subject = $1", was, becomes
     )

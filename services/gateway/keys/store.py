@@ -237,7 +237,7 @@ class KeyStore:
         async with self._database.change(f"key:{key_id}") as connection:
             await audit.append(connection, actor, "key.reset_limits", f"key:{key_id}", {})
 
-    async def bring(self, actor: str, keys: Sequence[ImportedKey], source: str) -> None:
+    async def import_keys(self, actor: str, keys: Sequence[ImportedKey], source: str) -> None:
         """Take over keys from `source`, with their secrets, all or none; a secret that is known keeps its key."""
         async with self._database.transaction() as connection:
             await owners.make_users(connection, sorted({one.user_id for one in keys if one.user_id}))

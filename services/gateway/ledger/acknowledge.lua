@@ -1,5 +1,5 @@
 -- Acknowledge entries of a stream, trim what its group is done with, and answer how far behind the group is.
--- KEYS[1]: the stream. ARGV: the group, then the entries' ids; none only asks.
+-- KEYS[1]: the stream. ARGV: the group, then the entries' ids; without ids it only answers.
 -- Answers {entries that no consumer has read, or -1 when Redis does not know; entries read and not acknowledged;
 -- milliseconds by which the group is behind}.
 

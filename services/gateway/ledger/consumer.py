@@ -107,7 +107,7 @@ class Consumer:
         """By how much this group is behind on the stream, in milliseconds; 0 when it has written everything.
 
         Raises:
-            redis.ERRORS: Redis cannot be asked.
+            redis.ERRORS: Redis does not answer.
         """
         return await self._acknowledge([])
 

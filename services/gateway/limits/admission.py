@@ -235,4 +235,4 @@ class Limits:
 
 
 class _SpendUnknownError(Exception):
-    """Redis has forgotten what was spent, and PostgreSQL cannot be asked."""
+    """Redis has forgotten what was spent, and PostgreSQL does not answer."""

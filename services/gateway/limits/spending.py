@@ -14,7 +14,7 @@ async def read(pool: postgres.Pool, wanted: Sequence[Sequence[str]]) -> dict[str
     """What was spent, as [nano-USD, version] by `subject:period`, for each [subject, period]; nothing yet is [0, 0].
 
     Raises:
-        postgres.ERRORS: PostgreSQL cannot be asked.
+        postgres.ERRORS: PostgreSQL does not answer.
     """
     async with postgres.connection(pool) as connection:
         rows = await connection.fetch(

@@ -2,13 +2,13 @@
 
 from services.gateway.config.plans import Plan
 from services.gateway.keys import cache
-from services.gateway.keys.cache import KeyCache, Known
+from services.gateway.keys.cache import KeyCache, KnownKey
 from services.gateway.keys.permissions import Caller, Subject
 
 
-def known(*subjects: str) -> Known:
+def known(*subjects: str) -> KnownKey:
     caller = Caller("k", Plan("test"), subjects=tuple(map(Subject, subjects)))
-    return Known(caller, valid_until=None, revoked=False)
+    return KnownKey(caller, valid_until=None, revoked=False)
 
 
 def test_a_change_makes_stale_what_counts_for_its_subject_and_nothing_else() -> None:

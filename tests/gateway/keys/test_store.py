@@ -61,7 +61,7 @@ async def test_rotating_a_revoked_or_unknown_key_is_refused(store: KeyStore) -> 
     with pytest.raises(errors.Conflict):
         await store.rotate("admin", made["key_id"], grace_s=1, idempotency_key=None)
     with pytest.raises(errors.NotFound):
-        await store.rotate("admin", "nobody", grace_s=1, idempotency_key=None)
+        await store.rotate("admin", "none", grace_s=1, idempotency_key=None)
 
 
 async def test_every_change_leaves_a_trace_without_secrets(store: KeyStore, audit: AuditTrail) -> None:

@@ -12,8 +12,8 @@ from tests.gateway.ledgers import Ledger, acknowledged, written
 from tests.gateway.money import (
     FINAL,
     STARTED,
+    append,
     event,
-    tell,
 )
 
 
@@ -27,7 +27,7 @@ async def test_many_ledgers_share_the_work_and_count_once(
         Ledger(other_pool, other_client).open(),
     ):
         for start in range(0, 1000, 50):
-            await tell(
+            await append(
                 client,
                 *(
                     event(FINAL, request=f"r{i}", cost=i, user=f"u{i % 7}", key=f"k{(i * 5) % 11}")
@@ -71,10 +71,10 @@ async def test_the_ledger_waits_for_postgresql_and_loses_nothing(
     await server.start()
     await migrate(server.url)
     async with postgres.pool(server.url, timeout_s=2) as pool, Ledger(pool, client).open():
-        await tell(client, *(event(FINAL, request=f"a{i}", cost=1) for i in range(50)))
+        await append(client, *(event(FINAL, request=f"a{i}", cost=1) for i in range(50)))
         await written(pool, 50)
         await server.stop()
-        await tell(client, *(event(FINAL, request=f"b{i}", cost=1) for i in range(50)))
+        await append(client, *(event(FINAL, request=f"b{i}", cost=1) for i in range(50)))
         await server.start()
         await written(pool, 100)
         assert 100 == await pool.fetchval(
@@ -87,7 +87,7 @@ async def test_the_ledger_waits_for_locks_and_loses_nothing(
 ) -> None:
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE budget_spend, open_attempts IN ACCESS EXCLUSIVE MODE")
-        await tell(
+        await append(
             client, *(event(kind, request=f"r{i}", cost=1) for i in range(50) for kind in (STARTED, FINAL))
         )
 
@@ -100,7 +100,7 @@ async def test_the_ledger_waits_for_locks_and_loses_nothing(
             return bool(groups and groups[0]["pending"])
 
         await eventually(read)
-        # Longer than the ledger's patience with a lock, so that it has to begin anew.
+        # Longer than the ledger waits for a lock, so that it has to begin again.
         await asyncio.sleep(postgres.TIMEOUT_S + 0.2)
     await written(pool, 50)
     assert 50 == await pool.fetchval(
@@ -112,7 +112,7 @@ async def test_the_stream_keeps_nothing_that_every_ledger_is_done_with(
     ledger: Ledger, pool: postgres.Pool, client: redis.Redis
 ) -> None:
     for start in range(0, 1000, 100):
-        await tell(client, *(event(FINAL, request=f"r{i}") for i in range(start, start + 100)))
+        await append(client, *(event(FINAL, request=f"r{i}") for i in range(start, start + 100)))
     await written(pool, 1000)
     await acknowledged(client)
 

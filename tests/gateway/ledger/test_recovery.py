@@ -11,11 +11,11 @@ from tests.gateway.money import (
     PARTIAL,
     STARTED,
     admit,
+    append,
     caller,
     event,
     held,
     spent,
-    tell,
 )
 
 
@@ -27,7 +27,7 @@ async def test_an_attempt_without_an_end_is_closed_at_its_bound_and_corrected_wh
     who = caller(budget=Budget(5000, Period.TOTAL))
     admission = await admit(limits, who)
     async with ledger.open():
-        await tell(client, event(STARTED, request=admission.request_id, bound=900))
+        await append(client, event(STARTED, request=admission.request_id, bound=900))
         await written(pool, 1)
         row = await pool.fetchrow("SELECT kind, cost_nano_usd FROM usage_records")
         assert row is not None
@@ -38,7 +38,7 @@ async def test_an_attempt_without_an_end_is_closed_at_its_bound_and_corrected_wh
 
         await eventually(published)
 
-        await tell(client, event(PARTIAL, request=admission.request_id, cost=350, bound=900))
+        await append(client, event(PARTIAL, request=admission.request_id, cost=350, bound=900))
 
         async def corrected() -> bool:
             return 350 == await spent(client, "key:k1")
@@ -76,7 +76,7 @@ async def test_an_attempt_that_cannot_be_closed_is_set_aside_and_keeps_nobody_fr
     idle = await admit(limits, caller(budget=Budget(5000, Period.TOTAL)))
     await client.zadd(redis_keys.RESERVATIONS, {idle.request_id: 1})
     async with Ledger(pool, client, grace_s=0.0).open():
-        await tell(client, nul, event(STARTED, request="good", bound=900), negative)
+        await append(client, nul, event(STARTED, request="good", bound=900), negative)
         await written(pool, 1)
 
         async def set_aside() -> bool:

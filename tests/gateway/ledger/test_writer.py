@@ -24,19 +24,21 @@ from tests.gateway.money import (
     STARTED,
     Offer,
     admit,
+    append,
     bill,
     caller,
     event,
     held,
     spent,
-    tell,
 )
 
 
 async def test_an_attempt_becomes_one_row_and_its_sums(
     ledger: Ledger, pool: postgres.Pool, client: redis.Redis
 ) -> None:
-    await tell(client, event(STARTED, request="r1"), event(FINAL, request="r1", cost=400, organization="o1"))
+    await append(
+        client, event(STARTED, request="r1"), event(FINAL, request="r1", cost=400, organization="o1")
+    )
 
     await written(pool, 1)
 
@@ -94,7 +96,7 @@ async def test_events_delivered_twice_and_out_of_order_count_once(
     twice = several * 2
     random.Random(7).shuffle(twice)
     for start in range(0, len(twice), 100):
-        await tell(client, *twice[start : start + 100])
+        await append(client, *twice[start : start + 100])
 
     await acknowledged(client)
 
@@ -115,7 +117,7 @@ async def test_costs_count_for_the_period_in_which_the_request_was_admitted(
     midnight = datetime(2026, 3, 1, tzinfo=UTC)
     before = int((midnight - timedelta(milliseconds=1)).timestamp() * 1000)
     after = int((midnight + timedelta(seconds=2)).timestamp() * 1_000_000)
-    await tell(client, event(FINAL, request="r1", cost=5, started_us=after, admitted_ms=before))
+    await append(client, event(FINAL, request="r1", cost=5, started_us=after, admitted_ms=before))
 
     await written(pool, 1)
 
@@ -132,8 +134,8 @@ async def test_the_ledgers_sum_replaces_what_the_gateway_settled(
         await limits.settle(admission, bill(admission, 100, 300))
     assert 400 == await spent(client, "key:k1")
 
-    await tell(client, event(FAILED, request=admission.request_id, cost=100))
-    await tell(client, event(FINAL, request=admission.request_id, number=2, cost=300))
+    await append(client, event(FAILED, request=admission.request_id, cost=100))
+    await append(client, event(FINAL, request=admission.request_id, number=2, cost=300))
     await written(pool, 2)
     await acknowledged(client)
 
@@ -148,7 +150,7 @@ async def test_the_ledger_settles_for_a_gateway_that_died_and_a_late_settlement_
     admission = await admit(limits, caller(budget=Budget(1000, Period.TOTAL)))
     assert 1000 == await held(client, "key:k1")
 
-    await tell(client, event(FINAL, request=admission.request_id, cost=250))
+    await append(client, event(FINAL, request=admission.request_id, cost=250))
     await written(pool, 1)
     await acknowledged(client)
     assert (250, 0) == (await spent(client, "key:k1"), await held(client, "key:k1"))
@@ -169,7 +171,7 @@ async def test_poison_is_set_aside_with_its_reason_and_blocks_nobody(
     no_kind = event(FINAL, request="bad-kind")
     no_kind.kind = events_pb2.USAGE_KIND_UNSPECIFIED
     good = [event(FINAL, request=f"r{i}", cost=1) for i in range(100)]
-    await tell(
+    await append(
         client, *good[:50], negative, b"\xff\xff", nul, long, no_kind, event(FINAL, request=""), *good[50:]
     )
 
@@ -192,11 +194,11 @@ async def test_after_redis_lost_everything_budgets_come_from_the_ledger(
     await server.start()
     who = caller(budget=Budget(1000, Period.TOTAL))
     async with redis.connect(server.url, timeout_s=5) as client, Ledger(pool, client).open():
-        await tell(client, event(FINAL, request="r1", cost=600))
+        await append(client, event(FINAL, request="r1", cost=600))
         await written(pool, 1)
         await client.flushall()
-        # The same event from a spool, because nobody acknowledged it, and one that is new.
-        await tell(client, event(FINAL, request="r1", cost=600), event(FINAL, request="r2", cost=150))
+        # The same event from a spool, because it was not acknowledged, and one that is new.
+        await append(client, event(FINAL, request="r1", cost=600), event(FINAL, request="r2", cost=150))
         await written(pool, 2)
 
         limits = Limits(client, pool, billable_attempts=1)

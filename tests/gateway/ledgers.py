@@ -41,7 +41,7 @@ class Ledger:
         )
 
     def _consumer(self, client: redis.Redis, stream: str, write: Any) -> Consumer:
-        return Consumer(client, stream, write, self.writer, interval_s=0.01, takeover_s=0.2)
+        return Consumer(client, stream, write, interval_s=0.01, takeover_s=0.2)
 
     def open(self) -> Any:
         """Run all parts until the block ends."""

@@ -62,7 +62,6 @@ async def main(settings: Settings) -> None:
                 client,
                 stream,
                 write,
-                writer,
                 interval_s=settings.interval_s,
                 takeover_s=settings.takeover_s,
             )

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import asyncpg
 import prometheus_client
@@ -21,11 +21,9 @@ from services.chassis.lua import Script
 from services.chassis.outage import Outage
 from services.chassis.telemetry import replica
 from services.gateway import postgres
-from services.gateway.ledger.rows import Poison
-from services.gateway.ledger.writer import Entry, LedgerWriter
+from services.gateway.ledger.writer import Entry
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 # Entries written in one transaction.
 BATCH = 1000
@@ -35,14 +33,13 @@ BLOCK_MS = 1000
 GONE_MS = 3_600_000
 ACKNOWLEDGE = Script(Path(__file__).with_name("acknowledge.lua").read_text(encoding="utf-8"))
 
-WRITTEN = prometheus_client.Counter("lumni_ledger_events", "Events written.", ["stream"])
 BEHIND = prometheus_client.Gauge(
     "lumni_ledger_behind_seconds", "Age of the oldest event not written.", ["stream"]
 )
 PENDING = prometheus_client.Gauge("lumni_ledger_waiting_events", "Events not acknowledged.", ["stream"])
 DURATION = prometheus_client.Histogram("lumni_ledger_batch_seconds", "Time to write a batch.", ["stream"])
 
-Write: TypeAlias = Callable[[Sequence[Entry]], Awaitable[list[Poison]]]
+Write: TypeAlias = Callable[[Sequence[Entry]], Awaitable[None]]
 
 
 class Consumer:
@@ -53,7 +50,6 @@ class Consumer:
         client: redis.Redis,
         stream: str,
         write: Write,
-        writer: LedgerWriter,
         *,
         interval_s: float,
         takeover_s: float,
@@ -63,15 +59,13 @@ class Consumer:
         Args:
             client: Its commands may block for `BLOCK_MS`.
             stream: Usage or decisions.
-            write: Writes entries of this stream; those that cannot be written, with the reasons.
-            writer: Sets those aside.
+            write: Writes entries of this stream, or sets them aside.
             interval_s: The shortest time between two batches.
             takeover_s: After which another consumer's pending entries are taken over.
         """
         self._redis = client
         self._stream = stream
         self._write = write
-        self._writer = writer
         self._interval_s = interval_s
         self._takeover_ms = int(takeover_s * 1000)
         self._name = replica()
@@ -148,18 +142,10 @@ class Consumer:
         return [_event((redis.text(entry_id), fields)) for entry_id, fields in found if fields]
 
     async def _finish(self, entries: Sequence[Entry]) -> None:
-        """Write entries, set aside what cannot be written, and acknowledge them all."""
-        poisoned = await self._until_done(lambda: self._write(entries))
-        if poisoned:
-            await self._until_done(lambda: self._writer.set_aside(self._stream, poisoned))
-        WRITTEN.labels(self._stream).inc(len(entries) - len(poisoned))
-        await self._acknowledge([entry_id for entry_id, _ in entries])
-
-    async def _until_done(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it until PostgreSQL and Redis both did it."""
+        """Write entries until PostgreSQL and Redis both have them, and acknowledge them."""
         while True:
             try:
-                done = await work()
+                await self._write(entries)
             except postgres.CONFLICTS:
                 # Another ledger process wrote the same sums at the same moment.
                 await asyncio.sleep(random.uniform(0.01, 0.1))
@@ -167,8 +153,9 @@ class Consumer:
                 self._outage.begin(error)
                 await self._outage.pause()
             else:
-                self._outage.end()
-                return done
+                break
+        self._outage.end()
+        await self._acknowledge([entry_id for entry_id, _ in entries])
 
 
 def _is_lost(error: ResponseError) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import prometheus_client
 
-from services.chassis import redis
+from services.chassis import redis, redis_keys
 from services.gateway.ledger import events
 from services.gateway.ledger.rows import Ended, Poison, Started, Sum
 from services.gateway.ledger.store import DATA_ERRORS, LedgerStore
@@ -14,10 +14,13 @@ from services.gateway.limits import scripts
 
 log = logging.getLogger(__name__)
 
+WRITTEN = prometheus_client.Counter("lumni_ledger_events", "Events written.", ["stream"])
 POISON = prometheus_client.Counter("lumni_ledger_poison_events", "Events set aside.", ["stream"])
 
 # The id of a stream's entry, and the event in it.
 Entry: TypeAlias = tuple[str, bytes]
+Read: TypeAlias = Callable[[bytes], Any]
+Write: TypeAlias = Callable[[Sequence[Any]], Awaitable[None]]
 
 
 class LedgerWriter:
@@ -27,21 +30,23 @@ class LedgerWriter:
         self._redis = client
         self._store = store
 
-    async def usage(self, entries: Sequence[Entry]) -> list[Poison]:
-        """Write usage events; those that cannot be written, with the reasons.
+    async def usage(self, entries: Sequence[Entry]) -> None:
+        """Write usage events, and set aside those that cannot be written.
 
         Raises:
-            postgres.ERRORS, postgres.CONFLICTS, redis.ERRORS: as `write`.
+            postgres.ERRORS, postgres.CONFLICTS, redis.ERRORS: try all of them again; what is written counts once.
         """
-        return await isolating(entries, events.usage, self.write)
+        await self._write_all(redis_keys.USAGE_STREAM, entries, events.usage, self.write)
 
-    async def decisions(self, entries: Sequence[Entry]) -> list[Poison]:
-        """Write decision events; those that cannot be written, with the reasons.
+    async def decisions(self, entries: Sequence[Entry]) -> None:
+        """Write decision events, and set aside those that cannot be written.
 
         Raises:
-            postgres.ERRORS, postgres.CONFLICTS: as `LedgerStore.write_decisions`.
+            postgres.ERRORS, postgres.CONFLICTS: as `usage`.
         """
-        return await isolating(entries, events.decision, self._store.write_decisions)
+        await self._write_all(
+            redis_keys.DECISION_STREAM, entries, events.decision, self._store.write_decisions
+        )
 
     async def write(self, batch: Sequence[Started | Ended]) -> None:
         """Write events in one transaction, and publish the sums.
@@ -54,6 +59,12 @@ class LedgerWriter:
         ended = [event for event in batch if isinstance(event, Ended)]
         if ended:
             await self._publish(sums, ended)
+
+    async def _write_all(self, stream: str, entries: Sequence[Entry], read: Read, write: Write) -> None:
+        poisoned = await isolating(entries, read, write)
+        if poisoned:
+            await self.set_aside(stream, poisoned)
+        WRITTEN.labels(stream).inc(len(entries) - len(poisoned))
 
     async def _publish(self, sums: Sequence[Sum], ended: Sequence[Ended]) -> None:
         written = {
@@ -75,10 +86,8 @@ class LedgerWriter:
         log.error("%d events were set aside: %s", len(poisoned), poisoned[0].reason)
 
 
-async def isolating(
-    entries: Sequence[Entry], read: Callable[[bytes], Any], write: Callable[[Sequence[Any]], Awaitable[None]]
-) -> list[Poison]:
-    """Write events together, or by halves until the ones that cannot be written stand alone."""
+async def isolating(entries: Sequence[Entry], read: Read, write: Write) -> list[Poison]:
+    """Write events together, or by halves until those that cannot be written stand alone; these, with the reasons."""
     poisoned: list[Poison] = []
     good: list[tuple[Entry, Any]] = []
     for entry_id, event in entries:

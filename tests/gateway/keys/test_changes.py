@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+import pytest
+
 from services.chassis import redis, redis_keys
 from services.gateway import postgres
 from services.gateway.config.plans import Plans
 from services.gateway.keys.authenticator import Authenticator
+from services.gateway.keys.changes import KEPT_S, OVERLAP_S, ChangeFeed
 from services.gateway.keys.owners import OwnerStore
 from services.gateway.keys.store import KeyStore
 from services.gateway.migrate import migrate
@@ -142,3 +145,25 @@ async def test_a_change_of_an_organization_reaches_its_keys(
         return 3 == (await keys.caller(made["key"])).subjects[2].rate.rpm
 
     await eventually(changed, within_s=1)
+
+
+@pytest.mark.parametrize(("overlap_s", "missed"), [(OVERLAP_S, False), (KEPT_S, True)])
+async def test_changes_are_missed_only_by_a_process_that_was_away_for_longer_than_they_are_kept(
+    pool: postgres.Pool, client: redis.Redis, overlap_s: float, missed: bool
+) -> None:
+    # All that is kept is read again: any time away is too long.
+    feed = ChangeFeed(pool, client, overlap_s=overlap_s)
+    gaps: list[float] = []
+    changes: list[tuple[str, bool]] = []
+    feed.on_gap(lambda: gaps.append(feed.silent_s))
+    feed.on_change(lambda subject, revoked: changes.append((subject, revoked)))
+
+    async with feed.watching():
+        await pool.execute("INSERT INTO key_changes (subject) VALUES ('key:a')")
+
+        async def read() -> bool:
+            return ("key:a", False) in changes
+
+        await eventually(read)
+
+    assert missed == bool(gaps)

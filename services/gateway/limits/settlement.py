@@ -1,9 +1,7 @@
 """Settlements: reservations replaced by what the attempts of a request did cost, in the background and in order."""
 
-import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any, Protocol
 import prometheus_client
 
 from services.chassis import redis
+from services.chassis.backlog import Backlog
 from services.gateway.limits import scripts
 from services.gateway.limits.probe import Probe
 
@@ -67,7 +66,7 @@ class _Pending:
 
 
 class Settlements:
-    """A queue; what Redis does not take in time is left to the ledger, which learns the same from events."""
+    """What Redis does not take in time is left to the ledger, which learns the same from events."""
 
     def __init__(self, client: redis.Redis, probe: Probe, grace_s: float) -> None:
         """Settle through `client` while `probe` says that it counts.
@@ -80,10 +79,7 @@ class Settlements:
         self._redis = client
         self._probe = probe
         self._abandoned_ms = int(min(ABANDONED_S, grace_s) * 1000)
-        self._pending: deque[_Pending] = deque()
-        self._wake = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._pending: Backlog[_Pending] = Backlog(self._deliver, batch=BATCH)
 
     def settle(self, request_id: str, report: Report) -> None:
         """Replace a reservation by what the attempts cost; returns at once."""
@@ -99,50 +95,35 @@ class Settlements:
 
     def _append(self, request_id: str, **outcome: Any) -> None:
         self._pending.append(_Pending({"request": request_id, **outcome}, time.monotonic() + GIVE_UP_S))
-        self._empty.clear()
-        self._wake.set()
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
         """Settle in the background until the block ends, then what is left within a second."""
-        task = asyncio.create_task(self._deliver())
         try:
-            yield
+            async with self._pending.delivering():
+                yield
         finally:
-            try:
-                async with asyncio.timeout(1):
-                    await self._empty.wait()
-            except TimeoutError:
-                UNSETTLED.inc(len(self._pending))
-            task.cancel()
-            await asyncio.wait([task])
+            UNSETTLED.inc(len(self._pending))
 
-    async def _deliver(self) -> None:
-        while True:
-            await self._wake.wait()
-            if not self._pending:
-                self._wake.clear()
-                self._empty.set()
-                continue
-            batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
-            try:
-                answers = await scripts.run_all(scripts.SETTLE, self._redis, [one.argument for one in batch])
-            except redis.ERRORS as error:
-                self._probe.failed(error)
-                await self._probe.pause()
-                self._give_up()
-                continue
-            except Exception as error:  # noqa: BLE001  (a mistake of ours must not end all settling)
-                answers = [error] * len(batch)
-            for answer in answers:
-                self._pending.popleft()
-                if isinstance(answer, Exception):
-                    UNSETTLED.inc()
-                    log.error("a settlement was left to the ledger: %s", answer)
+    async def _deliver(self, batch: Sequence[_Pending]) -> bool:
+        try:
+            answers = await scripts.run_all(scripts.SETTLE, self._redis, [one.argument for one in batch])
+        except redis.ERRORS as error:
+            self._probe.failed(error)
+            await self._probe.pause()
+            self._give_up()
+            return False
+        except Exception as error:  # noqa: BLE001  (a mistake of ours must not end all settling)
+            answers = [error] * len(batch)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                UNSETTLED.inc()
+                log.error("a settlement was left to the ledger: %s", answer)
+        return True
 
     def _give_up(self) -> None:
         """Leave to the ledger what has been tried for too long."""
         now = time.monotonic()
-        while self._pending and self._pending[0].give_up < now:
-            self._pending.popleft()
+        while (oldest := self._pending.oldest) and oldest.give_up < now:
+            self._pending.drop_oldest()
             UNSETTLED.inc()

@@ -1,0 +1,89 @@
+"""Items that one background task delivers in batches, so that who adds one never waits."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import islice
+from typing import Generic, TypeVar
+
+__all__ = ["Backlog"]
+
+T = TypeVar("T")
+
+# How long the rest may take to be delivered at the end, in seconds.
+FLUSH_S = 1.0
+
+
+class Backlog(Generic[T]):
+    """Keeps items in order until they are delivered.
+
+    Args:
+        deliver: Hands a batch over. False keeps the batch for another try; the pause before that is its own.
+        batch: The largest batch.
+        most: How many items are kept; the oldest makes room for a new one. None is no bound.
+
+    """
+
+    def __init__(
+        self, deliver: Callable[[Sequence[T]], Awaitable[bool]], *, batch: int, most: int | None = None
+    ) -> None:
+        self._deliver = deliver
+        self._batch = batch
+        self._most = most
+        self._items: deque[T] = deque()
+        # How many of the oldest items are in the batch that is being delivered.
+        self._in_flight = 0
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        """How many items are not delivered."""
+        return len(self._items)
+
+    @property
+    def oldest(self) -> T | None:
+        """The item that was added first, if any."""
+        return self._items[0] if self._items else None
+
+    def append(self, item: T) -> bool:
+        """Add an item; returns at once, and says whether the oldest had to make room."""
+        full = len(self._items) == self._most
+        if full:
+            self.drop_oldest()
+        self._items.append(item)
+        self._empty.clear()
+        self._wake.set()
+        return full
+
+    def drop_oldest(self) -> None:
+        """Give the oldest item up."""
+        self._items.popleft()
+        self._in_flight = max(0, self._in_flight - 1)
+
+    @asynccontextmanager
+    async def delivering(self) -> AsyncIterator[None]:
+        """Deliver in the background until the block ends, then what is left within a second; the rest stays."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_S):
+                    await self._empty.wait()
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            if not self._items:
+                self._wake.clear()
+                self._empty.set()
+                continue
+            batch = list(islice(self._items, self._batch))
+            self._in_flight = len(batch)
+            if await self._deliver(batch):
+                while self._in_flight:
+                    self.drop_oldest()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from services.gateway import postgres
+from services.gateway.keys.erasure import RENAMED
 from services.gateway.ledger.rows import (
     CLASSIFICATION_COLUMNS,
     SELECTION_COLUMNS,
@@ -44,10 +45,10 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_model_selections ON COMMIT DELETE 
     SELECT * FROM model_selections WHERE false;
 """  # noqa: S608
 # What an erased user did before the erasure, and what arrives only now.
-RENAME = """
-UPDATE incoming i SET user_id = e.stranger, tenant = '', labels = '{}'
+RENAME = f"""
+UPDATE incoming i SET user_id = e.stranger{RENAMED["usage_records"]}
 FROM erasures e WHERE i.user_id = e.user_id AND i.admitted_at <= e.erased_at
-"""
+"""  # noqa: S608
 RENAME_DECIDED = """
 UPDATE incoming_{table} i SET user_id = e.stranger{more}
 FROM erasures e WHERE i.user_id = e.user_id AND i.decided_at <= e.erased_at
@@ -55,11 +56,7 @@ FROM erasures e WHERE i.user_id = e.user_id AND i.decided_at <= e.erased_at
 INSERT_DECIDED = """
 INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming_{table} ORDER BY request_id ON CONFLICT DO NOTHING
 """
-# By table: its columns, and what else of an erased user's row goes; features may hint at what the request was.
-DECIDED = {
-    "task_classifications": (CLASSIFICATION_COLUMNS, ", features = NULL"),
-    "model_selections": (SELECTION_COLUMNS, ""),
-}
+DECIDED = {"task_classifications": CLASSIFICATION_COLUMNS, "model_selections": SELECTION_COLUMNS}
 # A row of an attempt whose end had not come gives way to the end.
 CORRECT = f"""
 WITH corrected AS (
@@ -240,12 +237,12 @@ class LedgerStore:
             "model_selections": [one.selection for one in decisions],
         }
         async with self._transaction() as connection:
-            for table, (columns, more) in DECIDED.items():
+            for table, columns in DECIDED.items():
                 if rows[table]:
                     await connection.copy_records_to_table(
                         f"incoming_{table}", records=rows[table], columns=columns
                     )
-                    await connection.execute(RENAME_DECIDED.format(table=table, more=more))
+                    await connection.execute(RENAME_DECIDED.format(table=table, more=RENAMED[table]))
                     await connection.execute(INSERT_DECIDED.format(table=table, columns=", ".join(columns)))
 
     async def set_aside(self, stream: str, poisoned: Sequence[Poison]) -> None:

@@ -140,7 +140,7 @@ async def _read(client: redis.Redis, keys: Iterable[str]) -> list[dict[str, int]
         for key in keys:
             pipe.hgetall(key)
         found = await pipe.execute() if len(pipe) else []
-    return [{_text(field): int(count) for field, count in fields.items()} for fields in found]
+    return [{redis.text(field): int(count) for field, count in fields.items()} for fields in found]
 
 
 def _histogram(counted: Mapping[str, int]) -> Counts:
@@ -148,7 +148,3 @@ def _histogram(counted: Mapping[str, int]) -> Counts:
     for number, count in counted.items():
         bins[int(number)] = count
     return bins
-
-
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode()

@@ -13,66 +13,70 @@ class Rule:
     """What follows from one class of error.
 
     Args:
+        fault: What the caller gets when it ends the run.
+        meaning: One line for the documentation.
         retry: Whether the same deployment may be called again.
         fall_back: Whether the next candidate may be called.
         trips: Whether it counts against the deployment's circuit breaker.
-        fault: What the caller gets when it ends the run.
-        meaning: One line for the documentation.
 
     """
 
-    retry: bool
-    fall_back: bool
-    trips: bool
     fault: type[errors.Fault]
     meaning: str
+    retry: bool = False
+    fall_back: bool = False
+    trips: bool = False
 
-
-_YES, _NO = True, False
 
 RULES: Mapping[ErrorClass, Rule] = {
-    ErrorClass.BAD_REQUEST: Rule(
-        _NO, _NO, _NO, errors.Invalid, "400, 422: the caller's mistake, in the provider's words"
-    ),
+    ErrorClass.BAD_REQUEST: Rule(errors.Invalid, "400, 422: the caller's mistake, in the provider's words"),
     ErrorClass.UNSUPPORTED: Rule(
-        _NO,
-        _YES,
-        _NO,
         errors.Invalid,
         "LiteLLM cannot express the request for this provider; none was called",
+        fall_back=True,
     ),
     ErrorClass.CONTEXT_LENGTH: Rule(
-        _NO, _YES, _NO, errors.Invalid, "the prompt is too long; candidates for context errors come first"
+        errors.Invalid, "the prompt is too long; candidates for context errors come first", fall_back=True
     ),
     ErrorClass.CONTENT_POLICY: Rule(
-        _NO, _YES, _NO, errors.Invalid, "the content was refused; candidates for policy errors come first"
+        errors.Invalid, "the content was refused; candidates for policy errors come first", fall_back=True
     ),
     ErrorClass.TOO_LARGE: Rule(
-        _NO, _YES, _NO, errors.TooLarge, "413: the body is too large for this provider"
+        errors.TooLarge, "413: the body is too large for this provider", fall_back=True
     ),
     ErrorClass.AUTHENTICATION: Rule(
-        _NO, _YES, _YES, errors.Unavailable, "401: the deployment's key is wrong"
+        errors.Unavailable, "401: the deployment's key is wrong", fall_back=True, trips=True
     ),
     ErrorClass.PERMISSION: Rule(
-        _NO, _YES, _YES, errors.Unavailable, "403: the deployment's key may not do this"
+        errors.Unavailable, "403: the deployment's key may not do this", fall_back=True, trips=True
     ),
-    ErrorClass.NOT_FOUND: Rule(_NO, _YES, _NO, errors.NotFound, "404: the provider does not know the model"),
+    ErrorClass.NOT_FOUND: Rule(errors.NotFound, "404: the provider does not know the model", fall_back=True),
     ErrorClass.RATE_LIMIT: Rule(
-        _YES, _YES, _NO, errors.Exhausted, "429: the provider's limit; retry-after is honoured"
+        errors.Exhausted, "429: the provider's limit; retry-after is honoured", retry=True, fall_back=True
     ),
-    ErrorClass.QUOTA: Rule(_NO, _YES, _YES, errors.Exhausted, "402, 429: the account's credit is used up"),
-    ErrorClass.TIMEOUT: Rule(_YES, _YES, _YES, errors.TimedOut, "408, 504, or no answer within the timeout"),
-    ErrorClass.SERVER_ERROR: Rule(_YES, _YES, _YES, errors.Unavailable, "500 and other 5xx"),
-    ErrorClass.OVERLOADED: Rule(_YES, _YES, _YES, errors.Unavailable, "502, 503, 529"),
-    ErrorClass.CONNECTION: Rule(_YES, _YES, _YES, errors.Unavailable, "refused, reset, or no such host"),
+    ErrorClass.QUOTA: Rule(
+        errors.Exhausted, "402, 429: the account's credit is used up", fall_back=True, trips=True
+    ),
+    ErrorClass.TIMEOUT: Rule(
+        errors.TimedOut, "408, 504, or no answer within the timeout", retry=True, fall_back=True, trips=True
+    ),
+    ErrorClass.SERVER_ERROR: Rule(
+        errors.Unavailable, "500 and other 5xx", retry=True, fall_back=True, trips=True
+    ),
+    ErrorClass.OVERLOADED: Rule(errors.Unavailable, "502, 503, 529", retry=True, fall_back=True, trips=True),
+    ErrorClass.CONNECTION: Rule(
+        errors.Unavailable, "refused, reset, or no such host", retry=True, fall_back=True, trips=True
+    ),
     ErrorClass.MALFORMED: Rule(
-        _YES, _YES, _YES, errors.Unavailable, "no JSON, a wrong content type, or an empty stream"
+        errors.Unavailable,
+        "no JSON, a wrong content type, or an empty stream",
+        retry=True,
+        fall_back=True,
+        trips=True,
     ),
-    ErrorClass.CUT: Rule(
-        _NO, _NO, _YES, errors.Unavailable, "the stream ended after it began, before its end"
-    ),
-    ErrorClass.DEADLINE: Rule(_NO, _NO, _NO, errors.TimedOut, "the caller's deadline passed"),
-    ErrorClass.CANCELLED: Rule(_NO, _NO, _NO, errors.TimedOut, "the caller disconnected"),
+    ErrorClass.CUT: Rule(errors.Unavailable, "the stream ended after it began, before its end", trips=True),
+    ErrorClass.DEADLINE: Rule(errors.TimedOut, "the caller's deadline passed"),
+    ErrorClass.CANCELLED: Rule(errors.TimedOut, "the caller disconnected"),
 }
 
 

@@ -132,14 +132,14 @@ class Breakers:
         probe_from = self._of(ident).probe_from
         return max(0.0, probe_from - self._clock()) if probe_from is not None else 0.0
 
-    async def admit(self, ident: str) -> bool | None:
-        """Whether a call may go on: True, None when it goes on as the one probe, or False."""
+    async def admit(self, ident: str) -> BreakerState:
+        """Decide on one call: closed lets it pass, half-open lets it pass as the one probe, open does not."""
         state = self.state(ident)
         if state is BreakerState.CLOSED:
-            return True
+            return state
         breaker = self._of(ident)
         if state is BreakerState.OPEN or self._clock() < breaker.probing_until:
-            return False
+            return BreakerState.OPEN
         probe_s = self._thresholds().probe_s
         breaker.probing_until = self._clock() + probe_s
         try:
@@ -149,9 +149,9 @@ class Breakers:
             raise
         if claimed is False:
             breaker.probing_until = 0.0
-            return False
+            return BreakerState.OPEN
         log.info("circuit breaker of %s is half-open: probing", ident)
-        return None
+        return BreakerState.HALF_OPEN
 
     def record(self, ident: str, *, failed: bool | None, probe: bool) -> None:
         """Count an attempt, once: failed, not failed, or None when that is no sign of the deployment's health."""

@@ -120,11 +120,11 @@ class CapacityGate:
         paused_s = state.paused_until_unix_s - time.time()
         if paused_s > 0:
             return Skip(ident, "rate_limited", paused_s)
-        admitted = await self._breakers.admit(ident)
-        if admitted is False:
+        breaker = await self._breakers.admit(ident)
+        if breaker is BreakerState.OPEN:
             return Skip(ident, "breaker_open", max(1.0, self._breakers.opens_in_s(ident)))
         state.used_at = time.monotonic()
-        permit = _Permit(self, deployment, state, probe=admitted is None, tokens=tokens)
+        permit = _Permit(self, deployment, state, probe=breaker is BreakerState.HALF_OPEN, tokens=tokens)
         skip: Skip | None = Skip(ident, "cancelled")
         try:
             skip = await self._take(permit, max_wait_s)

@@ -50,7 +50,7 @@ async def test_it_opens_after_more_failures_than_allowed(alone: Breakers) -> Non
     await fail(alone, 1)
 
     assert alone.state("d") is BreakerState.OPEN
-    assert await alone.admit("d") is False
+    assert await alone.admit("d") is BreakerState.OPEN
     assert alone.opens_in_s("d") == 30
     assert alone.state("other") is BreakerState.CLOSED
 
@@ -77,13 +77,17 @@ async def test_a_half_open_breaker_lets_one_probe_through_at_a_time(alone: Break
     clock.now += 30
 
     assert alone.state("d") is BreakerState.HALF_OPEN
-    assert [await alone.admit("d") for _ in range(3)] == [None, False, False]
+    assert [await alone.admit("d") for _ in range(3)] == [
+        BreakerState.HALF_OPEN,
+        BreakerState.OPEN,
+        BreakerState.OPEN,
+    ]
     alone.record("d", failed=None, probe=True)
-    assert await alone.admit("d") is None
+    assert await alone.admit("d") is BreakerState.HALF_OPEN
     alone.record("d", failed=False, probe=True)
     await alone.settle()
     assert alone.state("d") is BreakerState.CLOSED
-    assert await alone.admit("d") is True
+    assert await alone.admit("d") is BreakerState.CLOSED
 
 
 async def test_a_failed_probe_opens_it_again(alone: Breakers, clock: Clock) -> None:
@@ -143,13 +147,13 @@ async def test_only_one_replica_probes_and_all_learn_its_result(guard: RedisGuar
     await two.sync()
     await asyncio.sleep(0.06)
 
-    assert await one.admit("d") is None
-    assert await two.admit("d") is False
+    assert await one.admit("d") is BreakerState.HALF_OPEN
+    assert await two.admit("d") is BreakerState.OPEN
     one.record("d", failed=False, probe=True)
     await one.settle()
     await two.sync()
     assert two.state("d") is BreakerState.CLOSED
-    assert await two.admit("d") is True
+    assert await two.admit("d") is BreakerState.CLOSED
 
 
 async def test_a_replica_uses_its_own_count_while_redis_cannot_be_reached(
@@ -162,7 +166,7 @@ async def test_a_replica_uses_its_own_count_while_redis_cannot_be_reached(
 
     assert breakers.state("d") is BreakerState.OPEN
     clock.now += 30
-    assert await breakers.admit("d") is None
+    assert await breakers.admit("d") is BreakerState.HALF_OPEN
     assert sum("Redis cannot be reached" in record.message for record in caplog.records) == 1
     await client.aclose()
 
@@ -179,12 +183,12 @@ async def test_a_failed_probe_is_the_only_one_of_all_replicas_until_the_next_coo
         while any(one.state("d") is not BreakerState.HALF_OPEN for one in replicas):
             await asyncio.sleep(0.01)
 
-    assert await replicas[0].admit("d") is None
+    assert await replicas[0].admit("d") is BreakerState.HALF_OPEN
     replicas[0].record("d", failed=True, probe=True)
     await replicas[0].settle()
 
     # Whether or not they have read it.
-    assert [await one.admit("d") for one in replicas] == [False] * 5
+    assert [await one.admit("d") for one in replicas] == [BreakerState.OPEN] * 5
     for one in replicas:
         await one.sync()
     assert {one.state("d") for one in replicas} == {BreakerState.OPEN}
@@ -193,12 +197,12 @@ async def test_a_failed_probe_is_the_only_one_of_all_replicas_until_the_next_coo
 async def test_a_probe_that_never_ends_does_not_shut_the_deployment(alone: Breakers, clock: Clock) -> None:
     await fail(alone, 4)
     clock.now += 30
-    assert await alone.admit("d") is None
+    assert await alone.admit("d") is BreakerState.HALF_OPEN
     clock.now += THRESHOLDS.probe_s - 1
-    assert await alone.admit("d") is False
+    assert await alone.admit("d") is BreakerState.OPEN
     clock.now += 1
 
-    assert await alone.admit("d") is None
+    assert await alone.admit("d") is BreakerState.HALF_OPEN
 
 
 async def test_a_probe_given_up_long_ago_frees_no_other_replicas(guard: RedisGuard) -> None:
@@ -209,15 +213,15 @@ async def test_a_probe_given_up_long_ago_frees_no_other_replicas(guard: RedisGua
     await fail(one, 1)
     await two.sync()
     await three.sync()
-    assert await one.admit("d") is None
+    assert await one.admit("d") is BreakerState.HALF_OPEN
     async with asyncio.timeout(5):
-        while await two.admit("d") is False:
+        while await two.admit("d") is BreakerState.OPEN:
             await asyncio.sleep(0.01)
 
     one.record("d", failed=None, probe=True)
     await one.settle()
 
-    assert await three.admit("d") is False
+    assert await three.admit("d") is BreakerState.OPEN
 
 
 async def test_thresholds_are_those_of_the_moment(clock: Clock) -> None:
@@ -237,9 +241,9 @@ async def test_a_probe_given_up_that_fails_after_all_is_one_failure_like_any_oth
 ) -> None:
     await fail(alone, 4)
     clock.now += 30
-    assert await alone.admit("d") is None
+    assert await alone.admit("d") is BreakerState.HALF_OPEN
     clock.now += THRESHOLDS.probe_s
-    assert await alone.admit("d") is None
+    assert await alone.admit("d") is BreakerState.HALF_OPEN
     alone.record("d", failed=False, probe=True)
 
     alone.record("d", failed=True, probe=True)

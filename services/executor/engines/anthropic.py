@@ -1,23 +1,18 @@
 """A chat translated to Anthropic's messages and back, by LiteLLM's translation."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import httpx
 from litellm.llms.anthropic.chat.handler import ModelResponseIterator
 from litellm.llms.anthropic.chat.transformation import ANTHROPIC_TOOL_NAME_REVERSE_MAP_KEY
-from litellm.types.utils import ModelResponse
 
-from services.executor.engines.base import Piece
-from services.executor.engines.litellm_answers import plain
 from services.executor.engines.prepare import Prepared
 from services.executor.engines.translation import (
     SilentLogging,
     Upstream,
     config_of,
     options,
-    translated,
-    undecoded,
+    translated_events,
+    translated_whole,
 )
 
 ADDRESS = "https://api.anthropic.com"
@@ -35,7 +30,7 @@ def translate(prepared: Prepared) -> Upstream:
     json_mode = bool(optional.pop("json_mode", False))
     parameters: dict[str, Any] = {}
     headers = config.validate_environment(
-        api_key=call.key or "none",
+        api_key=prepared.key,
         headers=prepared.headers,
         model=model,
         messages=messages,
@@ -60,23 +55,10 @@ def translate(prepared: Prepared) -> Upstream:
         tool_name_reverse_map=parameters.get(ANTHROPIC_TOOL_NAME_REVERSE_MAP_KEY),
     )
 
-    def whole(answer: bytes, answer_headers: Mapping[str, str]) -> Piece:
-        response = config.transform_response(
-            model=model,
-            raw_response=httpx.Response(200, headers=undecoded(answer_headers), content=answer),
-            model_response=ModelResponse(),
-            logging_obj=logging,
-            api_key=None,
-            request_data=body,
-            messages=messages,
-            optional_params=optional,
-            litellm_params=parameters,
-            encoding=None,
-            json_mode=json_mode,
-        )
-        return Piece(plain(response))
-
-    return Upstream(address(prepared.base), headers, body, whole, translated(events.chunk_parser))
+    whole = translated_whole(
+        config, logging, model, body, messages, optional, parameters, json_mode=json_mode
+    )
+    return Upstream(address(prepared.base), headers, body, whole, translated_events(events.chunk_parser))
 
 
 def address(base: str) -> str:

@@ -1,23 +1,19 @@
 """A chat translated to Gemini's generateContent and back, by LiteLLM's translation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
-import httpx
 from litellm.llms.vertex_ai.gemini.transformation import _transform_request_body
 from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator, VertexLLM
-from litellm.types.utils import ModelResponse
 
-from services.executor.engines.base import Piece
-from services.executor.engines.litellm_answers import plain
 from services.executor.engines.prepare import Prepared
 from services.executor.engines.translation import (
     SilentLogging,
     Upstream,
     config_of,
     options,
-    translated,
-    undecoded,
+    translated_events,
+    translated_whole,
 )
 
 
@@ -31,7 +27,7 @@ def translate(prepared: Prepared) -> Upstream:
     parameters: dict[str, Any] = {}
     auth, url = VertexLLM()._get_token_and_url(  # noqa: SLF001  (LiteLLM's only way to the address)
         model=model,
-        gemini_api_key=call.key or "none",
+        gemini_api_key=prepared.key,
         auth_header=None,
         vertex_project=None,
         vertex_location=None,
@@ -61,22 +57,8 @@ def translate(prepared: Prepared) -> Upstream:
         streaming_response=None, sync_stream=True, logging_obj=cast("Any", logging)
     )
 
-    def whole(answer: bytes, answer_headers: Mapping[str, str]) -> Piece:
-        response = config.transform_response(
-            model=model,
-            raw_response=httpx.Response(200, headers=undecoded(answer_headers), content=answer),
-            model_response=ModelResponse(),
-            logging_obj=logging,
-            api_key="",
-            request_data=body,
-            messages=messages,
-            optional_params=optional,
-            litellm_params=parameters,
-            encoding=None,
-        )
-        return Piece(plain(response))
-
-    return Upstream(url, headers, body, whole, translated(_given_finishes(events.chunk_parser)))
+    whole = translated_whole(config, logging, model, body, messages, optional, parameters)
+    return Upstream(url, headers, body, whole, translated_events(_given_finishes(events.chunk_parser)))
 
 
 def _given_finishes(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -103,7 +103,7 @@ def _arguments(prepared: Prepared) -> dict[str, Any]:
             arguments["stream_options"] = {"include_usage": True}
     arguments.update(
         model=f"{call.deployment.provider}/{call.deployment.litellm_model}",
-        api_key=call.key or "none",
+        api_key=prepared.key,
         timeout=httpx.Timeout(call.timeout_s, connect=min(CONNECT_S, call.timeout_s)),
         max_retries=0,
         num_retries=0,

@@ -21,11 +21,11 @@ def translate(prepared: Prepared) -> Upstream | None:
     provider = call.deployment.provider
     if provider == "anthropic" and call.operation is Operation.MESSAGES:
         url = anthropic.address(prepared.base)
-        headers = {"x-api-key": call.key or "none", "anthropic-version": "2023-06-01"}
+        headers = {"x-api-key": prepared.key, "anthropic-version": "2023-06-01"}
     elif provider == "openai" and call.operation in _OPENAI_PATHS:
         base = prepared.base or known_address(call.deployment)
         url = f"{base.rstrip('/')}{_OPENAI_PATHS[call.operation]}"
-        headers = {"authorization": f"Bearer {call.key or 'none'}"}
+        headers = {"authorization": f"Bearer {prepared.key}"}
     else:
         return None
     body = {name: value for name, value in call.body.items() if name not in SWITCHES or name in _FIELDS}

@@ -32,12 +32,12 @@ def translate(prepared: Prepared) -> Upstream | None:
     parameters: dict[str, Any] = {"api_base": base or None, "custom_llm_provider": deployment.provider}
     if deployment.provider in OPENAI_CLIENT:
         url = f"{base.rstrip('/')}/chat/completions"
-        headers = {"authorization": f"Bearer {call.key or 'none'}", **headers}
+        headers = {"authorization": f"Bearer {prepared.key}", **headers}
         if organization := prepared.settings.get("organization"):
             headers["openai-organization"] = organization
     else:
         headers = config.validate_environment(
-            api_key=call.key or "none",
+            api_key=prepared.key,
             headers=headers,
             model=deployment.litellm_model,
             messages=messages,
@@ -47,7 +47,7 @@ def translate(prepared: Prepared) -> Upstream | None:
         )
         url = config.get_complete_url(
             api_base=base or None,
-            api_key=call.key or "none",
+            api_key=prepared.key,
             model=deployment.litellm_model,
             optional_params=optional,
             stream=call.stream,

@@ -85,6 +85,11 @@ class Prepared:
     base: str
 
     @property
+    def key(self) -> str:
+        """The deployment's key; LiteLLM wants one even where none is needed."""
+        return self.call.key or "none"
+
+    @property
     def drops_unsupported(self) -> bool:
         """Whether fields that the provider does not support are dropped instead of refused."""
         return bool(self.settings.get("drop_params"))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
+import httpx
 import litellm
 import orjson
-from litellm.types.utils import LlmProviders
+from litellm.types.utils import LlmProviders, ModelResponse
 from litellm.utils import ProviderConfigManager, get_optional_params
 
 from services.chassis.deployments import Deployment
@@ -101,7 +102,44 @@ def options(prepared: Prepared, config: Any) -> tuple[list[Any], dict[str, Any],
     return messages, found, found.pop("extra_body", None) or {}
 
 
-def translated(parse: Callable[[Any], Any]) -> Callable[[bytes], Iterator[Piece]]:
+def translated_whole(
+    config: Any,
+    logging: SilentLogging,
+    model: str,
+    body: dict[str, Any],
+    messages: list[Any],
+    optional: dict[str, Any],
+    parameters: dict[str, Any],
+    **more: Any,
+) -> Callable[[bytes, Mapping[str, str]], Piece]:
+    """Read a provider's answer with LiteLLM's translation, as a chat completion."""
+
+    def read(answer: bytes, headers: Mapping[str, str]) -> Piece:
+        # The answer is decoded by now, so these two would be wrong for it.
+        decoded = {
+            name: value
+            for name, value in headers.items()
+            if name not in ("content-encoding", "content-length")
+        }
+        response = config.transform_response(
+            model=model,
+            raw_response=httpx.Response(200, headers=decoded, content=answer),
+            model_response=ModelResponse(),
+            logging_obj=logging,
+            api_key="",
+            request_data=body,
+            messages=messages,
+            optional_params=optional,
+            litellm_params=parameters,
+            encoding=None,
+            **more,
+        )
+        return Piece(plain(response))
+
+    return read
+
+
+def translated_events(parse: Callable[[Any], Any]) -> Callable[[bytes], Iterator[Piece]]:
     """Read a provider's events with LiteLLM's parser, as chunks of chat completions."""
     head: dict[str, Any] = {}
 
@@ -142,10 +180,3 @@ def check(data: Mapping[str, Any]) -> None:
     """
     if data.get("error"):
         raise provider_errors.from_object(data["error"])
-
-
-def undecoded(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers for a body that is decoded by now, without the two that would be wrong for it."""
-    return {
-        name: value for name, value in headers.items() if name not in ("content-encoding", "content-length")
-    }

@@ -105,10 +105,6 @@ class Fleet:
     # Whether parameters that a provider does not know are left out, instead of making the request an error there.
     drop_params: bool = False
 
-    def by_id(self) -> dict[str, Deployment]:
-        """Deployments by their id."""
-        return {deployment.id: deployment for deployment in self.deployments}
-
     def by_model(self) -> dict[str, list[Deployment]]:
         """Deployments by their public model name, in the file's order."""
         groups: dict[str, list[Deployment]] = {}

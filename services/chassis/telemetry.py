@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.chassis.config import Secret, variable
+from services.chassis.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -92,21 +93,18 @@ class CountingExporter(SpanExporter):
     def __init__(self, inner: SpanExporter, destination: str) -> None:
         self._inner = inner
         self._destination = destination
-        self._failing = False
+        self._outage = Outage(
+            log, f"spans for {destination} are being dropped", f"spans for {destination} are delivered again"
+        )
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Deliver, or count what could not be delivered."""
         result = self._inner.export(spans)
-        failing = result is not SpanExportResult.SUCCESS
-        if failing:
+        if result is SpanExportResult.SUCCESS:
+            self._outage.end()
+        else:
+            self._outage.begin()
             DROPPED_SPANS.labels(self._destination).inc(len(spans))
-        if failing != self._failing:
-            self._failing = failing
-            log.warning(
-                "spans are %s",
-                "being dropped" if failing else "delivered again",
-                extra={"destination": self._destination},
-            )
         return result
 
     def shutdown(self) -> None:
@@ -114,7 +112,7 @@ class CountingExporter(SpanExporter):
         self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing is held here."""
+        """Wait for the inner exporter; nothing is kept here."""
         return self._inner.force_flush(timeout_millis)
 
 

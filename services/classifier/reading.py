@@ -21,7 +21,7 @@ SAMPLE = 2000
 
 # Characters a token, of text in ASCII, and what a character beyond ASCII costs by its range.
 ASCII_PER_TOKEN = 4.0
-WIDE_FROM = 0x2E80  # Chinese, Japanese, Korean: nearly a token each
+WIDE_FROM = "\u2e80"  # Chinese, Japanese, Korean: nearly a token each
 WIDE_TOKENS = 0.8
 OTHER_TOKENS = 0.4
 # What chat templates add to every turn.
@@ -101,7 +101,7 @@ def tokens(text: str) -> float:
     if text.isascii():
         return len(text) / ASCII_PER_TOKEN
     sample = shorten(text, SAMPLE)
-    wide = sum(char >= "\u2e80" for char in sample)
+    wide = sum(char >= WIDE_FROM for char in sample)
     beyond = len(sample) - len(sample.encode("ascii", "ignore"))
     estimate = (len(sample) - beyond) / ASCII_PER_TOKEN + wide * WIDE_TOKENS + (beyond - wide) * OTHER_TOKENS
     return estimate * len(text) / len(sample)

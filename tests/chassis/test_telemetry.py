@@ -60,7 +60,10 @@ def test_lost_spans_are_counted_and_an_outage_is_logged_once(caplog: pytest.LogC
             exporter.export(spans)
 
     assert telemetry.DROPPED_SPANS.labels("nowhere")._value.get() == 6
-    assert ["spans are being dropped", "spans are delivered again"] == [r.message for r in caplog.records]
+    assert [
+        "spans for nowhere are being dropped",
+        "spans for nowhere are delivered again",
+    ] == [r.message for r in caplog.records]
 
 
 def test_a_traceparent_from_elsewhere_is_continued() -> None:

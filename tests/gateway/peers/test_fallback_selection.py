@@ -288,7 +288,7 @@ requests = st.builds(
 def test_whatever_is_remembered_every_candidate_may_and_can_take_the_request(
     fleet: Fleet, asked_for: list[pb.SelectRequest]
 ) -> None:
-    fallback, known = FallbackSelection(fleet), fleet.by_id()
+    fallback, known = FallbackSelection(fleet), {one.id: one for one in fleet.deployments}
     for request in asked_for:
         fallback.remember(request, selected(*known))
     for request in asked_for:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from signal import SIGKILL
 
-from services.chassis import probe, rpc
+from services.chassis import rpc
+from services.chassis.rpc import probe
 from services.local import ports
 from services.local.server import POLL_S, Failed, Server
 

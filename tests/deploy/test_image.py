@@ -49,7 +49,7 @@ def test_an_image_holds_all_that_its_service_imports_and_no_other_service(
 
     app = tmp_path / "app"
     modules = [f"services.{service}.{name}" for name in MODULES.get(service, ("__main__",))]
-    imports = f"import {', '.join(modules)}, services.chassis.probe, sys; print(services.__file__)"
+    imports = f"import {', '.join(modules)}, services.chassis.rpc.probe, sys; print(services.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", imports], cwd=app, env={"PYTHONPATH": str(app)}, capture_output=True, text=True
     )

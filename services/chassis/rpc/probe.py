@@ -1,4 +1,4 @@
-"""Ask a gRPC server of ours whether it serves: python -m services.chassis.probe 127.0.0.1:50051.
+"""Check whether a gRPC server of ours serves: python -m services.chassis.rpc.probe 127.0.0.1:50051.
 
 It exits with 0 when the standard health service says SERVING, else with 1; for container health checks.
 """

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.chassis import candidates
 from services.chassis.candidates import OnlyOn
 from services.chassis.deployments import FreeQuota
 from services.chassis.eligibility import Policy, Requirements
@@ -22,7 +23,7 @@ ALL = Options(candidates=64)
 
 
 @st.composite
-def selectors(draw: st.DrawFn, *, ordered: bool = True) -> Selector:
+def selectors(draw: st.DrawFn, *, ordered: bool = True, base_model: str = "") -> Selector:
     count = draw(st.integers(1, 10))
     deployments = []
     for number in range(count):
@@ -43,6 +44,7 @@ def selectors(draw: st.DrawFn, *, ordered: bool = True) -> Selector:
                 region=draw(st.sampled_from(["", "eu", "us"])),
                 order=draw(st.sampled_from([0, 0, int(ordered)])),
                 weight=draw(st.sampled_from([0.0, 1.0, 3.0])),
+                base_model=base_model,
             )
         )
     qualities = {model: draw(st.floats(5, 95)) for model in draw(st.sets(st.sampled_from(MODELS)))}
@@ -142,6 +144,20 @@ def test_every_candidate_may_and_can_take_the_request_and_nothing_is_listed_twic
         assert snapshot.callable[candidate.index]
         assert snapshot.closed[candidate.index]
         assert snapshot.in_quota[candidate.index]
+
+
+@given(st.data(), selectors(base_model="ant"), tasks, requirements, policy, st.sampled_from(MODELS))
+@EFFORT
+def test_a_pinned_model_is_answered_by_itself_or_by_what_is_configured_for_it(
+    data: st.DataObject, chosen: Selector, task: Task, asked: Requirements, allowed: Policy, model: str
+) -> None:
+    snapshot = data.draw(snapshots(chosen))
+    try:
+        selection = chosen.select(task, asked, allowed, Preferences(model=model), snapshot)
+    except Fault:
+        return
+    configured = {model, *(name for name, _ in candidates.fallbacks(chosen.table.fleet, model))}
+    assert {chosen.table.deployments[one.index].model for one in selection.candidates} <= configured
 
 
 @given(st.data(), selectors(), tasks, requirements, policy, st.sampled_from(["auto", *MODELS]))

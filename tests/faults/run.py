@@ -89,7 +89,7 @@ async def run(
     gateways: int = 3,
     executors: int = 2,
     ledgers: int = 2,
-    a_round: int = 250,
+    a_round: int,
 ) -> tuple[Load, Audit]:
     """Run a cluster under load with one fault in each round; what callers saw, and what the audit found.
 

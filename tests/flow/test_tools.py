@@ -35,7 +35,7 @@ async def test_grpcurl_finds_every_service_by_reflection(stack: Stack) -> None:
         assert {service, "grpc.health.v1.Health"} <= set(done.stdout.split()), done.stderr
 
 
-async def test_grpcurl_asks_and_classifies(stack: Stack) -> None:
+async def test_grpcurl_calls_ask_and_classify(stack: Stack) -> None:
     grpcurl = find_or_skip("grpcurl")
     asked = await run(
         grpcurl,

@@ -51,12 +51,12 @@ async def test_the_executors_span_speaks_the_genai_conventions(
     usage = response.json()["usage"]
 
     spans = await asyncio.to_thread(collector.wait_for, response.headers["x-lumni-trace-id"], NAMES)
-    told = [
+    executed = [
         {a.key: a.value.string_value or a.value.int_value for a in span.attributes}
         for name, span in spans
         if name == "lumni-executor"
     ]
-    (attempt,) = [attributes for attributes in told if "gen_ai.usage.input_tokens" in attributes]
+    (attempt,) = [attributes for attributes in executed if "gen_ai.usage.input_tokens" in attributes]
     assert {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
@@ -67,7 +67,7 @@ async def test_the_executors_span_speaks_the_genai_conventions(
     }.items() <= attempt.items()
 
 
-async def test_with_collector_and_portkey_down_callers_notice_nothing(
+async def test_with_collector_and_portkey_down_callers_see_no_difference(
     http: httpx.AsyncClient, collector: Collector, portkey: Collector
 ) -> None:
     collector.down = portkey.down = True

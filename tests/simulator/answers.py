@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from tests.simulator.asked import Asked, Tool
 from tests.simulator.behaviour import Behaviour
 from tests.simulator.counts import Tokens
+from tests.simulator.request import ParsedRequest, Tool
 
 MOST_CALLS = 3
 JSON_PIECE = 8
@@ -71,26 +71,26 @@ class Answer:
     tokens: Tokens
 
 
-def answer(asked: Asked, behaviour: Behaviour) -> Answer:
+def answer(request: ParsedRequest, behaviour: Behaviour) -> Answer:
     """Compose the answer to a request."""
-    effort = EFFORTS.get(asked.effort, 0) if behaviour.reasoning is None else behaviour.reasoning
-    hidden = _within(effort, asked.cap)
+    effort = EFFORTS.get(request.effort, 0) if behaviour.reasoning is None else behaviour.reasoning
+    hidden = _within(effort, request.cap)
     thoughts = [
         f" thought{n}" if n else "thought0"
-        for n in range(_within(max(behaviour.think, asked.thoughts), asked.cap, hidden))
+        for n in range(_within(max(behaviour.think, request.thoughts), request.cap, hidden))
     ]
     reasoning = hidden + len(thoughts)
-    left = None if asked.cap is None else asked.cap - reasoning
-    choices = [_choice(asked, behaviour, n, left) for n in range(asked.choices)]
-    cached = min(behaviour.cached, asked.prompt_tokens)
+    left = None if request.cap is None else request.cap - reasoning
+    choices = [_choice(request, behaviour, n, left) for n in range(request.choices)]
+    cached = min(behaviour.cached, request.prompt_tokens)
     return Answer(
         choices,
         thoughts,
         Tokens(
-            prompt_tokens=asked.prompt_tokens,
+            prompt_tokens=request.prompt_tokens,
             completion_tokens=sum(choice.tokens for choice in choices) + reasoning,
             cached_tokens=cached,
-            cache_write_tokens=min(behaviour.write, asked.prompt_tokens - cached),
+            cache_write_tokens=min(behaviour.write, request.prompt_tokens - cached),
             reasoning_tokens=reasoning,
         ),
     )
@@ -100,27 +100,27 @@ def _within(wanted: int, cap: int | None, used: int = 0) -> int:
     return wanted if cap is None else max(0, min(wanted, cap - used))
 
 
-def _choice(asked: Asked, behaviour: Behaviour, number: int, cap: int | None) -> Choice:
-    if called := _called(asked):
-        return _calls(asked, called, number, cap)
+def _choice(request: ParsedRequest, behaviour: Behaviour, number: int, cap: int | None) -> Choice:
+    if called := _called(request):
+        return _calls(request, called, number, cap)
     stopped = ""
-    if asked.schema is not None:
-        pieces = json_pieces(instance(asked.schema))
+    if request.schema is not None:
+        pieces = json_pieces(instance(request.schema))
     else:
-        pieces = list(islice(_echo(asked.question, number), behaviour.tokens))
-        pieces, stopped = _stopped(pieces, asked.stop)
+        pieces = list(islice(_echo(request.question, number), behaviour.tokens))
+        pieces, stopped = _stopped(pieces, request.stop)
     if cap is not None and len(pieces) > cap:
         return Choice(pieces[:cap], (), Finish.LENGTH)
     return Choice(pieces, (), Finish.CONTENT_FILTER if behaviour.filtered else Finish.STOP, stopped)
 
 
-def _called(asked: Asked) -> Sequence[Tool]:
-    if asked.forced:
-        return [tool for tool in asked.tools if tool.name == asked.forced]
-    return asked.tools[: MOST_CALLS if asked.parallel else 1]
+def _called(request: ParsedRequest) -> Sequence[Tool]:
+    if request.forced:
+        return [tool for tool in request.tools if tool.name == request.forced]
+    return request.tools[: MOST_CALLS if request.parallel else 1]
 
 
-def _calls(asked: Asked, tools: Sequence[Tool], number: int, cap: int | None) -> Choice:
+def _calls(request: ParsedRequest, tools: Sequence[Tool], number: int, cap: int | None) -> Choice:
     calls, left = [], cap
     for at, tool in enumerate(tools):
         if left == 0:
@@ -129,7 +129,7 @@ def _calls(asked: Asked, tools: Sequence[Tool], number: int, cap: int | None) ->
         if left is not None:
             pieces = pieces[: left - 1]
             left -= 1 + len(pieces)
-        calls.append(Call(f"{asked.digest}{number}{at}", tool.name, pieces))
+        calls.append(Call(f"{request.digest}{number}{at}", tool.name, pieces))
     return Choice((), calls, Finish.LENGTH if left == 0 else Finish.TOOL_CALLS)
 
 

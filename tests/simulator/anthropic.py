@@ -4,10 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.simulator.answers import Answer, Call, Choice, Finish, answer
-from tests.simulator.asked import NOTHING, Asked, Request, Tally, Tool, cap_of, mapping_of, stops_of, text_of
 from tests.simulator.behaviour import Behaviour
 from tests.simulator.counts import Tokens
 from tests.simulator.plan import JSON, Headers, Part, Plan, Refusal, dump, event, parsed
+from tests.simulator.request import (
+    NOTHING,
+    ParsedRequest,
+    Request,
+    Tally,
+    Tool,
+    cap_of,
+    mapping_of,
+    stops_of,
+    text_of,
+)
 
 WINDOW = 200_000
 THOUGHTS = 8
@@ -39,7 +49,7 @@ _REASONS = {
 class Messages:
     """POST /messages."""
 
-    def read(self, request: Request) -> Asked:
+    def read(self, request: Request) -> ParsedRequest:
         """Understand a request."""
         body, tally, question = request.body, Tally(), ""
         if system := body.get("system"):
@@ -58,7 +68,7 @@ class Messages:
         answered = isinstance(content, list) and any(part.get("type") == "tool_result" for part in content)
         form = mapping_of(body.get("output_format") or mapping_of(body.get("output_config")).get("format"))
         thinks = mapping_of(body.get("thinking")).get("type") in ("enabled", "adaptive")
-        return Asked(
+        return ParsedRequest(
             model=body["model"],
             digest=request.digest,
             stream=bool(body.get("stream")),
@@ -78,29 +88,31 @@ class Messages:
         """The cap of the answer, which must be given."""
         return body["max_tokens"]
 
-    def whole(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The message."""
-        given = answer(asked, behaviour)
-        shown = _message(asked, given)
+        given = answer(request, behaviour)
+        shown = _message(request, given)
         if behaviour.usage:
             shown["usage"] = _usage(given.tokens)
         return Plan([Part(dump(shown), given.tokens.completion_tokens)], given.tokens)
 
-    def stream(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The typed events."""
-        given = answer(asked, behaviour)
+        given = answer(request, behaviour)
         parts = [
             Part(event({"type": kind, **fields}, kind), tokens)
-            for kind, fields, tokens in _events(asked, given, usage=behaviour.usage)
+            for kind, fields, tokens in _events(request, given, usage=behaviour.usage)
         ]
         return Plan(parts, given.tokens)
 
-    def refusal(self, status: int, kind: str, retry: float | None, asked: Asked) -> Refusal:
+    def refusal(self, status: int, kind: str, retry: float | None, request: ParsedRequest) -> Refusal:
         """Write an error response."""
         match kind:
             case "context":
                 status, name = 400, "invalid_request_error"
-                said = f"prompt is too long: {max(asked.prompt_tokens, WINDOW + 1)} tokens > {WINDOW} maximum"
+                said = (
+                    f"prompt is too long: {max(request.prompt_tokens, WINDOW + 1)} tokens > {WINDOW} maximum"
+                )
             case "policy":
                 status, name = 400, "invalid_request_error"
                 said = "Output blocked by content filtering policy"
@@ -115,12 +127,12 @@ class Messages:
         body = {
             "type": "error",
             "error": {"type": name, "message": said},
-            "request_id": f"req_{asked.digest}",
+            "request_id": f"req_{request.digest}",
         }
         return Refusal(status, dump(body), headers)
 
     def limits(self, total: int, remaining: int) -> Headers:
-        """The headers that tell a limit of requests."""
+        """The headers that show a limit of requests."""
         return (
             ("anthropic-ratelimit-requests-limit", str(total)),
             ("anthropic-ratelimit-requests-remaining", str(remaining)),
@@ -143,9 +155,9 @@ class CountTokens(Messages):
         """Nothing will be said."""
         return None
 
-    def whole(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The count, which costs nothing."""
-        return Plan([Part(dump({"input_tokens": asked.prompt_tokens}))], Tokens())
+        return Plan([Part(dump({"input_tokens": request.prompt_tokens}))], Tokens())
 
 
 def _tool(tool: dict[str, Any]) -> Tool:
@@ -167,7 +179,7 @@ def _usage(spent: Tokens) -> dict[str, Any]:
     }
 
 
-def _message(asked: Asked, given: Answer) -> dict[str, Any]:
+def _message(request: ParsedRequest, given: Answer) -> dict[str, Any]:
     choice = given.choices[0]
     content: list[dict[str, Any]] = []
     if given.thoughts:
@@ -176,10 +188,10 @@ def _message(asked: Asked, given: Answer) -> dict[str, Any]:
         content.append({"type": "text", "text": choice.text})
     content += [_tool_use(call) | {"input": parsed(call.arguments)} for call in choice.calls]
     return {
-        "id": f"msg_{asked.digest}",
+        "id": f"msg_{request.digest}",
         "type": "message",
         "role": "assistant",
-        "model": asked.model,
+        "model": request.model,
         "content": content,
         "stop_reason": _reason(choice),
         "stop_sequence": choice.stopped or None,
@@ -197,9 +209,11 @@ def _reason(choice: Choice) -> str:
     return "stop_sequence" if choice.stopped else _REASONS[choice.finish]
 
 
-def _events(asked: Asked, given: Answer, *, usage: bool) -> Iterator[tuple[str, dict[str, Any], int]]:
+def _events(
+    request: ParsedRequest, given: Answer, *, usage: bool
+) -> Iterator[tuple[str, dict[str, Any], int]]:
     choice = given.choices[0]
-    begun = _message(asked, given) | {"content": [], "stop_reason": None, "stop_sequence": None}
+    begun = _message(request, given) | {"content": [], "stop_reason": None, "stop_sequence": None}
     if usage:
         # As the real one, the first event knows the prompt and only a token of the answer.
         begun["usage"] = _usage(given.tokens) | {"output_tokens": 1}

@@ -78,7 +78,7 @@ WORDS: Mapping[str, tuple[str, Any]] = {
     "nousage": ("usage", False),  # the tokens are not reported
     "filtered": ("filtered", True),  # the answer ends with the content filter's reason
     "window": ("window", None),  # a longer prompt is a context-length error
-    "limit": ("limit", None),  # requests until 429, told in the rate limit headers
+    "limit": ("limit", None),  # requests until 429, shown in the rate limit headers
     "slow": ("slow", None),  # ms before the head
     "wait": ("wait", None),  # ms between head and first piece
     "drip": ("drip", None),  # ms between pieces

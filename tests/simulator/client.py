@@ -1,4 +1,4 @@
-"""Start a simulator in a test, and ask it what it saw."""
+"""Start a simulator in a test, and read what it saw."""
 
 import asyncio
 import sys

@@ -4,11 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.simulator.answers import Answer, Choice, Finish, answer
-from tests.simulator.asked import NOTHING, Asked, Request, Tally, Tool, cap_of, mapping_of, stops_of, text_of
 from tests.simulator.behaviour import Behaviour
 from tests.simulator.counts import Tokens
 from tests.simulator.openai import DIMENSIONS, vector
 from tests.simulator.plan import EVENTS, Headers, Part, Plan, Refusal, dump, event, parsed
+from tests.simulator.request import (
+    NOTHING,
+    ParsedRequest,
+    Request,
+    Tally,
+    Tool,
+    cap_of,
+    mapping_of,
+    stops_of,
+    text_of,
+)
 
 WINDOW = 1_048_575
 THOUGHTS = 8
@@ -40,15 +50,15 @@ _REASONS = {
 class _Errors:
     """google.rpc.Status as JSON."""
 
-    def refusal(self, status: int, kind: str, retry: float | None, asked: Asked) -> Refusal:
+    def refusal(self, status: int, kind: str, retry: float | None, request: ParsedRequest) -> Refusal:
         """Write an error response; a blocked prompt is a success without candidates."""
         match kind:
             case "policy":
-                return _blocked(asked)
+                return _blocked(request)
             case "context":
                 status, name = 400, "INVALID_ARGUMENT"
                 said = (
-                    f"The input token count ({max(asked.prompt_tokens, WINDOW + 1)}) exceeds the maximum number of "
+                    f"The input token count ({max(request.prompt_tokens, WINDOW + 1)}) exceeds the maximum number of "
                     f"tokens allowed ({WINDOW})."
                 )
             case "quota":
@@ -66,7 +76,7 @@ class _Errors:
         return Refusal(status, dump({"error": error}))
 
     def limits(self, total: int, remaining: int) -> Headers:
-        """Gemini tells no limits."""
+        """Gemini shows no limits."""
         return ()
 
     def error_event(self) -> bytes:
@@ -81,7 +91,7 @@ class _Errors:
 class Generate(_Errors):
     """POST /models/{model}:generateContent and :streamGenerateContent?alt=sse."""
 
-    def read(self, request: Request) -> Asked:
+    def read(self, request: Request) -> ParsedRequest:
         """Understand a request, in camel or snake case."""
         body, tally, question = request.body, Tally(), ""
         model, _, verb = request.path.rpartition("/")[2].partition(":")
@@ -108,7 +118,7 @@ class Generate(_Errors):
         as_json = _get(config, "responseMimeType") == "application/json"
         schema = mapping_of(_get(config, "responseJsonSchema") or _get(config, "responseSchema"))
         thinks = _get(mapping_of(_get(config, "thinkingConfig")), "includeThoughts")
-        return Asked(
+        return ParsedRequest(
             model=model,
             digest=request.digest,
             stream=verb.startswith("stream"),
@@ -124,22 +134,22 @@ class Generate(_Errors):
             body=body,
         )
 
-    def whole(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The response."""
-        given = answer(asked, behaviour)
+        given = answer(request, behaviour)
         thoughts = [_thought("".join(given.thoughts))] if given.thoughts else []
         candidates = [
             _candidate(index, (thoughts if index == 0 else []) + _parts(choice), _REASONS[choice.finish])
             for index, choice in enumerate(given.choices)
         ]
-        shown = self._frame(asked, candidates)
+        shown = self._frame(request, candidates)
         if behaviour.usage:
             shown["usageMetadata"] = _usage(given.tokens, given.tokens.completion_tokens)
         return Plan([Part(dump(shown), given.tokens.completion_tokens)], given.tokens)
 
-    def stream(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """Responses in pieces, each with the usage so far."""
-        given = answer(asked, behaviour)
+        given = answer(request, behaviour)
         hidden = given.tokens.reasoning_tokens - len(given.thoughts)
         steps = [(0, _thought(piece), 1) for piece in given.thoughts]
         for index, choice in enumerate(given.choices):
@@ -151,31 +161,31 @@ class Generate(_Errors):
             carried = tokens + (hidden if at == 0 else 0)
             sent += carried
             reason = _REASONS[given.choices[index].finish] if last[index] == at else ""
-            shown = self._frame(asked, [_candidate(index, [part], reason)])
+            shown = self._frame(request, [_candidate(index, [part], reason)])
             if behaviour.usage:
                 shown["usageMetadata"] = _usage(given.tokens, sent)
             parts.append(Part(event(shown), carried))
-        return Plan(parts or [self._nothing(asked, given)], given.tokens)
+        return Plan(parts or [self._nothing(request, given)], given.tokens)
 
-    def _nothing(self, asked: Asked, given: Answer) -> Part:
+    def _nothing(self, request: ParsedRequest, given: Answer) -> Part:
         """The one event of an answer that the cap left empty."""
         spent = given.tokens.completion_tokens
-        shown = self._frame(asked, [_candidate(0, [], _REASONS[given.choices[0].finish])])
+        shown = self._frame(request, [_candidate(0, [], _REASONS[given.choices[0].finish])])
         return Part(event(shown | {"usageMetadata": _usage(given.tokens, spent)}), spent)
 
-    def _frame(self, asked: Asked, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return {"candidates": candidates, "modelVersion": asked.model, "responseId": f"sim{asked.digest}"}
+    def _frame(self, request: ParsedRequest, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {"candidates": candidates, "modelVersion": request.model, "responseId": f"sim{request.digest}"}
 
 
 class Embed(_Errors):
     """POST /models/{model}:embedContent and :batchEmbedContents."""
 
-    def read(self, request: Request) -> Asked:
+    def read(self, request: Request) -> ParsedRequest:
         """Understand a request."""
         tally = Tally()
         for each in self._requests(request.body):
             _text(tally, each["content"]["parts"])
-        return Asked(
+        return ParsedRequest(
             model=request.path.rpartition("/")[2].partition(":")[0],
             digest=request.digest,
             stream=False,
@@ -184,7 +194,7 @@ class Embed(_Errors):
             body=request.body,
         )
 
-    def whole(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The vectors; Gemini reports no usage of them."""
         vectors = [
             {
@@ -192,14 +202,14 @@ class Embed(_Errors):
                     _text(Tally(), each["content"]["parts"]), _get(each, "outputDimensionality") or DIMENSIONS
                 )
             }
-            for each in self._requests(asked.body)
+            for each in self._requests(request.body)
         ]
-        shown = {"embeddings": vectors} if "requests" in asked.body else {"embedding": vectors[0]}
-        return Plan([Part(dump(shown))], Tokens(prompt_tokens=asked.prompt_tokens))
+        shown = {"embeddings": vectors} if "requests" in request.body else {"embedding": vectors[0]}
+        return Plan([Part(dump(shown))], Tokens(prompt_tokens=request.prompt_tokens))
 
-    def stream(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """Embeddings have no stream."""
-        return self.whole(asked, behaviour)
+        return self.whole(request, behaviour)
 
     def _requests(self, body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         requests: Sequence[Mapping[str, Any]] = body.get("requests", [body])
@@ -261,10 +271,13 @@ def _usage(spent: Tokens, sent: int) -> dict[str, Any]:
     return shown
 
 
-def _blocked(asked: Asked) -> Refusal:
+def _blocked(request: ParsedRequest) -> Refusal:
     shown = {
         "promptFeedback": {"blockReason": "SAFETY"},
-        "usageMetadata": {"promptTokenCount": asked.prompt_tokens, "totalTokenCount": asked.prompt_tokens},
-        "modelVersion": asked.model,
+        "usageMetadata": {
+            "promptTokenCount": request.prompt_tokens,
+            "totalTokenCount": request.prompt_tokens,
+        },
+        "modelVersion": request.model,
     }
-    return Refusal(200, event(shown), (EVENTS,)) if asked.stream else Refusal(200, dump(shown))
+    return Refusal(200, event(shown), (EVENTS,)) if request.stream else Refusal(200, dump(shown))

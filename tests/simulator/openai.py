@@ -8,10 +8,20 @@ from itertools import zip_longest
 from typing import Any
 
 from tests.simulator.answers import Answer, Choice, Finish, answer
-from tests.simulator.asked import NOTHING, Asked, Request, Tally, Tool, cap_of, mapping_of, stops_of, text_of
 from tests.simulator.behaviour import Behaviour
 from tests.simulator.counts import Tokens
 from tests.simulator.plan import JSON, Headers, Part, Plan, Refusal, dump, event
+from tests.simulator.request import (
+    NOTHING,
+    ParsedRequest,
+    Request,
+    Tally,
+    Tool,
+    cap_of,
+    mapping_of,
+    stops_of,
+    text_of,
+)
 
 # Fixed, so that the same request earns the same bytes.
 CREATED = 1_760_000_000
@@ -56,7 +66,7 @@ _SAID = {
 class _Errors:
     """OpenAI's error object."""
 
-    def refusal(self, status: int, kind: str, retry: float | None, asked: Asked) -> Refusal:
+    def refusal(self, status: int, kind: str, retry: float | None, request: ParsedRequest) -> Refusal:
         """Write an error response."""
         said: tuple[str, str, str | None, str | None]
         match kind:
@@ -64,7 +74,7 @@ class _Errors:
                 status = 400
                 long = (
                     f"This model's maximum context length is {WINDOW} tokens. However, your messages resulted in "
-                    f"{max(asked.prompt_tokens, WINDOW + 1)} tokens. Please reduce the length of the messages."
+                    f"{max(request.prompt_tokens, WINDOW + 1)} tokens. Please reduce the length of the messages."
                 )
                 said = (
                     long,
@@ -100,7 +110,7 @@ class _Errors:
         )
 
     def limits(self, total: int, remaining: int) -> Headers:
-        """The headers that tell a limit of requests."""
+        """The headers that show a limit of requests."""
         return (
             ("x-ratelimit-limit-requests", str(total)),
             ("x-ratelimit-remaining-requests", str(remaining)),
@@ -119,7 +129,7 @@ class _Errors:
 class Chat(_Errors):
     """POST /chat/completions."""
 
-    def read(self, request: Request) -> Asked:
+    def read(self, request: Request) -> ParsedRequest:
         """Understand a request."""
         body, tally, question, last = request.body, Tally(), "", ""
         messages = body["messages"]
@@ -137,7 +147,7 @@ class Chat(_Errors):
         usable = choice != "none" and last != "tool"
         form = mapping_of(body.get("response_format"))
         schema = mapping_of(mapping_of(form.get("json_schema")).get("schema"))
-        return Asked(
+        return ParsedRequest(
             model=body["model"],
             digest=request.digest,
             body=body,
@@ -154,29 +164,29 @@ class Chat(_Errors):
             effort=text_of(body.get("reasoning_effort")),
         )
 
-    def whole(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The answer as one body."""
-        given = answer(asked, behaviour)
+        given = answer(request, behaviour)
         choices = [
             {
                 "index": index,
                 "message": _message(choice, given.thoughts),
-                "logprobs": _logprobs(asked.body, choice.pieces),
+                "logprobs": _logprobs(request.body, choice.pieces),
                 "finish_reason": choice.finish,
             }
             for index, choice in enumerate(given.choices)
         ]
-        shown = self._frame(asked, "chat.completion") | {"choices": choices}
+        shown = self._frame(request, "chat.completion") | {"choices": choices}
         if behaviour.usage:
             shown["usage"] = usage(given.tokens)
         return Plan([Part(dump(shown), given.tokens.completion_tokens)], given.tokens)
 
-    def stream(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The answer as chunks; those of several choices and calls take turns."""
-        given = answer(asked, behaviour)
-        frame = self._frame(asked, "chat.completion.chunk")
+        given = answer(request, behaviour)
+        frame = self._frame(request, "chat.completion.chunk")
         asked_for_usage = (
-            bool(mapping_of(asked.body.get("stream_options")).get("include_usage")) and behaviour.usage
+            bool(mapping_of(request.body.get("stream_options")).get("include_usage")) and behaviour.usage
         )
         if asked_for_usage:
             frame["usage"] = None
@@ -190,7 +200,7 @@ class Chat(_Errors):
                 shown = {
                     "index": index,
                     "delta": delta,
-                    "logprobs": _logprobs(asked.body, (delta["content"],))
+                    "logprobs": _logprobs(request.body, (delta["content"],))
                     if tokens and delta.get("content")
                     else None,
                     "finish_reason": finish,
@@ -201,12 +211,12 @@ class Chat(_Errors):
         parts.append(Part(DONE))
         return Plan(parts, given.tokens)
 
-    def _frame(self, asked: Asked, kind: str) -> dict[str, Any]:
+    def _frame(self, request: ParsedRequest, kind: str) -> dict[str, Any]:
         return {
-            "id": f"chatcmpl-{asked.digest}",
+            "id": f"chatcmpl-{request.digest}",
             "object": kind,
             "created": CREATED,
-            "model": asked.model,
+            "model": request.model,
             "service_tier": "default",
             "system_fingerprint": "fp_simulator",
         }
@@ -215,13 +225,13 @@ class Chat(_Errors):
 class Completions(_Errors):
     """POST /completions."""
 
-    def read(self, request: Request) -> Asked:
+    def read(self, request: Request) -> ParsedRequest:
         """Understand a request; of several prompts the last is answered."""
         body, tally, question = request.body, Tally(), ""
         prompt = body["prompt"]
         for text in prompt if isinstance(prompt, list) else [prompt]:
             question = tally.text(text) if isinstance(text, str) else tally.text("token")
-        return Asked(
+        return ParsedRequest(
             model=body["model"],
             digest=request.digest,
             body=body,
@@ -233,24 +243,24 @@ class Completions(_Errors):
             stop=stops_of(body.get("stop")),
         )
 
-    def whole(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The answer as one body."""
-        given = answer(asked, behaviour)
+        given = answer(request, behaviour)
         choices = [
             {"text": choice.text, "index": index, "logprobs": None, "finish_reason": choice.finish}
             for index, choice in enumerate(given.choices)
         ]
-        shown = self._frame(asked) | {"choices": choices}
+        shown = self._frame(request) | {"choices": choices}
         if behaviour.usage:
             shown["usage"] = usage(given.tokens)
         return Plan([Part(dump(shown), given.tokens.completion_tokens)], given.tokens)
 
-    def stream(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The answer as chunks."""
-        given = answer(asked, behaviour)
-        frame = self._frame(asked)
+        given = answer(request, behaviour)
+        frame = self._frame(request)
         asked_for_usage = (
-            bool(mapping_of(asked.body.get("stream_options")).get("include_usage")) and behaviour.usage
+            bool(mapping_of(request.body.get("stream_options")).get("include_usage")) and behaviour.usage
         )
         if asked_for_usage:
             frame["usage"] = None
@@ -271,12 +281,12 @@ class Completions(_Errors):
         parts.append(Part(DONE))
         return Plan(parts, given.tokens)
 
-    def _frame(self, asked: Asked) -> dict[str, Any]:
+    def _frame(self, request: ParsedRequest) -> dict[str, Any]:
         return {
-            "id": f"cmpl-{asked.digest}",
+            "id": f"cmpl-{request.digest}",
             "object": "text_completion",
             "created": CREATED,
-            "model": asked.model,
+            "model": request.model,
             "system_fingerprint": "fp_simulator",
         }
 
@@ -284,7 +294,7 @@ class Completions(_Errors):
 class Embeddings(_Errors):
     """POST /embeddings."""
 
-    def read(self, request: Request) -> Asked:
+    def read(self, request: Request) -> ParsedRequest:
         """Understand a request."""
         body, tally = request.body, Tally()
         for given in _inputs(body["input"]):
@@ -292,7 +302,7 @@ class Embeddings(_Errors):
                 tally.text(given)
             else:
                 tally.tokens += len(given)
-        return Asked(
+        return ParsedRequest(
             model=body["model"],
             digest=request.digest,
             body=body,
@@ -301,29 +311,31 @@ class Embeddings(_Errors):
             prompt_tokens=tally.tokens,
         )
 
-    def whole(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The vectors, as numbers or as base64."""
-        size = asked.body.get("dimensions") or DIMENSIONS
-        packed = asked.body.get("encoding_format") == "base64"
+        size = request.body.get("dimensions") or DIMENSIONS
+        packed = request.body.get("encoding_format") == "base64"
         data = [
             {"object": "embedding", "index": index, "embedding": _packed(found) if packed else found}
-            for index, found in enumerate(vector(str(given), size) for given in _inputs(asked.body["input"]))
+            for index, found in enumerate(
+                vector(str(given), size) for given in _inputs(request.body["input"])
+            )
         ]
-        tokens = Tokens(prompt_tokens=asked.prompt_tokens)
-        shown: dict[str, Any] = {"object": "list", "data": data, "model": asked.model}
+        tokens = Tokens(prompt_tokens=request.prompt_tokens)
+        shown: dict[str, Any] = {"object": "list", "data": data, "model": request.model}
         if behaviour.usage:
             shown["usage"] = {"prompt_tokens": tokens.prompt_tokens, "total_tokens": tokens.prompt_tokens}
         return Plan([Part(dump(shown))], tokens)
 
-    def stream(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """Embeddings have no stream."""
-        return self.whole(asked, behaviour)
+        return self.whole(request, behaviour)
 
 
 class Responses(_Errors):
     """POST /responses."""
 
-    def read(self, request: Request) -> Asked:
+    def read(self, request: Request) -> ParsedRequest:
         """Understand a request."""
         body, tally, question, last = request.body, Tally(), "", ""
         if instructions := text_of(body.get("instructions")):
@@ -341,7 +353,7 @@ class Responses(_Errors):
         tally.tools(len(tools))
         choice = body.get("tool_choice")
         form = mapping_of(mapping_of(body.get("text")).get("format"))
-        return Asked(
+        return ParsedRequest(
             model=body["model"],
             digest=request.digest,
             body=body,
@@ -358,16 +370,16 @@ class Responses(_Errors):
             effort=text_of(mapping_of(body.get("reasoning")).get("effort")),
         )
 
-    def whole(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The response object."""
-        given = answer(asked, behaviour)
-        shown = self._response(asked, behaviour, given)
+        given = answer(request, behaviour)
+        shown = self._response(request, behaviour, given)
         return Plan([Part(dump(shown), given.tokens.completion_tokens)], given.tokens)
 
-    def stream(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The typed events, numbered."""
-        given = answer(asked, behaviour)
-        done = self._response(asked, behaviour, given)
+        given = answer(request, behaviour)
+        done = self._response(request, behaviour, given)
         begun = done | {"status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
         parts = []
         for number, (kind, fields, tokens) in enumerate(_events(begun, done, given)):
@@ -379,12 +391,12 @@ class Responses(_Errors):
         said = {"message": _SAID[500][0], "code": "server_error", "param": None}
         return event({"type": "error", "sequence_number": 0, **said}, "error")
 
-    def _response(self, asked: Asked, behaviour: Behaviour, given: Answer) -> dict[str, Any]:
-        body = asked.body
+    def _response(self, request: ParsedRequest, behaviour: Behaviour, given: Answer) -> dict[str, Any]:
+        body = request.body
         cut = given.choices[0].finish
         reasons = {Finish.LENGTH: "max_output_tokens", Finish.CONTENT_FILTER: "content_filter"}
         shown = {
-            "id": f"resp_{asked.digest}",
+            "id": f"resp_{request.digest}",
             "object": "response",
             "created_at": CREATED,
             "status": "incomplete" if cut in reasons else "completed",
@@ -392,11 +404,11 @@ class Responses(_Errors):
             "incomplete_details": {"reason": reasons[cut]} if cut in reasons else None,
             "instructions": body.get("instructions"),
             "max_output_tokens": body.get("max_output_tokens"),
-            "model": asked.model,
-            "output": _items(asked, given.choices[0]),
-            "parallel_tool_calls": asked.parallel,
+            "model": request.model,
+            "output": _items(request, given.choices[0]),
+            "parallel_tool_calls": request.parallel,
             "previous_response_id": body.get("previous_response_id"),
-            "reasoning": {"effort": asked.effort or None, "summary": None},
+            "reasoning": {"effort": request.effort or None, "summary": None},
             "service_tier": "default",
             "store": body.get("store", True),
             "temperature": body.get("temperature", 1.0),
@@ -547,7 +559,7 @@ def _logprob(piece: str, top: int) -> dict[str, Any]:
     return {**said, "top_logprobs": [said, *others] if top else []}
 
 
-def _items(asked: Asked, choice: Choice) -> list[dict[str, Any]]:
+def _items(request: ParsedRequest, choice: Choice) -> list[dict[str, Any]]:
     if choice.calls:
         return [
             {
@@ -564,7 +576,7 @@ def _items(asked: Asked, choice: Choice) -> list[dict[str, Any]]:
     return [
         {
             "type": "message",
-            "id": f"msg_{asked.digest}",
+            "id": f"msg_{request.digest}",
             "status": "incomplete" if choice.finish is Finish.LENGTH else "completed",
             "role": "assistant",
             "content": [part],

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from tests.simulator.asked import Asked, Request
 from tests.simulator.behaviour import Behaviour
 from tests.simulator.counts import Tokens
+from tests.simulator.request import ParsedRequest, Request
 
 JSON = ("content-type", "application/json")
 EVENTS = ("content-type", "text/event-stream; charset=utf-8")
@@ -54,20 +54,20 @@ class Plan:
 class Format(Protocol):
     """One provider's way to write one operation."""
 
-    def read(self, request: Request) -> Asked:
+    def read(self, request: Request) -> ParsedRequest:
         """Understand a request; KeyError, TypeError and ValueError make it a 400."""
 
-    def whole(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The answer as one body."""
 
-    def stream(self, asked: Asked, behaviour: Behaviour) -> Plan:
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """The answer as events."""
 
-    def refusal(self, status: int, kind: str, retry: float | None, asked: Asked) -> Refusal:
+    def refusal(self, status: int, kind: str, retry: float | None, request: ParsedRequest) -> Refusal:
         """An error response in the provider's shape; `kind` is context, policy, quota or a message."""
 
     def limits(self, total: int, remaining: int) -> Headers:
-        """The headers that tell a limit of requests."""
+        """The headers that show a limit of requests."""
 
     def error_event(self) -> bytes:
         """An error inside a stream."""

@@ -12,11 +12,11 @@ from zlib import crc32
 import orjson
 
 from tests.simulator import anthropic, gemini, openai
-from tests.simulator.asked import NOTHING, Request
 from tests.simulator.behaviour import Behaviour, of_model, parse
 from tests.simulator.counts import Counts, Entry
 from tests.simulator.plan import JSON, Format
 from tests.simulator.player import Player
+from tests.simulator.request import NOTHING, Request
 from tests.simulator.wire import Connection, Exchange
 
 # A path's end decides, so that any base address works: /v1, /openai/v1, /api/v1, none.
@@ -60,7 +60,7 @@ class Server:
                 raise LookupError(f"{exchange.method} {exchange.path} is not a route of the simulator")
             body: dict[str, Any] = orjson.loads(exchange.body)
             digest = f"{crc32(exchange.body):08x}"
-            asked = provider.read(Request(body, exchange.path, digest))
+            request = provider.read(Request(body, exchange.path, digest))
         except LookupError as error:
             missing = isinstance(error, KeyError)
             self._refuse_plainly(
@@ -70,25 +70,27 @@ class Server:
         except (TypeError, ValueError, AttributeError) as error:
             self._refuse_plainly(exchange, entry, provider, 400, f"the request is not understood: {error}")
             return
-        entry.model = asked.model
-        seen = self._counts.seen(asked.model)
-        behaviour = self._behaviour(exchange, entry, asked.model).at(seen)
-        player = Player(exchange, entry, self._counts, behaviour, asked.prompt_tokens)
+        entry.model = request.model
+        seen = self._counts.seen(request.model)
+        behaviour = self._behaviour(exchange, entry, request.model).at(seen)
+        player = Player(exchange, entry, self._counts, behaviour, request.prompt_tokens)
         headers = [("x-request-id", f"sim-{entry.number}")]
         if behaviour.limit is not None:
             remaining = behaviour.limit - seen - 1
             headers += provider.limits(behaviour.limit, max(0, remaining))
             if remaining < 0:
-                refusal = provider.refusal(429, "", 1 if behaviour.retry is None else behaviour.retry, asked)
+                refusal = provider.refusal(
+                    429, "", 1 if behaviour.retry is None else behaviour.retry, request
+                )
                 player.refuse(refusal.adding(headers))
                 return
-        too_long = behaviour.window is not None and asked.prompt_tokens > behaviour.window
+        too_long = behaviour.window is not None and request.prompt_tokens > behaviour.window
         if too_long or behaviour.status or behaviour.kind:
             kind = "context" if too_long else behaviour.kind
-            player.refuse(provider.refusal(behaviour.status, kind, behaviour.retry, asked).adding(headers))
+            player.refuse(provider.refusal(behaviour.status, kind, behaviour.retry, request).adding(headers))
             return
-        plan = (provider.stream if asked.stream else provider.whole)(asked, behaviour)
-        player.answer(plan.adding(headers), provider, stream=asked.stream)
+        plan = (provider.stream if request.stream else provider.whole)(request, behaviour)
+        player.answer(plan.adding(headers), provider, stream=request.stream)
 
     def _refuse_plainly(
         self, exchange: Exchange, entry: Entry, provider: Format | None, status: int, said: str

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tests.simulator import running, spawned
 from tests.simulator.anthropic import Messages
-from tests.simulator.asked import Request
 from tests.simulator.behaviour import parse
 from tests.simulator.gemini import Generate
 from tests.simulator.openai import Chat, Completions, Responses
 from tests.simulator.plan import Format
+from tests.simulator.request import Request
 
 
 async def test_counts_are_exact_among_concurrent_callers_that_fail_and_leave() -> None:

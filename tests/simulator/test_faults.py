@@ -218,7 +218,7 @@ async def test_only_the_first_requests_of_a_model_go_wrong(http: httpx.AsyncClie
     assert every == [500, 200, 200, 500, 200, 200]
 
 
-async def test_a_limit_is_told_in_headers_and_kept(http: httpx.AsyncClient) -> None:
+async def test_a_limit_is_shown_in_headers_and_kept(http: httpx.AsyncClient) -> None:
     seen = [await _ask(http, "openai", "limit-2", stream=False) for _ in range(3)]
 
     assert [response.status_code for response in seen] == [200, 200, 429]

@@ -1,4 +1,4 @@
-"""A request as all formats understand it, and how its tokens are counted."""
+"""A request as it came and as all formats understand it, and how its tokens are counted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +25,8 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked, whatever the format.
+class ParsedRequest:
+    """A request as all formats understand it.
 
     Args:
         model: The name in the request.
@@ -64,7 +64,7 @@ class Asked:
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-NOTHING = Asked(model="", digest="", stream=False, question="", prompt_tokens=0)
+NOTHING = ParsedRequest(model="", digest="", stream=False, question="", prompt_tokens=0)
 
 
 class Tally:

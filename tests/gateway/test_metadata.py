@@ -1,0 +1,91 @@
+"""What is added to an answer."""
+
+import json
+import time
+
+import pytest
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2
+from lumni.executor.v1 import executor_pb2
+from lumni.selector.v1 import selector_pb2
+
+from services.gateway import metadata
+from services.gateway.decision import Decision
+from services.gateway.limits.admission import Admission
+
+ADMISSION = Admission("r1", ("a", "b"), headers={"x-ratelimit-remaining-requests": "3"})
+REPORT = executor_pb2.Report(
+    cost_nano_usd=1500,
+    attempts=[
+        executor_pb2.Attempt(
+            deployment="a", model="big", outcome=executor_pb2.OUTCOME_FAILED, error_class="timeout"
+        ),
+        executor_pb2.Attempt(deployment="b", model="small", cost_nano_usd=1500),
+    ],
+)
+
+
+def decision(**more: object) -> Decision:
+    candidates = [
+        selector_pb2.Candidate(
+            deployment=name, benchmarks=[selector_pb2.Benchmark(name=f"bench-{name}", score=50)]
+        )
+        for name in ("a", "b")
+    ]
+    values = {
+        "began": time.perf_counter(),
+        "context": chat_pb2.RequestContext(request_id="r1"),
+        "classification": classifier_pb2.Classification(
+            category=classifier_pb2.CATEGORY_CODE, prompt_tokens=12
+        ),
+        "selection": selector_pb2.Selection(tier=classifier_pb2.TIER_FAST, candidates=candidates),
+        "degraded": [],
+        **more,
+    }
+    return Decision(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("body", "whole"),
+    [
+        ('{"id":"1"}', '{"id":"1","lumni":{"a":1}}'),
+        ('{"id": 1.0 }\n', '{"id": 1.0 ,"lumni":{"a":1}}'),
+        ("{}", '{"lumni":{"a":1}}'),
+        ("{ }", '{ "lumni":{"a":1}}'),
+    ],
+)
+def test_lumni_goes_before_the_final_brace_and_the_rest_stays_as_it_is(body: str, whole: str) -> None:
+    assert whole == metadata.added(body, {"a": 1})
+    assert {"a": 1} == json.loads(whole)["lumni"]
+
+
+def test_the_summary_is_of_the_deployment_that_answered() -> None:
+    shown = metadata.summary(decision(), REPORT)
+
+    assert ("b", "small", "bench-b") == (shown["deployment"], shown["model"], shown["benchmark"]["name"])
+    assert {"usd": 1.5e-06, "nano_usd": 1500, "estimated": False} == shown["cost"]
+    assert ["failed", None] == [one["outcome"] for one in shown["attempts"]]
+    assert 12 == shown["classification"]["prompt_tokens"]
+
+
+def test_an_answer_without_attempts_still_has_a_summary() -> None:
+    shown = metadata.summary(decision(), executor_pb2.Report())
+
+    assert ("", None, []) == (shown["deployment"], shown["benchmark"], shown["attempts"])
+
+
+def test_headers_say_what_is_known_and_leave_out_the_rest() -> None:
+    begun = metadata.headers(decision(), ADMISSION)
+    ended = metadata.headers(decision(degraded=["classifier", "selector"]), ADMISSION, REPORT)
+
+    assert {
+        "x-lumni-tier": "fast",
+        "x-lumni-category": "code",
+        "x-ratelimit-remaining-requests": "3",
+    } == begun
+    assert {
+        "x-lumni-degraded": "classifier,selector",
+        "x-lumni-deployment": "b",
+        "x-lumni-attempts": "2",
+        "x-lumni-cost-usd": "0.000001500",
+    }.items() <= ended.items()

@@ -1,0 +1,75 @@
+"""What plan, key and request make of a policy together."""
+
+from typing import Any
+
+import orjson
+import pytest
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2
+
+from services.gateway import chat_request, policy
+from services.gateway.config.plans import AtLimit, Plan
+from services.gateway.keys.permissions import Caller
+
+PLAN = Plan("student", access_groups=("free",), strategy="cost", powerful_share=0.3, max_output_tokens=100)
+
+
+def chat(**fields: Any) -> chat_request.Chat:
+    return chat_request.parse(orjson.dumps({"messages": [{"role": "user", "content": "hi"}], **fields}))
+
+
+@pytest.mark.parametrize(
+    ("key_share", "lumni", "share", "threshold"),
+    [
+        (None, {}, 0.3, None),
+        # The key's own share is before the plan's, and a threshold of the request before both.
+        (0.0, {}, 0.0, None),
+        (0.1, {"threshold": 0.7}, None, 0.7),
+    ],
+)
+def test_where_powerful_begins(
+    key_share: float | None, lumni: dict[str, Any], share: float | None, threshold: float | None
+) -> None:
+    caller = Caller(key_id="k", plan=PLAN, powerful_share=key_share)
+    found = policy.policy(caller, chat(lumni=lumni))
+
+    assert share == (found.powerful_share if found.HasField("powerful_share") else None)
+    assert threshold == (found.threshold if found.HasField("threshold") else None)
+
+
+def test_the_request_wishes_within_what_plan_and_key_permit() -> None:
+    caller = Caller(key_id="k", plan=Plan("open", at_limit=AtLimit.FREE), models=("small",))
+    found = policy.policy(
+        caller, chat(lumni={"strategy": "quality", "max_cost_usd": 0.5, "task_type": "powerful"})
+    )
+
+    assert (["small"], True) == (list(found.allowed_models), found.free_tail)
+    assert ("quality", 500_000_000) == (found.strategy, found.max_cost_nano_usd)
+    assert classifier_pb2.TIER_POWERFUL == found.tier
+
+
+def test_weights_and_a_time_count_only_as_what_if() -> None:
+    wishes = chat(lumni={"weights": {"cost": 1}, "at": 1_700_000_000})
+    caller = Caller(key_id="k", plan=PLAN)
+
+    asked, executed = policy.policy(caller, wishes, what_if=True), policy.policy(caller, wishes)
+    assert ({"cost": 1.0}, 1_700_000_000_000) == (dict(asked.weights), asked.now_unix_ms)
+    assert ({}, 0) == (dict(executed.weights), executed.now_unix_ms)
+
+
+@pytest.mark.parametrize(("fields", "bound"), [({}, 100), ({"max_completion_tokens": 7}, 7)])
+def test_an_answer_without_a_limit_gets_the_plans(fields: dict[str, Any], bound: int) -> None:
+    caller = Caller(key_id="k", plan=PLAN)
+
+    assert bound == policy.output_bound(caller, chat(**fields))
+    assert bound == policy.requirements(caller, chat(**fields)).output_tokens
+
+
+def test_the_selector_gets_no_features() -> None:
+    judged = classifier_pb2.Classification(version="v1", features=[1.0])
+    request = policy.select_request(
+        Caller(key_id="k", plan=PLAN), chat(), chat_pb2.RequestContext(request_id="r1"), judged
+    )
+
+    assert ("v1", []) == (request.classification.version, list(request.classification.features))
+    assert [1.0] == list(judged.features)

@@ -21,8 +21,6 @@ async def published(url: str) -> dict[str, pb.DeploymentHealth]:
         for replica in replicas:
             key = redis_keys.health(replica.decode())
             view: Any = await client.hgetall(key)
-            if view:
-                assert 0 < await client.pttl(key) <= redis_keys.HEALTH_TTL_MS
             found |= {ident.decode(): pb.DeploymentHealth.FromString(value) for ident, value in view.items()}
         return found
 
@@ -42,7 +40,7 @@ async def test_health_is_published_with_what_calls_have_shown(
     async with executor(tmp_path, config, valkey) as caller:
         await caller.ask("good")
         await caller.ask("bad")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (view := await published(valkey)).get(
                 "bad", pb.DeploymentHealth()
             ).breaker != pb.BREAKER_STATE_OPEN:
@@ -78,14 +76,16 @@ async def test_the_names_of_replicas_do_not_pile_up(
     async with redis.from_url(valkey) as client:
         await client.sadd(redis_keys.HEALTH_REPLICAS, "killed", "alive")
         await client.hset(redis_keys.health("alive"), "d", pb.DeploymentHealth().SerializeToString())
-        await client.pexpire(redis_keys.health("alive"), redis_keys.HEALTH_TTL_MS)
+        await client.pexpire(redis_keys.health("alive"), 600_000)
         async with executor(tmp_path, deployments(simulator.url, [("one", "openai/m")]), valkey):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while "one" not in await published(valkey):
                     await asyncio.sleep(0.05)
             seen: Any = await client.smembers(redis_keys.HEALTH_REPLICAS)
             assert b"killed" not in seen
             assert len(seen) == 2
+            (own,) = seen - {b"alive"}
+            assert await client.pttl(redis_keys.health(own.decode())) <= redis_keys.HEALTH_TTL_MS
         assert await client.smembers(redis_keys.HEALTH_REPLICAS) == {b"alive"}
 
 
@@ -98,7 +98,7 @@ async def test_a_changed_configuration_changes_when_breakers_open(
             assert not (await caller.ask("bad")).report.skips
         config["router_settings"] |= {"allowed_fails": 2, "cooldown_time": 300}
         (tmp_path / "litellm_config.yaml").write_text(yaml.safe_dump(config))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not (outcome := await caller.ask("bad")).report.skips:
                 await asyncio.sleep(0.05)
 
@@ -113,7 +113,7 @@ async def test_an_open_breaker_sends_calls_to_the_next_candidate(
     config = deployments(simulator.url, [("bad", "openai/m-sim-503"), ("good", "openai/m")])
     config["router_settings"] |= {"allowed_fails": 1, "cooldown_time": 30}
     async with executor(tmp_path, config, valkey) as caller:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not (outcome := await caller.ask("bad", "good")).report.skips:
                 pass
         before = (await simulator.counts())["models"]["m-sim-503"]["refused"]["requests"]

@@ -47,18 +47,15 @@ async def test_of_50_concurrent_requests_on_a_budget_for_one_exactly_one_is_admi
 async def test_of_10000_requests_exactly_the_limit_is_admitted_over_three_gateways(
     three: list[Limits],
 ) -> None:
-    await a_whole_minute()
     who = caller(rate=Rate(rpm=3000))
 
     answers = await asyncio.gather(*(admit(three[i % 3], who) for i in range(10_000)), return_exceptions=True)
 
-    admitted = [answer.admitted_unix_ms // 60_000 for answer in answers if isinstance(answer, Admission)]
-    assert {admitted[0]: 3000} == Counter(admitted)
+    assert 3000 == sum(isinstance(answer, Admission) for answer in answers)
     assert 7000 == sum(isinstance(answer, errors.Exhausted) for answer in answers)
 
 
 async def test_tokens_are_reserved_and_never_exceed_the_limit(three: list[Limits]) -> None:
-    await a_whole_minute()
     who = caller(rate=Rate(tpm=1000))
 
     answers = await asyncio.gather(

@@ -17,7 +17,7 @@ Redis = redis.Redis
 # An entry of a stream: its id, and its fields as they were appended.
 Entry: TypeAlias = tuple[str, Mapping[bytes, bytes]]
 
-# What a call may raise while Redis is down, slow or restarting.
+# What a call may raise when Redis is gone, slow or restarting.
 ERRORS = (RedisError, OSError, TimeoutError)
 
 
@@ -69,7 +69,7 @@ class _Cancellable(AbstractConnection):
     """A connection that passes on each cancellation.
 
     The client writes within `asyncio.wait_for`, which until Python 3.12 loses a cancellation that comes as the
-    write ends (github.com/python/cpython/issues/86296): what awaits the cancelled task then never returns.
+    write ends (github.com/python/cpython/issues/86296): what awaits the cancelled task then never ends.
     """
 
     async def send_packed_command(
@@ -79,6 +79,6 @@ class _Cancellable(AbstractConnection):
         before = task.cancelling() if task else 0
         await super().send_packed_command(command, check_health)
         if task and task.cancelling() > before:
-            # The answer will not be read.
+            # The answer will never be read.
             await self.disconnect(nowait=True)
             raise asyncio.CancelledError

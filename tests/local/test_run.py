@@ -141,15 +141,15 @@ def test_a_provider_joins_by_its_key_and_only_the_executor_sees_it(ready: Run) -
     assert "the local model and those of openai" in ready.said()
 
 
-def test_secrets_are_for_their_owner_and_never_printed(ready: Run, environ: dict[str, str]) -> None:
+def test_secrets_are_for_their_owner_and_never_said(ready: Run, environ: dict[str, str]) -> None:
     folder = Path(environ["LUMNI_STATE_DIR"])
     for file in (folder / "local.env", *(folder / "secrets").iterdir()):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     keys = exported(environ)
     assert keys["OPENAI_API_KEY"].startswith("sk-lumni-")
-    printed = ready.said() + "".join(log.read_text() for log in (folder / "logs").iterdir())
+    told = ready.said() + "".join(log.read_text() for log in (folder / "logs").iterdir())
     for secret in (keys["OPENAI_API_KEY"], keys["LUMNI_ADMIN_KEY"], KEY):
-        assert secret not in printed
+        assert secret not in told
 
 
 def test_each_service_has_a_log_of_json_lines(ready: Run, environ: dict[str, str]) -> None:
@@ -160,7 +160,7 @@ def test_each_service_has_a_log_of_json_lines(ready: Run, environ: dict[str, str
             assert json.loads(line)["service"] == name
 
 
-def test_a_second_run_names_the_first_and_ends(ready: Run, environ: dict[str, str], tmp_path: Path) -> None:
+def test_a_second_run_is_told_of_the_first(ready: Run, environ: dict[str, str], tmp_path: Path) -> None:
     second = Run(environ, tmp_path / "second")
 
     assert second.process.wait(120) == 0
@@ -210,7 +210,7 @@ def test_ctrl_c_takes_everything_down_and_a_new_run_knows_the_old_keys(
         assert all_end(family)
 
 
-def test_a_mistake_in_the_configuration_is_printed_with_its_line(
+def test_a_mistake_in_the_configuration_is_told_with_its_line(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "litellm_config.yaml").write_text(

@@ -15,7 +15,6 @@ from services.chassis.config import Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
 from services.gateway.config import plans, switches
-from services.gateway.decision import Decider
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.changes import ChangeFeed
@@ -28,7 +27,8 @@ from services.gateway.limits import admission
 from services.gateway.peers import clients
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
-from services.gateway.pipeline import Pipeline
+from services.gateway.pipeline.decision import Decider
+from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import admin, application, feedback, inference, operations, server, usage

@@ -15,7 +15,7 @@ from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import Plan, Rate
 from services.gateway.keys.permissions import Caller, Subject
 from services.gateway.limits.admission import Admission, Limits
-from services.gateway.request_ids import request_id
+from services.gateway.requests.request_ids import request_id
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from services.chassis import errors
 from services.chassis.candidates import UNPINNED
 from services.gateway import postgres
 from services.gateway.keys.permissions import Caller
-from services.gateway.request_ids import age_s
+from services.gateway.requests.request_ids import age_s
 
 BATCH = 1000
 # The ledger writes the row of an answer a moment after it was given, so one that is not there yet is looked for again

@@ -6,7 +6,7 @@ from fastapi.responses import StreamingResponse
 
 from services.chassis import errors
 from services.gateway.keys.authenticator import Authenticator
-from services.gateway.pipeline import Pipeline
+from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.rest.requests import bearer, read
 from services.gateway.rest.responses import JsonResponse

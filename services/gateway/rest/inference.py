@@ -10,12 +10,13 @@ from lumni.selector.v1 import selector_pb2
 from services.chassis import eligibility, errors, telemetry
 from services.chassis.deployments import Fleet
 from services.chassis.eligibility import Policy
-from services.gateway import chat_request, render
-from services.gateway.hints import TASK_TYPES
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Selector
-from services.gateway.pipeline import Pipeline
+from services.gateway.pipeline import render
+from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.requests import chat_request
+from services.gateway.requests.hints import TASK_TYPES
 from services.gateway.rest.requests import bearer, read, unless_caller_leaves
 from services.gateway.rest.responses import EventStream, JsonResponse
 

@@ -8,7 +8,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis import telemetry
-from services.gateway.request_ids import request_id
+from services.gateway.requests.request_ids import request_id
 from services.gateway.rest.error_handlers import CALLER_LEFT
 
 log = logging.getLogger(__name__)

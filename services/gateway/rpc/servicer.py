@@ -8,11 +8,11 @@ from lumni.chat.v1 import chat_pb2
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from services.chassis import errors, rpc, telemetry
-from services.gateway import chat_request
 from services.gateway.keys.authenticator import Authenticator, bearer
 from services.gateway.keys.permissions import Caller
-from services.gateway.pipeline import Pipeline
-from services.gateway.request_ids import request_id
+from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.requests import chat_request
+from services.gateway.requests.request_ids import request_id
 
 NAMES = {role: name for name, role in chat_request.ROLES.items() if name != "function"}
 

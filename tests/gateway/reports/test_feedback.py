@@ -19,7 +19,7 @@ from services.gateway.ledger import events
 from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.reports.feedback import FeedbackStore
-from services.gateway.request_ids import request_id
+from services.gateway.requests.request_ids import request_id
 from tests.gateway.conftest import eventually
 from tests.gateway.ledgers import Ledger
 from tests.gateway.money import FAILED, FINAL, PARTIAL, STARTED, caller, event

@@ -10,9 +10,9 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import money, telemetry
 from services.chassis.enums import word
-from services.gateway import render
-from services.gateway.decision import Decision
 from services.gateway.limits.admission import Admission
+from services.gateway.pipeline import render
+from services.gateway.pipeline.decision import Decision
 
 
 def summary(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:

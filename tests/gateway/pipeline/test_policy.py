@@ -7,9 +7,10 @@ import pytest
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
-from services.gateway import chat_request, policy
 from services.gateway.config.plans import AtLimit, Plan
 from services.gateway.keys.permissions import Caller
+from services.gateway.pipeline import policy
+from services.gateway.requests import chat_request
 
 PLAN = Plan("student", access_groups=("free",), strategy="cost", powerful_share=0.3, max_output_tokens=100)
 

@@ -13,12 +13,12 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors
-from services.gateway import policy
-from services.gateway.chat_request import Chat
 from services.gateway.config.switches import Switches
 from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Classifier, Selector
 from services.gateway.peers.fallback_selection import FallbackSelection
+from services.gateway.pipeline import policy
+from services.gateway.requests.chat_request import Chat
 
 log = logging.getLogger(__name__)
 

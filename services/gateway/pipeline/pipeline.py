@@ -20,14 +20,14 @@ from opentelemetry import trace
 
 from services.chassis import errors, telemetry
 from services.chassis.enums import word
-from services.gateway import metadata, policy
-from services.gateway.chat_request import Chat
-from services.gateway.decision import Decider, Decision
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
-from services.gateway.reservation import Reservation
+from services.gateway.pipeline import metadata, policy
+from services.gateway.pipeline.decision import Decider, Decision
+from services.gateway.pipeline.reservation import Reservation
+from services.gateway.requests.chat_request import Chat
 
 # What a request that calls no model takes of a plan's limits, and what it cost.
 NO_CALL = selector_pb2.Candidate()

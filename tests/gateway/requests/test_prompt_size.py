@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway import chat_request
+from services.gateway.requests import chat_request
 
 TEXTS = st.text(max_size=200)
 CONTENT = st.one_of(TEXTS, st.none(), st.lists(TEXTS.map(lambda t: {"type": "text", "text": t}), max_size=3))

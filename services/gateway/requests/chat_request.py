@@ -11,8 +11,8 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.errors import Invalid
-from services.gateway import hints, prompt_size
-from services.gateway.hints import NAME, Hints
+from services.gateway.requests import hints, prompt_size
+from services.gateway.requests.hints import NAME, Hints
 
 # Fields that are not supported yet. Passing them on would promise what does not happen.
 NOT_YET = ("cache", "prompt")

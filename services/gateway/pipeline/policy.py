@@ -7,9 +7,9 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import money
-from services.gateway.chat_request import Chat
 from services.gateway.config.plans import AtLimit
 from services.gateway.keys.permissions import Caller
+from services.gateway.requests.chat_request import Chat
 
 TIERS = {"fast": classifier_pb2.TIER_FAST, "powerful": classifier_pb2.TIER_POWERFUL}
 

@@ -9,9 +9,9 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
-from services.gateway import metadata
-from services.gateway.decision import Decision
 from services.gateway.limits.admission import Admission
+from services.gateway.pipeline import metadata
+from services.gateway.pipeline.decision import Decision
 
 ADMISSION = Admission("r1", ("a", "b"), headers={"x-ratelimit-remaining-requests": "3"})
 REPORT = executor_pb2.Report(

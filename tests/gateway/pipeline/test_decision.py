@@ -9,11 +9,11 @@ from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from lumni.selector.v1 import selector_pb2, selector_pb2_grpc
 
 from services.chassis import errors, litellm_config, rpc, status
-from services.gateway import chat_request
 from services.gateway.config.switches import Switches
-from services.gateway.decision import Decider, Decision
 from services.gateway.peers import clients
 from services.gateway.peers.fallback_selection import FallbackSelection
+from services.gateway.pipeline.decision import Decider, Decision
+from services.gateway.requests import chat_request
 from tests.gateway.money import caller
 
 SETTINGS = rpc.Settings(timeout_s=5)
@@ -128,7 +128,7 @@ async def test_a_classifier_that_fails_is_done_without(
     # Nothing judged it, and the selector can see that.
     assert ("", 0.5) == (decision.classification.version, decision.classification.strong_win_rate)
     assert [""] == [one.classification.version for one in selector.requests]
-    logged = [one for one in caplog.records if one.name == "services.gateway.decision"]
+    logged = [one for one in caplog.records if one.name == "services.gateway.pipeline.decision"]
     assert bool(logged) == (not isinstance(failure, errors.Unavailable))
     assert all("the classifier failed" in one.getMessage() for one in logged)
 
@@ -150,7 +150,7 @@ async def test_a_selector_that_fails_is_done_without(
     logged = [
         one
         for one in caplog.records
-        if one.levelno >= logging.ERROR and one.name.endswith("gateway.decision")
+        if one.levelno >= logging.ERROR and one.name.endswith("pipeline.decision")
     ]
     assert bool(logged) == (not isinstance(failure, errors.Unavailable))
 

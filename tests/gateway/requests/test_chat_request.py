@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.errors import Invalid
-from services.gateway import chat_request
 from services.gateway.config.plans import Plan
-from services.gateway.hints import Hints
 from services.gateway.keys.permissions import Caller
+from services.gateway.requests import chat_request
+from services.gateway.requests.hints import Hints
 
 CALLER = Caller(key_id="k", plan=Plan("open"))
 HI = {"role": "user", "content": "hi"}

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.errors import Invalid
-from services.gateway import chat_request, hints
 from services.gateway.config.plans import Plan
-from services.gateway.hints import HINTS, Hints
 from services.gateway.keys.permissions import Caller
-from services.gateway.policy import policy
+from services.gateway.pipeline.policy import policy
+from services.gateway.requests import chat_request, hints
+from services.gateway.requests.hints import HINTS, Hints
 
 CALLER = Caller(key_id="k", plan=Plan("open"))
 TEXTS = st.text(max_size=200)

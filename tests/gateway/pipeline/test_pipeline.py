@@ -14,15 +14,15 @@ from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors
-from services.gateway import chat_request
-from services.gateway.chat_request import Chat
-from services.gateway.decision import Decider, Decision
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.limits.settlement import Report
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
-from services.gateway.pipeline import Pipeline
+from services.gateway.pipeline.decision import Decider, Decision
+from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.requests import chat_request
+from services.gateway.requests.chat_request import Chat
 from tests.gateway.money import caller
 
 CHAT = chat_request.parse(b'{"messages": [{"role": "user", "content": "What is 17 times 23?"}]}')

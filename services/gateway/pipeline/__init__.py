@@ -1,0 +1,1 @@
+"""From an authenticated request to its answer: decide, admit, execute, settle."""

@@ -349,7 +349,9 @@ class Classification(_message.Message):
     language: _builtins.str
     """language is the language of the last question, as BCP 47; empty when unknown."""
     prompt_tokens: _builtins.int
-    """prompt_tokens is an estimate of the prompt's length, in tokens."""
+    """prompt_tokens is an estimate of the prompt's length, in tokens. In the gateway's answers and events it is the one
+    that admission counted with, in place of the classifier's.
+    """
     long_context: _builtins.bool
     """long_context is true when the prompt needs a model with a long context window."""
     version: _builtins.str

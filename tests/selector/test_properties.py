@@ -156,7 +156,11 @@ def test_a_pinned_model_is_answered_by_itself_or_by_what_is_configured_for_it(
         selection = chosen.select(task, asked, allowed, Preferences(model=model), snapshot)
     except Fault:
         return
-    configured = {model, *(name for name, _ in candidates.fallbacks(chosen.table.fleet, model))}
+    # A name that is no group may be the catalog's, of several groups.
+    among, group = chosen.resolve(model)
+    meant = {deployment.model for deployment in chosen.table.of(among)}
+    assert meant == {model} or model not in chosen.table.names.groups
+    configured = meant | {name for name, _ in candidates.fallbacks(chosen.table.fleet, group)}
     assert {chosen.table.deployments[one.index].model for one in selection.candidates} <= configured
 
 

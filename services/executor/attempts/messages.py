@@ -8,7 +8,8 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2 as pb
 
-from services.executor.attempts.model import Attempt, AttemptState, Candidate, OnlyOn, Report, Skip, Work
+from services.chassis.selection_messages import only_on
+from services.executor.attempts.model import Attempt, AttemptState, Candidate, Report, Skip, Work
 from services.executor.engines.base import Operation
 from services.executor.engines.usage import Usage
 from services.executor.formats.base import Chunk
@@ -20,10 +21,6 @@ OPERATIONS: dict[int, Operation] = {
     pb.OPERATION_MESSAGES: Operation.MESSAGES,
     pb.OPERATION_COMPLETIONS: Operation.COMPLETIONS,
     pb.OPERATION_EMBEDDINGS: Operation.EMBEDDINGS,
-}
-ONLY_ON: dict[int, OnlyOn] = {
-    chat_pb2.ONLY_ON_CONTEXT: OnlyOn.CONTEXT,
-    chat_pb2.ONLY_ON_POLICY: OnlyOn.POLICY,
 }
 EVENT_KINDS = {
     AttemptState.STARTED: events_pb2.USAGE_KIND_STARTED,
@@ -53,9 +50,7 @@ class Origin:
 
 def candidates(sent: Sequence[pb.Candidate]) -> tuple[Candidate, ...]:
     """The candidates of a request."""
-    return tuple(
-        Candidate(one.deployment, ONLY_ON.get(one.only_on, OnlyOn.ANY), one.max_cost_nano_usd) for one in sent
-    )
+    return tuple(Candidate(one.deployment, only_on(one.only_on), one.max_cost_nano_usd) for one in sent)
 
 
 def usage(counted: Usage) -> pb.Usage:

@@ -5,20 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from services.chassis.candidates import OnlyOn
 from services.chassis.deployments import Deployment
 from services.executor.engines.base import Engine, Operation
 from services.executor.engines.outcomes import ErrorClass
 from services.executor.engines.usage import Usage
 
 NO_USAGE = Usage()
-
-
-class OnlyOn(StrEnum):
-    """When a candidate may be tried."""
-
-    ANY = "any"
-    CONTEXT = "context"
-    POLICY = "policy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from services.chassis import errors
+from services.chassis.candidates import OnlyOn
 from services.chassis.deployments import Deployment
 from services.executor.attempts import faults
 from services.executor.attempts.attempt import SingleAttempt
@@ -22,7 +23,6 @@ from services.executor.attempts.model import (
     Deployments,
     EventSink,
     Gate,
-    OnlyOn,
     Permit,
     Report,
     Skip,

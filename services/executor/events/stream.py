@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from services.chassis import redis_keys
 from services.chassis.outage import Outage
-from services.chassis.redis import ERRORS, Redis
+from services.chassis.redis import ERRORS, Redis, text
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class UsageStream:
             return None
         self._outage.end()
         return [
-            Appended(event, _text(ident), _text(memory)) for event, ident in zip(events, idents, strict=True)
+            Appended(event, text(ident), text(memory)) for event, ident in zip(events, idents, strict=True)
         ]
 
     async def ping(self) -> None:
@@ -108,8 +108,8 @@ class UsageStream:
         # The memory's name is read last: whatever was acknowledged before it was acknowledged in this memory.
         acknowledged = await self._acknowledged()
         await self._redis.set(redis_keys.USAGE_MEMORY, uuid4().hex, nx=True)
-        memory = _text(await self._redis.get(redis_keys.USAGE_MEMORY))
-        process = _text(_texts(await self._redis.info("server"))["run_id"])
+        memory = text(await self._redis.get(redis_keys.USAGE_MEMORY))
+        process = text(_texts(await self._redis.info("server"))["run_id"])
         restarted, self._process = self._process not in ("", process), process
         return Progress(acknowledged, memory, restarted)
 
@@ -125,16 +125,12 @@ class UsageStream:
         pending = await self._redis.xpending(redis_keys.USAGE_STREAM, redis_keys.LEDGER_GROUP)
         if not pending["pending"]:
             return delivered
-        milliseconds, number = _order(_text(pending["min"]))
+        milliseconds, number = _order(text(pending["min"]))
         return min(delivered, (milliseconds, number - 1))
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _texts(group: Any) -> dict[str, Any]:
-    return {_text(name): _text(value) if isinstance(value, bytes) else value for name, value in group.items()}
+    return {text(name): text(value) if isinstance(value, bytes) else value for name, value in group.items()}
 
 
 def _order(ident: str) -> tuple[int, int]:

@@ -65,7 +65,7 @@ class Health:
             return
         async with client.pipeline(transaction=False) as pipe:
             for name in names:
-                pipe.hvals(redis_keys.health(name if isinstance(name, str) else name.decode()))
+                pipe.hvals(redis_keys.health(redis.text(name)))
             views = await pipe.execute()
         replicas = [list(_reports(view)) for view in views if view]
         if replicas:

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from services.chassis import errors
-from services.executor.attempts.model import AttemptState, Candidate, OnlyOn, Skip
+from services.chassis.candidates import OnlyOn
+from services.executor.attempts.model import AttemptState, Candidate, Skip
 from services.executor.attempts.retry import RULES
 from services.executor.engines.outcomes import ErrorClass
 from services.executor.engines.usage import Usage

@@ -144,7 +144,7 @@ async def test_calls_spread_over_replicas_and_survive_the_loss_of_one() -> None:
             target = "ipv4:" + ",".join((leaves, stays))
             channel = rpc.connect(target, PLAIN, NAME, repeatable=True)
             stub = pb_grpc.ClassifierServiceStub(channel)
-            await asyncio.wait_for(_both_answer(stub, {"first", "second"}), 10)
+            await asyncio.wait_for(_both_answer(stub, {"first", "second"}), 60)
         names = [
             (await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=5)).classification.version
             for _ in range(9)
@@ -236,7 +236,7 @@ async def test_leaving_a_stream_closes_it_at_the_other_end() -> None:
             pieces = rpc.stream(stub.StreamExecute, executor_pb2.StreamExecuteRequest(), PLAIN, timeout_s=10)
             await anext(pieces)
             await pieces.aclose()
-            await asyncio.wait_for(endless.closed.wait(), 5)
+            await asyncio.wait_for(endless.closed.wait(), 60)
 
 
 def test_an_unknown_failure_of_the_channel_is_our_own() -> None:

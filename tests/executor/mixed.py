@@ -109,8 +109,8 @@ async def run(
                 )
 
         await asyncio.gather(*(one(number) for number in range(requests)))
-        await simulator.until(lambda counts: counts["in_flight"] == 0, timeout_s=30)
-        events = await caller.events(_settled, timeout_s=30)
+        await simulator.until(lambda counts: counts["in_flight"] == 0)
+        events = await caller.events(_settled)
     return _compare(events, await simulator.counts(), received)
 
 

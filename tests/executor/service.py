@@ -88,7 +88,7 @@ class Caller:
         )
 
     async def ask(
-        self, *candidates: str | pb.Candidate, stream: bool = False, timeout_s: float = 20, **body: Any
+        self, *candidates: str | pb.Candidate, stream: bool = False, timeout_s: float = 60, **body: Any
     ) -> Outcome:
         """Call and wait for the end, good or bad."""
         request = self.request(*candidates, **body)
@@ -115,7 +115,7 @@ class Caller:
         return outcome
 
     async def events(
-        self, wanted: Callable[[list[events_pb2.UsageEvent]], bool] = bool, timeout_s: float = 5
+        self, wanted: Callable[[list[events_pb2.UsageEvent]], bool] = bool, timeout_s: float = 60
     ) -> list[events_pb2.UsageEvent]:
         """The usage events in the stream, as soon as they are as wanted."""
         async with redis.from_url(self._url) as client:

@@ -26,7 +26,7 @@ async def test_a_part_that_dies_ends_what_it_stands_beside(caplog: pytest.LogCap
         raise ZeroDivisionError("the part's own")
 
     with pytest.raises(ZeroDivisionError, match="the part's own"):
-        async with asyncio.timeout(5), beside(dies()):
+        async with asyncio.timeout(60), beside(dies()):
             await asyncio.Event().wait()
     assert "died" in caplog.text
 

@@ -1,7 +1,5 @@
 """Keys and who checks them, as tests need them: the parts that a gateway process puts together."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +12,7 @@ from services.gateway.keys.changes import OVERLAP_S, ChangeFeed
 from services.gateway.keys.database import KeyDatabase
 from services.gateway.keys.digests import Digests
 from services.gateway.keys.store import KeyStore
+from tests.gateway.conftest import eventually
 
 ADMIN = "sk-lumni-admin-0123456789"
 BOOTSTRAP = "sk-lumni-bootstrap-0123456789"
@@ -63,13 +62,14 @@ async def alone(
         yield keys
 
 
-async def refused_within(keys: Authenticator, key: str, seconds: float) -> float:
-    """Use a key until it is refused; how long that took."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
+async def until_refused(keys: Authenticator, key: str) -> None:
+    """Use a key until it is refused."""
+
+    async def refused() -> bool:
         try:
             await keys.caller(key)
         except errors.Unauthenticated:
-            return time.monotonic() - began
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"still good after {seconds} s")
+            return True
+        return False
+
+    await eventually(refused)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis import candidates
@@ -107,11 +107,9 @@ preferences = st.builds(
     now_unix_s=st.just(1000.0),
 )
 tasks = st.builds(Task, category=st.sampled_from(["code", "other"]), powerful=st.booleans())
-EFFORT = settings(max_examples=150, deadline=None)
 
 
 @given(st.data(), selectors(), tasks, requirements, policy, preferences)
-@EFFORT
 def test_every_candidate_may_and_can_take_the_request_and_nothing_is_listed_twice(
     data: st.DataObject,
     chosen: Selector,
@@ -147,7 +145,6 @@ def test_every_candidate_may_and_can_take_the_request_and_nothing_is_listed_twic
 
 
 @given(st.data(), selectors(base_model="ant"), tasks, requirements, policy, st.sampled_from(MODELS))
-@EFFORT
 def test_a_pinned_model_is_answered_by_itself_or_by_what_is_configured_for_it(
     data: st.DataObject, chosen: Selector, task: Task, asked: Requirements, allowed: Policy, model: str
 ) -> None:
@@ -165,7 +162,6 @@ def test_a_pinned_model_is_answered_by_itself_or_by_what_is_configured_for_it(
 
 
 @given(st.data(), selectors(), tasks, requirements, policy, st.sampled_from(["auto", *MODELS]))
-@EFFORT
 def test_the_free_tail_lists_every_free_deployment_that_may_and_can_take_the_request_at_once(
     data: st.DataObject, chosen: Selector, task: Task, asked: Requirements, allowed: Policy, model: str
 ) -> None:
@@ -185,7 +181,6 @@ def test_the_free_tail_lists_every_free_deployment_that_may_and_can_take_the_req
 
 
 @given(st.data(), selectors(), tasks, requirements, policy, preferences)
-@EFFORT
 def test_the_same_request_snapshot_and_seed_give_the_same_order(
     data: st.DataObject,
     chosen: Selector,
@@ -213,7 +208,6 @@ def test_the_same_request_snapshot_and_seed_give_the_same_order(
     st.sampled_from(STRATEGIES),
     st.uuids().map(str),
 )
-@EFFORT
 def test_a_cheaper_model_with_all_else_equal_never_ranks_lower(
     qualities: list[float], dollars: float, cheaper: float, task: Task, strategy: str, seed: str
 ) -> None:
@@ -244,7 +238,6 @@ def test_a_cheaper_model_with_all_else_equal_never_ranks_lower(
     st.floats(0.05, 5),
     st.uuids().map(str),
 )
-@EFFORT
 def test_raising_a_weight_never_lowers_the_model_that_is_best_on_it(
     data: st.DataObject, chosen: Selector, task: Task, part: str, more: float, seed: str
 ) -> None:

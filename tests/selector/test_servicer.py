@@ -106,7 +106,7 @@ def models(selection: pb.Selection) -> list[str]:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait until a condition holds; it may be asynchronous."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         held = condition()
         if asyncio.iscoroutine(held):

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis import errors, redis
@@ -27,8 +27,8 @@ from tests.gateway.authentication import (
     BOOTSTRAP,
     DIGESTS,
     alone,
-    refused_within,
     store_of,
+    until_refused,
 )
 from tests.gateway.conftest import eventually
 
@@ -77,7 +77,6 @@ async def test_a_key_that_is_none_of_ours_is_refused(keys: Authenticator, key: s
     assert "INVALID_API_KEY" == caught.value.reason
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     text=st.one_of(
         st.text(max_size=300), st.from_regex(r"sk-lumni-('|\"|;|--| OR 1=1|\x00|\\)*.*", fullmatch=True)
@@ -116,7 +115,7 @@ async def test_an_expired_key_is_refused(keys: Authenticator, store: KeyStore, p
     await pool.execute("UPDATE virtual_keys SET expires_at = now() - interval '1 s'")
     await store.change("admin", made["key_id"], {"models": ["a"]})
 
-    await refused_within(keys, made["key"], 1.0)
+    await until_refused(keys, made["key"])
 
 
 async def test_a_known_key_costs_the_database_nothing(keys: Authenticator, store: KeyStore) -> None:
@@ -203,7 +202,7 @@ async def test_cut_off_from_both_stores_a_known_key_is_good_only_so_long(
     await server.start()
     await store.start()
     await migrate(server.url)
-    async with alone(server.url, store.url, configured, stale_s=1.0) as keys:
+    async with alone(server.url, store.url, configured, stale_s=3.0) as keys:
         async with postgres.pool(server.url) as pool, redis.connect(store.url) as client:
             made = await store_of(pool, client, configured).create("admin", {})
         await keys.caller(made["key"])
@@ -218,7 +217,7 @@ async def test_cut_off_from_both_stores_a_known_key_is_good_only_so_long(
                 return True
             return False
 
-        await eventually(forgotten, within_s=5)
+        await eventually(forgotten)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
@@ -284,7 +284,6 @@ requests = st.builds(
 
 
 @given(st.lists(requests, min_size=1, max_size=4))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_remembered_every_candidate_may_and_can_take_the_request(
     fleet: Fleet, asked_for: list[pb.SelectRequest]
 ) -> None:

@@ -25,7 +25,7 @@ class SingleAttempt:
 
     Attributes:
         attempt: What is known of it; complete once `chunks` has ended or is closed.
-        recorded: Whether it may have been recorded as started, and so has its end recorded, too.
+        recorded: False only when its start was certainly not recorded; then its end is not recorded either.
         headers: The headers of the provider's response, lower case.
         retry_after_s: Seconds after which the provider wants to be called again; None when it named none.
 

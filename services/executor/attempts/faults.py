@@ -8,8 +8,8 @@ from services.executor.attempts.retry import RULES
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.formats.base import ResponseFormat
 
-# The last in this list wins: an outage is worth a second try.
-_GRAVITY = [
+# Of several failures the one furthest down is reported: an outage is worth a second try.
+_PRECEDENCE = [
     errors.Invalid,
     errors.TooLarge,
     errors.NotFound,
@@ -43,7 +43,7 @@ def of_run(failures: Sequence[Failed], skips: Sequence[Skip], *, committed: bool
         return _none_called(skips)
     shown = failures[-1]
     if not committed and RULES[shown.error].fall_back:
-        shown = max(failures, key=lambda failed: _GRAVITY.index(RULES[failed.error].fault))
+        shown = max(failures, key=lambda failed: _PRECEDENCE.index(RULES[failed.error].fault))
     kind = RULES[shown.error].fault
     waits = [failed.retry_after_s for failed in failures]
     return kind(

@@ -33,8 +33,8 @@ from services.executor.engines.base import Call, Engine
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.formats.base import Chunk
 
-# The candidates that only an error of this class makes available.
-_UNLOCKED = {ErrorClass.CONTEXT_LENGTH: OnlyOn.CONTEXT, ErrorClass.CONTENT_POLICY: OnlyOn.POLICY}
+# Which candidates an error of this class makes available, beside those for any.
+_FALLBACK_CAUSE = {ErrorClass.CONTEXT_LENGTH: OnlyOn.CONTEXT, ErrorClass.CONTENT_POLICY: OnlyOn.POLICY}
 
 
 class FallbackRun:
@@ -79,9 +79,9 @@ class FallbackRun:
                             yield chunk
                 except Failed as failed:
                     self._failures.append(failed)
-                    if self._committed or not RULES[failed.error].fall_back or self._spent():
+                    if self._committed or not RULES[failed.error].fall_back or self._billing_cap_reached():
                         raise self._fault() from failed
-                    self._allowed |= {_UNLOCKED.get(failed.error, OnlyOn.ANY)}
+                    self._allowed |= {_FALLBACK_CAUSE.get(failed.error, OnlyOn.ANY)}
                 if self._answered:
                     return
                 if self._clock() >= self._work.deadline:
@@ -140,7 +140,7 @@ class FallbackRun:
 
     async def _may_retry(self, tries: int, failed: Failed) -> bool:
         """Whether the same deployment is worth another try; returns when it is time for it."""
-        if self._committed or not RULES[failed.error].retry or self._spent():
+        if self._committed or not RULES[failed.error].retry or self._billing_cap_reached():
             return False
         others = any(candidate.only_on in self._allowed for candidate in self._untried)
         wait_s = self._policy.before_retry(tries, failed.retry_after_s, others=others)
@@ -198,8 +198,8 @@ class FallbackRun:
     def _queue_s(self) -> float:
         return min(self._policy.queue_s, max(0.0, self._work.deadline - self._clock()))
 
-    def _spent(self) -> bool:
-        """Whether another attempt could cost more than was reserved: those without an answer may be billed too."""
+    def _billing_cap_reached(self) -> bool:
+        """Whether as many attempts may be billed as the reservation covers; one without a whole answer may be."""
         billed = sum(attempt.state is AttemptState.PARTIAL for attempt in self.report.attempts)
         return 0 < self._work.max_billed_attempts <= billed
 

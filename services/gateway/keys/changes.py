@@ -1,7 +1,8 @@
 """Changes of keys, users and organizations: recorded in PostgreSQL, published in Redis, and read from both.
 
 A change is a row of `key_changes` in the transaction that makes it, and an entry in a Redis stream after that. Every
-gateway process reads the stream at once and the table every half second, so that either store alone is enough.
+gateway process reads the stream at once and the table every half second, so that either store alone is enough: a
+revoked key is refused within a second. A process that reaches neither store refuses it after `LUMNI_KEY_STALE_S`.
 """
 
 import asyncio
@@ -31,8 +32,14 @@ CUT_OFF = prometheus_client.Gauge(
 
 RECORD = "INSERT INTO key_changes (subject) VALUES ($1)"
 PRUNE = "DELETE FROM key_changes WHERE changed_at < now() - make_interval(secs => $1)"
+# A user is revoked when each of his keys is.
 READ = """
-SELECT change_id, subject FROM key_changes WHERE changed_at > now() - make_interval(secs => $1) ORDER BY change_id
+SELECT change_id, subject, coalesce(
+    CASE split_part(subject, ':', 1)
+        WHEN 'key' THEN (SELECT revoked_at IS NOT NULL FROM virtual_keys WHERE key_id = substr(subject, 5))
+        WHEN 'user' THEN (SELECT bool_and(revoked_at IS NOT NULL) FROM virtual_keys WHERE user_id = substr(subject, 6))
+    END, false) AS revoked
+FROM key_changes WHERE changed_at > now() - make_interval(secs => $1) ORDER BY change_id
 """
 
 
@@ -131,7 +138,7 @@ class ChangeFeed:
                 self._note_answer(outage)
                 for row in rows:
                     if row["change_id"] not in seen:
-                        self._publish(row["subject"], revoked=False)
+                        self._publish(row["subject"], revoked=row["revoked"])
                 seen = {row["change_id"] for row in rows}
                 await asyncio.sleep(POLL_S)
             except Exception as error:  # noqa: BLE001  (as above)

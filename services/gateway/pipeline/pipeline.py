@@ -132,7 +132,8 @@ class Pipeline:
     ) -> AsyncGenerator[str, None]:
         """The chunks of an answer, after an empty text that says that its first piece has come."""
         begun = False
-        # A chunk that ends a choice is held for the report, which follows at once; all others are sent as they come.
+        # From the first chunk that ends a choice on, the newest chunk is held until the next one or the report comes,
+        # so that the last one can carry the cost; all before are sent as they come.
         held: str | None = None
         try:
             async with (

@@ -167,3 +167,27 @@ async def test_changes_are_missed_only_by_a_process_that_was_away_for_longer_tha
         await eventually(read)
 
     assert missed == bool(gaps)
+
+
+async def test_a_revocation_that_redis_did_not_take_is_marked_as_one(
+    pool: postgres.Pool, configured: Plans
+) -> None:
+    changes: set[tuple[str, bool]] = set()
+    async with redis.connect("redis://127.0.0.1:1", timeout_s=0.2) as unreachable:
+        store = store_of(pool, unreachable, configured)
+        changed, revoked, left = [
+            (await store.create("admin", {"user_id": user}))["key_id"] for user in ("ann", "bob", "cleo")
+        ]
+        feed = ChangeFeed(pool, unreachable, overlap_s=0.0)
+        feed.on_change(lambda subject, is_revoked: changes.add((subject, is_revoked)))
+        async with feed.watching():
+            await store.change("admin", changed, {"rpm_limit": 5})
+            await store.revoke("admin", revoked)
+            await store.revoke_all("admin", "cleo")
+            expected = {(f"key:{changed}", False), (f"key:{revoked}", True), ("user:cleo", True)}
+
+            async def all_read() -> bool:
+                return expected <= changes
+
+            await eventually(all_read)
+    assert (f"key:{left}", True) not in changes

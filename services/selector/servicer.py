@@ -16,7 +16,7 @@ from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
 from services.selector.models.catalog import Entry, Score
 from services.selector.models.deployment_table import Mask
-from services.selector.ranking import rank
+from services.selector.ranking import rank, tier
 from services.selector.ranking.select import Preferences, Selection, Selector, Task
 
 MOST_REQUESTS = 256
@@ -29,8 +29,6 @@ CATEGORIES = {
     for name, number in classifier_pb2.Category.items()
     if number
 }
-# The threshold where none is set: a powerful model must be more likely than not to answer better.
-EVEN = 0.5
 
 LATENCY = prometheus_client.Histogram(
     "lumni_selector_duration_seconds",
@@ -179,21 +177,16 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         split = policy.WhichOneof("split")
         fixed = policy.threshold if split == "threshold" else options.threshold
         share = policy.powerful_share if split == "powerful_share" else options.powerful_share
+        shared = None
         if share is not None and split != "threshold":
-            found = self._powerful_shares.threshold(plan, judged.version, share, now)
-            threshold, powerful = found.rate, found.powerful(rate, request.context.request_id)
-        else:
-            threshold = EVEN if fixed is None else fixed
-            powerful = rate >= threshold
-        if policy.tier:
-            return policy.tier == classifier_pb2.TIER_POWERFUL, threshold
-        if not judged.version:
-            # An outage of the classifier must not multiply the bill, unless everything is to be powerful.
-            return threshold <= 0, threshold
-        if share is None and fixed is None and judged.tier:
-            # Neither a share nor a threshold is set: the classifier's own tier counts.
-            return judged.tier == classifier_pb2.TIER_POWERFUL, 0.0
-        return powerful, threshold
+            shared = self._powerful_shares.threshold(plan, judged.version, share, now)
+        return tier.decide(
+            tier.Judged(rate, judged.version, _is_powerful(judged.tier)),
+            request.context.request_id,
+            forced=_is_powerful(policy.tier),
+            fixed=fixed,
+            share=shared,
+        )
 
     def _pack(self, packed: pb.Selection, selection: Selection, task: Task) -> None:
         scores, quality = selection.scores, selection.ranking.quality
@@ -263,6 +256,10 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             )
             model.benchmarks.extend(_benchmark(score) for score in published_first)
         return model
+
+
+def _is_powerful(given: "classifier_pb2.Tier.ValueType") -> bool | None:
+    return given == classifier_pb2.TIER_POWERFUL if given else None
 
 
 def _check_name(field: str, name: str) -> None:

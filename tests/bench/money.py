@@ -14,7 +14,7 @@ from services.gateway import postgres
 from services.gateway.config import plans
 from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import Rate
-from services.gateway.ledger import events
+from services.gateway.ledger import event_rows
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter
 from services.gateway.limits.admission import Limits
@@ -86,7 +86,7 @@ async def _ledger(pool: postgres.Pool, client: redis.Redis) -> None:
     writer = LedgerWriter(client, LedgerStore(pool))
     batches = [
         [
-            events.usage(
+            event_rows.usage(
                 event(
                     kind, request=f"{b}-{i}", cost=400, user=f"u{i % 50}", key=f"k{i % 100}"
                 ).SerializeToString()

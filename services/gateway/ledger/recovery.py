@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import prometheus_client
 
 from services.chassis import redis, redis_keys
-from services.gateway.ledger import events
+from services.gateway.ledger import event_rows
 from services.gateway.ledger.rows import Ended
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter, isolating
@@ -40,7 +40,7 @@ class Recovery:
             postgres.ERRORS: PostgreSQL does not answer; what is left comes next time.
         """
         while overdue := await self._store.overdue():
-            poisoned = await isolating(overdue, events.unknown, self._close)
+            poisoned = await isolating(overdue, event_rows.unknown, self._close)
             UNKNOWN.inc(len(overdue) - len(poisoned))
             log.warning("%d attempts have no end and are written at their bounds", len(overdue))
             if poisoned:

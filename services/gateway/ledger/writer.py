@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import prometheus_client
 
 from services.chassis import redis, redis_keys
-from services.gateway.ledger import events
+from services.gateway.ledger import event_rows
 from services.gateway.ledger.rows import Ended, Poison, Started, Sum
 from services.gateway.ledger.store import DATA_ERRORS, LedgerStore
 from services.gateway.limits import scripts
@@ -36,7 +36,7 @@ class LedgerWriter:
         Raises:
             postgres.ERRORS, postgres.CONFLICTS, redis.ERRORS: try all of them again; what is written counts once.
         """
-        await self._write_all(redis_keys.USAGE_STREAM, entries, events.usage, self.write)
+        await self._write_all(redis_keys.USAGE_STREAM, entries, event_rows.usage, self.write)
 
     async def decisions(self, entries: Sequence[Entry]) -> None:
         """Write decision events, and set aside those that cannot be written.
@@ -45,7 +45,7 @@ class LedgerWriter:
             postgres.ERRORS, postgres.CONFLICTS: as `usage`.
         """
         await self._write_all(
-            redis_keys.DECISION_STREAM, entries, events.decision, self._store.write_decisions
+            redis_keys.DECISION_STREAM, entries, event_rows.decision, self._store.write_decisions
         )
 
     async def write(self, batch: Sequence[Started | Ended]) -> None:

@@ -16,7 +16,7 @@ from services.gateway.keys.erasure import PersonalData
 from services.gateway.keys.owners import OwnerStore
 from services.gateway.keys.permissions import Subject
 from services.gateway.keys.store import KeyStore
-from services.gateway.ledger import events
+from services.gateway.ledger import event_rows
 from services.gateway.ledger.recovery import Recovery
 from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.rows import Poison
@@ -99,7 +99,7 @@ async def test_an_export_holds_everything_that_is_kept(
     await store.create("admin", {"user_id": "bob"})
     for user, key in (("ann", made["key_id"]), ("bob", "k2")):
         one = event(FINAL, request=f"r-{user}", cost=1, user=user, key=key)
-        await LedgerStore(pool).write([events.usage(one.SerializeToString())])
+        await LedgerStore(pool).write([event_rows.usage(one.SerializeToString())])
 
     exported = [one async for one in personal.export("admin", "ann")]
 

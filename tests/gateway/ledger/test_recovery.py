@@ -3,7 +3,7 @@
 from services.chassis import redis, redis_keys
 from services.gateway import postgres
 from services.gateway.config.budgets import Budget, Period
-from services.gateway.ledger import events
+from services.gateway.ledger import event_rows
 from services.gateway.limits.admission import Limits
 from tests.gateway.conftest import eventually
 from tests.gateway.ledgers import Ledger, written
@@ -57,7 +57,7 @@ async def test_a_reservation_nobody_settles_is_given_back_only_when_nothing_is_u
     limits = Limits(client, pool, billable_attempts=1)
     who = caller(budget=Budget(5000, Period.TOTAL))
     idle, busy = await admit(limits, who), await admit(limits, who)
-    await ledger.store.write([events.usage(event(STARTED, request=busy.request_id).SerializeToString())])
+    await ledger.store.write([event_rows.usage(event(STARTED, request=busy.request_id).SerializeToString())])
     for one in (idle, busy):
         await client.zadd(redis_keys.RESERVATIONS, {one.request_id: 1})
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from services.gateway import postgres
-from services.gateway.ledger import events
+from services.gateway.ledger import event_rows
 from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.store import LedgerStore
 from tests.gateway.money import (
@@ -22,7 +22,7 @@ async def test_rows_go_to_the_table_of_their_month_and_old_ones_are_pruned_in_ba
     for name, moment in (("new", now), ("old", now - timedelta(days=400))):
         await LedgerStore(pool).write(
             [
-                events.usage(
+                event_rows.usage(
                     event(
                         FINAL,
                         request=f"{name}{i}",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.gateway import postgres
 from services.gateway.config.budgets import Period, token
-from services.gateway.ledger import events
+from services.gateway.ledger import event_rows
 from services.gateway.ledger import store as ledger_store
 from services.gateway.ledger.store import LedgerStore
 from tests.gateway.money import (
@@ -23,7 +23,7 @@ async def test_writers_that_touch_the_same_subjects_in_opposite_orders_lose_noth
     async def write(round_: int, backwards: bool) -> None:
         numbers = range(40, 0, -1) if backwards else range(1, 41)
         batch = [
-            events.usage(
+            event_rows.usage(
                 event(FINAL, request=f"{round_}-{backwards}-{i}", cost=1, user=f"u{i}").SerializeToString()
             )
             for i in numbers

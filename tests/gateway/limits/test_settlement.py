@@ -10,7 +10,7 @@ from services.gateway import postgres
 from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import Plan, Rate
 from services.gateway.keys.permissions import Subject
-from services.gateway.ledger import events
+from services.gateway.ledger import event_rows
 from services.gateway.ledger.recovery import Recovery
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter
@@ -113,7 +113,9 @@ async def test_tokens_are_corrected_also_when_the_ledger_was_faster(
     await a_whole_minute()
     admission = await admit(limits, caller(rate=Rate(tpm=1000), budget=TOTAL), tokens=900)
     ledger = LedgerWriter(client, LedgerStore(pool))
-    await ledger.write([events.usage(event(FINAL, request=admission.request_id, cost=5).SerializeToString())])
+    await ledger.write(
+        [event_rows.usage(event(FINAL, request=admission.request_id, cost=5).SerializeToString())]
+    )
     assert 0 == await held(client, "key:k1")
 
     for _ in range(2):
@@ -136,7 +138,7 @@ async def test_hanging_up_gives_no_tokens_back(
     store = LedgerStore(pool)
     ledger = LedgerWriter(client, store)
     await ledger.write(
-        [events.usage(event(PARTIAL, request=admission.request_id, cost=700).SerializeToString())]
+        [event_rows.usage(event(PARTIAL, request=admission.request_id, cost=700).SerializeToString())]
     )
     await client.zadd(redis_keys.RESERVATIONS, {admission.request_id: 1})
 

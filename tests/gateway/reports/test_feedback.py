@@ -15,7 +15,7 @@ from services.chassis import redis
 from services.chassis.errors import Invalid, NotFound
 from services.gateway import postgres
 from services.gateway.keys.permissions import Caller, Subject
-from services.gateway.ledger import events
+from services.gateway.ledger import event_rows
 from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.reports.feedback import FeedbackStore
@@ -74,8 +74,8 @@ async def answered(
         requested_model=requested,
     )
     store = LedgerStore(pool)
-    await store.write_decisions([events.decision(decision.SerializeToString())])
-    await store.write([events.usage(one.SerializeToString()) for one in attempts])
+    await store.write_decisions([event_rows.decision(decision.SerializeToString())])
+    await store.write([event_rows.usage(one.SerializeToString()) for one in attempts])
     return ident
 
 
@@ -208,7 +208,7 @@ async def test_the_ledger_keeps_what_was_learnt_as_long_as_configured_and_no_lon
         [("new", now), ("old", now - timedelta(days=100))],
     )
     overdue = event(STARTED, request="overdue", started_us=int(now.timestamp() * 1e6))
-    await ledger.store.write([events.usage(overdue.SerializeToString())])
+    await ledger.store.write([event_rows.usage(overdue.SerializeToString())])
 
     async def round_is_over() -> bool:
         # A round ends with what is overdue.

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from services.gateway import postgres
-from services.gateway.ledger import events as usage_events
+from services.gateway.ledger import event_rows as usage_events
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.reports.usage import READERS, UsageReports, query
 from tests.gateway.conftest import eventually

@@ -10,6 +10,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 __all__ = ["ERRORS", "Entry", "Redis", "check_url", "connect", "entries", "text"]
 
@@ -42,6 +43,9 @@ def connect(url: str, *, timeout_s: float = 0.1, connections: int = 64) -> Redis
         max_connections=connections,
         retry=Retry(NoBackoff(), 0),
         protocol=3,
+        # With notifications of maintenance the client no longer looks whether a pooled connection was closed meanwhile,
+        # so that each one fails a command after a restart of the server.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     pool = client.connection_pool
     pool.connection_class = type("Connection", (_Cancellable, pool.connection_class), {})

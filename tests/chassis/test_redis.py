@@ -56,3 +56,15 @@ async def test_entries_are_the_same_whatever_protocol_the_client_speaks(valkey: 
 
     assert found[0] == found[1]
     assert [(redis.text(ident), {b"n": str(n).encode()}) for n, ident in enumerate(written)] == found[0]
+
+
+async def test_connections_that_the_server_closed_meanwhile_fail_no_command(valkey: str) -> None:
+    async with redis.connect(valkey, timeout_s=5) as client, redis.connect(valkey, timeout_s=5) as other:
+        # Several connections in the pool, as after a burst.
+        await asyncio.gather(*(client.ping() for _ in range(5)))
+        await other.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        # The loop reads that they were closed together with this answer.
+        await other.ping()
+
+        for _ in range(5):
+            assert await client.ping()

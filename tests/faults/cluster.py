@@ -72,6 +72,8 @@ class Cluster:
     valkey: Valkey
     provider: Simulator
     rests: list[str] = field(default_factory=list)
+    # The gRPC address of each service.
+    listen: dict[str, str] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
 
     def of(self, kind: str) -> list[Service]:
@@ -96,7 +98,16 @@ class Cluster:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, gateways: int, executors: int, ledgers: int) -> AsyncIterator[Cluster]:
+async def running(
+    folder: Path,
+    *,
+    gateways: int,
+    executors: int,
+    ledgers: int,
+    fleet: str = FLEET,
+    plans: str = PLANS,
+    timeout_s: float = TIMEOUT_S,
+) -> AsyncIterator[Cluster]:
     """Run it all on free ports until the block ends."""
     async with AsyncExitStack() as ends:
         postgres = await ends.enter_async_context(started(Postgres(folder / "postgres")))
@@ -109,9 +120,9 @@ async def running(folder: Path, *, gateways: int, executors: int, ledgers: int) 
         cluster = Cluster(postgres, valkey, provider)
         config = folder / "config"
         config.mkdir()
-        (config / "litellm_config.yaml").write_text(FLEET.format(url=provider.url))
-        (config / "lumni.yaml").write_text(PLANS)
-        _describe(cluster, folder, config, gateways, executors, ledgers)
+        (config / "litellm_config.yaml").write_text(fleet.format(url=provider.url))
+        (config / "lumni.yaml").write_text(plans)
+        _describe(cluster, folder, config, gateways, executors, ledgers, timeout_s)
         for service in cluster.services.values():
             service.spawn()
             ends.push_async_callback(service.stop, 2.0)
@@ -122,7 +133,13 @@ async def running(folder: Path, *, gateways: int, executors: int, ledgers: int) 
 
 
 def _describe(
-    cluster: Cluster, folder: Path, config: Path, gateways: int, executors: int, ledgers: int
+    cluster: Cluster,
+    folder: Path,
+    config: Path,
+    gateways: int,
+    executors: int,
+    ledgers: int,
+    timeout_s: float,
 ) -> None:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     shared = {
@@ -130,7 +147,7 @@ def _describe(
         "REDIS_URL": with_deadline(cluster.valkey.url, REDIS_TIMEOUT_S),
         "LUMNI_CONFIG_DIR": str(config),
         "LUMNI_LOG_LEVEL": "WARNING",
-        "LUMNI_REQUEST_TIMEOUT_S": str(TIMEOUT_S),
+        "LUMNI_REQUEST_TIMEOUT_S": str(timeout_s),
         "LUMNI_LEDGER_GRACE_S": str(GRACE_S),
         "LUMNI_LEDGER_TAKEOVER_S": "1",
     }
@@ -138,7 +155,7 @@ def _describe(
     def add(name: str, module: str, listen: str, environ: dict[str, str]) -> None:
         given = {**shared, "LUMNI_STATE_DIR": str(folder / name), **environ}
         if listen:
-            given["LUMNI_LISTEN"] = listen
+            cluster.listen[name] = given["LUMNI_LISTEN"] = listen
         ready = grpc_health(listen, rpc.Settings()) if listen else None
         cluster.services[name] = Service(
             name, module, environ=given, log=folder / f"{name}.log", is_ready=ready

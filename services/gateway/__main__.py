@@ -32,6 +32,7 @@ from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import admin, application, feedback, inference, operations, server, usage
+from services.gateway.rpc.admission import by_key
 from services.gateway.rpc.key_servicer import KeyServicer
 from services.gateway.rpc.servicer import GatewayServicer
 
@@ -145,13 +146,11 @@ async def main(settings: Settings) -> None:
         store = KeyStore(database, loaded, digests)
         stores = admin.Stores(store, OwnerStore(database), AuditTrail(database), PersonalData(database))
         service = rpc.Service(
-            GATEWAY, gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayServicer(keys, pipeline)
+            GATEWAY, gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayServicer(pipeline)
         )
-        key_service = rpc.Service(
-            KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(keys, store)
-        )
+        key_service = rpc.Service(KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store))
         grpc_address = await enter(
-            rpc.serve(settings.listen, settings.server, [service, key_service], public=True)
+            rpc.serve(settings.listen, settings.server, [service, key_service], admit=by_key(keys))
         )
         reports = UsageReports(pool)
         health: dict[str, Callable[[], Awaitable[bool]]] = {

@@ -223,3 +223,11 @@ def test_the_collector_listens_where_the_services_send_and_has_both_destinations
     assert "otlphttp/portkey" in collector["exporters"]
     used = set(re.findall(r"\$\{env:(\w+)\}", (ROOT / "deploy" / "collector.yaml").read_text()))
     assert used == set(environment)
+
+
+def test_every_container_has_a_memory_limit(services: dict[str, Any]) -> None:
+    assert not [name for name, service in services.items() if "mem_limit" not in service]
+
+
+def test_the_gateway_may_open_more_files_than_it_takes_connections(services: dict[str, Any]) -> None:
+    assert services["gateway"]["ulimits"]["nofile"]["soft"] >= 4 * 1024

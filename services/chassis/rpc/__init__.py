@@ -1,23 +1,24 @@
 """gRPC as every service speaks it: `serve`, `connect`, `call` and `stream`.
 
-A servicer raises faults and never touches its context. The interceptor gives every call a deadline, a span, a
-log line and a metric, checks the service token, and turns faults into google.rpc.Status.
+A servicer raises faults and never touches its context. The interceptor admits a call by its metadata before its message
+is read, gives it a deadline, a span, a log line and a metric, and turns faults into google.rpc.Status.
 """
 
 from services.chassis.rpc.client import call, connect, healthy, stream
-from services.chassis.rpc.credentials import check_listen
-from services.chassis.rpc.interceptor import incoming, record_item, remaining_s
+from services.chassis.rpc.credentials import Admit, Metadata, check_listen
+from services.chassis.rpc.interceptor import record_item, remaining_s
 from services.chassis.rpc.server import Service, serve, until_stopped
 from services.chassis.rpc.settings import Settings
 
 __all__ = [
+    "Admit",
+    "Metadata",
     "Service",
     "Settings",
     "call",
     "check_listen",
     "connect",
     "healthy",
-    "incoming",
     "record_item",
     "remaining_s",
     "serve",

@@ -1,14 +1,20 @@
 """How services know each other: a shared token in the metadata, mutual TLS, or a loopback address."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 
 from services.chassis import errors
 from services.chassis.rpc.settings import TOKEN_KEY, Settings
+
+# A call's metadata, which a key may be given in twice.
+Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+# Whether a call may go on, by its metadata alone; raises a Fault if not.
+Admit: TypeAlias = Callable[[Metadata], Awaitable[None]]
 
 
 def check_listen(listen: str, settings: Settings) -> None:
@@ -35,16 +41,16 @@ def _is_loopback(listen: str) -> bool:
         return host == "localhost"
 
 
-def check_token(metadata: Mapping[str, str], settings: Settings) -> None:
-    """Compare a call's service token with ours, in constant time.
+def token_check(settings: Settings) -> Admit:
+    """Admits calls that show the service token, compared in constant time; every call where there is no token."""
+    expected = settings.token.reveal().encode()
 
-    Raises:
-        Unauthenticated: it is missing or wrong.
+    async def admit(metadata: Metadata) -> None:
+        given = str(dict(metadata).get(TOKEN_KEY, "")).encode()
+        if expected and not hmac.compare_digest(given, expected):
+            raise errors.Unauthenticated(f"{TOKEN_KEY}: missing or wrong", reason="INVALID_SERVICE_TOKEN")
 
-    """
-    given = metadata.get(TOKEN_KEY, "")
-    if not hmac.compare_digest(given.encode(), settings.token.reveal().encode()):
-        raise errors.Unauthenticated(f"{TOKEN_KEY}: missing or wrong", reason="INVALID_SERVICE_TOKEN")
+    return admit
 
 
 def for_server(settings: Settings) -> grpc.ServerCredentials:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
 from math import inf
@@ -11,15 +11,19 @@ from typing import Any
 
 import grpc
 import prometheus_client
+from google.protobuf.message import DecodeError
 from lumni.chat.v1.chat_pb2 import RequestContext
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from services.chassis import errors, status, telemetry
-from services.chassis.rpc import credentials
+from services.chassis.rpc.credentials import Admit
 from services.chassis.rpc.settings import REQUEST_KEY, Settings
 
 log = logging.getLogger(__name__)
+
+# The longest that a message may take to arrive, in seconds; as a body in REST.
+READ_S = 30.0
 
 BUCKETS = (
     0.0005,
@@ -53,8 +57,6 @@ IN_FLIGHT = prometheus_client.Gauge("lumni_rpc_in_flight", "Calls under way.", [
 
 # The deadline of the current call, on the monotonic clock; what a servicer reads instead of its context.
 deadline: ContextVar[float] = ContextVar("deadline")
-# The metadata of the current call, for servicers whose callers bring a key of their own in it.
-incoming: ContextVar[Mapping[str, str]] = ContextVar("incoming")
 
 
 def remaining_s() -> float:
@@ -87,11 +89,15 @@ def record_item(name: str, context: RequestContext, began_ns: int, fault: errors
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Wraps each handler once; health and reflection pass unwrapped."""
+    """Wraps each handler once, so that a call is admitted by its metadata before a byte of its message is read.
 
-    def __init__(self, settings: Settings, *, guarded: bool) -> None:
+    gRPC reads the message of a handler that takes a single one before it calls the handler, so the wrapped handlers
+    take a stream of messages, and read the one that there is. Health and reflection pass as they are.
+    """
+
+    def __init__(self, settings: Settings, admit: Admit) -> None:
         self._settings = settings
-        self._guarded = guarded
+        self._admit = admit
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -107,44 +113,78 @@ class Interceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or name.startswith("/grpc."):
             return handler
-        # RpcMethodHandler is a named tuple; only these two kinds are in the contract.
+        # Only these two kinds are in the contract.
         if handler.response_streaming:
-            wrapped = handler._replace(unary_stream=self._stream(name, handler.unary_stream))
+            wrapped = grpc.stream_stream_rpc_method_handler(
+                self._stream(name, handler), response_serializer=handler.response_serializer
+            )
         else:
-            wrapped = handler._replace(unary_unary=self._unary(name, handler.unary_unary))
+            wrapped = grpc.stream_unary_rpc_method_handler(
+                self._unary(name, handler), response_serializer=handler.response_serializer
+            )
         self._wrapped[name] = wrapped
         return wrapped
 
-    def _unary(self, name: str, method: Any) -> Any:
-        async def call(request: Any, context: Any) -> Any:
-            return await self._guard(name, request, context, lambda: method(request, context))
+    def _unary(self, name: str, handler: Any) -> Any:
+        async def call(_: Any, context: Any) -> Any:
+            def run(request: Any) -> Any:
+                return handler.unary_unary(request, context)
+
+            return await self._guard(name, context, handler.request_deserializer, run)
 
         return call
 
-    def _stream(self, name: str, method: Any) -> Any:
-        async def send(request: Any, context: Any) -> None:
-            # Closing the generator when the caller hangs up stops the provider's bill at once.
-            async with aclosing(method(request, context)) as responses:
-                async for response in responses:
-                    await context.write(response)
+    def _stream(self, name: str, handler: Any) -> Any:
+        async def call(_: Any, context: Any) -> None:
+            async def run(request: Any) -> None:
+                # Closing the generator when the caller hangs up stops the provider's bill at once.
+                async with aclosing(handler.unary_stream(request, context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
 
-        async def call(request: Any, context: Any) -> None:
-            await self._guard(name, request, context, lambda: send(request, context))
+            await self._guard(name, context, handler.request_deserializer, run)
 
         return call
 
-    async def _guard(self, name: str, request: Any, context: Any, run: Callable[[], Awaitable[Any]]) -> Any:
+    async def _received(
+        self, context: Any, decode: Callable[[bytes], Any]
+    ) -> tuple[Any, errors.Fault | None]:
+        """The message of a call that is admitted; or why it is not admitted, or has none."""
+        try:
+            async with asyncio.timeout(min(READ_S, remaining_s())):
+                await self._admit(context.invocation_metadata() or ())
+                raw = await context.read()
+            if raw is grpc.aio.EOF:
+                raise errors.Invalid("the call has no message; send one")
+            return decode(raw), None
+        except TimeoutError:
+            return None, errors.TimedOut("the message did not arrive in time")
+        except DecodeError:
+            # What the parser says of it is of no use to a caller, and of this program's insides.
+            return None, errors.Invalid(
+                "the message cannot be decoded; is it made from this version's protos?"
+            )
+        except errors.Fault as refused:
+            return None, refused
+
+    async def _guard(
+        self,
+        name: str,
+        context: Any,
+        decode: Callable[[bytes], Any],
+        run: Callable[[Any], Awaitable[Any]],
+    ) -> Any:
         method = name[1:]
         metadata: dict[str, str] = dict(context.invocation_metadata() or ())
-        incoming.set(metadata)
-        request_context = getattr(request, "context", None)
-        telemetry.request_id.set(str(metadata.get(REQUEST_KEY) or getattr(request_context, "request_id", "")))
         left = context.time_remaining()
         deadline.set(time.monotonic() + min(self._settings.timeout_s, left if left is not None else inf))
+        began = time.perf_counter()
+        request, refused = await self._received(context, decode)
+        request_context = getattr(request, "context", None)
+        telemetry.request_id.set(str(metadata.get(REQUEST_KEY) or getattr(request_context, "request_id", "")))
         parent = telemetry.remote(
             str(metadata.get("traceparent") or getattr(request_context, "traceparent", ""))
         )
-        began = time.perf_counter()
         code = "OK"
         IN_FLIGHT.labels(method).inc()
         with telemetry.tracer.start_as_current_span(
@@ -156,10 +196,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
             set_status_on_exception=False,
         ) as span:
             try:
-                if self._guarded:
-                    credentials.check_token(metadata, self._settings)
+                if refused is not None:
+                    raise refused
                 async with asyncio.timeout(remaining_s()):
-                    return await run()
+                    return await run(request)
             except TimeoutError:
                 code = grpc.StatusCode.DEADLINE_EXCEEDED.name
                 fault: errors.Fault = errors.TimedOut("the deadline passed")

@@ -14,8 +14,16 @@ from grpc_reflection.v1alpha import reflection
 
 from services.chassis.config import Mistakes
 from services.chassis.rpc import credentials
+from services.chassis.rpc.credentials import Admit
 from services.chassis.rpc.interceptor import Interceptor
-from services.chassis.rpc.settings import MAX_MESSAGE, MAX_METADATA, Settings
+from services.chassis.rpc.keyless import KeylessInterceptor
+from services.chassis.rpc.settings import MAX_MESSAGE, MAX_METADATA, MAX_PUBLIC_MESSAGE, Settings
+
+# Calls that one connection may have under way; further ones wait in the client.
+MAX_STREAMS = 1024
+# How long a connection may take to begin HTTP/2, and how long it is kept without a call, in milliseconds.
+HANDSHAKE_MS = 10_000
+IDLE_MS = 300_000
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Service:
 
 @asynccontextmanager
 async def serve(
-    listen: str, settings: Settings, services: Sequence[Service], *, public: bool = False
+    listen: str, settings: Settings, services: Sequence[Service], *, admit: Admit | None = None
 ) -> AsyncIterator[str]:
     """Serve until the block ends, then drain; yields the bound address (port 0 is any free one).
 
@@ -37,20 +45,31 @@ async def serve(
         listen: host:port, [::]:port or unix:path.
         settings: Shared by all servers.
         services: What to serve.
-        public: True where callers have keys of their own, and no service token or certificate.
+        admit: For a public server, whose callers have keys of their own, and no service token or certificate: raises
+            a fault for a call that may not go on, by its metadata, before its message is read.
 
     Raises:
         ValueError: an address beyond loopback that nothing protects.
         Mistakes: an address that cannot be bound.
 
     """
+    public = admit is not None
     if not public:
         credentials.check_listen(listen, settings)
+    interceptors: list[grpc.aio.ServerInterceptor] = [
+        Interceptor(settings, admit or credentials.token_check(settings))
+    ]
+    if public:
+        interceptors.append(KeylessInterceptor())
     server = grpc.aio.server(
-        interceptors=[Interceptor(settings, guarded=bool(settings.token) and not public)],
+        interceptors=interceptors,
+        maximum_concurrent_rpcs=settings.max_calls,
         options=[
             ("grpc.max_send_message_length", MAX_MESSAGE),
-            ("grpc.max_receive_message_length", MAX_MESSAGE),
+            ("grpc.max_receive_message_length", MAX_PUBLIC_MESSAGE if public else MAX_MESSAGE),
+            ("grpc.max_concurrent_streams", MAX_STREAMS),
+            ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+            ("grpc.max_connection_idle_ms", IDLE_MS),
             ("grpc.max_metadata_size", MAX_METADATA),
             ("grpc.so_reuseport", 0),
             ("grpc.keepalive_permit_without_calls", 1),

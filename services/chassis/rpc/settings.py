@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from services.chassis.config import Secret, variable
 
-# Bytes of one message.
+# Bytes of one message between services: a body, and what they say of it.
 MAX_MESSAGE = 32 * 1024 * 1024
+# Bytes of one message of a caller: a body is at most as long in REST.
+MAX_PUBLIC_MESSAGE = 16 * 1024 * 1024
 # Bytes of headers and trailers: the status of a failed call carries its report in the trailers.
 MAX_METADATA = 128 * 1024
 TOKEN_KEY = "x-lumni-service-token"  # noqa: S105  (the header's name)
@@ -28,6 +30,9 @@ class Settings:
     timeout_s: float = variable(
         "LUMNI_REQUEST_TIMEOUT_S", 600.0, "longest a call may take, and the drain too"
     )
+    max_calls: int = variable(
+        "LUMNI_MAX_CALLS", 1024, "gRPC calls under way in one process; further ones are refused"
+    )
     connection_age_s: float = variable(
         "LUMNI_CONNECTION_AGE_S", 60.0, "after which clients look for new replicas"
     )
@@ -36,6 +41,8 @@ class Settings:
         parts = (self.tls_cert, self.tls_key, self.tls_ca)
         if any(parts) and not all(parts):
             raise ValueError("LUMNI_TLS_CERT, LUMNI_TLS_KEY and LUMNI_TLS_CA: set all three, or none")
+        if self.max_calls < 1:
+            raise ValueError("LUMNI_MAX_CALLS: expected at least 1")
 
     @property
     def mutual_tls(self) -> bool:

@@ -8,6 +8,7 @@ then says 503. A store that cannot be asked never turns a key down: that is a 50
 import asyncio
 import hmac
 import time
+from collections.abc import Sequence
 
 import prometheus_client
 
@@ -44,10 +45,27 @@ WHERE s.digest = $1
 """
 
 
-def bearer(header: str) -> str:
-    """The key in the value of an Authorization header; empty when there is none."""
-    scheme, _, key = header.partition(" ")
+def bearer(headers: Sequence[str]) -> str:
+    """The key in the values of a request's Authorization headers; empty when there is none.
+
+    Raises:
+        Invalid: there are several; which one counts would be anybody's guess.
+    """
+    if len(headers) > 1:
+        raise errors.Invalid("authorization: sent more than once; send one", param="authorization")
+    scheme, _, key = headers[0].partition(" ") if headers else ("", "", "")
     return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def check_admin(caller: Caller) -> Caller:
+    """The caller, who is an admin.
+
+    Raises:
+        Forbidden: the key is good, but no admin's.
+    """
+    if not caller.is_admin:
+        raise errors.Forbidden("this needs the admin key", reason="ADMIN_ONLY")
+    return caller
 
 
 class Authenticator:
@@ -119,10 +137,7 @@ class Authenticator:
             Forbidden: the key is good, but no admin's.
             Unavailable: as `caller`.
         """
-        caller = await self.caller(key)
-        if not caller.is_admin:
-            raise errors.Forbidden("this needs the admin key", reason="ADMIN_ONLY")
-        return caller
+        return check_admin(await self.caller(key))
 
     def as_if(self, caller: Caller, plan: str) -> Caller:
         """The caller as another plan would treat him, for what-if questions; an empty name changes nothing.

@@ -51,8 +51,12 @@ async def read(request: Request) -> bytes:
 
 
 def bearer(request: Request) -> str:
-    """The key of an Authorization header; empty when there is none."""
-    return authenticator.bearer(request.headers.get("authorization", ""))
+    """The key of the Authorization header; empty when there is none.
+
+    Raises:
+        Invalid: there are several.
+    """
+    return authenticator.bearer(request.headers.getlist("authorization"))
 
 
 async def unless_caller_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -9,10 +9,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from lumni.gateway.v1 import keys_pb2 as pb
 from lumni.gateway.v1 import keys_pb2_grpc
 
-from services.chassis import errors, rpc
-from services.gateway.keys.authenticator import Authenticator, bearer
+from services.chassis import errors
+from services.gateway.keys.authenticator import check_admin
 from services.gateway.keys.store import KeyStore
 from services.gateway.rest import schemas
+from services.gateway.rpc import admission
 
 # Plain fields that go to the column of the same name.
 Plain: TypeAlias = Literal[
@@ -36,24 +37,23 @@ LONGEST_PAGE = 1000
 class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     """Unpacks a call, checks its fields, changes the key, packs the answer."""
 
-    def __init__(self, keys: Authenticator, store: KeyStore) -> None:
-        self._keys = keys
+    def __init__(self, store: KeyStore) -> None:
         self._store = store
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: object) -> pb.CreateKeyResponse:
         """POST /admin/keys."""
-        actor = await self._admin()
+        actor = _admin()
         row = await self._store.create(actor, _fields(request.settings))
         return pb.CreateKeyResponse(key=_key(row), secret=row["key"])
 
     async def GetKey(self, request: pb.GetKeyRequest, context: object) -> pb.GetKeyResponse:
         """GET /admin/keys/{key_id}."""
-        await self._admin()
+        _admin()
         return pb.GetKeyResponse(key=_key(await self._store.get(request.key_id)))
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: object) -> pb.ListKeysResponse:
         """GET /admin/keys."""
-        await self._admin()
+        _admin()
         if not 0 <= request.limit <= LONGEST_PAGE:
             raise errors.Invalid(f"limit: expected 1 to {LONGEST_PAGE}", param="limit")
         rows = await self._store.find(
@@ -67,14 +67,14 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
 
     async def UpdateKey(self, request: pb.UpdateKeyRequest, context: object) -> pb.UpdateKeyResponse:
         """PATCH /admin/keys/{key_id}."""
-        actor = await self._admin()
+        actor = _admin()
         fields = _fields(request.settings, request.update_mask.paths)
         row = await self._store.change(actor, request.key_id, fields)
         return pb.UpdateKeyResponse(key=_key(row))
 
     async def RotateKey(self, request: pb.RotateKeyRequest, context: object) -> pb.RotateKeyResponse:
         """POST /admin/keys/{key_id}/rotate."""
-        actor = await self._admin()
+        actor = _admin()
         grace_s = request.grace.seconds if request.HasField("grace") else schemas.DAY_S
         if not 0 <= grace_s <= schemas.LONGEST_GRACE_S:
             raise errors.Invalid(f"grace: expected 0 to {schemas.LONGEST_GRACE_S} s", param="grace")
@@ -87,12 +87,12 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: object) -> pb.RevokeKeyResponse:
         """POST /admin/keys/{key_id}/revoke."""
-        actor = await self._admin()
+        actor = _admin()
         return pb.RevokeKeyResponse(key=_key(await self._store.revoke(actor, request.key_id)))
 
     async def ResetLimits(self, request: pb.ResetLimitsRequest, context: object) -> pb.ResetLimitsResponse:
         """POST /admin/keys/{key_id}/reset-limits."""
-        actor = await self._admin()
+        actor = _admin()
         await self._store.reset_limits(actor, request.key_id)
         return pb.ResetLimitsResponse()
 
@@ -100,7 +100,7 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
         self, request: pb.UpdateUserKeysRequest, context: object
     ) -> pb.UpdateUserKeysResponse:
         """PATCH /admin/users/{user_id}/keys."""
-        actor = await self._admin()
+        actor = _admin()
         fields = _fields(request.settings, request.update_mask.paths)
         return pb.UpdateUserKeysResponse(changed=await self._store.change_all(actor, request.user_id, fields))
 
@@ -108,11 +108,12 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
         self, request: pb.RevokeUserKeysRequest, context: object
     ) -> pb.RevokeUserKeysResponse:
         """POST /admin/users/{user_id}/keys/revoke."""
-        actor = await self._admin()
+        actor = _admin()
         return pb.RevokeUserKeysResponse(revoked=await self._store.revoke_all(actor, request.user_id))
 
-    async def _admin(self) -> str:
-        return (await self._keys.admin(bearer(rpc.incoming.get().get("authorization", "")))).key_id
+
+def _admin() -> str:
+    return check_admin(admission.caller.get()).key_id
 
 
 def _fields(settings: pb.KeySettings, mask: Collection[str] = ()) -> dict[str, Any]:

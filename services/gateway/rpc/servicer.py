@@ -7,12 +7,12 @@ import orjson
 from lumni.chat.v1 import chat_pb2
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from services.chassis import errors, rpc, telemetry
-from services.gateway.keys.authenticator import Authenticator, bearer
+from services.chassis import errors, telemetry
 from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request
 from services.gateway.requests.request_ids import request_id
+from services.gateway.rpc import admission
 
 NAMES = {role: name for name, role in chat_request.ROLES.items() if name != "function"}
 
@@ -20,15 +20,14 @@ NAMES = {role: name for name, role in chat_request.ROLES.items() if name != "fun
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """Unpacks a call, runs the pipeline, packs the answer."""
 
-    def __init__(self, keys: Authenticator, pipeline: Pipeline) -> None:
-        self._keys = keys
+    def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     async def Complete(
         self, request: gateway_pb2.CompleteRequest, context: object
     ) -> gateway_pb2.CompleteResponse:
         """POST /v1/chat/completions."""
-        caller = await self._caller()
+        caller = _caller()
         answer = await self._pipeline.complete(caller, chat_request.parse(request.body_json))
         return gateway_pb2.CompleteResponse(body_json=answer.body)
 
@@ -36,7 +35,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self, request: gateway_pb2.StreamCompleteRequest, context: object
     ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
         """The same, streamed."""
-        caller = await self._caller()
+        caller = _caller()
         chat = chat_request.parse(request.body_json, stream=True)
         stream = await self._pipeline.stream(caller, chat)
         async with aclosing(stream.chunks) as chunks:
@@ -45,7 +44,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 
     async def Ask(self, request: gateway_pb2.AskRequest, context: object) -> gateway_pb2.AskResponse:
         """A question in typed fields."""
-        caller = await self._caller()
+        caller = _caller()
         answer = await self._pipeline.complete(caller, chat_request.parse(_body(request)))
         body = orjson.loads(answer.body)
         return gateway_pb2.AskResponse(
@@ -60,14 +59,15 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 
     async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
         """The decision without the call."""
-        caller = await self._caller()
+        caller = _caller()
         decision = await self._pipeline.route(caller, chat_request.parse(request.body_json))
         return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
 
-    async def _caller(self) -> Caller:
-        # The id is ours, as on REST: attempts are recorded by it.
-        telemetry.request_id.set(request_id())
-        return await self._keys.caller(bearer(rpc.incoming.get().get("authorization", "")))
+
+def _caller() -> Caller:
+    # The id is ours, as on REST: attempts are recorded by it.
+    telemetry.request_id.set(request_id())
+    return admission.caller.get()
 
 
 def _body(request: gateway_pb2.AskRequest) -> bytes:

@@ -232,4 +232,11 @@ async def test_cut_off_from_both_stores_a_known_key_is_good_only_so_long(
     ],
 )
 def test_only_a_bearer_header_shows_a_key(header: str, key: str) -> None:
-    assert key == bearer(header)
+    assert key == bearer([header])
+
+
+def test_no_header_shows_no_key_and_two_are_refused() -> None:
+    assert "" == bearer([])
+    with pytest.raises(errors.Invalid) as caught:
+        bearer(["Bearer sk-lumni-a", "Bearer sk-lumni-b"])
+    assert "authorization" == caught.value.param

@@ -32,6 +32,7 @@ from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import admin, application, feedback, inference, operations, server, usage
+from services.gateway.rest.connections import Connections
 from services.gateway.rpc.admission import by_key
 from services.gateway.rpc.key_servicer import KeyServicer
 from services.gateway.rpc.servicer import GatewayServicer
@@ -66,6 +67,14 @@ class Settings:
     grace_s: float = variable(
         "LUMNI_LEDGER_GRACE_S", 60.0, "how long after its deadline an attempt's end is waited for"
     )
+    max_connections: int = variable(
+        "LUMNI_MAX_CONNECTIONS", 4096, "REST connections of one process; also bounded by its open files"
+    )
+    max_connections_per_address: int = variable(
+        "LUMNI_MAX_CONNECTIONS_PER_ADDRESS",
+        1024,
+        "REST connections of one client address; 0 is no bound, for behind a proxy that all callers come through",
+    )
     cors: tuple[str, ...] = variable(
         "LUMNI_CORS_ORIGINS", (), "origins whose pages may call; * is any; none by default"
     )
@@ -75,6 +84,12 @@ class Settings:
     select_timeout_s: float = variable("LUMNI_SELECT_TIMEOUT_S", 0.25, "longest wait for a selection")
     server: rpc.Settings = part()
     telemetry: Telemetry = part()
+
+    def __post_init__(self) -> None:
+        if self.max_connections < 1:
+            raise ValueError("LUMNI_MAX_CONNECTIONS: expected at least 1")
+        if self.max_connections_per_address < 0:
+            raise ValueError("LUMNI_MAX_CONNECTIONS_PER_ADDRESS: expected 0 or more")
 
 
 async def main(settings: Settings) -> None:
@@ -170,7 +185,12 @@ async def main(settings: Settings) -> None:
             ],
             origins=settings.cors,
         )
-        rest_address = await enter(server.serve(rest, settings.rest, settings.server.timeout_s))
+        connections = Connections(
+            server.below_file_limit(settings.max_connections), settings.max_connections_per_address
+        )
+        rest_address = await enter(
+            server.serve(rest, settings.rest, settings.server.timeout_s, connections=connections)
+        )
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
         await rpc.until_stopped()
         log.info("draining")

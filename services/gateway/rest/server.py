@@ -1,19 +1,44 @@
 """The HTTP server: uvicorn on an address of ours, drained when the process stops."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from services.chassis.config import Mistakes
+from services.gateway.rest.connections import Connections
+from services.gateway.rest.early_answers import EarlyAnswers
 from services.gateway.rest.http_protocol import HttpProtocol
 
 BACKLOG = 1024
 # An idle connection is kept for so long, in seconds: longer than load balancers keep theirs.
 KEEP_ALIVE_S = 75
+
+
+# Open files that are not connections of REST: of gRPC, of the stores, of the process itself.
+OTHER_FILES = 512
+
+
+def below_file_limit(wanted: int) -> int:
+    """As many of the wanted connections as this process may have open files for, after raising its limit if it may.
+
+    Raises:
+        Mistakes: there is room for none.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted + OTHER_FILES:
+        soft = wanted + OTHER_FILES if hard == resource.RLIM_INFINITY else min(hard, wanted + OTHER_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    most = wanted if soft == resource.RLIM_INFINITY else min(wanted, soft - OTHER_FILES)
+    if most < 1:
+        raise Mistakes([f"the limit of open files is {hard}; allow more than {OTHER_FILES} (ulimit -n)"])
+    return most
 
 
 class _Server(uvicorn.Server):
@@ -26,13 +51,16 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(application: ASGIApp, listen: str, drain_s: float) -> AsyncIterator[str]:
+async def serve(
+    application: ASGIApp, listen: str, drain_s: float, *, connections: Connections
+) -> AsyncIterator[str]:
     """Serve REST until the block ends, then drain; yields the bound address.
 
     Args:
         application: What answers.
         listen: host:port; port 0 takes a free one.
         drain_s: The longest that requests under way may go on after the block.
+        connections: How many connections there may be.
 
     Raises:
         Mistakes: the address cannot be bound.
@@ -45,8 +73,9 @@ async def serve(application: ASGIApp, listen: str, drain_s: float) -> AsyncItera
         raise Mistakes([f"LUMNI_REST_LISTEN: {listen} cannot be bound: {error}"]) from error
     with bound as listener:
         config = uvicorn.Config(
-            application,
-            http=HttpProtocol,
+            EarlyAnswers(application),
+            # Uvicorn calls it as it would a class of protocols.
+            http=cast("type[asyncio.Protocol]", partial(HttpProtocol, connections)),
             lifespan="off",
             ws="none",
             log_config=None,

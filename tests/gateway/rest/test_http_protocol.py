@@ -1,17 +1,29 @@
 """Callers who send too much, or too slowly."""
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+import orjson
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.rest import http_protocol
-from services.gateway.rest.server import serve
+from services.chassis.config import Mistakes
+from services.gateway.rest import early_answers, http_protocol
+from services.gateway.rest.connections import Connections
+from services.gateway.rest.server import below_file_limit, serve
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] == "/early":
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"no"})
+        return
+    if scope["path"] == "/endless":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1000):
+            await send({"type": "http.response.body", "body": b"a" * 100_000, "more_body": True})
     body = b""
     more = True
     while more:
@@ -22,11 +34,19 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-@pytest.fixture
-async def address() -> AsyncIterator[tuple[str, int]]:
-    async with serve(hello, "127.0.0.1:0", 1) as bound:
+@asynccontextmanager
+async def serving(most: int = 100, most_of_one: int = 0) -> AsyncIterator[tuple[str, int]]:
+    async with serve(
+        hello, "127.0.0.1:0", 1, connections=Connections(most, most_of_one_address=most_of_one)
+    ) as bound:
         host, _, port = bound.rpartition(":")
         yield host, int(port)
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[tuple[str, int]]:
+    async with serving() as one:
+        yield one
 
 
 @asynccontextmanager
@@ -73,8 +93,130 @@ async def test_large_bodies_and_many_requests_on_one_connection_are_not_headers(
             assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"ok"), 10)
 
 
-async def test_a_head_that_does_not_end_is_not_waited_for(address: tuple[str, int]) -> None:
-    async with connected(address) as (reader, writer):
-        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n")
+async def test_a_head_that_does_not_end_is_not_waited_for(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_S", 0.2)
+    for head in (b"G", b"GET / HTTP/1.1\r\nhost: x\r\n"):
+        assert_openai_error(await say(address, head), 408, "request_timeout")
+    async with connected(address) as (reader, _):
+        assert b"" == await asyncio.wait_for(reader.read(), 5)
 
-        assert b"" == await asyncio.wait_for(reader.read(), http_protocol.HEAD_S + 5)
+
+async def test_a_body_that_does_not_end_is_not_waited_for(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "ARRIVAL_S", 0.5)
+    async with connected(address) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        dripping = asyncio.create_task(drip(writer, b"1\r\na\r\n"))
+        answer = await asyncio.wait_for(reader.read(), 5)
+        dripping.cancel()
+
+    assert_openai_error(answer, 408, "request_timeout")
+
+
+async def drip(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    """Send a little, again and again."""
+    with suppress(ConnectionError):
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+
+def assert_openai_error(answer: bytes, status: int, code: str) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    error = orjson.loads(body)["error"]
+    assert {"message", "type", "param", "code"} == error.keys()
+    assert code == error["code"]
+
+
+async def test_what_is_not_http_is_refused_in_openais_shape(address: tuple[str, int]) -> None:
+    assert_openai_error(await say(address, b"\x16\x03\x01\x02\x00\x01\x00"), 400, "invalid_http")
+    line = b"x-much: " + b"a" * 70_000
+    assert_openai_error(await say(address, b"GET / HTTP/1.1\r\nhost: x\r\n" + line), 431, "headers_too_large")
+
+
+@pytest.mark.parametrize("framing", [b"content-length: 1000000", b"transfer-encoding: chunked"])
+async def test_an_early_answer_is_the_last_of_its_connection(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, framing: bytes
+) -> None:
+    monkeypatch.setattr(early_answers, "LINGER_S", 0.3)
+    async with connected(address) as (reader, writer):
+        writer.write(b"POST /early HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n")
+        dripping = asyncio.create_task(drip(writer, b"1\r\na\r\n"))
+        answer = await asyncio.wait_for(reader.read(), 5)
+        dripping.cancel()
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b"\r\n\r\nno")
+
+
+async def test_an_early_answer_to_a_body_that_has_come_keeps_the_connection(address: tuple[str, int]) -> None:
+    async with connected(address) as (reader, writer):
+        for _ in range(3):
+            writer.write(b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
+            answer = await asyncio.wait_for(reader.readuntil(b"no"), 5)
+            assert b"connection: close" not in answer
+
+
+async def test_who_waits_for_leave_to_send_a_body_is_not_given_it_with_an_early_answer(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_answers, "LINGER_S", 0.1)
+    head = b"POST /early HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+    assert (await say(address, head)).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_an_answer_that_nobody_reads_is_given_up(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "UNREAD_S", 0.2)
+    async with connected(address) as (reader, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asyncio.sleep(1)
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        came = 0
+        with suppress(ConnectionError):
+            while piece := await asyncio.wait_for(reader.read(2**20), 5):
+                came += len(piece)
+    assert came < 50_000_000
+
+
+async def test_idle_connections_make_way_for_new_ones() -> None:
+    async with serving(most=5) as address, AsyncExitStack() as open_:
+        idle = [await open_.enter_async_context(connected(address)) for _ in range(20)]
+        for _ in range(5):
+            answer = await say(address, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200 "), answer
+        for reader, _ in idle[:15]:
+            assert b"" == await asyncio.wait_for(reader.read(), 5)
+
+
+async def test_connections_that_are_being_served_stay_and_further_ones_are_refused() -> None:
+    async with serving(most=2) as address, AsyncExitStack() as open_:
+        busy = [await open_.enter_async_context(connected(address)) for _ in range(2)]
+        for _, writer in busy:
+            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+        await asyncio.sleep(0.1)
+        assert_openai_error(await say(address), 503, "too_many_connections")
+        for reader, writer in busy:
+            writer.write(b"{}")
+            assert (await asyncio.wait_for(reader.readuntil(b"ok"), 5)).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_file_limit_bounds_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = (1024, 2048)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: raised.append(both))
+
+    assert (100, 1536) == (below_file_limit(100), below_file_limit(4096))
+    assert [(2048, 2048)] == raised
+    limits = (256, 512)
+    with pytest.raises(Mistakes, match="open files"):
+        below_file_limit(4096)

@@ -11,13 +11,18 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.errors import Invalid
-from services.gateway.requests import hints, prompt_size
+from services.gateway.requests import hints, json_bounds, prompt_size
 from services.gateway.requests.hints import NAME, Hints
 
 # Fields that are not supported yet. Passing them on would promise what does not happen.
 NOT_YET = ("cache", "prompt")
 MAX_MESSAGES = 4096
 MAX_CHOICES = 128
+# Counts that nobody needs more of; OpenAI's own are 128 tools and 4 stops.
+MAX_FIELDS = 256
+MAX_TOOLS = 1024
+MAX_PARTS = 4096
+MAX_STOPS = 64
 # What a decision reads of one message and of one conversation, in characters; the rest is counted, not read.
 MESSAGE_CHARS = 4000
 CONVERSATION_CHARS = 32_000
@@ -88,12 +93,15 @@ def parse(text: bytes | str, *, stream: bool = False) -> Chat:
     Raises:
         Invalid: names the field and what is expected there.
     """
+    json_bounds.check(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
     try:
         body = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Invalid(f"the body is not valid JSON: {error}", reason="INVALID_JSON") from error
     if not isinstance(body, dict):
         raise Invalid("the body must be a JSON object", reason="INVALID_JSON")
+    if len(body) > MAX_FIELDS:
+        raise Invalid(f"the body has more than {MAX_FIELDS} fields; send fewer")
     own = body.pop("lumni", None)
     for name in NOT_YET:
         if name in body:
@@ -115,7 +123,7 @@ def parse(text: bytes | str, *, stream: bool = False) -> Chat:
     if not NAME.fullmatch(model):
         raise Invalid("model: expected at most 256 printable characters", param="model")
     tools = _tools(body)
-    turns = [_message(message) for message in messages]
+    _at_most(body.get("stop"), MAX_STOPS, "stop")
     bound, likely = prompt_size.measure(messages)
     # Tools, schemas and whatever else a provider may read as a part of the prompt.
     extra = sum(
@@ -126,7 +134,7 @@ def parse(text: bytes | str, *, stream: bool = False) -> Chat:
     return Chat(
         body=body,
         model=model,
-        messages=_shortened(turns),
+        messages=_shortened(messages),
         stream=stream,
         output_tokens=cap,
         choices=_whole(body, "n", 1, MAX_CHOICES) or 1,
@@ -167,8 +175,8 @@ def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise Invalid("messages: expected a list with at least one message", param="messages")
-    if len(messages) > MAX_MESSAGES:
-        raise Invalid(f"messages: expected at most {MAX_MESSAGES}", param="messages")
+    _at_most(messages, MAX_MESSAGES, "messages")
+    parts = 0
     for i, message in enumerate(messages):
         if not isinstance(message, dict):
             raise Invalid(f"messages[{i}]: expected an object", param=f"messages[{i}]")
@@ -177,8 +185,19 @@ def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
             raise Invalid(
                 f"messages[{i}].role: expected one of {', '.join(ROLES)}", param=f"messages[{i}].role"
             )
-        _content(message.get("content"), f"messages[{i}].content")
+        content = message.get("content")
+        parts += len(content) if isinstance(content, list) else 0
+        if parts > MAX_PARTS:
+            raise Invalid(
+                f"messages: expected at most {MAX_PARTS} parts in all", param=f"messages[{i}].content"
+            )
+        _content(content, f"messages[{i}].content")
     return messages
+
+
+def _at_most(value: Any, most: int, name: str) -> None:
+    if isinstance(value, list) and len(value) > most:
+        raise Invalid(f"{name}: expected at most {most}", param=name)
 
 
 def _content(content: Any, name: str) -> None:
@@ -207,39 +226,41 @@ def _carries_data(file: Any) -> bool:
     return isinstance(file, dict) and isinstance(file.get("file_data"), str) and "file_id" not in file
 
 
-def _message(message: dict[str, Any]) -> chat_pb2.Message:
-    content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    text = content if isinstance(content, str) else "\n".join(p["text"] for p in parts if p["type"] == "text")
-    kinds = {part["type"] for part in parts}
-    return chat_pb2.Message(
-        role=ROLES[message["role"]],
-        text=text,
-        has_image="image_url" in kinds,
-        has_audio="input_audio" in kinds,
-        has_file="file" in kinds,
-    )
-
-
-def _shortened(messages: list[chat_pb2.Message]) -> list[chat_pb2.Message]:
-    """Keep the ends of long messages, and the newest turns of long conversations with the first one."""
+def _shortened(messages: list[dict[str, Any]]) -> list[chat_pb2.Message]:
+    """What a decision reads: the ends of long messages, and the first and the newest turns of long conversations."""
     kept: list[chat_pb2.Message] = []
     room = CONVERSATION_CHARS
     for i, message in reversed(list(enumerate(messages))):
-        whole = len(message.text)
+        content = message.get("content")
+        parts = content if isinstance(content, list) else []
+        text = (
+            content
+            if isinstance(content, str)
+            else "\n".join(p["text"] for p in parts if p["type"] == "text")
+        )
+        whole = len(text)
         share = min(MESSAGE_CHARS, room)
         if whole > share:
             head = share // 2
-            message.text = message.text[:head] + message.text[whole - (share - head) :] if share else ""
-            message.omitted_chars = whole - share
+            text = text[:head] + text[whole - (share - head) :] if share else ""
         room -= min(whole, share)
-        if room > 0 or i == 0 or message.has_image or message.has_audio or message.has_file:
-            kept.append(message)
+        kinds = {part["type"] for part in parts}
+        turn = chat_pb2.Message(
+            role=ROLES[message["role"]],
+            text=text,
+            has_image="image_url" in kinds,
+            has_audio="input_audio" in kinds,
+            has_file="file" in kinds,
+            omitted_chars=max(0, whole - share),
+        )
+        if room > 0 or i == 0 or turn.has_image or turn.has_audio or turn.has_file:
+            kept.append(turn)
     return kept[::-1]
 
 
 def _tools(body: dict[str, Any]) -> list[str]:
     tools = _typed(body, "tools", list, "a list") or []
+    _at_most(tools, MAX_TOOLS, "tools")
     names = []
     for i, tool in enumerate(tools):
         if not isinstance(tool, dict):

@@ -102,14 +102,17 @@ def from_row(row: Mapping[str, Any], plans: Plans) -> Caller:
 def as_if(caller: Caller, plan: str, plans: Plans) -> Caller:
     """The caller as another plan would treat him, for what-if questions; an empty name changes nothing.
 
+    Which plans there are is for admins to know; anybody else may name his own.
+
     Raises:
-        Invalid: there is no such plan.
+        Invalid: there is no such plan that this caller may know of.
     """
     if not plan:
         return caller
-    other = plans.by_name.get(plan)
+    visible = plans.by_name if caller.is_admin else {caller.plan.name: caller.plan}
+    other = visible.get(plan)
     if other is None:
-        known = ", ".join(sorted(plans.by_name))
+        known = ", ".join(sorted(visible))
         raise errors.Invalid(f"lumni.plan: there is no plan {plan!r}; known: {known}", param="lumni.plan")
     return replace(caller, plan=other, powerful_share=None)
 

@@ -38,6 +38,9 @@ FILTERS: Mapping[str, str] = {
 # A request has one key, plan and task, but each of its attempts may be another model's.
 OF_AN_ATTEMPT = frozenset(("model", "provider", "kind"))
 LONGEST = timedelta(days=400)
+# No usage is outside of these, and dates further out cannot be reckoned with.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 # Callers who read usage at the same time, in one process: most connections stay free for looking up keys.
 READERS = 2
 MOST_ROWS = 10_000
@@ -71,8 +74,8 @@ def query(
     Raises:
         Invalid: an unknown grouping, or dates that make no sense.
     """
-    until = _aware(until or datetime.now(UTC) + timedelta(hours=1))
-    since = _aware(since or until - timedelta(days=30))
+    until = _dated("to", until or datetime.now(UTC) + timedelta(hours=1))
+    since = _dated("from", since or until - timedelta(days=30))
     if not timedelta() < until - since <= LONGEST:
         raise errors.Invalid(
             f"from, to: expected at most {LONGEST.days} days, and from before to", param="from"
@@ -87,9 +90,12 @@ def query(
     return UsageQuery(since, until, groups, tuple((name, value) for name, value in only.items() if value))
 
 
-def _aware(moment: datetime) -> datetime:
-    """A date without a zone is in UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _dated(name: str, moment: datetime) -> datetime:
+    """A date that can be reckoned with; one without a zone is in UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not EARLIEST <= aware <= LATEST:
+        raise errors.Invalid(f"{name}: expected a date from {EARLIEST.year} to {LATEST.year}", param=name)
+    return aware
 
 
 class UsageReports:

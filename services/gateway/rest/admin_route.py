@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Message
 
 from services.gateway.keys.authenticator import Authenticator
+from services.gateway.requests import json_bounds
 from services.gateway.rest.requests import bearer, read
 
 
@@ -33,6 +34,7 @@ def admin_route(keys: Authenticator) -> type[APIRoute]:
             async def handle_for_admin(request: Request) -> Response:
                 request.state.actor = (await keys.admin(bearer(request))).key_id
                 body = await read(request)
+                json_bounds.check(body)
 
                 async def again() -> Message:
                     return {"type": "http.request", "body": body, "more_body": False}

@@ -2,13 +2,33 @@
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Response
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from services.gateway.rest.error_handlers import HANDLERS
+from services.chassis import errors
+from services.gateway.rest.error_handlers import HANDLERS, refusal
 from services.gateway.rest.middleware import RequestMiddleware
 from services.gateway.rest.responses import JsonResponse
+
+# What a browser reads of a refusal to a page of another origin.
+CORS_HEADERS = ("access-control-allow-origin", "vary")
+
+
+class _Cors(CORSMiddleware):
+    """Starlette's, with its refusals in OpenAI's shape."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """The answer to what a browser asks first."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < 400:
+            return answer
+        refused = refusal(errors.Invalid(bytes(answer.body).decode(), reason="CORS_NOT_ALLOWED"))
+        refused.headers.update(
+            {name: answer.headers[name] for name in answer.headers if name in CORS_HEADERS}
+        )
+        return refused
 
 
 def create(routers: Sequence[APIRouter], *, origins: Sequence[str] = ()) -> ASGIApp:
@@ -24,8 +44,11 @@ def create(routers: Sequence[APIRouter], *, origins: Sequence[str] = ()) -> ASGI
         default_response_class=JsonResponse,
         exception_handlers=dict(HANDLERS),
         openapi_url="/openapi.json",
-        docs_url="/docs",
+        # The page that would show it loads its script from a public CDN, which is nobody this server may vouch for.
+        docs_url=None,
         redoc_url=None,
+        # A redirect would name the host that the caller's Host header says.
+        redirect_slashes=False,
         # The middleware makes the span; FastAPI's own would break the trace in two and record messages.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
@@ -33,7 +56,7 @@ def create(routers: Sequence[APIRouter], *, origins: Sequence[str] = ()) -> ASGI
         app.include_router(router)
     if origins:
         app.add_middleware(
-            CORSMiddleware,
+            _Cors,
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
             # OpenAI's client sends some dozen x-stainless-* headers, so any may be asked for; no cookie counts here.

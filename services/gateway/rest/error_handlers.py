@@ -39,7 +39,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     message = known.get(error.status_code, str(error.detail))
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
     body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
-    return JsonResponse(body, error.status_code)
+    # Such as Allow.
+    return JsonResponse(body, error.status_code, error.headers)
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:

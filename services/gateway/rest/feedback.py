@@ -8,6 +8,8 @@ from services.chassis import errors
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
+from services.gateway.requests import json_bounds
+from services.gateway.requests.hints import NAME
 from services.gateway.rest.requests import bearer, read
 from services.gateway.rest.responses import JsonResponse
 
@@ -21,14 +23,16 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
     @routes.post("/v1/feedback")
     async def give(request: Request) -> JsonResponse:
         caller = await keys.caller(bearer(request))
+        text = await read(request)
+        json_bounds.check(text)
         try:
-            body = orjson.loads(await read(request))
+            body = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             raise errors.Invalid(f"the body is not valid JSON: {error}", reason="INVALID_JSON") from error
         request_id, value = (
             (body.get("request_id"), body.get("value")) if isinstance(body, dict) else (None, None)
         )
-        if not isinstance(request_id, str):
+        if not isinstance(request_id, str) or not NAME.fullmatch(request_id):
             raise errors.Invalid("request_id: expected the x-request-id of the answer", param="request_id")
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
             raise errors.Invalid(

@@ -2,14 +2,15 @@
 
 import logging
 import time
+from urllib.parse import parse_qsl
 
 import prometheus_client
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.chassis import telemetry
+from services.chassis import errors, telemetry
 from services.gateway.requests.request_ids import request_id
-from services.gateway.rest.error_handlers import CALLER_LEFT
+from services.gateway.rest.error_handlers import CALLER_LEFT, refusal
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class RequestMiddleware:
             set_status_on_exception=False,
         ) as span:
             try:
-                await self._app(scope, receive, answer)
+                await (_refused(scope) or self._app)(scope, receive, answer)
             except Exception:
                 # It was answered by the error handlers, if no answer had begun.
                 log.exception("a request failed")
@@ -86,3 +87,15 @@ class RequestMiddleware:
                     code,
                     extra={"status": code, "duration_ms": round(took * 1000, 2)},
                 )
+
+
+def _refused(scope: Scope) -> ASGIApp | None:
+    """The answer to an address that holds a NUL, which PostgreSQL takes in no text; none to any other."""
+    if "\0" in scope["path"]:
+        name = "path"
+    elif b"%00" in scope["query_string"]:
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        name = next((name for name, value in pairs if "\0" in name + value), "query").replace("\0", "")[:64]
+    else:
+        return None
+    return refusal(errors.Invalid(f"{name}: holds a NUL (%00); leave it out", param=name))

@@ -1,6 +1,7 @@
 """Health for load balancers and people, and metrics for Prometheus."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import prometheus_client
@@ -9,6 +10,32 @@ from fastapi import APIRouter, Request, Response
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.rest.requests import bearer
 from services.gateway.rest.responses import JsonResponse
+
+# How long the answer of a part is good for, in seconds: strangers may ask as often as they like.
+REMEMBERED_S = 1.0
+
+
+class Remembered:
+    """A check that is made at most once in `REMEMBERED_S`, for all who ask."""
+
+    def __init__(self, check: Callable[[], Awaitable[bool]]) -> None:
+        self._check = check
+        self._latest: asyncio.Future[bool] | None = None
+        self._ended = 0.0
+
+    async def answers(self) -> bool:
+        """Whether the part answered when it was last asked."""
+        latest = self._latest
+        if latest is None or (latest.done() and time.monotonic() - self._ended > REMEMBERED_S):
+            latest = self._latest = asyncio.ensure_future(self._ask())
+        # Who leaves does not take the answer away from the others.
+        return await asyncio.shield(latest)
+
+    async def _ask(self) -> bool:
+        try:
+            return await self._check()
+        finally:
+            self._ended = time.monotonic()
 
 
 def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool]]]) -> APIRouter:
@@ -19,6 +46,7 @@ def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool
         health: Whether each part answers now, by its name; the gateway is ready when the `executor` is.
     """
     routes = APIRouter()
+    checks = {name: Remembered(answers) for name, answers in health.items()}
 
     @routes.get("/health/live")
     async def live() -> Response:
@@ -26,13 +54,13 @@ def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool
 
     @routes.get("/health/ready")
     async def ready() -> Response:
-        up = await health["executor"]()
+        up = await checks["executor"].answers()
         return JsonResponse({"status": "ok" if up else "the executor does not answer"}, 200 if up else 503)
 
     @routes.get("/health")
     async def all_parts() -> Response:
-        found = await asyncio.gather(*(answers() for answers in health.values()))
-        parts = {name: "ok" if up else "down" for name, up in zip(health, found, strict=True)}
+        found = await asyncio.gather(*(check.answers() for check in checks.values()))
+        parts = {name: "ok" if up else "down" for name, up in zip(checks, found, strict=True)}
         return JsonResponse({"status": "ok" if all(found) else "degraded", "parts": parts})
 
     @routes.get("/metrics")

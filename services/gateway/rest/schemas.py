@@ -25,8 +25,12 @@ def _ident(text: str) -> str:
 
 
 def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    if len(orjson.dumps(value)) > MOST_METADATA:
+    text = orjson.dumps(value)
+    if len(text) > MOST_METADATA:
         raise ValueError(f"expected at most {MOST_METADATA} bytes of JSON")
+    # An escaped backslash before u0000 is no NUL.
+    if rb"\u0000" in text.replace(rb"\\", b""):
+        raise ValueError("holds a NUL, which cannot be stored")
     return value
 
 
@@ -38,6 +42,7 @@ def _money(value: Decimal) -> Decimal:
 Ident = Annotated[str, AfterValidator(_ident)]
 Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Money = Annotated[Decimal, Field(ge=0, le=money.LARGEST_USD), AfterValidator(_money)]
+ModelName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 PathIdent = Annotated[str, Path(), AfterValidator(_ident)]
 
 
@@ -65,7 +70,7 @@ class KeyFields(Owner):
     user_id: Ident | None = None
     organization_id: Ident | None = None
     plan: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    models: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=256)] = []
+    models: Annotated[list[ModelName], Field(max_length=256)] = []
     powerful_share: Annotated[float, Field(ge=0, le=1)] | None = None
     expires_at: AwareDatetime | None = None
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_metadata)] = {}

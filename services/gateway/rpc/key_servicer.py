@@ -12,6 +12,7 @@ from lumni.gateway.v1 import keys_pb2_grpc
 from services.chassis import errors
 from services.gateway.keys.authenticator import check_admin
 from services.gateway.keys.store import KeyStore
+from services.gateway.requests import json_bounds
 from services.gateway.rest import schemas
 from services.gateway.rpc import admission
 
@@ -134,6 +135,7 @@ def _fields(settings: pb.KeySettings, mask: Collection[str] = ()) -> dict[str, A
 
 
 def _metadata(text: str) -> Any:
+    json_bounds.check(text.encode())
     try:
         return orjson.loads(text or "{}")
     except orjson.JSONDecodeError as error:

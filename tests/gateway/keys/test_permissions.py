@@ -79,9 +79,19 @@ def test_a_configured_key_has_the_plan_as_it_is() -> None:
 
 
 def test_another_plan_is_looked_through_only_by_its_name() -> None:
+    admin = Caller("k1", PLUS, powerful_share=0.5, is_admin=True)
+
+    assert admin is as_if(admin, "", PLANS)
+    assert Caller("k1", PRO, is_admin=True) == as_if(admin, "pro", PLANS)
+    with pytest.raises(Invalid, match="known: plus, pro"):
+        as_if(admin, "gold", PLANS)
+
+
+def test_only_admins_learn_which_plans_there_are() -> None:
     caller = Caller("k1", PLUS, powerful_share=0.5)
 
-    assert caller is as_if(caller, "", PLANS)
-    assert Caller("k1", PRO) == as_if(caller, "pro", PLANS)
-    with pytest.raises(Invalid, match="known: plus, pro"):
-        as_if(caller, "gold", PLANS)
+    assert Caller("k1", PLUS) == as_if(caller, "plus", PLANS)
+    for other in ("pro", "gold"):
+        with pytest.raises(Invalid) as caught:
+            as_if(caller, other, PLANS)
+        assert f"lumni.plan: there is no plan {other!r}; known: plus" == caught.value.message

@@ -3,6 +3,9 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from services.chassis import errors
 from services.gateway import postgres
 from services.gateway.ledger import event_rows as usage_events
 from services.gateway.ledger.store import LedgerStore
@@ -52,3 +55,26 @@ async def test_readers_of_usage_leave_connections_for_those_whose_key_is_looked_
         await eventually(waiting)
         assert 1 == await pool.fetchval("SELECT 1", timeout=1)
         await asyncio.gather(*readers, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "param"),
+    [
+        (None, "0001-01-01T00:00:00", "to"),
+        (None, "9999-12-31T23:59:59+00:00", "to"),
+        (None, "0001-01-01T00:00:00+14:00", "to"),
+        (None, "9999-12-31T23:59:59-14:00", "to"),
+        ("0001-01-01T00:00:00", "2026-01-01T00:00:00", "from"),
+        ("9999-01-01T00:00:00", None, "from"),
+        ("2026-01-02T00:00:00", "2026-01-01T00:00:00", "from"),
+    ],
+)
+def test_dates_that_cannot_be_reckoned_with_are_refused(
+    since: str | None, until: str | None, param: str
+) -> None:
+    def date(text: str | None) -> datetime | None:
+        return datetime.fromisoformat(text) if text else None
+
+    with pytest.raises(errors.Invalid) as caught:
+        query(since=date(since), until=date(until), group_by="model", only={})
+    assert param == caught.value.param

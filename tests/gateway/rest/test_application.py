@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from services.chassis import errors
 from services.gateway.rest import application
 from services.gateway.rest.middleware import DURATION
+from services.gateway.rest.requests import bearer
 
 routes = APIRouter()
 
@@ -21,6 +22,11 @@ async def number(value: int) -> int:
 @routes.get("/refused")
 async def refused() -> None:
     raise errors.Exhausted("wait", reason="RATE_LIMIT_EXCEEDED", retry_after_s=2.5)
+
+
+@routes.get("/key")
+async def key(request: Request) -> str:
+    return bearer(request)
 
 
 @routes.get("/mistake")
@@ -48,6 +54,12 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
         ("GET", "/mistake", 500, {"message": "internal error", "type": "server_error", "code": "internal"}),
         ("GET", "/nothing", 404, {"message": "no route GET /nothing", "type": "invalid_request_error"}),
         ("POST", "/refused", 405, {"message": "this route takes another method", "code": None}),
+        ("GET", "/refused/", 404, {"message": "no route GET /refused/"}),
+        ("GET", "/docs", 404, {"message": "no route GET /docs"}),
+        ("GET", "/number/%00", 400, {"param": "path", "code": "invalid_request"}),
+        ("GET", "/number/1?a=1&b=x%00", 400, {"param": "b", "code": "invalid_request"}),
+        ("GET", "/number/1?a%00=1", 400, {"param": "a", "code": "invalid_request"}),
+        ("PUT", "/nothing/%00", 400, {"param": "path"}),
     ],
 )
 async def test_every_error_has_openais_shape_and_an_id(
@@ -81,3 +93,34 @@ async def test_paths_are_measured_by_their_route(http: httpx.AsyncClient) -> Non
     routes_seen = {sample.labels["route"] for metric in DURATION.collect() for sample in metric.samples}
     assert {"/number/{value}", "other"} <= routes_seen
     assert not any("4711" in route or "wp-login" in route for route in routes_seen)
+
+
+async def test_a_wrong_method_is_told_the_right_one(http: httpx.AsyncClient) -> None:
+    assert "GET" == (await http.post("/refused")).headers["allow"]
+
+
+async def test_no_redirect_goes_where_the_host_header_says(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/refused/", headers={"host": "evil.example"})
+
+    assert 404 == answer.status_code
+    assert "location" not in answer.headers
+
+
+async def test_a_page_that_may_not_call_is_told_so_in_openais_shape() -> None:
+    transport = httpx.ASGITransport(application.create([routes], origins=["https://app.example"]))
+    asked = {"origin": "https://evil.example", "access-control-request-method": "GET"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        answer = await client.options("/refused", headers=asked)
+        may = await client.options("/refused", headers={**asked, "origin": "https://app.example"})
+
+    assert 400 == answer.status_code
+    assert {"message", "type", "param", "code"} == answer.json()["error"].keys()
+    assert "access-control-allow-origin" not in answer.headers
+    assert 200 == may.status_code
+
+
+async def test_two_authorization_headers_are_refused(http: httpx.AsyncClient) -> None:
+    two = [("authorization", "Bearer sk-a"), ("authorization", "Bearer sk-b")]
+    answer = await http.get("/key", headers=two)
+
+    assert (400, "authorization") == (answer.status_code, answer.json()["error"]["param"])

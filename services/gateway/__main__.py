@@ -24,6 +24,7 @@ from services.gateway.keys.erasure import PersonalData
 from services.gateway.keys.owners import OwnerStore
 from services.gateway.keys.store import KeyStore
 from services.gateway.limits import admission
+from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.peers import clients
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
@@ -67,6 +68,11 @@ class Settings:
     grace_s: float = variable(
         "LUMNI_LEDGER_GRACE_S", 60.0, "how long after its deadline an attempt's end is waited for"
     )
+    max_mistakes: int = variable(
+        "LUMNI_MAX_MISTAKES",
+        600,
+        "wrong requests of a key in a minute and process, each MiB of them counted; 0 is no limit",
+    )
     max_connections: int = variable(
         "LUMNI_MAX_CONNECTIONS", 4096, "REST connections of one process; also bounded by its open files"
     )
@@ -86,6 +92,8 @@ class Settings:
     telemetry: Telemetry = part()
 
     def __post_init__(self) -> None:
+        if self.max_mistakes < 0:
+            raise ValueError("LUMNI_MAX_MISTAKES: expected 0 or more")
         if self.max_connections < 1:
             raise ValueError("LUMNI_MAX_CONNECTIONS: expected at least 1")
         if self.max_connections_per_address < 0:
@@ -160,8 +168,11 @@ async def main(settings: Settings) -> None:
         database = KeyDatabase(pool, client)
         store = KeyStore(database, loaded, digests)
         stores = admin.Stores(store, OwnerStore(database), AuditTrail(database), PersonalData(database))
+        mistakes = MistakeLimit(settings.max_mistakes)
         service = rpc.Service(
-            GATEWAY, gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayServicer(pipeline)
+            GATEWAY,
+            gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
+            GatewayServicer(pipeline, mistakes),
         )
         key_service = rpc.Service(KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store))
         grpc_address = await enter(
@@ -177,7 +188,7 @@ async def main(settings: Settings) -> None:
         }
         rest = application.create(
             [
-                inference.router(keys, pipeline, selector, fleet),
+                inference.router(keys, pipeline, selector, fleet, mistakes),
                 operations.router(keys, health),
                 admin.router(keys, stores, reports),
                 usage.router(keys, reports),

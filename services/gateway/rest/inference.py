@@ -12,6 +12,7 @@ from services.chassis.deployments import Fleet
 from services.chassis.eligibility import Policy
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
+from services.gateway.limits.mistakes import Attempt, MistakeLimit
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline import render
 from services.gateway.pipeline.pipeline import Pipeline
@@ -21,33 +22,30 @@ from services.gateway.rest.requests import bearer, read, unless_caller_leaves
 from services.gateway.rest.responses import EventStream, JsonResponse
 
 
-def router(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: Fleet) -> APIRouter:
+def router(
+    keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: Fleet, mistakes: MistakeLimit
+) -> APIRouter:
     """The routes below /v1 that OpenAI's clients know, and POST /v1/route."""
     routes = APIRouter(prefix="/v1")
 
-    async def authenticated(request: Request) -> tuple[Caller, chat_request.Chat]:
-        caller = await keys.caller(bearer(request))
-        chat = chat_request.parse(await read(request))
-        if hint := request.headers.get("x-lumni-task-type"):
-            if hint not in TASK_TYPES:
-                raise errors.Invalid(f"x-lumni-task-type: expected one of {', '.join(TASK_TYPES)}")
-            chat = replace(chat, hints=replace(chat.hints, task_type=hint))
-        return caller, chat
-
     @routes.post("/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        caller, chat = await authenticated(request)
-        if chat.stream:
-            stream = await unless_caller_leaves(request.receive, pipeline.stream(caller, chat))
-            return EventStream(stream.chunks, stream.headers)
-        answer = await unless_caller_leaves(request.receive, pipeline.complete(caller, chat))
+        caller = await keys.caller(bearer(request))
+        with mistakes.counted(caller.key_id) as attempt:
+            chat = await _chat(request, attempt)
+            if chat.stream:
+                stream = await unless_caller_leaves(request.receive, pipeline.stream(caller, chat))
+                return EventStream(stream.chunks, stream.headers)
+            answer = await unless_caller_leaves(request.receive, pipeline.complete(caller, chat))
         return JsonResponse(answer.body, headers=answer.headers)
 
     @routes.post("/route")
     async def route(request: Request) -> Response:
-        caller, chat = await authenticated(request)
-        seen_as = keys.as_if(caller, chat.hints.plan)
-        decision = await pipeline.route(caller, chat, seen_as=seen_as)
+        caller = await keys.caller(bearer(request))
+        with mistakes.counted(caller.key_id) as attempt:
+            chat = await _chat(request, attempt)
+            seen_as = keys.as_if(caller, chat.hints.plan)
+            decision = await pipeline.route(caller, chat, seen_as=seen_as)
         return JsonResponse(
             {
                 "classification": render.classification(decision.classification),
@@ -75,6 +73,18 @@ def router(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: F
         return JsonResponse(found)
 
     return routes
+
+
+async def _chat(request: Request, attempt: Attempt) -> chat_request.Chat:
+    """What the body and the headers ask for."""
+    body = await read(request)
+    attempt.size = len(body)
+    chat = chat_request.parse(body)
+    if hint := request.headers.get("x-lumni-task-type"):
+        if hint not in TASK_TYPES:
+            raise errors.Invalid(f"x-lumni-task-type: expected one of {', '.join(TASK_TYPES)}")
+        chat = replace(chat, hints=replace(chat.hints, task_type=hint))
+    return chat
 
 
 async def _models(selector: Selector, fleet: Fleet, caller: Caller) -> list[dict[str, Any]]:

@@ -1,14 +1,16 @@
 """GatewayService: the same pipeline over gRPC, with the key in the call's metadata."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 import orjson
+from google.protobuf.message import Message
 from lumni.chat.v1 import chat_pb2
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from services.chassis import errors, telemetry
 from services.gateway.keys.permissions import Caller
+from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request
 from services.gateway.requests.request_ids import request_id
@@ -20,15 +22,17 @@ NAMES = {role: name for name, role in chat_request.ROLES.items() if name != "fun
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """Unpacks a call, runs the pipeline, packs the answer."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, mistakes: MistakeLimit) -> None:
         self._pipeline = pipeline
+        self._mistakes = mistakes
 
     async def Complete(
         self, request: gateway_pb2.CompleteRequest, context: object
     ) -> gateway_pb2.CompleteResponse:
         """POST /v1/chat/completions."""
         caller = _caller()
-        answer = await self._pipeline.complete(caller, chat_request.parse(request.body_json))
+        with self._counted(caller, request):
+            answer = await self._pipeline.complete(caller, chat_request.parse(request.body_json))
         return gateway_pb2.CompleteResponse(body_json=answer.body)
 
     async def StreamComplete(
@@ -36,8 +40,9 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
         """The same, streamed."""
         caller = _caller()
-        chat = chat_request.parse(request.body_json, stream=True)
-        stream = await self._pipeline.stream(caller, chat)
+        with self._counted(caller, request):
+            chat = chat_request.parse(request.body_json, stream=True)
+            stream = await self._pipeline.stream(caller, chat)
         async with aclosing(stream.chunks) as chunks:
             async for chunk in chunks:
                 yield gateway_pb2.StreamCompleteResponse(chunk_json=[chunk])
@@ -45,7 +50,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Ask(self, request: gateway_pb2.AskRequest, context: object) -> gateway_pb2.AskResponse:
         """A question in typed fields."""
         caller = _caller()
-        answer = await self._pipeline.complete(caller, chat_request.parse(_body(request)))
+        with self._counted(caller, request):
+            answer = await self._pipeline.complete(caller, chat_request.parse(_body(request)))
         body = orjson.loads(answer.body)
         return gateway_pb2.AskResponse(
             text=body["choices"][0]["message"].get("content") or "",
@@ -60,8 +66,15 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
         """The decision without the call."""
         caller = _caller()
-        decision = await self._pipeline.route(caller, chat_request.parse(request.body_json))
+        with self._counted(caller, request):
+            decision = await self._pipeline.route(caller, chat_request.parse(request.body_json))
         return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
+
+    @contextmanager
+    def _counted(self, caller: Caller, request: Message) -> Iterator[None]:
+        with self._mistakes.counted(caller.key_id) as attempt:
+            attempt.size = request.ByteSize()
+            yield
 
 
 def _caller() -> Caller:

@@ -41,7 +41,8 @@ EDGES = {
 # The gateway is made of wires and stores, so its cores are what is listed.
 GATEWAY_CORES = (
     "config.budgets config.plans config.switches keys.cache keys.digests keys.fields keys.permissions ledger.rows "
-    "limits.arguments limits.headers limits.local limits.mistakes limits.refusal requests.hints requests.json_bounds requests.prompt_size requests.request_ids rest.connections"
+    "limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local "
+    "limits.mistakes limits.refusal requests.hints requests.json_bounds requests.prompt_size requests.request_ids rest.connections"
 )
 
 LONGEST_FILE = 400

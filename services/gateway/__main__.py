@@ -24,6 +24,7 @@ from services.gateway.keys.erasure import PersonalData
 from services.gateway.keys.owners import OwnerStore
 from services.gateway.keys.store import KeyStore
 from services.gateway.limits import admission
+from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.peers import clients
 from services.gateway.peers.decisions import DecisionPublisher
@@ -88,6 +89,11 @@ class Settings:
         "LUMNI_CLASSIFY_TIMEOUT_S", 0.25, "longest wait for a classification"
     )
     select_timeout_s: float = variable("LUMNI_SELECT_TIMEOUT_S", 0.25, "longest wait for a selection")
+    max_concurrent: int = variable(
+        "LUMNI_MAX_CONCURRENT_REQUESTS",
+        512,
+        "requests of callers that one process works on at once, open streams included; fewer while it is overloaded",
+    )
     server: rpc.Settings = part()
     telemetry: Telemetry = part()
 
@@ -98,6 +104,8 @@ class Settings:
             raise ValueError("LUMNI_MAX_CONNECTIONS: expected at least 1")
         if self.max_connections_per_address < 0:
             raise ValueError("LUMNI_MAX_CONNECTIONS_PER_ADDRESS: expected 0 or more")
+        if self.max_concurrent < 1:
+            raise ValueError("LUMNI_MAX_CONCURRENT_REQUESTS: must be at least 1")
 
 
 async def main(settings: Settings) -> None:
@@ -165,6 +173,8 @@ async def main(settings: Settings) -> None:
             decisions=decisions,
             timeout_s=settings.server.timeout_s,
         )
+        limiter = ConcurrencyLimiter(settings.max_concurrent)
+        await enter(limiter.adapting(executor.ready))
         database = KeyDatabase(pool, client)
         store = KeyStore(database, loaded, digests)
         stores = admin.Stores(store, OwnerStore(database), AuditTrail(database), PersonalData(database))
@@ -172,7 +182,7 @@ async def main(settings: Settings) -> None:
         service = rpc.Service(
             GATEWAY,
             gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
-            GatewayServicer(pipeline, mistakes),
+            GatewayServicer(limiter, pipeline, mistakes),
         )
         key_service = rpc.Service(KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store))
         grpc_address = await enter(
@@ -188,7 +198,7 @@ async def main(settings: Settings) -> None:
         }
         rest = application.create(
             [
-                inference.router(keys, pipeline, selector, fleet, mistakes),
+                inference.router(keys, limiter, pipeline, selector, fleet, mistakes),
                 operations.router(keys, health),
                 admin.router(keys, stores, reports),
                 usage.router(keys, reports),

@@ -62,7 +62,7 @@ async def test_connections_that_the_server_closed_meanwhile_fail_no_command(valk
     async with redis.connect(valkey, timeout_s=5) as client, redis.connect(valkey, timeout_s=5) as other:
         # Several connections in the pool, as after a burst.
         await asyncio.gather(*(client.ping() for _ in range(5)))
-        await other.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await other.client_kill_filter(_type="normal", skipme=True)
         # The loop reads that they were closed together with this answer.
         await other.ping()
 

@@ -15,6 +15,8 @@ from services.gateway.config.budgets import Budget, Period
 
 # No tokenizer of a provider makes a prompt longer than its context window, and none is longer than this.
 MOST_TOKENS = 10_000_000
+# Beside a tenant of this weight one of weight 1 has a hundredth.
+MOST_WEIGHT = 100
 
 
 class AtLimit(StrEnum):
@@ -51,6 +53,8 @@ class Plan:
 
     name: str
     rate: Rate = Rate()
+    # A tenant's share of what the gateway can work on at once, beside others and while there is not enough for all.
+    concurrency_weight: int = 1
     # The output that is assumed, and injected, when a caller sets no limit.
     max_output_tokens: int = 4096
     # The most prompt and output tokens one request may ask for.
@@ -111,6 +115,7 @@ def _plan(name: str, section: Section) -> Plan:
     return Plan(
         name=name,
         rate=_rate(section),
+        concurrency_weight=section.integer("concurrency_weight", 1, low=1, high=MOST_WEIGHT),
         max_output_tokens=section.integer("max_output_tokens", 4096, low=1, high=MOST_TOKENS),
         max_request_tokens=section.integer("max_request_tokens", 0, low=0, high=MOST_TOKENS),
         access_groups=groups,

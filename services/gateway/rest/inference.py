@@ -12,25 +12,33 @@ from services.chassis.deployments import Fleet
 from services.chassis.eligibility import Policy
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
+from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import Attempt, MistakeLimit
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline import render
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request
 from services.gateway.requests.hints import TASK_TYPES
-from services.gateway.rest.requests import bearer, read, unless_caller_leaves
+from services.gateway.rest.inference_route import caller as caller_of
+from services.gateway.rest.inference_route import inference_route
+from services.gateway.rest.requests import read, unless_caller_leaves
 from services.gateway.rest.responses import EventStream, JsonResponse
 
 
 def router(
-    keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: Fleet, mistakes: MistakeLimit
+    keys: Authenticator,
+    limiter: ConcurrencyLimiter,
+    pipeline: Pipeline,
+    selector: Selector,
+    fleet: Fleet,
+    mistakes: MistakeLimit,
 ) -> APIRouter:
     """The routes below /v1 that OpenAI's clients know, and POST /v1/route."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", route_class=inference_route(keys, limiter))
 
     @routes.post("/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        caller = await keys.caller(bearer(request))
+        caller = caller_of(request)
         with mistakes.counted(caller.key_id) as attempt:
             chat = await _chat(request, attempt)
             if chat.stream:
@@ -41,7 +49,7 @@ def router(
 
     @routes.post("/route")
     async def route(request: Request) -> Response:
-        caller = await keys.caller(bearer(request))
+        caller = caller_of(request)
         with mistakes.counted(caller.key_id) as attempt:
             chat = await _chat(request, attempt)
             seen_as = keys.as_if(caller, chat.hints.plan)
@@ -56,13 +64,13 @@ def router(
 
     @routes.get("/models")
     async def models(request: Request) -> Response:
-        caller = await keys.caller(bearer(request))
+        caller = caller_of(request)
         auto = {"id": "auto", "object": "model", "created": 0, "owned_by": "lumni"}
         return JsonResponse({"object": "list", "data": [auto, *await _models(selector, fleet, caller)]})
 
     @routes.get("/models/{name:path}")
     async def model(request: Request, name: str) -> Response:
-        caller = await keys.caller(bearer(request))
+        caller = caller_of(request)
         found = next((one for one in await _models(selector, fleet, caller) if one["id"] == name), None)
         if found is None:
             raise errors.NotFound(

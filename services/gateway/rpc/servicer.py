@@ -1,7 +1,7 @@
 """GatewayService: the same pipeline over gRPC, with the key in the call's metadata."""
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import orjson
 from google.protobuf.message import Message
@@ -10,6 +10,7 @@ from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from services.chassis import errors, telemetry
 from services.gateway.keys.permissions import Caller
+from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request
@@ -22,7 +23,8 @@ NAMES = {role: name for name, role in chat_request.ROLES.items() if name != "fun
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """Unpacks a call, runs the pipeline, packs the answer."""
 
-    def __init__(self, pipeline: Pipeline, mistakes: MistakeLimit) -> None:
+    def __init__(self, limiter: ConcurrencyLimiter, pipeline: Pipeline, mistakes: MistakeLimit) -> None:
+        self._limiter = limiter
         self._pipeline = pipeline
         self._mistakes = mistakes
 
@@ -30,8 +32,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self, request: gateway_pb2.CompleteRequest, context: object
     ) -> gateway_pb2.CompleteResponse:
         """POST /v1/chat/completions."""
-        caller = _caller()
-        with self._counted(caller, request):
+        async with self._admitted(request) as caller:
             answer = await self._pipeline.complete(caller, chat_request.parse(request.body_json))
         return gateway_pb2.CompleteResponse(body_json=answer.body)
 
@@ -39,18 +40,16 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self, request: gateway_pb2.StreamCompleteRequest, context: object
     ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
         """The same, streamed."""
-        caller = _caller()
-        with self._counted(caller, request):
+        async with self._admitted(request) as caller:
             chat = chat_request.parse(request.body_json, stream=True)
             stream = await self._pipeline.stream(caller, chat)
-        async with aclosing(stream.chunks) as chunks:
-            async for chunk in chunks:
-                yield gateway_pb2.StreamCompleteResponse(chunk_json=[chunk])
+            async with aclosing(stream.chunks) as chunks:
+                async for chunk in chunks:
+                    yield gateway_pb2.StreamCompleteResponse(chunk_json=[chunk])
 
     async def Ask(self, request: gateway_pb2.AskRequest, context: object) -> gateway_pb2.AskResponse:
         """A question in typed fields."""
-        caller = _caller()
-        with self._counted(caller, request):
+        async with self._admitted(request) as caller:
             answer = await self._pipeline.complete(caller, chat_request.parse(_body(request)))
         body = orjson.loads(answer.body)
         return gateway_pb2.AskResponse(
@@ -65,22 +64,20 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 
     async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
         """The decision without the call."""
-        caller = _caller()
-        with self._counted(caller, request):
+        async with self._admitted(request) as caller:
             decision = await self._pipeline.route(caller, chat_request.parse(request.body_json))
         return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
 
-    @contextmanager
-    def _counted(self, caller: Caller, request: Message) -> Iterator[None]:
-        with self._mistakes.counted(caller.key_id) as attempt:
-            attempt.size = request.ByteSize()
-            yield
-
-
-def _caller() -> Caller:
-    # The id is ours, as on REST: attempts are recorded by it.
-    telemetry.request_id.set(request_id())
-    return admission.caller.get()
+    @asynccontextmanager
+    async def _admitted(self, request: Message) -> AsyncIterator[Caller]:
+        """Who calls, with a place among the requests that run at once until the block ends."""
+        # The id is ours, as on REST: attempts are recorded by it.
+        telemetry.request_id.set(request_id())
+        caller = admission.caller.get()
+        async with self._limiter.place(caller):
+            with self._mistakes.counted(caller.key_id) as attempt:
+                attempt.size = request.ByteSize()
+                yield caller
 
 
 def _body(request: gateway_pb2.AskRequest) -> bytes:

@@ -1,0 +1,127 @@
+"""The requests that this process works on at once: shared fairly, and refused early when there are too many.
+
+It stands behind authentication and before everything that costs: reading and parsing the body, classification,
+selection, Redis. What it refuses has cost a look at a key.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import prometheus_client
+
+from services.chassis import errors
+from services.gateway.keys.permissions import Caller
+from services.gateway.limits.adaptive_limit import LEAST, AdaptiveLimit
+from services.gateway.limits.fairness import FairShare, State, Ticket
+from services.gateway.limits.refusal import REFUSALS
+
+# The longest wait for a place, in seconds: longer than bursts take to pass, short beside an answer.
+QUEUE_S = 0.5
+# When refused callers should come back, in seconds.
+RETRY_S = 1.0
+# Seconds between two round trips that show how busy the executor and this process are.
+PROBE_EVERY_S = 0.05
+
+LIMIT = prometheus_client.Gauge(
+    "lumni_gateway_concurrency_limit", "Requests that may run at once at the moment."
+)
+RUNNING = prometheus_client.Gauge("lumni_gateway_concurrency_running", "Requests that run.")
+WAITING = prometheus_client.Gauge("lumni_gateway_concurrency_waiting", "Requests that wait for a place.")
+ROUND_TRIP = prometheus_client.Histogram(
+    "lumni_gateway_executor_round_trip_seconds",
+    "Time of a call of the executor that does nothing, while many requests run.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+
+
+class ConcurrencyLimiter:
+    """Gives each request of a caller a place while it runs."""
+
+    def __init__(self, most: int, *, queue_s: float = QUEUE_S) -> None:
+        """Begin with all places free.
+
+        Args:
+            most: How many requests run at once at the most, and as many wait.
+            queue_s: The longest wait.
+        """
+        self._shares = FairShare(most)
+        self._adaptive = AdaptiveLimit(most)
+        self._queue_s = queue_s
+        LIMIT.set_function(lambda: self._shares.limit)
+        RUNNING.set_function(lambda: self._shares.running)
+        WAITING.set_function(lambda: self._shares.waiting)
+
+    @asynccontextmanager
+    async def place(self, caller: Caller) -> AsyncIterator[None]:
+        """Hold a place until the block ends.
+
+        Raises:
+            Exhausted: there is none, and the caller's tenant has its share.
+            Unavailable: there is none, though the tenant has less than its share.
+        """
+        ticket = await self._enter(caller)
+        try:
+            yield
+        finally:
+            self._shares.leave(ticket)
+
+    @asynccontextmanager
+    async def adapting(self, call: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+        """Adapt the limit until the block ends, by an empty `call` of the executor that does not raise."""
+        task = asyncio.create_task(self._adapt(call))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _enter(self, caller: Caller) -> Ticket:
+        decided = asyncio.Event()
+        ticket = self._shares.enter(caller.tenant, caller.plan.concurrency_weight, decided.set)
+        if ticket is None:
+            raise self._refusal(caller)
+        if ticket.state is State.WAITING:
+            try:
+                async with asyncio.timeout(self._queue_s):
+                    await decided.wait()
+            except TimeoutError:
+                self._shares.leave(ticket)
+            except BaseException:
+                self._shares.leave(ticket)
+                raise
+        if ticket.state is State.OVER:
+            raise self._refusal(caller)
+        return ticket
+
+    async def _adapt(self, call: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            if self._shares.running < LEAST:
+                # Nothing would change, so an idle gateway asks nobody.
+                continue
+            began = time.monotonic()
+            await call()
+            took = time.monotonic() - began
+            ROUND_TRIP.observe(took)
+            limit = self._adaptive.observe(took, self._shares.running)
+            if limit != self._shares.limit:
+                self._shares.limit = limit
+
+    def _refusal(self, caller: Caller) -> errors.Fault:
+        REFUSALS.labels("overload", "OVERLOADED", "here").inc()
+        if self._shares.is_at_share(caller.tenant):
+            return errors.Exhausted(
+                f"the gateway is at its capacity, and {caller.tenant.replace(':', ' ')} has its share of it under way; "
+                f"try again in {RETRY_S:g} s, or send fewer requests at once",
+                reason="OVERLOADED",
+                retry_after_s=RETRY_S,
+                metadata={"limit": "concurrency", "scope": "overload"},
+            )
+        return errors.Unavailable(
+            f"the gateway is at its capacity; try again in {RETRY_S:g} s",
+            reason="OVERLOADED",
+            retry_after_s=RETRY_S,
+        )

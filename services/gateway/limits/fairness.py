@@ -1,0 +1,181 @@
+"""Fair shares of concurrent work: which requests run, which wait, and which are refused when more come than fit.
+
+At most `limit` requests run at once. While there is room everybody may use it, so a lone tenant may use all of it. When
+there is none, requests wait in a queue for each tenant, and a place that becomes free goes to the waiting tenant that
+runs the fewest for its weight: weighted max-min fairness. No request is ever stopped for another, so a tenant below its
+share does not wait until others, who took the room or saw the limit fall, are down to theirs: it goes on beyond the
+limit, up to a reserve above the most the limit can be. As many wait as may run; beyond that the tenant with the longest
+queue loses its newest request, so nobody fills the queue for others.
+
+Nothing here waits or looks at a clock: a deadline of those who wait is the caller's business.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+# For tenants below their share there is this part more than the most the limit can be.
+RESERVE = 1 / 8
+
+
+class State(Enum):
+    """Where a request stands."""
+
+    WAITING = auto()
+    RUNNING = auto()
+    OVER = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """A request that runs, or waits to."""
+
+    tenant: str
+    # Called once if it had to wait, when it runs, or is over because its place in the queue was taken.
+    decided: Callable[[], None]
+    state: State = State.WAITING
+
+
+@dataclass(slots=True)
+class _Tenant:
+    """The requests of one tenant, present while it has any."""
+
+    weight: int
+    running: int = 0
+    queue: deque[Ticket] = field(default_factory=deque)
+
+    def with_one_more(self) -> float:
+        """The requests it would run for its weight if it got one more place."""
+        return (self.running + 1) / self.weight
+
+
+class FairShare:
+    """Shares a limited number of places among tenants; all methods return at once."""
+
+    def __init__(self, most: int) -> None:
+        """Begin without requests.
+
+        Args:
+            most: The most that the limit can be, and the limit until another is set.
+        """
+        self._limit = most
+        self._with_reserve = most + math.ceil(most * RESERVE)
+        # At most one for each request that runs or waits: a tenant without any is forgotten.
+        self._tenants: dict[str, _Tenant] = {}
+        # Those of them that wait; of equals the first comes first, and whoever was served goes to the end.
+        self._waiting: dict[str, _Tenant] = {}
+        self._weights = 0
+        self.running = 0
+        self.waiting = 0
+
+    @property
+    def limit(self) -> int:
+        """How many requests run at once, besides those of tenants below their share."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._serve()
+
+    def enter(self, name: str, weight: int, decided: Callable[[], None]) -> Ticket | None:
+        """Let a request run or wait; None refuses it.
+
+        Args:
+            name: Of the tenant.
+            weight: Of the tenant, at least 1; the newest counts.
+            decided: Called when the wait of a request that does not run yet is over.
+        """
+        tenant = self._tenants.get(name)
+        if tenant is None:
+            tenant = self._tenants[name] = _Tenant(weight)
+            self._weights += weight
+        elif tenant.weight != weight:
+            self._weights += weight - tenant.weight
+            tenant.weight = weight
+        ticket = Ticket(name, decided)
+        # Its own requests that wait already come first.
+        if not tenant.queue and self._has_room(tenant):
+            self._run(tenant, ticket)
+        elif self._has_queue_room(tenant):
+            tenant.queue.append(ticket)
+            self._waiting[name] = tenant
+            self.waiting += 1
+        else:
+            self._forget_if_idle(name, tenant)
+            return None
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """End a request: one that ran frees its place, one that waited gives up; nothing if it is over."""
+        if ticket.state is State.OVER:
+            return
+        tenant = self._tenants[ticket.tenant]
+        if ticket.state is State.RUNNING:
+            tenant.running -= 1
+            self.running -= 1
+        else:
+            self._dequeue(tenant, ticket)
+        ticket.state = State.OVER
+        self._forget_if_idle(ticket.tenant, tenant)
+        self._serve()
+
+    def is_at_share(self, name: str) -> bool:
+        """Whether a tenant runs as many requests as it may when all that are here want more."""
+        tenant = self._tenants.get(name)
+        return tenant is not None and tenant.running >= int(self._share(tenant))
+
+    def _share(self, tenant: _Tenant) -> float:
+        return max(1.0, self._limit * tenant.weight / self._weights)
+
+    def _has_room(self, tenant: _Tenant) -> bool:
+        if self.running < self._limit:
+            return True
+        return self.running < self._with_reserve and tenant.running + 1 <= self._share(tenant)
+
+    def _has_queue_room(self, tenant: _Tenant) -> bool:
+        """Whether one more request of a tenant may wait, in place of another tenant's if need be."""
+        if self.waiting < self._limit:
+            return True
+        if not self._waiting:
+            return False
+        name, longest = max(self._waiting.items(), key=lambda item: len(item[1].queue) / item[1].weight)
+        if (len(tenant.queue) + 1) / tenant.weight >= len(longest.queue) / longest.weight:
+            return False
+        newest = longest.queue[-1]
+        self._dequeue(longest, newest)
+        newest.state = State.OVER
+        self._forget_if_idle(name, longest)
+        newest.decided()
+        return True
+
+    def _serve(self) -> None:
+        """Give free places to those who wait."""
+        while self._waiting:
+            name, tenant = min(self._waiting.items(), key=lambda item: item[1].with_one_more())
+            if not self._has_room(tenant):
+                return
+            ticket = tenant.queue[0]
+            self._dequeue(tenant, ticket)
+            if tenant.queue:
+                self._waiting[name] = self._waiting.pop(name)
+            self._run(tenant, ticket)
+            ticket.decided()
+
+    def _run(self, tenant: _Tenant, ticket: Ticket) -> None:
+        ticket.state = State.RUNNING
+        tenant.running += 1
+        self.running += 1
+
+    def _dequeue(self, tenant: _Tenant, ticket: Ticket) -> None:
+        tenant.queue.remove(ticket)
+        self.waiting -= 1
+        if not tenant.queue:
+            del self._waiting[ticket.tenant]
+
+    def _forget_if_idle(self, name: str, tenant: _Tenant) -> None:
+        if not tenant.running and not tenant.queue:
+            del self._tenants[name]
+            self._weights -= tenant.weight

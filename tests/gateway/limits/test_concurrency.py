@@ -1,0 +1,126 @@
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from services.chassis import errors
+from services.gateway.config.plans import Plan
+from services.gateway.keys.permissions import Caller
+from services.gateway.limits import adaptive_limit
+from services.gateway.limits.concurrency import ConcurrencyLimiter
+
+SOON_S = 0.01
+NEVER_S = 60
+
+
+def caller(tenant: str) -> Caller:
+    return Caller(key_id="k", plan=Plan("open"), tenant=f"organization:{tenant}")
+
+
+async def hold(limiter: ConcurrencyLimiter, tenant: str, until: asyncio.Event) -> None:
+    async with limiter.place(caller(tenant)):
+        await until.wait()
+
+
+async def begun(limiter: ConcurrencyLimiter, tenant: str, until: asyncio.Event) -> asyncio.Task[None]:
+    task = asyncio.create_task(hold(limiter, tenant, until))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_who_waits_goes_on_when_a_place_is_free() -> None:
+    limiter, first, second = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event(), asyncio.Event()
+    running = await begun(limiter, "a", first)
+    waiting = await begun(limiter, "a", second)
+
+    first.set()
+    await running
+    second.set()
+
+    await waiting
+
+
+async def test_who_has_its_share_is_refused_with_429_when_the_wait_is_over() -> None:
+    limiter, end = ConcurrencyLimiter(1, queue_s=SOON_S), asyncio.Event()
+    running = await begun(limiter, "a", end)
+
+    with pytest.raises(errors.Exhausted, match="organization a has its share") as refusal:
+        await hold(limiter, "a", end)
+
+    assert ("OVERLOADED", 1.0) == (refusal.value.reason, refusal.value.retry_after_s)
+    end.set()
+    await running
+
+
+async def test_who_has_less_is_refused_with_503() -> None:
+    limiter, end = ConcurrencyLimiter(1, queue_s=SOON_S), asyncio.Event()
+    # The limit, and the reserve.
+    running = [await begun(limiter, tenant, end) for tenant in "ab"]
+
+    with pytest.raises(errors.Unavailable) as refusal:
+        await hold(limiter, "c", end)
+
+    assert ("OVERLOADED", 1.0) == (refusal.value.reason, refusal.value.retry_after_s)
+    end.set()
+    await asyncio.gather(*running)
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    limiter, end = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event()
+    tasks = [await begun(limiter, "a", end) for _ in range(2)]
+
+    async with asyncio.timeout(5):
+        with pytest.raises(errors.Exhausted):
+            await hold(limiter, "a", end)
+
+    end.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_caller_who_leaves_while_waiting_gives_its_place_back() -> None:
+    limiter, end = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event()
+    running = await begun(limiter, "a", end)
+    for _ in range(10):
+        leaving = await begun(limiter, "a", end)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+
+    waiting = await begun(limiter, "a", end)
+    end.set()
+
+    await asyncio.gather(running, waiting)
+
+
+async def test_a_caller_who_leaves_at_the_moment_of_its_turn_gives_its_place_back() -> None:
+    limiter, end, never = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event(), asyncio.Event()
+    running = await begun(limiter, "a", end)
+    leaving = await begun(limiter, "a", never)
+    end.set()
+    await running
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+    async with asyncio.timeout(5), limiter.place(caller("a")):
+        pass
+
+
+async def test_slow_round_trips_lower_the_limit_while_many_requests_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adaptive_limit, "TARGET_S", 0.0)
+    limiter, asked = ConcurrencyLimiter(100, queue_s=SOON_S), asyncio.Event()
+
+    async def call() -> None:
+        asked.set()
+
+    async with AsyncExitStack() as places, limiter.adapting(call):
+        for _ in range(50):
+            await places.enter_async_context(limiter.place(caller("a")))
+        async with asyncio.timeout(30):
+            while limiter._shares.limit == 100:
+                asked.clear()
+                await asked.wait()
+
+    assert 50 * adaptive_limit.LOWERED_MOST == limiter._shares.limit

@@ -44,6 +44,8 @@ default_plan: open
 """
 # Longer than in the runs of faults: an attack shall not end by a deadline that is short for the test's sake.
 TIMEOUT_S = 30
+# Requests that the provider remembers: more than half an hour of attacks makes.
+KEPT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,14 @@ class Attack(Protocol):
 async def running(folder: Path, *, timeout_s: float = TIMEOUT_S) -> AsyncIterator[tuple[Target, Cluster]]:
     """One of each service on free ports, and a key for the attacker, until the block ends."""
     async with clusters.running(
-        folder, gateways=1, executors=1, ledgers=1, fleet=FLEET, plans=PLANS, timeout_s=timeout_s
+        folder,
+        gateways=1,
+        executors=1,
+        ledgers=1,
+        fleet=FLEET,
+        plans=PLANS,
+        timeout_s=timeout_s,
+        keep=KEPT,
     ) as cluster:
         yield await of(cluster), cluster
 

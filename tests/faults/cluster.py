@@ -107,15 +107,16 @@ async def running(
     fleet: str = FLEET,
     plans: str = PLANS,
     timeout_s: float = TIMEOUT_S,
+    keep: int = 100_000,
 ) -> AsyncIterator[Cluster]:
-    """Run it all on free ports until the block ends."""
+    """Run it all on free ports until the block ends; the provider remembers `keep` requests for the audit."""
     async with AsyncExitStack() as ends:
         postgres = await ends.enter_async_context(started(Postgres(folder / "postgres")))
         # Whatever Valkey promised is on its disk when it is killed.
         valkey = await ends.enter_async_context(
             started(Valkey(folder / "valkey", settings={"appendonly": "yes", "appendfsync": "always"}))
         )
-        provider = await ends.enter_async_context(simulator.spawned(keep=100_000))
+        provider = await ends.enter_async_context(simulator.spawned(keep=keep))
         await migrate(postgres.url)
         cluster = Cluster(postgres, valkey, provider)
         config = folder / "config"

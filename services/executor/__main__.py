@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVICE = "lumni.executor.v1.ExecutorService"
+# One call may send so much, which is engines.images.LARGEST_TOGETHER.
+LEAST_PICTURES_MIB = 40
 # What LiteLLM would read from the environment, past the configuration.
 AMBIENT = ("_API_KEY", "_API_BASE", "_BASE_URL", "_API_URL")
 
@@ -68,6 +70,11 @@ class Settings:
         "LUMNI_PROBE_S", 0.0, "idle seconds after which a deployment is probed; 0 is never"
     )
     queue: int = variable("LUMNI_DEPLOYMENT_QUEUE", 32, "calls that may be queued for a slot, per deployment")
+    pictures_mib: int = variable(
+        "LUMNI_PICTURES_MIB",
+        128,
+        "pictures fetched and held at once for all calls, in MiB; they take up to four times the memory",
+    )
     server: rpc.Settings = part()
     telemetry: TelemetrySettings = part()
 
@@ -75,6 +82,10 @@ class Settings:
         rpc.check_listen(self.listen, self.server)
         if self.engine not in ("fast", "general"):
             raise ValueError("LUMNI_EXECUTOR_ENGINE: expected fast or general")
+        if self.pictures_mib < LEAST_PICTURES_MIB:
+            raise ValueError(
+                f"LUMNI_PICTURES_MIB: expected at least {LEAST_PICTURES_MIB}, what one call may send"
+            )
         if self.redis_url:
             redis.check_url(self.redis_url)
 
@@ -105,6 +116,7 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
     """
     # LiteLLM takes seconds to import: a mistake in the settings is reported before that.
     from services.executor.engines.direct import DirectEngine, serves
+    from services.executor.engines.images import Images
     from services.executor.engines.litellm_sdk import LiteLLMEngine
     from services.executor.engines.prepare import Preparer
 
@@ -115,7 +127,7 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
         replica = telemetry.replica()
         guard = RedisGuard(client)
         proxies = Proxies()
-        preparer = Preparer(environ)
+        preparer = Preparer(environ, Images(held_together=settings.pictures_mib * 2**20))
         stack.push_async_callback(preparer.aclose)
         litellm_engine = LiteLLMEngine(proxies, preparer)
         stack.push_async_callback(litellm_engine.aclose)

@@ -11,7 +11,7 @@ from services.chassis import errors
 from services.executor.attempts import billing, faults
 from services.executor.attempts.model import Attempt, EventSink, Work
 from services.executor.attempts.retry import RetryPolicy
-from services.executor.engines.base import Call, Engine, Piece
+from services.executor.engines.base import Call, Engine, Phase, Piece, Progress
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.provider_errors import redacted
 from services.executor.formats.base import Chunk
@@ -46,7 +46,8 @@ class SingleAttempt:
         self.headers: Mapping[str, str] = {}
         self.retry_after_s: float | None = None
         self._work = work
-        self._call = call
+        # A progress of its own: the attempt before it may have been sent.
+        self._call = replace(call, progress=Progress())
         self._engine = engine
         self._events = events
         self._policy = policy
@@ -85,9 +86,11 @@ class SingleAttempt:
             failed = raised
             raised.message = redacted(raised.message, call.key)
             raise
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            log.warning("an answer of %s has another shape", call.deployment.id, exc_info=True)
-            failed = Failed(ErrorClass.MALFORMED, "the provider's answer has another shape", 200, billed=True)
+        except errors.Fault:
+            raise
+        except Exception as error:
+            log.warning("an attempt at %s failed unforeseen", call.deployment.id, exc_info=True)
+            failed = faults.unforeseen(sent=call.progress.sent)
             raise failed from error
         finally:
             self._record_end(failed)
@@ -107,6 +110,8 @@ class SingleAttempt:
         """Never waits: the attempt may be being cancelled."""
         self.attempt = replace(self.attempt, duration_ms=self._elapsed_ms())
         if failed is not None:
+            # Whatever it was: what was never sent costs nothing.
+            failed.billed &= self._call.progress.sent
             self.headers = failed.headers or self.headers
             self.retry_after_s = failed.retry_after_s
             self.attempt = billing.broken(self.attempt, self._call, self._engine, self._answer, failed)
@@ -124,6 +129,8 @@ class SingleAttempt:
         except TimeoutError:
             if left_s <= silence_s:
                 raise faults.deadline_passed(billed=True) from None
+            if self._call.progress.phase is Phase.PREPARING:
+                raise faults.not_ready(silence_s) from None
             raise Failed(
                 ErrorClass.TIMEOUT if first else ErrorClass.CUT,
                 f"no answer within {silence_s:g} s" if first else f"silent for {silence_s:g} s",

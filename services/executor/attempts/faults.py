@@ -13,6 +13,7 @@ _PRECEDENCE = [
     errors.Invalid,
     errors.TooLarge,
     errors.NotFound,
+    errors.Internal,
     errors.Exhausted,
     errors.TimedOut,
     errors.Unavailable,
@@ -60,6 +61,20 @@ def incomplete(answer: ResponseFormat) -> Failed:
     if answer.texts or answer.usage is not None:
         return Failed(ErrorClass.CUT, "the stream ended before its end", 200, billed=True)
     return Failed(ErrorClass.MALFORMED, "the stream was empty", 200, billed=True)
+
+
+def unforeseen(*, sent: bool) -> Failed:
+    """An exception that nothing foresaw: an answer of another shape, or our own mistake before anything was sent."""
+    if sent:
+        return Failed(ErrorClass.MALFORMED, "the provider's answer has another shape", 200, billed=True)
+    return Failed(ErrorClass.INTERNAL, "the request could not be sent")
+
+
+def not_ready(waited_s: float) -> Failed:
+    """Only pictures that are fetched keep a request waiting before it is sent."""
+    return Failed(
+        ErrorClass.BAD_REQUEST, f"messages: the pictures did not come within {waited_s:g} s", param="messages"
+    )
 
 
 def deadline_passed(*, billed: bool = False) -> Failed:

@@ -29,7 +29,10 @@ class Rule:
 
 
 RULES: Mapping[ErrorClass, Rule] = {
-    ErrorClass.BAD_REQUEST: Rule(errors.Invalid, "400, 422: the caller's mistake, in the provider's words"),
+    ErrorClass.BAD_REQUEST: Rule(
+        errors.Invalid,
+        "400, 422: the caller's mistake, in the provider's words; or found before a request was sent",
+    ),
     ErrorClass.UNSUPPORTED: Rule(
         errors.Invalid,
         "LiteLLM cannot express the request for this provider; none was called",
@@ -75,6 +78,14 @@ RULES: Mapping[ErrorClass, Rule] = {
         trips=True,
     ),
     ErrorClass.CUT: Rule(errors.Unavailable, "the stream ended after it began, before its end", trips=True),
+    ErrorClass.BUSY: Rule(
+        errors.Unavailable,
+        "the executor's memory for pictures is used up; no provider was called",
+        fall_back=True,
+    ),
+    ErrorClass.INTERNAL: Rule(
+        errors.Internal, "our own mistake, before a request was sent; no provider was called", fall_back=True
+    ),
     ErrorClass.DEADLINE: Rule(errors.TimedOut, "the caller's deadline passed"),
     ErrorClass.CANCELLED: Rule(errors.TimedOut, "the caller disconnected"),
 }

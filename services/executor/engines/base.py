@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
 from services.chassis.deployments import Deployment
@@ -19,6 +19,29 @@ class Operation(StrEnum):
     EMBEDDINGS = "embeddings"
 
 
+class Phase(IntEnum):
+    """How far a call came."""
+
+    # It is being made ready: what fails is the caller's mistake, or ours.
+    PREPARING = 0
+    # A connection is being opened: what fails is the provider's, or the way there, and costs nothing.
+    CONNECTING = 1
+    # The request is on its way, so the provider may bill it.
+    SENT = 2
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one attempt at a call came; the engine notes it."""
+
+    phase: Phase = Phase.PREPARING
+
+    @property
+    def sent(self) -> bool:
+        """Whether the provider may have seen anything of the request."""
+        return self.phase is Phase.SENT
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of one provider.
@@ -30,6 +53,7 @@ class Call:
         body: The caller's body, already stripped of what is not the provider's business.
         stream: Whether pieces are wanted as they come.
         timeout_s: Seconds that the provider may stay silent.
+        progress: How far it came; each attempt has one of its own.
 
     """
 
@@ -39,6 +63,7 @@ class Call:
     body: Mapping[str, Any] = field(repr=False)
     stream: bool
     timeout_s: float
+    progress: Progress = field(default_factory=Progress, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +95,7 @@ class Engine(Protocol):
         """Call the provider: one piece without a stream, all chunks with one.
 
         A stream that ends before the provider marked it as complete is an error, never a silent end. Closing
-        the generator closes the provider's connection.
+        the generator closes the provider's connection. `call.progress` says how far it came.
 
         Raises:
             Failed: anything else than a whole answer.

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing, suppress
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -25,7 +26,7 @@ from services.executor.engines import (
     sse,
     token_count,
 )
-from services.executor.engines.base import Call, Operation, Piece
+from services.executor.engines.base import Call, Operation, Phase, Piece, Progress
 from services.executor.engines.litellm_errors import untranslated
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.outcomes import ErrorClass, Failed
@@ -75,7 +76,8 @@ class DirectEngine:
                 call = Call(deployment, "none", Operation.CHAT, body, stream=True, timeout_s=5)
                 # Whatever is wrong with it fails the first call, not the start.
                 with suppress(Exception):
-                    _translate(await self._preparer.prepare(call))
+                    async with self._preparer.prepared(call) as prepared:
+                        _translate(prepared)
 
     def estimate(self, call: Call, text: str) -> Usage:
         """Count tokens with the model's tokenizer."""
@@ -83,28 +85,33 @@ class DirectEngine:
 
     async def call(self, call: Call) -> AsyncGenerator[Piece]:
         """Call the provider; what only LiteLLM's entry point can translate goes there."""
-        prepared = await self._preparer.prepare(call)
-        try:
-            upstream = _translate(prepared)
-        except Exception as error:
-            # LiteLLM's translations raise all sorts of things at what they cannot express.
-            raise untranslated(error, call.key) from error
-        pieces = (
-            self._litellm_engine.send(prepared) if upstream is None else self._send(prepared.call, upstream)
-        )
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+        async with self._preparer.prepared(call) as prepared:
+            try:
+                upstream = _translate(prepared)
+                payload = _payload(upstream.body) if upstream else b""
+            except Exception as error:
+                # LiteLLM's translations raise all sorts of things at what they cannot express.
+                raise untranslated(error, call.key) from error
+            pieces = (
+                self._litellm_engine.send(prepared)
+                if upstream is None
+                else self._send(prepared.call, upstream, payload)
+            )
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
 
-    async def _send(self, call: Call, upstream: Upstream) -> AsyncGenerator[Piece]:
+    async def _send(self, call: Call, upstream: Upstream, payload: bytes | BytesIO) -> AsyncGenerator[Piece]:
         begun = False
+        call.progress.phase = Phase.CONNECTING
         try:
             async with self._client().post(
                 upstream.url,
-                data=_payload(upstream.body),
+                data=payload,
                 headers=upstream.headers,
                 proxy=self._proxies.of(call.deployment) or None,
                 allow_redirects=False,
+                trace_request_ctx=call.progress,
             ) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 if response.status >= 300:
@@ -120,7 +127,7 @@ class DirectEngine:
         except Failed:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _broken(error, begun=begun) from error
+            raise _broken(error, call.progress, begun=begun) from error
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -129,6 +136,7 @@ class DirectEngine:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=2**17,
+                trace_configs=[_noting_progress()],
             )
         return self._session
 
@@ -195,17 +203,28 @@ def _read(upstream: Upstream, body: bytes, headers: Mapping[str, str], key: str 
     return Piece(piece.data, piece.text, headers)
 
 
-def _broken(error: Exception, *, begun: bool) -> Failed:
-    connecting = (
-        aiohttp.ClientConnectorError
-        | aiohttp.ConnectionTimeoutError
-        | aiohttp.ClientProxyConnectionError
-        | aiohttp.ClientHttpProxyError
-        | aiohttp.InvalidURL
-    )
+def _noting_progress() -> aiohttp.TraceConfig:
+    """Notes when a request is written: aiohttp holds its headers for the first piece of the body."""
+
+    async def sending(
+        session: aiohttp.ClientSession,  # noqa: ARG001  (aiohttp gives all three)
+        context: SimpleNamespace,
+        chunk: aiohttp.TraceRequestChunkSentParams,  # noqa: ARG001
+    ) -> None:
+        progress: Progress = context.trace_request_ctx
+        progress.phase = Phase.SENT
+
+    config = aiohttp.TraceConfig()
+    config.on_request_chunk_sent.append(sending)
+    return config
+
+
+def _broken(error: Exception, progress: Progress, *, begun: bool) -> Failed:
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return provider_errors.unaddressable(error)
     return provider_errors.from_connection(
         error,
-        connecting=isinstance(error, connecting),
+        connecting=not progress.sent,
         timed_out=isinstance(error, TimeoutError),
         begun=begun,
         status_code=200 if begun else 0,

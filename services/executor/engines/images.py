@@ -6,17 +6,16 @@ address it is given, from inside our network; so they get the picture's bytes, a
 
 import asyncio
 import base64
-import socket
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from services.executor.engines.outcomes import ErrorClass, Failed
+from services.executor.engines.byte_budget import ByteBudget, Lease
+from services.executor.engines.image_parts import parsed, refused, remote, replaced, shown
+from services.executor.engines.public_addresses import PublicResolver, Resolve
 
 LARGEST = 20 * 1024 * 1024
 # Of all pictures of one call, in bytes: they are held in memory, and grow by a third on their way.
@@ -24,24 +23,33 @@ LARGEST_TOGETHER = 2 * LARGEST
 MOST = 16
 TIMEOUT_S = 15.0
 REDIRECTS = 3
-# A gateway of the network's may turn these into any IPv4 address, a private one too.
-TRANSLATED = [ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")]
 TYPES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"))
 # Formats of their own, whose pictures LiteLLM would fetch.
 FETCHED_HERE = frozenset(
     ("anthropic", "gemini", "vertex_ai", "bedrock", "ollama", "ollama_chat", "cohere_chat")
 )
 
-Resolve = Callable[[str], Awaitable[list[str]]]
-
 
 class Images:
-    """A guarded fetcher. Every address a name resolves to must be public, and the one that was checked is dialled."""
+    """A guarded fetcher. Every address a name resolves to must be public, and the one that was checked is dialled.
+
+    Args:
+        resolve: Gives the addresses of a name.
+        is_allowed: Whether an address may be dialled.
+        held_together: Of all pictures of all calls, in bytes as fetched; with its base64 text and the provider's
+            payload a picture takes up to four times as much memory.
+
+    """
 
     def __init__(
-        self, resolve: Resolve | None = None, is_allowed: Callable[[str], bool] | None = None
+        self,
+        resolve: Resolve | None = None,
+        is_allowed: Callable[[str], bool] | None = None,
+        *,
+        held_together: int = 2**27,
     ) -> None:
-        self._resolver = _Guard(resolve or _resolve, is_allowed or is_public)
+        self._resolver = PublicResolver(resolve, is_allowed)
+        self._budget = ByteBudget(held_together)
         self._session: aiohttp.ClientSession | None = None
 
     async def aclose(self) -> None:
@@ -50,181 +58,86 @@ class Images:
             await self._session.close()
             await asyncio.sleep(0)
 
-    async def inlined(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def lease(self) -> AbstractContextManager[Lease]:
+        """The memory that one call's pictures take, given back when the block ends."""
+        return self._budget.lease()
+
+    async def inlined(self, body: Mapping[str, Any], lease: Lease) -> Mapping[str, Any]:
         """The body with every remote picture replaced by its bytes; the same body when there is none.
 
+        Args:
+            body: The caller's.
+            lease: Takes the pictures' bytes; held by whoever holds the body.
+
         Raises:
-            Failed: an address that may not be fetched, or that gives no picture; the caller's mistake.
+            Failed: an address that may not be fetched, or that gives no picture, the caller's mistake; or so many
+                pictures in all calls that there is no memory for another.
 
         """
-        messages = body.get("messages")
-        if not isinstance(messages, list):
-            return body
-        wanted = {url for message in messages for part in _parts(message) for url in _remote(part)}
+        wanted = remote(body)
         if not wanted:
             return body
         if len(wanted) > MOST:
-            raise _refused(f"more than {MOST} remote pictures")
-        urls, allowance = sorted(wanted), _Allowance()
-        fetched = dict(
-            zip(urls, await asyncio.gather(*(self._fetch(url, allowance) for url in urls)), strict=True)
-        )
-        return {**body, "messages": [_with(message, fetched) for message in messages]}
+            raise refused("messages", f"more than {MOST} remote pictures")
+        tasks = [asyncio.create_task(self._fetch(url, field, lease)) for url, field in wanted.items()]
+        try:
+            fetched = await asyncio.gather(*tasks)
+        finally:
+            # The first failure ends the others, so that none is read, or takes memory, for a call that has failed.
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        return replaced(body, dict(zip(wanted, fetched, strict=True)))
 
-    async def _fetch(self, url: str, allowance: "_Allowance") -> str:
+    async def _fetch(self, address: str, field: str, lease: Lease) -> str:
+        url = parsed(address, field)
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await self._get(url, allowance)
+                return await self._get(url, field, lease)
         except TimeoutError:
-            raise _refused(f"{_shown(url)}: gave no picture within {TIMEOUT_S:g} s") from None
+            raise refused(field, f"{shown(url)} gave no picture within {TIMEOUT_S:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _refused(f"{_shown(url)}: cannot be fetched: {_why(error)}") from error
+            raise refused(field, f"{shown(url)} cannot be fetched: {_why(error)}") from error
 
-    async def _get(self, url: str, allowance: "_Allowance") -> str:
+    async def _get(self, url: URL, field: str, lease: Lease) -> str:
+        for _ in range(REDIRECTS + 1):
+            if not self._resolver.permits(url.host or ""):
+                raise refused(field, f"{shown(url)} is no public address")
+            async with self._client().get(url, allow_redirects=False) as response:
+                if response.status in (301, 302, 303, 307, 308):
+                    location = response.headers.get("location", "")
+                    url = parsed(str(url.join(URL(location))), field)
+                    continue
+                if response.status != 200:
+                    raise refused(field, f"{shown(url)} answered {response.status}")
+                if response.content_type not in TYPES:
+                    raise refused(field, f"{shown(url)} is {response.content_type}, no picture")
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise refused(field, f"{shown(url)} is compressed, which was not asked for")
+                data = bytearray()
+                async for more in response.content.iter_any():
+                    lease.take(len(more))
+                    data += more
+                    if len(data) > LARGEST:
+                        raise refused(field, f"{shown(url)} is larger than {LARGEST // 2**20} MiB")
+                    if lease.held > LARGEST_TOGETHER:
+                        raise refused(
+                            "messages",
+                            f"the pictures are larger than {LARGEST_TOGETHER // 2**20} MiB together",
+                        )
+                return f"data:{response.content_type};base64,{base64.b64encode(data).decode()}"
+        raise refused(field, f"{shown(url)} redirects too often")
+
+    def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=self._resolver, use_dns_cache=False, limit=32),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"accept": ", ".join(sorted(TYPES))},
+                # Nothing is decompressed, so that what is counted is what is held.
+                headers={"accept": ", ".join(sorted(TYPES)), "accept-encoding": "identity"},
+                auto_decompress=False,
             )
-        for _ in range(REDIRECTS + 1):
-            self._resolver.check(URL(url))
-            async with self._session.get(url, allow_redirects=False) as response:
-                if response.status in (301, 302, 303, 307, 308):
-                    url = str(URL(url).join(URL(response.headers.get("location", ""))))
-                    continue
-                if response.status != 200:
-                    raise _refused(f"{_shown(url)}: answered {response.status}")
-                if response.content_type not in TYPES:
-                    raise _refused(f"{_shown(url)}: is {response.content_type}, no picture")
-                data = bytearray()
-                async for more in response.content.iter_any():
-                    data += more
-                    allowance.left -= len(more)
-                    if len(data) > LARGEST:
-                        raise _refused(f"{_shown(url)}: is larger than {LARGEST // 2**20} MiB")
-                    if allowance.left < 0:
-                        raise _refused(
-                            f"the pictures are larger than {LARGEST_TOGETHER // 2**20} MiB together"
-                        )
-                return f"data:{response.content_type};base64,{base64.b64encode(data).decode()}"
-        raise _refused(f"{_shown(url)}: redirects too often")
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, wrapped forms of others included."""
-    found = ip_address(address)
-    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-    if inner is not None:
-        return bool(inner.is_global)
-    if any(found in network for network in TRANSLATED):
-        return False
-    return found.is_global and not found.is_multicast
-
-
-@dataclass(slots=True)
-class _Allowance:
-    """What the pictures of one call may still take, in bytes."""
-
-    left: int = LARGEST_TOGETHER
-
-
-class _Guard(AbstractResolver):
-    """A resolver that gives public addresses only, so that no name can lead inside."""
-
-    def __init__(self, resolve: Resolve, is_allowed: Callable[[str], bool]) -> None:
-        self._resolve = resolve
-        self._is_allowed = is_allowed
-
-    def check(self, url: URL) -> None:
-        """Refuse what is not http(s), and addresses written out as numbers, which need no resolving."""
-        if url.scheme not in ("http", "https") or not url.host or url.user:
-            raise _refused("only http and https addresses of pictures are fetched")
-        try:
-            literal = ip_address(url.host)
-        except ValueError:
-            return
-        if not self._is_allowed(str(literal)):
-            raise _refused(f"{_shown(str(url))}: is no public address")
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002  (both are given)
-    ) -> list[ResolveResult]:
-        """The addresses of a name, all of them public or none."""
-        addresses = await self._resolve(host)
-        if not addresses or not all(map(self._is_allowed, addresses)):
-            raise OSError(f"{host} is no public address")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
-async def _resolve(host: str) -> list[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return sorted({str(item[4][0]) for item in found})
-
-
-# Where a message holds parts: its content, and the pictures that an assistant drew.
-_HOLDERS = ("content", "images")
-_KINDS = ("image_url", "file", "video_url")
-# Where a part holds an address, in any of which LiteLLM would look.
-_ADDRESSES = ("url", "file_data", "file_id")
-
-
-def _parts(message: Any) -> list[Any]:
-    if not isinstance(message, Mapping):
-        return []
-    return [part for name in _HOLDERS if isinstance(parts := message.get(name), list) for part in parts]
-
-
-def _remote(part: Any) -> list[str]:
-    """The addresses in a part that is a remote picture or file; none in any other."""
-    if not isinstance(part, Mapping) or part.get("type") not in _KINDS:
-        return []
-    held = part.get(str(part["type"]))
-    given = [held.get(name) for name in _ADDRESSES] if isinstance(held, Mapping) else [held]
-    return [url for url in given if isinstance(url, str) and "://" in url and not url.startswith("data:")]
-
-
-def _with(message: Any, fetched: Mapping[str, str]) -> Any:
-    if not _parts(message):
-        return message
-    held = {name: message[name] for name in _HOLDERS if isinstance(message.get(name), list)}
-    return {**message, **{name: [_inline(part, fetched) for part in parts] for name, parts in held.items()}}
-
-
-def _inline(part: Any, fetched: Mapping[str, str]) -> Any:
-    urls = _remote(part)
-    if not urls:
-        return part
-    kind = str(part["type"])
-    held = part[kind] if isinstance(part[kind], Mapping) else {}
-    kept = {name: value for name, value in held.items() if name not in _ADDRESSES}
-    return {**part, kind: {**kept, "file_data" if kind == "file" else "url": fetched[urls[0]]}}
-
-
-def _refused(why: str) -> Failed:
-    return Failed(ErrorClass.BAD_REQUEST, f"messages: {why}", param="messages")
-
-
-def _shown(url: str) -> str:
-    """An address without what may be secret in it."""
-    found = URL(url)
-    return str(found.with_query(None).with_fragment(None).with_user(None))[:200]
+        return self._session
 
 
 def _why(error: Exception) -> str:

@@ -7,7 +7,12 @@ from services.executor.engines.provider_errors import redacted
 
 
 def untranslated(error: Exception, key: str | None) -> Failed:
-    """A request that could not even be translated, so that no provider was called."""
+    """A request that could not even be translated, so that no provider was called.
+
+    That is the caller's mistake or more than the provider's format can say, unless the deployment's key is at fault.
+    """
+    if getattr(error, "status_code", 0) in (401, 403):
+        return Failed(ErrorClass.INTERNAL, first_line(error, key))
     unsupported = isinstance(error, UnsupportedParamsError)
     invalid = isinstance(error, BadRequestError) or getattr(error, "status_code", 0) == 400
     error_class = ErrorClass.BAD_REQUEST if invalid and not unsupported else ErrorClass.UNSUPPORTED

@@ -12,7 +12,7 @@ from litellm.exceptions import Timeout
 
 from services.chassis.deployments import Deployment
 from services.executor.engines import litellm_globals, provider_errors, token_count
-from services.executor.engines.base import Call, Operation, Piece
+from services.executor.engines.base import Call, Operation, Phase, Piece
 from services.executor.engines.litellm_answers import chunks, plain
 from services.executor.engines.litellm_errors import first_line, untranslated
 from services.executor.engines.outcomes import ErrorClass, Failed
@@ -39,7 +39,10 @@ class LiteLLMEngine:
 
     async def call(self, call: Call) -> AsyncGenerator[Piece]:
         """Prepare a call and make it through LiteLLM."""
-        async with aclosing(self.send(await self._preparer.prepare(call))) as pieces:
+        async with (
+            self._preparer.prepared(call) as prepared,
+            aclosing(self.send(prepared)) as pieces,
+        ):
             async for piece in pieces:
                 yield piece
 
@@ -50,7 +53,7 @@ class LiteLLMEngine:
             Failed: anything else than a whole answer.
         """
         call = prepared.call
-        seen = Wire(proxy=self._proxies.of(call.deployment))
+        seen = Wire(proxy=self._proxies.of(call.deployment), progress=call.progress)
         wire.set(seen)
         begun = False
         if call.stream and call.operation is Operation.MESSAGES and call.deployment.provider == "anthropic":
@@ -82,10 +85,11 @@ class LiteLLMEngine:
             call = Call(deployment, "none", Operation.CHAT, body, stream=stream, timeout_s=5)
             # The dry run's own refusal to send, or whatever is missing for this provider.
             with suppress(Exception):
-                answer = await litellm.acompletion(**_arguments(await self._preparer.prepare(call)))
-                async with aclosing(chunks(answer)) as pieces:
-                    async for _ in pieces:
-                        break
+                async with self._preparer.prepared(call) as prepared:
+                    answer = await litellm.acompletion(**_arguments(prepared))
+                    async with aclosing(chunks(answer)) as pieces:
+                        async for _ in pieces:
+                            break
 
     def estimate(self, call: Call, text: str) -> Usage:
         """Count tokens with the model's tokenizer."""
@@ -134,9 +138,11 @@ def _failed(error: Exception, seen: Wire, key: str | None, *, begun: bool) -> Fa
     if seen.status_code >= 400:
         return provider_errors.from_response(seen.status_code, seen.headers, seen.body, key)
     if seen.error is not None:
-        return _broken_wire(seen.error, seen.status_code, begun=begun)
-    if not seen.sent:
+        return _broken_wire(seen.error, seen, begun=begun)
+    if seen.progress.phase is Phase.PREPARING:
         return untranslated(error, key)
+    if not seen.progress.sent:
+        return provider_errors.unaddressable(error)
     if not begun and (problem := provider_errors.from_body(seen.body, key)) is not None:
         return problem
     if begun:
@@ -153,11 +159,13 @@ def _failed(error: Exception, seen: Wire, key: str | None, *, begun: bool) -> Fa
     )
 
 
-def _broken_wire(error: httpx.TransportError, status_code: int, *, begun: bool) -> Failed:
+def _broken_wire(error: httpx.TransportError, seen: Wire, *, begun: bool) -> Failed:
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return provider_errors.unaddressable(error)
     return provider_errors.from_connection(
         error,
-        connecting=isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError),
+        connecting=not seen.progress.sent,
         timed_out=isinstance(error, httpx.TimeoutException),
         begun=begun,
-        status_code=status_code,
+        status_code=seen.status_code,
     )

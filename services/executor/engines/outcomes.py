@@ -27,6 +27,8 @@ class ErrorClass(StrEnum):
     CONNECTION = "connection"
     MALFORMED = "malformed"
     CUT = "cut"
+    BUSY = "busy"
+    INTERNAL = "internal"
     DEADLINE = "deadline"
     CANCELLED = "cancelled"
 

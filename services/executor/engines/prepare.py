@@ -5,7 +5,8 @@ what travels as it is, and the deployment's own settings are resolved. Nothing t
 header, timeout, mock or fallback.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,10 @@ from litellm.types.utils import all_litellm_params
 
 from services.chassis.deployments import Deployment, reference
 from services.executor.engines.base import Call, Operation
+from services.executor.engines.byte_budget import Lease
 from services.executor.engines.images import FETCHED_HERE, Images
+from services.executor.engines.litellm_errors import untranslated
+from services.executor.engines.outcomes import Failed
 
 # What OpenAI documents and LiteLLM takes as an argument; everything else travels in extra_body.
 ARGUMENTS: Mapping[Operation, frozenset[str]] = {
@@ -117,15 +121,27 @@ class Preparer:
         """Close all connections."""
         await self._images.aclose()
 
-    async def prepare(self, call: Call) -> Prepared:
-        """Make a call ready.
+    @asynccontextmanager
+    async def prepared(self, call: Call) -> AsyncIterator[Prepared]:
+        """A call made ready; the pictures that were fetched for it are counted as held until the block ends.
 
         Raises:
-            Failed: a picture that may not be fetched.
+            Failed: a picture that may not be fetched, or a body that cannot be read.
         """
+        with self._images.lease() as lease:
+            try:
+                prepared = await self._prepare(call, lease)
+            except Failed:
+                raise
+            except Exception as error:
+                # Too deep a body, say: whatever it is, no provider has a part in it.
+                raise untranslated(error, call.key) from error
+            yield prepared
+
+    async def _prepare(self, call: Call, lease: Lease) -> Prepared:
         provider = call.deployment.provider
         if provider in FETCHED_HERE:
-            body = await self._images.inlined(call.body)
+            body = await self._images.inlined(call.body, lease)
             if provider in ("gemini", "vertex_ai"):
                 # LiteLLM would create, and be billed for, a cache at Google's for every marked message.
                 body = _without_cache_marks(body)

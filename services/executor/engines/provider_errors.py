@@ -117,6 +117,14 @@ def from_connection(
     return Failed(ErrorClass.CONNECTION, f"the connection broke: {what}", status_code, billed=True)
 
 
+def unaddressable(error: Exception) -> Failed:
+    """A request that could not be sent as the deployment's address, headers or proxy are configured: our mistake."""
+    return Failed(
+        ErrorClass.INTERNAL,
+        f"the deployment is misconfigured, so no request was sent: {type(error).__name__}",
+    )
+
+
 def redacted(text: str, key: str | None) -> str:
     """A provider's words without anything that looks like a key."""
     if key:

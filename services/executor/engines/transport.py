@@ -4,11 +4,14 @@ LiteLLM turns everything that happens on the wire into exceptions of its own. Wh
 below it, and that is what the executor goes by.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
+
+from services.executor.engines.base import Phase, Progress
 
 CONNECT_S = 10.0
 KEPT = 4096
@@ -21,7 +24,7 @@ class Wire:
     proxy: str = ""
     # True for a dry run: everything happens but the sending.
     dry: bool = False
-    sent: bool = False
+    progress: Progress = field(default_factory=Progress)
     status_code: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     # The beginning of it, enough to recognize an error.
@@ -46,7 +49,8 @@ class Transport(httpx.AsyncBaseTransport):
         if noted.error is not None:
             # LiteLLM sends again on a fresh connection; a second attempt is the run's to decide and to record.
             raise noted.error
-        noted.sent = True
+        noted.progress.phase = Phase.CONNECTING
+        request.extensions = {**request.extensions, "trace": _noting(noted.progress)}
         try:
             response = await self._pool(noted.proxy).handle_async_request(request)
             noted.status_code = response.status_code
@@ -76,6 +80,16 @@ class Transport(httpx.AsyncBaseTransport):
             pool = httpx.AsyncHTTPTransport(limits=limits, proxy=proxy or None)
             self._pools[proxy] = pool
         return pool
+
+
+def _noting(progress: Progress) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+    """Notes when the headers of a request have been written; those of a proxy's CONNECT are not the provider's."""
+
+    async def trace(event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("send_request_body.started") and info["request"].method != b"CONNECT":
+            progress.phase = Phase.SENT
+
+    return trace
 
 
 def _plain(response: httpx.Response) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from services.chassis.deployments import Deployment
 from services.executor.attempts.model import Attempt, Candidate, Skip, Work
 from services.executor.attempts.retry import RetryPolicy
 from services.executor.attempts.run import FallbackRun
-from services.executor.engines.base import Call, Engine, Operation, Piece
+from services.executor.engines.base import Call, Engine, Operation, Phase, Piece
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.usage import Usage
 from tests.executor.fleet import deployment
@@ -61,6 +61,7 @@ class Script:
 
     async def call(self, call: Call) -> AsyncGenerator[Piece]:
         self.calls.append(call)
+        call.progress.phase = Phase.SENT
         lines = self._calls.pop(0) if len(self._calls) > 1 else self._calls[0]
         try:
             for line in lines:

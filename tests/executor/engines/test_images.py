@@ -1,13 +1,14 @@
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
 
-from services.executor.engines.images import LARGEST, Images, is_public
+from services.executor.engines.images import LARGEST, Images
 from services.executor.engines.outcomes import ErrorClass, Failed
+from services.executor.engines.public_addresses import is_public
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 100
 
@@ -61,6 +62,12 @@ async def images() -> AsyncIterator[Images]:
     await images.aclose()
 
 
+async def inlined(images: Images, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A body made ready, by a call that ends at once."""
+    with images.lease() as lease:
+        return await images.inlined(given, lease)
+
+
 def body(url: str) -> dict[str, Any]:
     return {
         "messages": [
@@ -77,20 +84,28 @@ def body(url: str) -> dict[str, Any]:
 
 
 async def test_a_remote_picture_becomes_its_bytes(images: Images, site: str) -> None:
-    inlined = await images.inlined(body(f"{site}/cat.png"))
+    made = await inlined(images, body(f"{site}/cat.png"))
 
-    part = inlined["messages"][1]["content"][1]
+    part = made["messages"][1]["content"][1]
     assert part["image_url"] == {
         "url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}",
         "detail": "low",
     }
-    assert inlined["messages"][0] == {"role": "system", "content": "Look."}
+    assert made["messages"][0] == {"role": "system", "content": "Look."}
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        {"role": "user", "content": [{"type": "file", "file": {"file_data": "data:x", "file_id": "{url}"}}]},
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "file",
+                    "file": {"file_data": "data:application/pdf;base64,AAAA", "file_id": "{url}"},
+                }
+            ],
+        },
         {"role": "user", "content": [{"type": "file", "file": {"file_data": "{url}"}}]},
         {"role": "user", "content": [{"type": "image_url", "image_url": "{url}"}]},
         {"role": "assistant", "images": [{"type": "image_url", "image_url": {"url": "{url}"}}]},
@@ -102,23 +117,23 @@ async def test_an_address_is_found_wherever_it_is_put(
 ) -> None:
     text = orjson.dumps({"messages": [message]}).replace(b"{url}", f"{site}/cat.png".encode())
 
-    inlined = orjson.dumps(await images.inlined(orjson.loads(text)))
+    made = orjson.dumps(await inlined(images, orjson.loads(text)))
 
-    assert b"://" not in inlined
-    assert base64.b64encode(PNG) in inlined
+    assert b"://" not in made
+    assert base64.b64encode(PNG) in made
 
 
 async def test_pictures_are_bounded_together(images: Images, site: str) -> None:
     parts = [{"type": "image_url", "image_url": {"url": f"{site}/large?{number}"}} for number in range(3)]
 
     with pytest.raises(Failed, match="together"):
-        await images.inlined({"messages": [{"role": "user", "content": parts}]})
+        await inlined(images, {"messages": [{"role": "user", "content": parts}]})
 
 
 async def test_a_picture_that_is_here_already_is_left_alone(images: Images) -> None:
     given = body("data:image/png;base64,AAAA")
 
-    assert await images.inlined(given) is given
+    assert await inlined(images, given) is given
 
 
 @pytest.mark.parametrize(
@@ -134,13 +149,13 @@ async def test_a_picture_that_is_here_already_is_left_alone(images: Images) -> N
 )
 async def test_what_gives_no_picture_is_refused(path: str, images: Images, site: str) -> None:
     if path.endswith("/cat.png"):
-        assert await images.inlined(body(site + path))
+        assert await inlined(images, body(site + path))
         return
     with pytest.raises(Failed) as caught:
-        await images.inlined(body(site + path))
+        await inlined(images, body(site + path))
 
     assert caught.value.error is ErrorClass.BAD_REQUEST
-    assert caught.value.param == "messages"
+    assert caught.value.param == "messages[1].content[1].image_url.url"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +177,7 @@ async def test_nothing_inside_our_network_is_ever_fetched(url: str) -> None:
     images = Images()
     try:
         with pytest.raises(Failed) as caught:
-            await images.inlined(body(url))
+            await inlined(images, body(url))
     finally:
         await images.aclose()
 
@@ -177,26 +192,93 @@ async def test_a_name_that_leads_inside_is_refused_even_among_public_ones() -> N
     images = Images(both)
     try:
         with pytest.raises(Failed, match="no public address"):
-            await images.inlined(body("http://rebind.example/x.png"))
+            await inlined(images, body("http://rebind.example/x.png"))
     finally:
         await images.aclose()
 
 
-def test_only_the_public_internet_is_public() -> None:
-    assert is_public("93.184.216.34")
-    assert is_public("2606:2800:220:1::1")
-    for inside in (
+async def test_all_calls_share_a_bound_on_the_pictures_they_hold(site: str) -> None:
+    images = Images(loopback, lambda address: address == "127.0.0.1", held_together=2 * LARGEST)
+    given = body(f"{site}/large")
+    try:
+        with images.lease() as first, images.lease() as second, images.lease() as third:
+            await images.inlined(given, first)
+            await images.inlined(given, second)
+            with pytest.raises(Failed, match="too many pictures") as caught:
+                await images.inlined(given, third)
+        await inlined(images, given)
+    finally:
+        await images.aclose()
+
+    assert ErrorClass.BUSY is caught.value.error
+    assert caught.value.retry_after_s
+
+
+async def test_a_call_that_fails_gives_back_what_its_pictures_took(site: str) -> None:
+    images = Images(loopback, lambda address: address == "127.0.0.1", held_together=2 * LARGEST)
+    parts = [{"type": "image_url", "image_url": f"{site}/{name}"} for name in ("large", "missing", "huge")]
+    try:
+        for _ in range(3):
+            with pytest.raises(Failed) as caught:
+                await inlined(images, {"messages": [{"role": "user", "content": parts}]})
+            assert ErrorClass.BAD_REQUEST is caught.value.error
+        with images.lease() as all_of_it:
+            all_of_it.take(2 * LARGEST)
+    finally:
+        await images.aclose()
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"])
+def test_what_is_routed_on_the_internet_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",
         "10.1.2.3",
+        "100.64.0.1",
         "127.0.0.1",
         "169.254.1.1",
-        "100.64.0.1",
-        "0.0.0.0",
-        "::1",
-        "fc00::1",
-        "::ffff:127.0.0.1",
-        "2002:7f00:1::",
-        "64:ff9b::7f00:1",
-        "::7f00:1",
+        "192.0.0.192",
+        "192.0.2.1",
+        "192.88.99.1",
+        "198.18.0.1",
+        "198.51.100.1",
+        "203.0.113.1",
         "224.0.0.1",
-    ):
-        assert not is_public(inside)
+        "240.0.0.1",
+        "255.255.255.255",
+        # The metadata and wire servers of Azure, Alibaba, AWS and Google.
+        "168.63.129.16",
+        "100.100.100.200",
+        "169.254.169.254",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        # Forms that hold an IPv4 address: mapped, translated, compatible, NAT64, 6to4, Teredo, ISATAP.
+        "::ffff:127.0.0.1",
+        "::ffff:168.63.129.16",
+        "::ffff:0:7f00:1",
+        "::ffff:0:808:808",
+        "::7f00:1",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "2002:7f00:1::",
+        "2002:a9fe:a9fe::1",
+        "2001:0:7f00:1::1",
+        "fe80::5efe:7f00:1",
+        "::",
+        "::1",
+        "100::1",
+        "2001:db8::1",
+        "3fff::1",
+        "5f00::1",
+        "fc00::1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "ff02::1",
+    ],
+)
+def test_what_is_inside_reserved_or_wraps_another_address_is_not_public(address: str) -> None:
+    assert not is_public(address)

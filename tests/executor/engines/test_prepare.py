@@ -1,6 +1,7 @@
 """A call is made ready once, and nothing of a caller's turns into a switch of LiteLLM's."""
 
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -38,11 +39,13 @@ class CountingPreparer(Preparer):
 
     def __init__(self) -> None:
         super().__init__({"SIM_KEY": KEY})
-        self.prepared = 0
+        self.count = 0
 
-    async def prepare(self, call: Call) -> Prepared:
-        self.prepared += 1
-        return await super().prepare(call)
+    @asynccontextmanager
+    async def prepared(self, call: Call) -> AsyncIterator[Prepared]:
+        self.count += 1
+        async with super().prepared(call) as prepared:
+            yield prepared
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ async def test_a_call_is_prepared_once_whichever_engine_sends_it(
     async with aclosing(direct_engine.call(call_of(simulator.url, provider, **more))) as pieces:
         assert 1 == len([piece async for piece in pieces])
 
-    assert 1 == preparer.prepared
+    assert 1 == preparer.count
     assert (1 if more else 0) == len(sent)
     await direct_engine.aclose()
     await litellm_engine.aclose()

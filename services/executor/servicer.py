@@ -10,16 +10,19 @@ import orjson
 from lumni.executor.v1 import executor_pb2 as pb
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import errors, rpc
+from services.chassis import errors, provider_side, rpc
 from services.executor.attempts import messages
 from services.executor.attempts.model import Work
 from services.executor.attempts.run import FallbackRun
+from services.executor.engines.base import Operation
 from services.executor.formats.base import Chunk
 
 # Chunks that may be unread by a slow caller before no more are read from the provider.
 BACKLOG = 256
 # A token is seldom shorter than so many characters.
 CHARS_PER_TOKEN = 3
+# Where a body holds what was said so far.
+TURNS = {Operation.CHAT: "messages", Operation.MESSAGES: "messages", Operation.RESPONSES: "input"}
 # The end of a backlog.
 END = None
 
@@ -113,8 +116,10 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
     operation = messages.OPERATIONS.get(request.operation)
     if operation is None:
         raise errors.Invalid(f"operation: {request.operation} is not known", param="operation")
-    if body.get("background"):
-        raise errors.Invalid("background: answers are not kept here; leave it out", param="background")
+    provider_side.check(body, turns=TURNS.get(operation, ""))
+    if operation is Operation.RESPONSES:
+        # OpenAI keeps every response unless it is told not to.
+        body["store"] = False
     if not request.candidates:
         raise errors.Invalid("candidates: at least one is needed", param="candidates")
     if not request.context.request_id:

@@ -181,13 +181,11 @@ OPENAI: dict[str, dict[str, Any]] = {
     "reasoning effort": _shape(reasoning_effort="low"),
     "verbosity": _shape(verbosity="low"),
     "metadata": _shape(metadata={"team": "a"}, store=False),
-    "store": _shape(store=True),
     "service tier": _shape(service_tier="auto"),
     "safety identifier": _shape(safety_identifier="u1"),
     "prompt cache key": _shape(prompt_cache_key="k1"),
     "prediction": _shape(prediction={"type": "content", "content": "Sunny."}),
     "modalities": _shape(modalities=["text"]),
-    "web search options": _shape(web_search_options={"search_context_size": "low"}),
     "functions": _shape(functions=[WEATHER["function"]], function_call="auto"),
     "remote image": _shape(_image("https://images.example.com/cat.png")),
     "audio": _shape(

@@ -199,7 +199,6 @@ async def test_no_field_of_a_caller_makes_openrouter_call_others(
         "models": ["openai/o1-pro"],
         "route": "fallback",
         "provider": {"order": ["dear"]},
-        "plugins": [{"id": "web"}],
         "preset": "dear",
         "transforms": ["middle-out"],
     }

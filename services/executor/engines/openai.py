@@ -70,7 +70,6 @@ def _needs_responses(call: Call, base: str) -> bool:
     info, _ = responses_api_bridge_check(
         model=call.deployment.litellm_model,
         custom_llm_provider="openai",
-        web_search_options=call.body.get("web_search_options"),
         tools=call.body.get("tools"),
         reasoning_effort=call.body.get("reasoning_effort"),
         api_base=base or None,

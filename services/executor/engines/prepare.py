@@ -26,7 +26,7 @@ ARGUMENTS: Mapping[Operation, frozenset[str]] = {
         messages functions function_call temperature top_p n stop max_tokens max_completion_tokens modalities
         prediction audio presence_penalty frequency_penalty logit_bias user response_format seed tools tool_choice
         parallel_tool_calls logprobs top_logprobs reasoning_effort verbosity safety_identifier service_tier store
-        prompt_cache_key thinking web_search_options
+        prompt_cache_key thinking
         """.split()
     ),
     Operation.COMPLETIONS: frozenset(
@@ -50,7 +50,7 @@ ARGUMENTS: Mapping[Operation, frozenset[str]] = {
 }
 # Providers with a format of their own, who refuse unknown fields: the fields they know beyond OpenAI's.
 OWN_FIELDS: Mapping[str, frozenset[str]] = {
-    "anthropic": frozenset("top_k cache_control container context_management output_config".split()),
+    "anthropic": frozenset("top_k cache_control output_config".split()),
     "gemini": frozenset("top_k safety_settings".split()),
 }
 # With these a router would call, and bill us for, other models, hosts and tools than the admitted.

@@ -10,6 +10,7 @@ import orjson
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
+from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.gateway.requests import hints, json_bounds, prompt_size
 from services.gateway.requests.hints import NAME, Hints
@@ -106,6 +107,8 @@ def parse(text: bytes | str, *, stream: bool = False) -> Chat:
     for name in NOT_YET:
         if name in body:
             raise Invalid(f"{name}: Lumni does not support this field yet; leave it out", param=name)
+    _at_most(body.get("tools"), MAX_TOOLS, "tools")
+    provider_side.check(body, turns="messages")
     messages = _messages(body)
     stream = stream or _typed(body, "stream", bool, "true or false") or False
     if body.get("stream_options") is not None and not stream:
@@ -215,7 +218,6 @@ def _content(content: Any, name: str) -> None:
         if kind in ("text", "refusal") and not isinstance(part.get(kind), str):
             raise Invalid(f"{name}[{i}].{kind}: expected a text", param=f"{name}[{i}].{kind}")
         if part["type"] == "file" and not _carries_data(part.get("file")):
-            # A file that the provider keeps is the operator's, and of any size.
             raise Invalid(
                 f"{name}[{i}].file: expected an object with file_data; files are not kept here",
                 param=f"{name}[{i}].file",
@@ -223,7 +225,7 @@ def _content(content: Any, name: str) -> None:
 
 
 def _carries_data(file: Any) -> bool:
-    return isinstance(file, dict) and isinstance(file.get("file_data"), str) and "file_id" not in file
+    return isinstance(file, dict) and isinstance(file.get("file_data"), str)
 
 
 def _shortened(messages: list[dict[str, Any]]) -> list[chat_pb2.Message]:
@@ -259,12 +261,10 @@ def _shortened(messages: list[dict[str, Any]]) -> list[chat_pb2.Message]:
 
 
 def _tools(body: dict[str, Any]) -> list[str]:
-    tools = _typed(body, "tools", list, "a list") or []
-    _at_most(tools, MAX_TOOLS, "tools")
+    """The names of the tools, which are functions by now."""
+    tools = body.get("tools") or ()
     names = []
-    for i, tool in enumerate(tools):
-        if not isinstance(tool, dict):
-            raise Invalid(f"tools[{i}]: expected an object", param=f"tools[{i}]")
+    for tool in tools:
         inner = tool.get(str(tool.get("type")), tool)
         names.append(str(inner.get("name", "")) if isinstance(inner, dict) else "")
     return names

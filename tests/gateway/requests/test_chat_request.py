@@ -72,6 +72,11 @@ def body(**fields: Any) -> bytes:
         ),
         (
             body(messages=[{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}]),
+            "messages[0].content[0].file.file_id",
+            "send the content itself",
+        ),
+        (
+            body(messages=[{"role": "user", "content": [{"type": "file", "file": {"filename": "x"}}]}]),
             "messages[0].content[0].file",
             "file_data",
         ),

@@ -1,0 +1,162 @@
+"""What a request may not ask of a provider: tools that the provider runs, and state that it keeps.
+
+A hosted tool is billed by the use, beside the tokens that a reservation covers; one call can cost more than a budget.
+State lies in the provider's account, which all tenants share. So tools are functions, which the caller runs, and the
+fields that spend or keep are refused by name. All other fields that Lumni does not know pass.
+
+The gateway checks what callers send, and the executor whatever it is given, with this one list.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from services.chassis.errors import Invalid
+
+REASON = "UNSUPPORTED_PARAMETER"
+# More fields than any provider documents; each is looked at.
+MAX_FIELDS = 256
+
+_HOSTED = "the provider would run and bill a tool of its own, which no budget covers; use function tools"
+_STATE = "it names or keeps state in the provider's account, which all callers share; send the content itself"
+_PRICE = "it changes what the provider bills, past the prices that budgets are reserved with"
+
+# By what is wrong with them, in snake_case; any other spelling of the same words is found, too.
+_FIELDS: Mapping[str, str] = {
+    _HOSTED: """
+        web_search web_search_options search_parameters search_settings search_options enable_search
+        force_search_enhancement enable_enhancement google_search google_search_retrieval google_maps
+        enterprise_web_search code_execution code_interpreter enable_code_interpreter url_context computer_use
+        compound_custom mcp_servers connectors data_sources enhancements plugins guardrail_config
+        include_server_side_tool_invocations skills
+    """,
+    _STATE: """
+        store background deferred previous_response_id conversation conversation_id thread_id assistant_id
+        agent_id container container_id vector_store_id vector_store_ids file_id file_ids file_search cached_content
+    """,
+    _PRICE: "context_management speed inference_geo performance_config",
+}
+# Objects whose fields some clients and providers merge into the body.
+_NESTS = """
+    extra_body provider_options generation_config additional_model_request_fields model_kwargs google vertex_ai
+    allowed_openai_params
+"""
+# All of a tool that a caller runs, in the formats of chat completions, responses and messages. Nothing else passes: to
+# LiteLLM an unknown single field of a tool is the name of one of Gemini's.
+_TOOL_FIELDS = frozenset(
+    """
+    type function custom name description parameters strict input_schema cache_control format input_examples
+    """.split()
+)
+_TOOL_TYPES = (None, "function", "custom")
+_FUNCTION_FIELDS = frozenset("name description parameters strict".split())
+# What in a part of a message names something that the provider keeps.
+_IDS = ("file_id", "file_ids", "file_uri", "container_id", "vector_store_id")
+
+
+def _words(name: str) -> str:
+    """A name without what spellings differ in: `webSearchOptions` and `WEB-SEARCH-OPTIONS` are the same."""
+    return name.replace("_", "").replace("-", "").lower()
+
+
+_REFUSED = {_words(name): why for why, names in _FIELDS.items() for name in names.split()}
+_NESTED = frozenset(_words(name) for name in _NESTS.split())
+_LONGEST = max(map(len, [*_REFUSED, *_NESTED])) * 2
+
+
+def check(body: Mapping[str, Any], *, turns: str = "") -> None:
+    """Refuse what a provider would spend or keep beside the tokens of an answer.
+
+    Args:
+        body: A request, of any operation, before or after it is validated.
+        turns: The field that holds messages, or items of OpenAI's responses; empty where there is none.
+
+    Raises:
+        Invalid: names the field and why it is refused.
+
+    """
+    waiting: list[tuple[str, Mapping[str, Any]]] = [("", body)]
+    while waiting:
+        prefix, fields = waiting.pop()
+        if len(fields) > MAX_FIELDS:
+            raise Invalid(f"{prefix or 'body'}: expected at most {MAX_FIELDS} fields", param=prefix or None)
+        for name, value in fields.items():
+            words = _words(name) if len(name) <= _LONGEST else ""
+            if words in _REFUSED and not _is_off(value):
+                raise _refused(prefix + name, _REFUSED[words])
+            if words in _NESTED and isinstance(value, Mapping):
+                waiting.append((f"{prefix}{name}.", value))
+            elif words == "tools" and value is not None:
+                _check_tools(_list(value, prefix + name), prefix + name)
+            elif words == "functions" and value is not None:
+                _check_functions(_list(value, prefix + name), prefix + name)
+            elif words == "prompt" and isinstance(value, Mapping):
+                raise _refused(prefix + name, _STATE)
+    if turns and isinstance(items := body.get(turns), list):
+        for number, item in enumerate(items):
+            if isinstance(item, Mapping):
+                _check_turn(item, f"{turns}[{number}]")
+
+
+def _is_off(value: Any) -> bool:
+    """Whether a field says no; an empty object says yes, with the provider's defaults."""
+    return value is None or value is False or value == []
+
+
+def _list(value: Any, field: str) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise Invalid(f"{field}: expected a list", param=field)
+    return value
+
+
+def _check_tools(tools: Sequence[Any], field: str) -> None:
+    for number, tool in enumerate(tools):
+        place = f"{field}[{number}]"
+        if not isinstance(tool, Mapping):
+            raise Invalid(f"{place}: expected an object", param=place)
+        kind = tool.get("type")
+        if kind not in _TOOL_TYPES:
+            raise _refused(f"{place}.type", f"{str(kind)[:64]!r} is no function; {_HOSTED}")
+        if unknown := next((name for name in tool if name not in _TOOL_FIELDS), None):
+            raise _refused(f"{place}.{unknown[:64]}", _HOSTED)
+        if not any(name in tool for name in ("function", "custom", "name")):
+            raise Invalid(f"{place}: expected an object with a function", param=place)
+
+
+def _check_functions(functions: Sequence[Any], field: str) -> None:
+    for number, function in enumerate(functions):
+        place = f"{field}[{number}]"
+        if not isinstance(function, Mapping) or "name" not in function:
+            raise Invalid(f"{place}: expected an object with a name", param=place)
+        if unknown := next((name for name in function if name not in _FUNCTION_FIELDS), None):
+            raise _refused(f"{place}.{unknown[:64]}", _HOSTED)
+
+
+def _check_turn(turn: Mapping[str, Any], field: str) -> None:
+    if turn.get("type") == "item_reference":
+        raise _refused(f"{field}.type", _STATE)
+    # A past answer's sound, of a length that nobody here knows.
+    if isinstance(audio := turn.get("audio"), Mapping) and audio.get("id") is not None:
+        raise _refused(f"{field}.audio.id", _STATE)
+    waiting: list[tuple[str, Any]] = [(field, turn)]
+    while waiting:
+        place, part = waiting.pop()
+        for name in _IDS:
+            if part.get(name) is not None:
+                raise _refused(f"{place}.{name}", _STATE)
+        waiting.extend(_below(part, place))
+
+
+def _below(part: Mapping[str, Any], place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What a part is made of: its parts, its source, and the object named like its type. No tool's input is read."""
+    for name in {"source", str(part.get("type"))}:
+        if name != "input" and isinstance(held := part.get(name), Mapping):
+            yield f"{place}.{name}", held
+    for name in ("content", "images"):
+        held = part.get(name)
+        for number, one in enumerate(held if isinstance(held, list) else ()):
+            if isinstance(one, Mapping):
+                yield f"{place}.{name}[{number}]", one
+
+
+def _refused(field: str, why: str) -> Invalid:
+    return Invalid(f"{field}: refused, as {why}", reason=REASON, param=field)

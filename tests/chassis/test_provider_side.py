@@ -1,0 +1,123 @@
+"""What would spend or keep something at a provider is refused by name, however it is spelled; all else passes."""
+
+from typing import Any
+
+import pytest
+
+from services.chassis import provider_side
+from services.chassis.errors import Invalid
+from tests.attacks.hosted_tools import BODIES, FUNCTION
+
+
+@pytest.mark.parametrize(("field", "body"), BODIES, ids=lambda value: str(value)[:60])
+def test_a_field_that_spends_or_keeps_is_refused_by_name(field: str, body: dict[str, Any]) -> None:
+    with pytest.raises(Invalid) as caught:
+        provider_side.check(body, turns="messages")
+
+    assert field == caught.value.param
+    assert caught.value.message.startswith(field)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": [FUNCTION], "tool_choice": "auto"},
+        {"tools": [{**FUNCTION, "cache_control": {"type": "ephemeral"}}]},
+        {"tools": [{"type": "custom", "custom": {"name": "shell"}}]},
+        {"tools": [{"name": "look", "description": "Look.", "input_schema": {"type": "object"}}]},
+        {"tools": [{"type": "function", "name": "look", "parameters": {}, "strict": True}]},
+        {"tools": [{"type": "function", "function": {"name": "web_search"}}]},
+        {"tools": None, "functions": None},
+        {"tools": []},
+        {"functions": [{"name": "look", "parameters": {"properties": {"store": {}}}}]},
+        # What says no, or says nothing, asks for nothing.
+        {"store": False, "background": False, "web_search_options": None, "vector_store_ids": []},
+        {"previous_response_id": None, "container": None, "mcp_servers": [], "enable_search": False},
+        # A caller's own words may be anything.
+        {"metadata": {"store": "yes", "container": "c1", "file_id": "f"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"store": {}}}}},
+        {"messages": [{"role": "user", "content": "store the web_search container"}]},
+        {
+            "messages": [
+                {
+                    "role": "assistant",
+                    "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {"file_id": "mine"}}],
+                }
+            ]
+        },
+        {"extra_body": {"min_p": 0.1}, "min_p": 0.1, "surprise": {"store": True}},
+        {"messages": "no list", "input": 7, "extra_body": []},
+    ],
+    ids=lambda body: str(body)[:60],
+)
+def test_everything_else_passes(body: dict[str, Any]) -> None:
+    provider_side.check(body, turns="messages")
+
+
+@pytest.mark.parametrize(
+    ("turns", "body", "field"),
+    [
+        ("input", {"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
+        (
+            "input",
+            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}]},
+            "input[0].content[0].file_id",
+        ),
+        (
+            "messages",
+            {"messages": [{"content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]}]},
+            "messages[0].content[0].source.file_id",
+        ),
+        (
+            "messages",
+            {
+                "messages": [
+                    {
+                        "content": [
+                            {
+                                "type": "tool_result",
+                                "content": [{"type": "image", "source": {"file_id": "f"}}],
+                            }
+                        ]
+                    }
+                ]
+            },
+            "messages[0].content[0].content[0].source.file_id",
+        ),
+        ("input", {"prompt": {"id": "pmpt_1"}}, "prompt"),
+    ],
+)
+def test_what_the_provider_keeps_is_found_in_other_formats(
+    turns: str, body: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        provider_side.check(body, turns=turns)
+
+    assert field == caught.value.param
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"tools": {}}, "tools"),
+        ({"functions": "f"}, "functions"),
+        ({"tools": [7]}, "tools[0]"),
+        ({"tools": [{}]}, "tools[0]"),
+        ({f"x{number}": 0 for number in range(provider_side.MAX_FIELDS + 1)}, None),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_cannot_be_read_is_refused(body: dict[str, Any], field: str | None) -> None:
+    with pytest.raises(Invalid) as caught:
+        provider_side.check(body)
+
+    assert field == caught.value.param
+
+
+def test_a_nest_of_any_depth_is_looked_through() -> None:
+    body: dict[str, Any] = {"store": True}
+    for _ in range(1000):
+        body = {"extra_body": body}
+
+    with pytest.raises(Invalid, match="refused"):
+        provider_side.check(body)

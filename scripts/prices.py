@@ -10,10 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from services.chassis.prices import DATA, FIELDS, capability, nano_per_mtok
+from services.chassis.money import nano
+from services.chassis.prices import DATA, FIELDS, PER_REQUEST, capability, nano_per_mtok
 
 MODES = {"chat", "responses", "completion", "embedding"}
 TIERS = {"": "", "_priority": "priority", "_flex": "flex"}
+# Models that search the web for every request, for a fee beside their tokens.
+SEARCHES = re.compile(r"search-preview|search-api|^perplexity/sonar")
+# Models that search as often as they like: no bound of one request is known, so they have no price here.
+RESEARCHES = "deep-research"
 FLAGS = (
     "supports_vision",
     "supports_function_calling",
@@ -58,6 +63,13 @@ def rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return found_rows
 
 
+def fee(name: str, entry: dict[str, Any]) -> int:
+    """What a request costs beside its tokens at most, in nano-USD."""
+    searches = entry.get("search_context_cost_per_query") or {}
+    usd = entry.get(PER_REQUEST) or (max(searches.values(), default=0) if SEARCHES.search(name) else 0)
+    return nano(str(usd))
+
+
 def main() -> None:
     spec = find_spec("litellm")
     assert spec is not None
@@ -69,6 +81,8 @@ def main() -> None:
     for name, entry in sorted(source.items()):
         if entry.get("mode") not in MODES or "litellm_provider" not in entry:
             continue
+        if RESEARCHES in name:
+            continue
         if entry.get("input_cost_per_token") is None and entry.get("output_cost_per_token") is None:
             continue
         models[name] = {
@@ -79,6 +93,8 @@ def main() -> None:
             "can": sorted(capability(flag) for flag in FLAGS if entry.get(flag)),
             "rows": rows(entry),
         }
+        if request := fee(name, entry):
+            models[name]["request"] = request
     lines = ",\n".join(
         f"{json.dumps(name)}:{json.dumps(entry, separators=(',', ':'))}" for name, entry in models.items()
     )

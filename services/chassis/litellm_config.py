@@ -239,7 +239,7 @@ def _price(provider: str, model: str, listed: Listing | None, params: Section, i
     }
     if "free_quota" in info and not own:
         # Beyond its quota such a key is refused, not billed; one that is billed is a deployment of its own.
-        own = dict.fromkeys(("input_cost_per_token", "output_cost_per_token"), 0)
+        own = dict.fromkeys(("input_cost_per_token", "output_cost_per_token", prices.PER_REQUEST), 0)
     if "cost_per_token" in params:
         flat = params.plain("cost_per_token", None)
         own = {"input_cost_per_token": flat, "output_cost_per_token": flat, **own}

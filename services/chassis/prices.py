@@ -5,13 +5,15 @@ tokens are priced. The data comes from LiteLLM's map (`scripts/prices.py`), over
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+
+from services.chassis.money import nano
 
 DATA = Path(__file__).parent / "data" / "prices.json"
 MTOK = 1_000_000
@@ -75,9 +77,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """All rates of one deployment; the first row is the standard one from the first token."""
+    """All rates of one deployment; the first row is the standard one from the first token.
+
+    Args:
+        rows: The rates.
+        per_request: What a request costs beside its tokens, in nano-USD: the fee of models that search unasked.
+
+    """
 
     rows: tuple[Row, ...]
+    per_request: int = 0
 
     @property
     def rates(self) -> Rates:
@@ -87,7 +96,8 @@ class Price:
     @property
     def free(self) -> bool:
         """Whether nothing is ever billed."""
-        return all(row.rates.dearest_input == 0 and row.rates.dearest_output == 0 for row in self.rows)
+        rates = [row.rates for row in self.rows]
+        return self.per_request == 0 and not any(one.dearest_input or one.dearest_output for one in rates)
 
     def bound(self, prompt_tokens: int, output_tokens: int, choices: int = 1) -> int:
         """The most that one attempt can cost, in nano-USD, rounded up.
@@ -101,7 +111,7 @@ class Price:
         dearest = prompt_tokens * max(
             rates.dearest_input for rates in reachable
         ) + choices * output_tokens * max(rates.dearest_output for rates in reachable)
-        return -(-dearest // MTOK)
+        return self.per_request - (-dearest // MTOK)
 
     def cost(self, usage: Usage, service_tier: str = "") -> int:
         """What an attempt cost, in nano-USD, each token priced once, rounded half up."""
@@ -120,7 +130,7 @@ class Price:
             + usage.reasoning_tokens * rates.reasoning
             + usage.audio_completion_tokens * rates.audio_output
         )
-        return (total + MTOK // 2) // MTOK
+        return self.per_request + (total + MTOK // 2) // MTOK
 
     def _row(self, prompt_tokens: int, service_tier: str) -> Row:
         fitting = [row for row in self.rows if row.from_tokens <= prompt_tokens]
@@ -161,7 +171,9 @@ _CAPABILITIES = {
     "audio_input": "audio",
     "pdf_input": "file",
 }
-OVERRIDES = frozenset(FIELDS.values())
+# The same of the fee for a request.
+PER_REQUEST = "input_cost_per_request"
+OVERRIDES = frozenset((*FIELDS.values(), PER_REQUEST))
 _FALL_BACK_ON = {
     "cached": "input",
     "cache_write": "input",
@@ -195,24 +207,33 @@ def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
     """The price after an operator's own rates, in LiteLLM's words and USD per token; None when none is known.
 
     Raises:
-        ValueError: a rate that is not a number from 0 to 0.1 USD a token.
+        ValueError: a rate that is not a number from 0 to 0.1 USD a token, or a fee that is not one from 0 to 100 USD.
     """
+    fee = listed.per_request if listed else 0
+    if info.get(PER_REQUEST) is not None:
+        fee = _fee(info[PER_REQUEST])
     given: dict[str, int] = {}
     for name, word in FIELDS.items():
         if info.get(word) is not None:
             given[name] = _rate(word, info[word])
     if not given:
-        return listed
+        return replace(listed, per_request=fee) if listed else None
     if listed is None:
         if "input" not in given:
             raise ValueError(f"{FIELDS['input']}: is needed beside {', '.join(FIELDS[n] for n in given)}")
-        return Price((Row("", 0, rates_of(given)),))
+        return Price((Row("", 0, rates_of(given)),), fee)
     base = {item.name: getattr(listed.rates, item.name) for item in fields(Rates)}
     # A rate for input or output holds for their parts too, unless those are given.
     for name, other in _FALL_BACK_ON.items():
         if other in given:
-            base[name] = given[other]
-    return Price((Row("", 0, Rates(**{**base, **given})),))
+            given.setdefault(name, given[other])
+    return Price((Row("", 0, Rates(**{**base, **given})),), fee)
+
+
+def _fee(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise ValueError(f"{PER_REQUEST}: expected US dollars per request, from 0 to 100")
+    return nano(str(round(value, 9)))
 
 
 def _rate(word: str, value: Any) -> int:
@@ -245,7 +266,7 @@ def listing(provider: str, model: str) -> Listing | None:
             return Listing(
                 provider,
                 entry["mode"],
-                Price(rows),
+                Price(rows, entry.get("request", 0)),
                 entry["context"],
                 entry["output"],
                 frozenset(entry["can"]),

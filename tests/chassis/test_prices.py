@@ -69,6 +69,53 @@ def test_an_impossible_price_is_refused(value: Any) -> None:
         prices.overridden(None, {"input_cost_per_token": value})
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "fee"),
+    [
+        ("openai", "gpt-4o-search-preview", 25_000_000),
+        ("openai", "gpt-5-search-api", 10_000_000),
+        ("perplexity", "sonar", 12_000_000),
+        ("openai", "gpt-4o", 0),
+        ("anthropic", "claude-sonnet-4-5", 0),
+    ],
+)
+def test_a_model_that_searches_unasked_costs_its_fee_in_every_bound_and_cost(
+    provider: str, model: str, fee: int
+) -> None:
+    price = known(provider, model)
+
+    assert (fee, fee) == (price.bound(0, 0), price.cost(Tokens()))
+
+
+def test_a_model_that_searches_as_often_as_it_likes_has_no_price() -> None:
+    assert prices.listing("openai", "o3-deep-research") is None
+    assert prices.listing("perplexity", "sonar-deep-research") is None
+
+
+def test_an_operator_may_name_a_fee_of_his_own() -> None:
+    sonar = known("perplexity", "sonar")
+
+    own = prices.overridden(sonar, {"input_cost_per_request": 0.006})
+    cheaper = prices.overridden(sonar, {"input_cost_per_token": 1e-7})
+    free = prices.overridden(
+        sonar, {"input_cost_per_token": 0, "output_cost_per_token": 0, "input_cost_per_request": 0}
+    )
+
+    assert own is not None
+    assert (6_000_000, sonar.rows) == (own.per_request, own.rows)
+    assert cheaper is not None
+    assert 12_000_000 == cheaper.per_request
+    assert not cheaper.free
+    assert free is not None
+    assert free.free
+
+
+@pytest.mark.parametrize("value", [-1, 101, True, "free", float("nan")])
+def test_an_impossible_fee_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="input_cost_per_request"):
+        prices.overridden(None, {"input_cost_per_token": 0, "input_cost_per_request": value})
+
+
 COUNTS = st.integers(0, 300_000)
 MODELS = st.sampled_from(
     [
@@ -77,6 +124,7 @@ MODELS = st.sampled_from(
         ("anthropic", "claude-sonnet-4-5"),
         ("gemini", "gemini-2.5-pro"),
         ("deepseek", "deepseek-chat"),
+        ("perplexity", "sonar-pro"),
     ]
 )
 

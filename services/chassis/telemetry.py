@@ -21,6 +21,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.chassis.config import Secret, variable
@@ -50,6 +51,9 @@ class Settings:
     )
     otlp: str = variable("OTEL_EXPORTER_OTLP_ENDPOINT", "", "base address of an OTLP/HTTP collector")
     otlp_traces: str = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "its address for traces, in full")
+    sampled: float = variable(
+        "OTEL_TRACES_SAMPLER_ARG", 1.0, "share of traces that are recorded, 0 to 1, chosen by the trace's id"
+    )
     portkey_key: Secret = variable("PORTKEY_API_KEY", Secret(""), "sends the same spans to Portkey")
     portkey_otlp: str = variable(
         "LUMNI_PORTKEY_OTLP", "https://api.portkey.ai/v1/otel/v1/traces", "Portkey's address for traces"
@@ -58,6 +62,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise ValueError("LUMNI_LOG_LEVEL: expected DEBUG, INFO, WARNING or ERROR")
+        if not 0 <= self.sampled <= 1:
+            raise ValueError("OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1")
 
 
 class JsonLines(logging.Formatter):
@@ -121,7 +127,10 @@ def running(service: str, settings: Settings) -> Iterator[None]:
     """Log, trace and measure as `service` until the block ends; then deliver the remaining spans."""
     _log_as(service, settings.log_level)
     provider = TracerProvider(
-        resource=Resource.create({"service.name": f"lumni-{service}"}), shutdown_on_exit=False
+        # By the trace's id alone, as in every service: the flags of a caller's traceparent would let it hide.
+        sampler=TraceIdRatioBased(settings.sampled),
+        resource=Resource.create({"service.name": f"lumni-{service}"}),
+        shutdown_on_exit=False,
     )
     processors = [
         BatchSpanProcessor(CountingExporter(exporter, name), schedule_delay_millis=1000)

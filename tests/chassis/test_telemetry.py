@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from services.chassis import telemetry
+from services.chassis.config import Mistakes, from_environ
 
 
 def test_a_log_line_is_json_with_the_requests_id_and_trace() -> None:
@@ -70,3 +71,9 @@ def test_a_traceparent_from_elsewhere_is_continued() -> None:
     parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
     with telemetry.tracer.start_as_current_span("inner", telemetry.remote(parent)):
         assert telemetry.trace_id() == "a" * 32
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.5", "nan"])
+def test_a_share_of_traces_that_is_none_is_refused(share: str) -> None:
+    with pytest.raises(Mistakes, match="OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1"):
+        from_environ(telemetry.Settings, {"OTEL_TRACES_SAMPLER_ARG": share})

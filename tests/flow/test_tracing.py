@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from uuid import uuid4
 
+import grpc
 import httpx
 import pytest
+from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from tests.flow.conftest import PORTKEY_KEY
 from tests.flow.stack import ADMIN_KEY, API_KEY, Stack
@@ -42,6 +45,24 @@ async def test_a_callers_own_trace_is_continued(http: httpx.AsyncClient, collect
 
     assert response.headers["x-lumni-trace-id"] == trace_id
     await asyncio.to_thread(collector.wait_for, trace_id, NAMES)
+
+
+@pytest.mark.parametrize("surface", ["REST", "gRPC"])
+async def test_flags_of_a_callers_trace_hide_no_span(
+    stack: Stack, http: httpx.AsyncClient, collector: Collector, surface: str
+) -> None:
+    trace_id = uuid4().hex
+    # 00: "not sampled".
+    parent = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-00"}
+    if surface == "REST":
+        (await http.post("/v1/chat/completions", json=REQUEST, headers=parent)).raise_for_status()
+    else:
+        metadata = tuple({**stack.headers, **parent}.items())
+        async with grpc.aio.insecure_channel(stack.grpc) as channel:
+            stub = gateway_pb2_grpc.GatewayServiceStub(channel)
+            await stub.Ask(gateway_pb2.AskRequest(prompt="What is 17 * 23?"), metadata=metadata, timeout=60)
+
+    await asyncio.to_thread(collector.wait_for, trace_id, NAMES, 10)
 
 
 async def test_the_executors_span_speaks_the_genai_conventions(

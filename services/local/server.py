@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-from services.local import ports
+from services.local import ports, secret
 
 TETHER = Path(__file__).with_name("tether.py")
 POLL_S = 0.01
@@ -89,7 +89,7 @@ class Server(ABC):
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LONGEST_LOG:
             self.log.replace(self.log.with_suffix(".log.1"))
-        with self.log.open("ab") as log:
+        with open(self.log, "ab", opener=secret.opener) as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
                 tethered(self.command(), self.death_signal, self.user()),
@@ -97,6 +97,7 @@ class Server(ABC):
                 stdout=log,
                 stderr=log,
                 env=dict(self.environment()),
+                umask=secret.UMASK,
                 # Ctrl-C is for the parent, which stops its children in their order.
                 start_new_session=True,
             )

@@ -48,7 +48,7 @@ class State:
         Raises:
             Running: another process has locked it.
         """
-        with (self.folder / "lock").open("a+") as file:
+        with open(self.folder / "lock", "a+", opener=secret.opener) as file:
             try:
                 # The kernel releases it however this process ends.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

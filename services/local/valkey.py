@@ -38,6 +38,8 @@ class Valkey(Store):
         }
         file = self._folder / "valkey.conf"
         secret.write(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
+        # Others may not reach data in it that an earlier version left readable.
+        self._folder.chmod(0o700)
         return [str(get_binary_path()), str(file)]
 
     def environment(self) -> Mapping[str, str]:

@@ -99,6 +99,21 @@ async def test_passwords_are_for_their_owner_alone(make_valkey: Callable[[], Val
     assert password not in " ".join(psutil.Process(server.pid).cmdline())
 
 
+async def test_what_servers_write_is_for_their_owner_alone(make_valkey: Callable[[], Valkey]) -> None:
+    server = make_valkey()
+    # As an earlier version left it.
+    server.log.parent.mkdir()
+    server.log.touch(mode=0o644)
+    await server.start()
+    async with redis.connect(server.url, timeout_s=5) as client:
+        await client.set("some", "data")
+
+    files = [path for path in server._folder.rglob("*") if path.is_file()]
+    assert {"valkey.log", "appendonly.aof.1.incr.aof"} <= {file.name for file in files}
+    assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in files}
+    assert stat.S_IMODE(server._folder.stat().st_mode) == 0o700
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has another way")
 async def test_root_below_a_home_that_others_may_not_enter_runs_postgres(servers_folder: Path) -> None:
     home = servers_folder / "home"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from services.chassis import litellm_config
+from services.chassis import litellm_config, redis_acl
 from services.chassis.config import Secret
 
 TARGET = Path(__file__).parent.parent / ".env.example"
@@ -22,7 +22,11 @@ PROCESSES = {
 # What only compose.yaml reads.
 COMPOSE = {
     "POSTGRES_PASSWORD": "PostgreSQL's password, needed; it keeps that of its first start",
-    "VALKEY_PASSWORD": "Valkey's password, needed",
+    "VALKEY_PASSWORD": "password of Valkey's user who may do everything, for operators; needed",
+    **{
+        f"VALKEY_{name.upper()}_PASSWORD": f"password of the {name}'s user in Valkey, needed"
+        for name in redis_acl.USERS
+    },
     "LUMNI_PUBLISH": "address of this host at which the gateway's ports are published",
     "LUMNI_TRACES_TO": "the collector's exporter: debug (its log) or otlphttp/portkey",
 }

@@ -19,9 +19,17 @@ HEALTH_REPLICAS = f"{PREFIX}:health"
 HEALTH_TTL_MS = 5000
 
 
+# What the keys of each kind begin with.
+HEALTH = f"{PREFIX}:health:"
+BREAKER = f"{PREFIX}:breaker:"
+LIMIT = f"{PREFIX}:limit:"
+RECENT = f"{PREFIX}:recent:"
+SPLIT = f"{PREFIX}:split:"
+
+
 def health(replica: str) -> str:
     """A hash from deployment id to a serialized executor.v1.DeploymentHealth; it expires."""
-    return f"{PREFIX}:health:{replica}"
+    return f"{HEALTH}{replica}"
 
 
 # A hash from deployment id to when its open circuit breaker may be probed, in milliseconds since 1970.
@@ -30,17 +38,17 @@ BREAKERS = f"{PREFIX}:breakers"
 
 def breaker_failures(deployment: str) -> str:
     """A hash from a slice of time to the deployment's failures in it, over all replicas."""
-    return f"{PREFIX}:breaker:{deployment}:failures"
+    return f"{BREAKER}{deployment}:failures"
 
 
 def breaker_probe(deployment: str) -> str:
     """The replica that probes the deployment at the moment."""
-    return f"{PREFIX}:breaker:{deployment}:probe"
+    return f"{BREAKER}{deployment}:probe"
 
 
 def deployment_limit(deployment: str, limit: str, window: int) -> str:
     """What is used of a deployment's rpm, tpm, rpd or tpd in one window."""
-    return f"{PREFIX}:limit:{deployment}:{limit}:{window}"
+    return f"{LIMIT}{deployment}:{limit}:{window}"
 
 
 # Appended by the gateway's admin routes, read by every gateway process: which keys, users and organizations changed.
@@ -94,7 +102,7 @@ def spent(subject: str, period: str) -> str:
 
 def recent(tenant: str, bucket: int) -> str:
     """A hash from model to how often it was selected first for a tenant in one bucket of time; it expires."""
-    return f"{PREFIX}:recent:{tenant}:{bucket}"
+    return f"{RECENT}{tenant}:{bucket}"
 
 
 def split(plan: str, version: str, window: int) -> str:
@@ -102,4 +110,4 @@ def split(plan: str, version: str, window: int) -> str:
 
     The rates are those that one version of the classifier's weights gave a plan's requests.
     """
-    return f"{PREFIX}:split:{window}:{version}:{plan}"
+    return f"{SPLIT}{window}:{version}:{plan}"

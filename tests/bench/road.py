@@ -71,7 +71,7 @@ async def main(requests: int) -> None:
             await migrate(postgres.url)
             async with (
                 stacks.running(
-                    folder / "stack", database=postgres.url, valkey=valkey.url, simulator=provider.url
+                    folder / "stack", database=postgres.url, valkey=valkey, simulator=provider.url
                 ) as stack,
                 aiohttp.ClientSession(headers=stack.headers) as session,
             ):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from services.chassis import config
+from services.chassis import config, redis_acl
 from services.classifier.__main__ import Settings as Classifier
 from services.executor.__main__ import Settings as Executor
 from services.gateway.__main__ import Settings as Gateway
@@ -26,6 +26,8 @@ OURS: dict[str, Any] = {
     "ledger": Ledger,
     "migrate": Migrate,
 }
+# Those that call each other, and know each other by the token.
+CALLED = ("classifier", "selector", "executor", "gateway")
 # `migrate` ends by itself; the collector's image holds nothing that could ask.
 WITHOUT_HEALTHCHECK = {"migrate", "collector"}
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|AUTH|_URL")
@@ -35,6 +37,7 @@ REQUIRED = (
     "LUMNI_KEY_SECRET",
     "POSTGRES_PASSWORD",
     "VALKEY_PASSWORD",
+    *(f"VALKEY_{name.upper()}_PASSWORD" for name in redis_acl.USERS),
 )
 
 
@@ -134,7 +137,11 @@ def test_each_secret_is_where_it_belongs(services: dict[str, Any]) -> None:
     assert holders("^PORTKEY_API_KEY$") == {"collector"}
     assert holders("^DATABASE_URL$") == {"gateway", "ledger", "migrate"}
     assert holders("^LUMNI_(ADMIN_KEY|KEY_SECRET|API_KEY)$") == {"gateway"}
-    assert holders("^LUMNI_SERVICE_TOKEN$") == set(OURS)
+    assert holders("^LUMNI_SERVICE_TOKEN$") == set(CALLED)
+    assert holders("^REDIS_URL$") == set(redis_acl.USERS)
+    for name in redis_acl.USERS:
+        url = services[name]["environment"]["REDIS_URL"]
+        assert url.startswith(f"redis://{name}:${{VALKEY_{name.upper()}_PASSWORD:?"), name
     assert not [name for name, service in services.items() if "env_file" in service]
 
 
@@ -163,11 +170,7 @@ def test_a_service_understands_its_environment(services: dict[str, Any], name: s
     understood = set(re.findall(r'variable\(\s*"(\w+)"', _sources(OURS[name])))
 
     config.from_environ(OURS[name], given)
-    assert {key for key in given if key.startswith("LUMNI_")} - COMMON <= understood
-
-
-# Given to all of ours; the migration needs few of them.
-COMMON = {"LUMNI_SERVICE_TOKEN", "LUMNI_REQUEST_TIMEOUT_S"}
+    assert {key for key in given if key.startswith("LUMNI_")} <= understood
 
 
 def _sources(settings: Any) -> str:
@@ -188,7 +191,7 @@ def test_our_containers_have_no_rights_they_do_not_need(services: dict[str, Any]
 
 
 def test_a_stopping_service_has_as_long_as_a_request_may_take(services: dict[str, Any]) -> None:
-    for name in OURS:
+    for name in CALLED:
         timeout = float(_filled_in(services[name]["environment"]["LUMNI_REQUEST_TIMEOUT_S"]))
         assert float(services[name]["stop_grace_period"].removesuffix("s")) > timeout
 

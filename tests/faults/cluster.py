@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from services.chassis import rpc
+from services.chassis import redis_acl, rpc
 from services.gateway.migrate import migrate
 from services.local.ports import free as free_port
 from services.local.postgres import Postgres
@@ -145,7 +145,6 @@ def _describe(
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     shared = {
         **kept,
-        "REDIS_URL": with_deadline(cluster.valkey.url, REDIS_TIMEOUT_S),
         "LUMNI_CONFIG_DIR": str(config),
         "LUMNI_LOG_LEVEL": "WARNING",
         "LUMNI_REQUEST_TIMEOUT_S": str(timeout_s),
@@ -155,6 +154,9 @@ def _describe(
 
     def add(name: str, module: str, listen: str, environ: dict[str, str]) -> None:
         given = {**shared, "LUMNI_STATE_DIR": str(folder / name), **environ}
+        user = name.partition("-")[0]
+        if user in redis_acl.USERS:
+            given["REDIS_URL"] = with_deadline(cluster.valkey.url_of(user), REDIS_TIMEOUT_S)
         if listen:
             cluster.listen[name] = given["LUMNI_LISTEN"] = listen
         ready = grpc_health(listen, rpc.Settings()) if listen else None

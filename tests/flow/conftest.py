@@ -9,6 +9,7 @@ import openai
 import pytest
 import pytest_asyncio
 
+from services.chassis import redis
 from services.gateway.migrate import migrate
 from services.local.postgres import Postgres
 from services.local.server import started
@@ -64,12 +65,16 @@ async def stack(
         async with stacks.running(
             servers_folder / "flow",
             database=database,
-            valkey=valkey.url,
+            valkey=valkey,
             simulator=provider.url,
             extra=telemetry,
         ) as one:
             one.database = database
             yield one
+        async with redis.connect(valkey.url, timeout_s=5) as client:
+            # Each service was allowed in Redis whatever its code did in all these tests.
+            refused = await client.acl_log()
+            assert [] == refused
 
 
 async def execute(url: str, statement: str) -> None:

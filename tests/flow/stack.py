@@ -9,9 +9,10 @@ from pathlib import Path
 
 import httpx
 
-from services.chassis import rpc
+from services.chassis import redis_acl, rpc
 from services.local.ports import free as free_port
 from services.local.service import Service, grpc_health
+from services.local.valkey import Valkey
 from tests.deadlines import with_deadline
 
 API_KEY = "sk-lumni-test-key"
@@ -93,7 +94,7 @@ async def running(
     folder: Path,
     *,
     database: str,
-    valkey: str,
+    valkey: Valkey,
     simulator: str,
     extra: Mapping[str, str] | None = None,
     fleet: str = FLEET,
@@ -108,7 +109,6 @@ async def running(
         name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector", "executor", "gateway", "rest")
     }
     shared = {
-        "REDIS_URL": with_deadline(valkey, REDIS_TIMEOUT_S),
         "LUMNI_CONFIG_DIR": str(config),
         "LUMNI_STATE_DIR": str(folder / "state"),
         "LUMNI_LOG_LEVEL": "INFO",
@@ -138,6 +138,8 @@ async def running(
         module = "services.gateway.ledger" if name == "ledger" else f"services.{name}"
         listen = ports.get(name, "")
         environ = {**shared, **own.get(name, {})}
+        if name in redis_acl.USERS:
+            environ["REDIS_URL"] = with_deadline(valkey.url_of(name), REDIS_TIMEOUT_S)
         if listen:
             environ["LUMNI_LISTEN"] = listen
         stack.services[name] = Service(

@@ -1,8 +1,8 @@
-"""Run the load: python -m tests.load [name ...], or `make load`.
+r"""Run the load: python -m tests.load [name ...], or `make load`.
 
 Each `<service>_<rpc>.json` in this folder is a ghz configuration that also works by itself against `make run`:
 
-    ghz --config tests/load/classifier_classify.json
+    ghz --config tests/load/classifier_classify.json -m "{\"x-lumni-service-token\": \"$LUMNI_SERVICE_TOKEN\"}"
 
 Here they run against services started for them, with the simulator as provider and an empty state folder.
 """
@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from services.chassis.rpc.settings import TOKEN_KEY
 from tests import tools
 from tests.simulator import spawned
 
@@ -61,8 +62,8 @@ def _folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def lumni(provider: str, state: Path) -> AsyncIterator[tuple[dict[str, str], str]]:
-    """A whole Lumni that asks `provider`; gives each service's address, and a key of the gateway's."""
+async def lumni(provider: str, state: Path) -> AsyncIterator[tuple[dict[str, str], dict[str, str]]]:
+    """A whole Lumni that asks `provider`; gives each service's address, and what its callers export."""
     first = _free_ports(16)
     environ = os.environ | {
         "LUMNI_CONFIG_DIR": str(FOLDER / "config"),
@@ -71,6 +72,7 @@ async def lumni(provider: str, state: Path) -> AsyncIterator[tuple[dict[str, str
         "LUMNI_LOCAL_PORT": str(first),
         "LUMNI_LOCAL_METRICS_PORT": str(first + 8),
         "LUMNI_LOG_LEVEL": "WARNING",
+        # It makes its own.
         "LUMNI_SERVICE_TOKEN": "",
         "LUMNI_LOAD_URL": f"{provider}/v1",
         "LUMNI_LOAD_KEY": "unused",
@@ -81,13 +83,17 @@ async def lumni(provider: str, state: Path) -> AsyncIterator[tuple[dict[str, str
     try:
         async with asyncio.timeout(START_S):
             await _ready(process)
-        lines = (state / "local.env").read_text().splitlines()
-        key = next(line.partition("=")[2] for line in lines if line.startswith("export OPENAI_API_KEY="))
-        yield {name: f"127.0.0.1:{first + number}" for number, name in enumerate(SERVICES)}, key
+        yield {name: f"127.0.0.1:{first + number}" for number, name in enumerate(SERVICES)}, exported(state)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
         await process.communicate()
+
+
+def exported(state: Path) -> dict[str, str]:
+    """What `make run` wrote to local.env for a shell."""
+    lines = (state / "local.env").read_text().splitlines()
+    return dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
 
 
 async def _ready(process: Process) -> None:
@@ -149,10 +155,14 @@ async def main(names: Sequence[str]) -> int:
         return 0
     failed = False
     with _folder() as folder:
-        async with spawned() as simulator, lumni(simulator.url, folder / "state") as (addresses, key):
+        async with spawned() as simulator, lumni(simulator.url, folder / "state") as (addresses, keys):
             metadata = folder / "metadata.json"
             metadata.touch(mode=0o600)
-            metadata.write_text(json.dumps({"authorization": f"Bearer {key}"}))
+            metadata_of_calls = {
+                "authorization": f"Bearer {keys['OPENAI_API_KEY']}",
+                TOKEN_KEY: keys["LUMNI_SERVICE_TOKEN"],
+            }
+            metadata.write_text(json.dumps(metadata_of_calls))
             print(f"{'rpc':28} {'calls':>7} {'per s':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8}")
             for name in configurations(names):
                 report = await measure(ghz, name, addresses[name.partition("_")[0]], metadata)

@@ -1,5 +1,6 @@
 """`python -m services.local` as its users meet it: a process of its own, on ports and in a folder of the test's."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -16,6 +17,10 @@ from time import monotonic, sleep
 import psutil
 import pytest
 import yaml
+
+from services.local.__main__ import SERVICES
+from tests.attacks import service_token
+from tests.load import __main__ as load
 
 ROOT = Path(__file__).parents[2]
 NAME = "smollm2-135m"
@@ -112,8 +117,7 @@ def ready(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def exported(environ: dict[str, str]) -> dict[str, str]:
-    lines = (Path(environ["LUMNI_STATE_DIR"]) / "local.env").read_text().splitlines()
-    return dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+    return load.exported(Path(environ["LUMNI_STATE_DIR"]))
 
 
 def test_everything_is_ready_and_a_pasted_line_gets_an_answer(ready: Run, environ: dict[str, str]) -> None:
@@ -143,13 +147,40 @@ def test_a_provider_joins_by_its_key_and_only_the_executor_sees_it(ready: Run) -
 
 def test_secrets_are_for_their_owner_and_never_said(ready: Run, environ: dict[str, str]) -> None:
     folder = Path(environ["LUMNI_STATE_DIR"])
-    for file in (folder / "local.env", *(folder / "secrets").iterdir()):
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {"local.env", "lock", "gateway.log", "service_token"} <= {file.name for file in files}
+    assert not [file for file in files if stat.S_IMODE(file.stat().st_mode) & 0o077]
     keys = exported(environ)
     assert keys["OPENAI_API_KEY"].startswith("sk-lumni-")
     told = ready.said() + "".join(log.read_text() for log in (folder / "logs").iterdir())
-    for secret in (keys["OPENAI_API_KEY"], keys["LUMNI_ADMIN_KEY"], KEY):
+    for secret in (keys["OPENAI_API_KEY"], keys["LUMNI_ADMIN_KEY"], keys["LUMNI_SERVICE_TOKEN"], KEY):
         assert secret not in told
+
+
+def test_each_process_is_given_the_secrets_it_reads(ready: Run, environ: dict[str, str]) -> None:
+    holders: dict[str, set[str]] = {}
+    for process in ready.family():
+        module = process.cmdline()[-1].removeprefix("services.")
+        for pair in Path(f"/proc/{process.pid}/environ").read_text().split("\0"):
+            holders.setdefault(pair.partition("=")[0], set()).add(module)
+
+    called = {"gateway", "classifier", "selector", "executor"}
+    assert (
+        {"gateway"} == holders["LUMNI_API_KEY"] == holders["LUMNI_ADMIN_KEY"] == holders["LUMNI_KEY_SECRET"]
+    )
+    assert {"gateway", "gateway.ledger"} == holders["DATABASE_URL"]
+    assert {"gateway", "gateway.ledger", "selector", "executor"} == holders["REDIS_URL"]
+    assert called == holders["LUMNI_SERVICE_TOKEN"]
+    assert {"executor", "local.model"} == holders["LUMNI_LOCAL_MODEL_KEY"]
+
+
+def test_no_service_behind_the_gateway_answers_without_the_token(ready: Run, environ: dict[str, str]) -> None:
+    first = int(environ["LUMNI_LOCAL_PORT"])
+    addresses = {name: f"127.0.0.1:{first + number}" for number, name in enumerate(SERVICES)}
+
+    found = asyncio.run(service_token.attack(addresses, exported(environ)["LUMNI_SERVICE_TOKEN"]))
+
+    assert [] == found
 
 
 def test_each_service_has_a_log_of_json_lines(ready: Run, environ: dict[str, str]) -> None:

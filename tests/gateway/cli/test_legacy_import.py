@@ -194,3 +194,93 @@ async def test_a_name_that_could_be_taken_for_two_stays_behind(
     assert {"api_keys": 1, "usage": 1} == outcome.skipped
     assert all("user_id: expected" in problem for problem in outcome.problems)
     assert 0 == await pool.fetchval("SELECT count(*) FROM users")
+
+
+# Fields of one row that cannot be kept, and the name that the refusal gives.
+ODD: list[tuple[str, object]] = [
+    ("created_at", 1e300),
+    ("created_at", float("-inf")),
+    ("created_at", 1767225600000),
+    ("created_at", "0001-01-01T00:00:00+14:00"),
+    ("created_at", "9999-12-31T23:59:59"),
+    ("created_at", None),
+    ("created_at", b"\xff"),
+    ("model", "nul\0"),
+    ("model", b"\xff\xfe"),
+    ("model", "m" * 5000),
+    ("user_id", b"ann"),
+    ("prompt_tokens", 1e300),
+    ("prompt_tokens", float("inf")),
+    ("prompt_tokens", -1),
+    ("completion_tokens", 2**62),
+    ("completion_tokens", "many"),
+    ("cost_usd", float("inf")),
+    ("cost_usd", -0.01),
+    ("cost_usd", "dear"),
+    ("latency_ms", float("inf")),
+    ("latency_ms", "long"),
+]
+
+
+async def test_extra_columns_are_left_alone_and_each_odd_row_is_refused_by_its_number(
+    tmp_path: Path, pool: postgres.Pool, client: redis.Redis, configured: Plans
+) -> None:
+    path = tmp_path / "odd.sqlite"
+    good = {
+        "created_at": 1767225600,
+        "user_id": "ann",
+        "model": "gpt",
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "cost_usd": 0.000001,
+        "latency_ms": 1,
+    }
+    rows = [good, *({**good, name: value} for name, value in ODD), good]
+    with closing(sqlite3.connect(path)) as file:
+        # No number of a row can be told from its id here, and the first one is below 1.
+        file.execute(
+            f'CREATE TABLE usage (id TEXT, {", ".join(good)}, "total cost", "order", "say ""hi""", "x); --")'
+        )
+        marks = ", ".join("?" * len(good))
+        for number, row in enumerate(rows):
+            file.execute(
+                f"INSERT INTO usage (rowid, id, {', '.join(good)}) VALUES (?, ?, {marks})",
+                (number - 1, f"row-{number}", *row.values()),
+            )
+        # Text that is no UTF-8.
+        file.execute("UPDATE usage SET model = CAST(x'ff' AS TEXT) WHERE model = x'fffe'")
+        file.commit()
+
+    outcome = await opened(path, pool, client, configured).run(dry=False, progress=lambda *_: None)
+
+    assert ({"usage": 2}, {"usage": len(ODD)}) == (outcome.rows, outcome.skipped)
+    assert 2 == await pool.fetchval("SELECT count(*) FROM usage_records")
+    for number, (problem, (name, _)) in enumerate(zip(outcome.problems, ODD, strict=False), 1):
+        assert problem.startswith(f"usage row-{number}: {name}: "), problem
+
+
+async def test_an_odd_key_is_refused_and_the_others_are_imported(
+    tmp_path: Path, pool: postgres.Pool, client: redis.Redis, configured: Plans
+) -> None:
+    path = another(tmp_path / "odd.sqlite", "sk-old-ann", "ann")
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("ALTER TABLE api_keys ADD COLUMN expires_at")
+        file.executemany(
+            "INSERT INTO api_keys VALUES (?, ?, 'ann', 'pro', 1767225600, ?)",
+            [(2, b"sk-\xff", None), (3, "sk-nul\0", None), (4, "sk-old-four", 1e300)],
+        )
+        file.commit()
+
+    outcome = await opened(path, pool, client, configured).run(dry=False, progress=lambda *_: None)
+
+    assert ({"api_keys": 1, "usage": 1}, {"api_keys": 3}) == (outcome.rows, outcome.skipped)
+
+
+async def test_a_file_that_sqlite_cannot_read_on_is_named(
+    old: Path, pool: postgres.Pool, client: redis.Redis, configured: Plans
+) -> None:
+    whole = old.read_bytes()
+    old.write_bytes(whole[: len(whole) // 2] + b"\xff" * (len(whole) - len(whole) // 2))
+
+    with pytest.raises(UnreadableError, match=r"old\.sqlite: database disk image is malformed"):
+        await opened(old, pool, client, configured).run(dry=True, progress=lambda *_: None)

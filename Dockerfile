@@ -1,8 +1,9 @@
 # One image per service: docker build --build-arg SERVICE=selector .
 # It holds the service, the chassis, the contract and the packages of its own lock, each checked by its hash.
-ARG PYTHON=3.11-slim
+# A tag moves; name@sha256:... does not.
+ARG PYTHON_IMAGE=python:3.11-slim
 
-FROM python:${PYTHON} AS packages
+FROM ${PYTHON_IMAGE} AS packages
 ARG SERVICE
 COPY locks/${SERVICE}.txt /lock.txt
 RUN python -m venv /venv \
@@ -10,7 +11,7 @@ RUN python -m venv /venv \
  # What installs packages has no business where they run.
  && /venv/bin/pip uninstall --yes pip setuptools
 
-FROM python:${PYTHON}
+FROM ${PYTHON_IMAGE}
 ARG SERVICE
 # A fixed number, so that volumes keep their owner over rebuilds.
 RUN groupadd --gid 10001 lumni \

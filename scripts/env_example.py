@@ -27,6 +27,15 @@ COMPOSE = {
         f"VALKEY_{name.upper()}_PASSWORD": f"password of the {name}'s user in Valkey, needed"
         for name in redis_acl.USERS
     },
+    **{
+        f"{name}_IMAGE": f"image of {what}; name@sha256:... instead of a tag pins it"
+        for name, what in {
+            "POSTGRES": "PostgreSQL",
+            "VALKEY": "Valkey",
+            "COLLECTOR": "the OpenTelemetry collector",
+            "PYTHON": "Python, which the services' images are built on",
+        }.items()
+    },
     "LUMNI_PUBLISH": "address of this host at which the gateway's ports are published",
     "LUMNI_TRACES_TO": "the collector's exporter: debug (its log) or otlphttp/portkey",
 }

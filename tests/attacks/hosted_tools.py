@@ -174,7 +174,7 @@ async def main() -> None:
         ):
             await migrate(postgres.url)
             async with stacks.running(
-                folder / "stack", database=postgres.url, valkey=valkey.url, simulator=provider.url
+                folder / "stack", database=postgres.url, valkey=valkey, simulator=provider.url
             ) as stack:
                 refused = await attack(stack, provider, BODIES)
     finally:

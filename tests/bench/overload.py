@@ -198,7 +198,7 @@ async def main(seconds: float) -> None:
             async with stacks.running(
                 folder / "stack",
                 database=postgres.url,
-                valkey=valkey.url,
+                valkey=valkey,
                 simulator=provider.url,
                 fleet=FLEET,
             ) as stack:

@@ -71,6 +71,14 @@ def test_what_docker_compose_reads_with_accepts_it(broken: bool, tmp_path: Path)
     assert broken == ("health_check" in checked.stderr)
 
 
+def test_every_image_can_be_pinned_by_its_digest(services: dict[str, Any]) -> None:
+    for service in services.values():
+        chosen = service["image"] if "image" in service else service["build"]["args"]["PYTHON_IMAGE"]
+        assert re.fullmatch(r"\$\{\w+_IMAGE:-[^:}]+:[^:}]+\}", chosen), chosen
+    used = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.M)
+    assert {"${PYTHON_IMAGE}"} == set(used)
+
+
 def test_nothing_is_used_that_an_old_docker_compose_does_not_know(compose: dict[str, Any]) -> None:
     top = {key for key in compose if not key.startswith("x-")}
 

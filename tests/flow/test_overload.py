@@ -43,7 +43,7 @@ async def crowded(
     async with stacks.running(
         servers_folder / "overload",
         database=database,
-        valkey=valkey_server.url,
+        valkey=valkey_server,
         simulator=provider.url,
         fleet=MODEL,
         extra={"LUMNI_MAX_CONCURRENT_REQUESTS": str(PLACES)},

@@ -1,22 +1,19 @@
 """Read and write others' keys in Redis as each service's user: python -m tests.attacks.redis_acl.
 
-One service that was taken over holds one user's password. This tries, with each user in turn, commands that read, change,
-move or remove a value on every kind of key that Lumni has, directly and from a script, and commands over the whole server.
+One service that was taken over holds one user's password. This asks Redis for every user and every kind of key whether
+commands that read, change, move or remove a value would be permitted, and commands over the whole server. A test runs
+the same commands in earnest, directly and from scripts, on a Redis of its own.
 """
 
-import asyncio
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from redis.exceptions import NoPermissionError, RedisError
 
 from services.chassis import redis, redis_acl, redis_keys
-from services.local.server import started
-from services.local.valkey import Valkey
+from tests.attacks.target import Target, alone
 
+NAME = "others' keys in Redis"
 # A key of each kind.
 KEYS: Mapping[str, str] = {
     "reservations": redis_keys.RESERVATIONS,
@@ -123,58 +120,68 @@ SERVER = (
 SCRIPT = "return redis.call(unpack(ARGV))"
 
 
-async def permits(client: Any, command: Sequence[str]) -> bool:
-    """Whether a user may run a command, directly or from a script; another error than a missing permission counts as yes."""
-    ways = [tuple(command)]
-    if command[0] not in ("MONITOR", "SUBSCRIBE", "SHUTDOWN"):
-        ways.append(("EVAL", SCRIPT, "0", *command))
-    for way in ways:
-        try:
-            await client.execute_command(*way)
-        except NoPermissionError:
-            continue
-        except RedisError as error:
-            # What a script may not do is an error of the script.
-            if "ACL failure" in str(error) or "not allowed from script" in str(error):
+# Whether a user may run a command.
+Permits: TypeAlias = Callable[[Sequence[str]], Awaitable[bool]]
+
+
+def asking(operator: Any, user: str) -> Permits:
+    """Redis' own answer, which changes nothing."""
+
+    async def permits(command: Sequence[str]) -> bool:
+        answer = await operator.execute_command("ACL", "DRYRUN", user, *command)
+        return redis.text(answer) == "OK"
+
+    return permits
+
+
+def trying(client: Any) -> Permits:
+    """Run the command as the client's user, directly and from a script; another error than a missing permission is a yes."""
+
+    async def permits(command: Sequence[str]) -> bool:
+        ways = [tuple(command)]
+        if command[0] not in ("MONITOR", "SUBSCRIBE", "SHUTDOWN"):
+            ways.append(("EVAL", SCRIPT, "0", *command))
+        for way in ways:
+            try:
+                await client.execute_command(*way)
+            except NoPermissionError:
                 continue
-        return True
-    return False
+            except RedisError as error:
+                # What a script may not do is an error of the script.
+                if "ACL failure" in str(error) or "not allowed from script" in str(error):
+                    continue
+            return True
+        return False
+
+    return permits
 
 
-async def attack(urls: Mapping[str, str]) -> list[str]:
-    """Try everything with each user; what a user could do and should not, and what it could not and must.
-
-    Args:
-        urls: The address of the same Redis for each user; its data is spoilt.
-    """
+async def wrong(user: str, permits: Permits) -> list[str]:
+    """What a user may do and should not, and what it may not do and must."""
     found = []
-    for user, url in urls.items():
-        async with redis.connect(url, timeout_s=5) as client:
-            for kind, key in KEYS.items():
-                for verb, commands, expected in (
-                    ("read", READERS, READS),
-                    ("write", WRITERS, WRITES),
-                ):
-                    able = [
-                        command[0]
-                        for command in commands
-                        if await permits(client, [word.format(key=key) for word in command])
-                    ]
-                    if bool(able) != (kind in expected[user]):
-                        found.append(f"{user} can {verb} {kind}: {', '.join(able) or 'by no command'}")
-            found += [f"{user} can run {' '.join(one)}" for one in SERVER if await permits(client, one)]
-    return found
+    for kind, key in KEYS.items():
+        for verb, commands, expected in (("read", READERS, READS), ("write", WRITERS, WRITES)):
+            able = [
+                command[0]
+                for command in commands
+                if await permits([word.format(key=key) for word in command])
+            ]
+            if bool(able) != (kind in expected[user]):
+                found.append(f"{user} can {verb} {kind}: {', '.join(able) or 'by no command'}")
+    return found + [f"{user} can run {' '.join(one)}" for one in SERVER if await permits(one)]
 
 
-async def main() -> int:
-    """Attack a Valkey of its own; 1 when anything did not hold."""
-    with tempfile.TemporaryDirectory(prefix="lumni-attack-") as folder:
-        async with started(Valkey(Path(folder) / "valkey")) as server:
-            found = await attack({user: server.url_of(user) for user in redis_acl.USERS})
-    tried = len(redis_acl.USERS) * (len(KEYS) * (len(READERS) + len(WRITERS)) + len(SERVER))
-    print("\n".join(found) or f"held: {tried} commands with {len(redis_acl.USERS)} users of Redis")
-    return int(bool(found))
+async def attack(target: Target, *, seconds: float) -> list[str]:
+    """Ask for every user; it takes a second, however many are given."""
+    held = []
+    async with redis.connect(target.redis, timeout_s=min(5.0, seconds)) as operator:
+        for user in redis_acl.USERS:
+            found = await wrong(user, asking(operator, user))
+            assert not found, found
+            reach = sorted(READS[user] | WRITES[user])
+            held.append(f"{user} reaches {', '.join(reach)} and nothing else")
+    return held
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    alone(NAME, attack)

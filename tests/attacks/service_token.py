@@ -4,11 +4,8 @@ Whoever may call the executor has answers made at the providers' cost and books 
 classifier, selector and executor as any process of the machine could, with each mistake of a token.
 """
 
-import asyncio
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -20,9 +17,10 @@ from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis.rpc.settings import TOKEN_KEY
-from tests import simulator
-from tests.load.__main__ import lumni
+from tests.attacks.target import Target, alone
+from tests.faults.cluster import SERVICE_TOKEN
 
+NAME = "the services behind the gateway"
 DESCRIPTORS = {
     "classifier": classifier_pb2.DESCRIPTOR,
     "selector": selector_pb2.DESCRIPTOR,
@@ -71,8 +69,8 @@ async def outcome(channel: Any, method: MethodDescriptor, metadata: tuple[tuple[
     return "OK"
 
 
-async def attack(addresses: Mapping[str, str], token: str) -> list[str]:
-    """Call everything; what was answered and should not have been, or the other way round.
+async def wrong(addresses: Mapping[str, str], token: str) -> list[str]:
+    """Call every RPC with every mistake; what was answered and should not have been, or the other way round.
 
     Args:
         addresses: The gRPC address of each service.
@@ -91,21 +89,20 @@ async def attack(addresses: Mapping[str, str], token: str) -> list[str]:
     return found
 
 
-async def main() -> int:
-    """Attack a Lumni of its own; 1 when anything did not hold."""
-    with tempfile.TemporaryDirectory(prefix="lumni-attack-") as name:
-        folder = Path(name)
-        # PostgreSQL does not run as root, and must get through.
-        folder.chmod(0o711)
-        async with (
-            simulator.spawned() as provider,
-            lumni(provider.url, folder / "state") as (addresses, keys),
-        ):
-            found = await attack(addresses, keys["LUMNI_SERVICE_TOKEN"])
-    tried = sum(1 for service in DESCRIPTORS for _ in methods(service)) * len(mistakes("x"))
-    print("\n".join(found) or f"held: {tried} calls of services without their token")
-    return int(bool(found))
+async def attack(target: Target, *, seconds: float) -> list[str]:
+    """Call everything over and over."""
+    addresses = {name.partition("-")[0]: address for name, address in target.internal.items()}
+    ends = monotonic() + seconds
+    rounds = 0
+    while rounds == 0 or monotonic() < ends:
+        found = await wrong(addresses, SERVICE_TOKEN)
+        assert not found, found
+        rounds += 1
+    calls = (
+        rounds * len(mistakes(SERVICE_TOKEN)) * sum(1 for service in DESCRIPTORS for _ in methods(service))
+    )
+    return [f"{calls} calls of classifier, selector and executor without their token were refused"]
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    alone(NAME, attack)

@@ -28,6 +28,8 @@ GRACE_S = 3
 REDIS_TIMEOUT_S = 2
 # A start or a recovery that takes longer than this has failed; a busy machine needs a tenth of it.
 STALLED_S = 180
+# By which the services know each other.
+SERVICE_TOKEN = "faults-service-token"
 # A line of a gateway's metrics.
 COUNTS_IN_REDIS = "lumni_gateway_limiter_redis 1.0"
 
@@ -159,6 +161,7 @@ def _describe(
             given["REDIS_URL"] = with_deadline(cluster.valkey.url_of(user), REDIS_TIMEOUT_S)
         if listen:
             cluster.listen[name] = given["LUMNI_LISTEN"] = listen
+            given["LUMNI_SERVICE_TOKEN"] = SERVICE_TOKEN
         ready = grpc_health(listen, rpc.Settings()) if listen else None
         cluster.services[name] = Service(
             name, module, environ=given, log=folder / f"{name}.log", is_ready=ready

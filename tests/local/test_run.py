@@ -178,7 +178,7 @@ def test_no_service_behind_the_gateway_answers_without_the_token(ready: Run, env
     first = int(environ["LUMNI_LOCAL_PORT"])
     addresses = {name: f"127.0.0.1:{first + number}" for number, name in enumerate(SERVICES)}
 
-    found = asyncio.run(service_token.attack(addresses, exported(environ)["LUMNI_SERVICE_TOKEN"]))
+    found = asyncio.run(service_token.wrong(addresses, exported(environ)["LUMNI_SERVICE_TOKEN"]))
 
     assert [] == found
 

@@ -36,6 +36,7 @@ def remote(body: Mapping[str, Any]) -> dict[str, str]:
     messages = body.get("messages")
     for number, message in enumerate(messages if isinstance(messages, list) else ()):
         for place, part in _parts(message):
+            _check_shape(part, f"messages[{number}].{place}")
             for name, address in _addresses(part):
                 field = f"messages[{number}].{place}.{name}"
                 if _is_remote(address):
@@ -76,6 +77,22 @@ def shown(url: URL) -> str:
 def refused(field: str, why: str) -> Failed:
     """A caller's mistake in a field."""
     return Failed(ErrorClass.BAD_REQUEST, f"{field}: {why}", param=field)
+
+
+def _check_shape(part: Any, place: str) -> None:
+    """LiteLLM's translations index what they expect to be there."""
+    if not isinstance(part, Mapping) or part.get("type") not in _KINDS:
+        return
+    field = f"{place}.{part['type']}"
+    held = part.get(str(part["type"]))
+    given = {name: held[name] for name in _ADDRESSES if name in held} if isinstance(held, Mapping) else held
+    if isinstance(given, Mapping):
+        for name, address in given.items():
+            if not isinstance(address, str) or not address:
+                raise refused(f"{field}.{name}", "expected an address, or data:<type>;base64,<bytes>")
+    if not given or not isinstance(given, Mapping | str):
+        expected = "file_data" if part["type"] == "file" else "url"
+        raise refused(field, f"expected an object with {expected}")
 
 
 def _check(address: str, field: str) -> None:

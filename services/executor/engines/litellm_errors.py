@@ -16,7 +16,13 @@ def untranslated(error: Exception, key: str | None) -> Failed:
     unsupported = isinstance(error, UnsupportedParamsError)
     invalid = isinstance(error, BadRequestError) or getattr(error, "status_code", 0) == 400
     error_class = ErrorClass.BAD_REQUEST if invalid and not unsupported else ErrorClass.UNSUPPORTED
-    return Failed(error_class, first_line(error, key))
+    message = first_line(error, key)
+    if not type(error).__module__.startswith("litellm"):
+        # Python's own words, at a value of another type than the translation expects.
+        message = (
+            f"the request cannot be told in the provider's format, look at messages and tools: {message}"
+        )
+    return Failed(error_class, message)
 
 
 def first_line(error: Exception, key: str | None) -> str:

@@ -130,6 +130,36 @@ async def test_pictures_are_bounded_together(images: Images, site: str) -> None:
         await inlined(images, {"messages": [{"role": "user", "content": parts}]})
 
 
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ({"type": "image_url"}, "image_url"),
+        ({"type": "image_url", "image_url": None}, "image_url"),
+        ({"type": "image_url", "image_url": 7}, "image_url"),
+        ({"type": "image_url", "image_url": []}, "image_url"),
+        ({"type": "image_url", "image_url": ""}, "image_url"),
+        ({"type": "image_url", "image_url": {}}, "image_url"),
+        ({"type": "image_url", "image_url": {"url": 7}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": None}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": ""}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": "data:,x"}}, "image_url.url"),
+        ({"type": "image_url", "image_url": "http://["}, "image_url"),
+        ({"type": "file", "file": {"filename": "x"}}, "file"),
+        ({"type": "file", "file": {"file_data": ["x"]}}, "file.file_data"),
+        ({"type": "file", "file": {"file_data": "http://x:99999999"}}, "file.file_data"),
+    ],
+    ids=str,
+)
+async def test_a_part_that_holds_no_address_is_refused_by_its_field(
+    part: dict[str, Any], field: str, images: Images
+) -> None:
+    with pytest.raises(Failed) as caught:
+        await inlined(images, {"messages": [{"role": "user", "content": [part]}]})
+
+    assert ErrorClass.BAD_REQUEST is caught.value.error
+    assert f"messages[0].content[0].{field}" == caught.value.param
+
+
 async def test_a_picture_that_is_here_already_is_left_alone(images: Images) -> None:
     given = body("data:image/png;base64,AAAA")
 

@@ -74,13 +74,16 @@ class DeploymentTable:
         # Deployments of one class are the same thing at the same price: load may be spread over them.
         classes: dict[tuple[object, ...], int] = {}
         self.class_of = [
-            classes.setdefault((d.model, d.litellm_model, d.order, d.price.rates), len(classes))
+            classes.setdefault(
+                (d.model, d.litellm_model, d.order, d.price.rates, d.price.per_request), len(classes)
+            )
             for d in self.deployments
         ]
         self.classes: list[list[int]] = [[] for _ in classes]
         for i, number in enumerate(self.class_of):
             self.classes[number].append(i)
         self._bounds = self._price_bounds()
+        self._fees: Array = np.array([float(d.price.per_request) for d in self.deployments])
         self._unknown = {category: self._unknown_quality(catalog, category) for category in CATEGORIES}
         self._rankings: dict[tuple[str, bool, bool], CategoryRanking] = {}
 
@@ -111,7 +114,8 @@ class DeploymentTable:
         answer = output_tokens or self.longest_answer
         for start, dearest_input, dearest_output in reversed(self._bounds):
             if prompt_tokens >= start:
-                return np.asarray((prompt_tokens * dearest_input + choices * answer * dearest_output) / 1e6)
+                tokens = prompt_tokens * dearest_input + choices * answer * dearest_output
+                return np.asarray(self._fees + tokens / 1e6)
         raise AssertionError("the first row begins with the first token")
 
     def weights_of(self, category: str, *, long_context: bool, multilingual: bool) -> dict[str, float]:

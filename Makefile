@@ -3,7 +3,7 @@
 bin := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs lint tools test train-classifier eval-classifier eval-selector eval-free-tier catalog bench faults load
+.PHONY: help setup run lock stubs lint tools test train-classifier eval-classifier eval-selector eval-free-tier catalog bench overload faults load attacks
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -58,6 +58,14 @@ catalog: setup ## make the selector's catalog anew (SCORES=file, READ=date the s
 
 bench: setup ## CPU a request by process, and the latency that the road adds
 	$(bin)/python -m tests.bench.road
+
+overload: setup ## latency and refusals at 1, 2 and 5 times of capacity, with a greedy tenant and nine modest ones
+	$(bin)/python -m tests.bench.overload
+
+MINUTES ?= 30
+
+attacks: setup ## every attack script in turn beside honest clients (MINUTES=30), then count every bill again
+	$(bin)/python -m tests.attacks --minutes $(MINUTES)
 
 REQUESTS ?= 3000
 

@@ -23,6 +23,8 @@ AT_ONCE = 300
 ELSEWHERE = "127.0.0.3"
 CHAT = {"model": "slow", "messages": [{"role": "user", "content": "one two three"}]}
 PATIENCE_S = 60
+# After a refusal: sooner than it was told, in seconds.
+RETRY_S = 0.5
 # Whoever is refused on gRPC is refused with one of these.
 REFUSALS = ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
 
@@ -58,13 +60,13 @@ async def attack(target: Target, *, seconds: float) -> list[str]:
             except aiohttp.ClientConnectionError:
                 # The server takes only so many connections of an address.
                 endings["no connection"] += 1
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(RETRY_S)
                 continue
             endings[str(answer.status)] += 1
             if answer.status != 200:
                 assert answer.status in (429, 503), text
                 assert int(answer.headers["retry-after"]) >= 1
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(RETRY_S)
 
     async def by_grpc(stub: gateway_pb2_grpc.GatewayServiceStub, key: str) -> None:
         ask = gateway_pb2.AskRequest(prompt="one two three", model="slow")
@@ -75,7 +77,7 @@ async def attack(target: Target, *, seconds: float) -> list[str]:
                 if error.code().name not in REFUSALS:
                     raise AssertionError(f"gRPC ended with {error.code().name}") from error
                 endings[error.code().name] += 1
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(RETRY_S)
             else:
                 endings["OK"] += 1
 

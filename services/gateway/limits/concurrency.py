@@ -17,8 +17,8 @@ from services.gateway.limits.adaptive_limit import LEAST, AdaptiveLimit
 from services.gateway.limits.fairness import FairShare, State, Ticket
 from services.gateway.limits.refusal import REFUSALS
 
-# The longest wait for a place, in seconds: longer than bursts take to pass, short beside an answer.
-QUEUE_S = 0.5
+# The longest wait for a place, in seconds: no longer than a refused caller is told to wait.
+QUEUE_S = 1.0
 # When refused callers should come back, in seconds.
 RETRY_S = 1.0
 # Seconds between two round trips that show how busy the executor and this process are.

@@ -90,7 +90,7 @@ USERS: Mapping[str, tuple[Grant, ...]] = {
             (redis_keys.BREAKERS, *_every(redis_keys.BREAKER)),
         ),
         Grant((*SCRIPTS[:2], *_words("get incrby expire")), _every(redis_keys.LIMIT)),
-        # It appends to the stream and sees how far the ledger is; it neither reads nor removes what others appended.
+        # It appends to the stream and sees how far the ledger is, and reads nothing that others appended.
         Grant(_words("xadd exists"), (redis_keys.USAGE_STREAM,), "W"),
         Grant(_words("xinfo|groups xpending"), (redis_keys.USAGE_STREAM,), "R"),
         Grant(_words("set get"), (redis_keys.USAGE_MEMORY,)),

@@ -11,7 +11,8 @@ from services.executor.capacity.quotas import MINUTE_S, Headroom
 DAY_S = 86400.0
 # As many digits as fit into the contract's 64 bits.
 _COUNT = re.compile(r"[0-9]{1,15}")
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s|d)")
+# Begins where a number begins, so that a long run of digits is not read anew from each of them.
+_SPAN = re.compile(r"(?<![\d.])([0-9]++(?:\.[0-9]++)?+)(ms|h|m|s|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # (quota, OpenAI's header, Anthropic's header); without a word for the span both count per minute.
 _HEADERS = (

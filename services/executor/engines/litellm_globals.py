@@ -22,6 +22,8 @@ def confine(transport: httpx.AsyncBaseTransport) -> None:
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.turn_off_message_logging = True
+    # A tokenizer that is not here would be fetched from its hub, with the event loop waiting for every attempt.
+    litellm.disable_hf_tokenizer_download = True
     litellm.cache = None
     litellm.num_retries = 0
     litellm.callbacks = []

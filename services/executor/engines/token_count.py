@@ -11,7 +11,7 @@ from services.executor.engines.usage import Usage
 # What a picture is taken for: OpenAI's for one of 1024 x 1024 in high detail.
 PICTURE_TOKENS = 765
 # What is counted of a text, in characters: a few milliseconds' work.
-COUNTED_CHARS = 50_000
+COUNTED_CHARS = 20_000
 _PROMPT = ("messages", "input", "prompt", "instructions", "system", "tools", "functions")
 _NOT_TEXT = frozenset(
     ("image_url", "input_image", "image", "input_audio", "file", "input_file", "document", "video_url")

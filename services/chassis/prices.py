@@ -17,6 +17,8 @@ from services.chassis.money import nano
 
 DATA = Path(__file__).parent / "data" / "prices.json"
 MTOK = 1_000_000
+# What the contract can say of a cost: far beyond any budget.
+MOST_NANO_USD = 2**63 - 1
 # From USD per token to nano-USD per million tokens.
 _SCALE = Decimal(10) ** 15
 
@@ -100,7 +102,7 @@ class Price:
         return self.per_request == 0 and not any(one.dearest_input or one.dearest_output for one in rates)
 
     def bound(self, prompt_tokens: int, output_tokens: int, choices: int = 1) -> int:
-        """The most that one attempt can cost, in nano-USD, rounded up.
+        """The most that one attempt can cost, in nano-USD, rounded up; never more than fits into 64 bits.
 
         Args:
             prompt_tokens: An upper bound of the prompt.
@@ -111,7 +113,7 @@ class Price:
         dearest = prompt_tokens * max(
             rates.dearest_input for rates in reachable
         ) + choices * output_tokens * max(rates.dearest_output for rates in reachable)
-        return self.per_request - (-dearest // MTOK)
+        return min(MOST_NANO_USD, self.per_request - (-dearest // MTOK))
 
     def cost(self, usage: Usage, service_tier: str = "") -> int:
         """What an attempt cost, in nano-USD, each token priced once, rounded half up."""

@@ -14,6 +14,8 @@ from lumni.chat.v1 import chat_pb2
 from services.chassis import errors
 
 DOMAIN = "lumni"
+# Bytes of a message or of a field's name. A status holds them three times, and gRPC's clients take trailers of 8 KiB.
+LONGEST = 1024
 T = TypeVar("T")
 
 GRPC: Mapping[type[errors.Fault], int] = {
@@ -51,7 +53,8 @@ def _lookup(table: Mapping[type[errors.Fault], T], fault: errors.Fault) -> T:
 
 def to_status(fault: errors.Fault) -> status_pb2.Status:
     """Pack a fault with ErrorInfo, and with RetryInfo, BadRequest or QuotaFailure where they fit."""
-    status = status_pb2.Status(code=_lookup(GRPC, fault), message=fault.message)
+    message = shortened(fault.message)
+    status = status_pb2.Status(code=_lookup(GRPC, fault), message=message)
     details: list[Any] = [
         error_details_pb2.ErrorInfo(reason=fault.reason, domain=DOMAIN, metadata=fault.metadata)
     ]
@@ -60,15 +63,23 @@ def to_status(fault: errors.Fault) -> status_pb2.Status:
         delay.FromMilliseconds(math.ceil(fault.retry_after_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if fault.param is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=fault.param, description=fault.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=shortened(fault.param), description=message
+        )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(fault, errors.Exhausted):
         quota = error_details_pb2.QuotaFailure.Violation(
-            subject=fault.metadata.get("limit", fault.reason.lower()), description=fault.message
+            subject=fault.metadata.get("limit", fault.reason.lower()), description=message
         )
         details.append(error_details_pb2.QuotaFailure(violations=[quota]))
     status.details.extend(_packed(detail) for detail in (*details, *fault.details))
     return status
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text that repeats what a caller sent: it travels in trailers, which clients bound."""
+    encoded = text.encode("utf-8", "replace")
+    return text if len(encoded) <= LONGEST else encoded[: LONGEST - 3].decode("utf-8", "ignore") + "..."
 
 
 def _packed(detail: Any) -> AnyMessage:
@@ -104,7 +115,11 @@ def from_status(status: status_pb2.Status) -> errors.Fault:
 def from_rpc(error: grpc.aio.AioRpcError) -> errors.Fault:
     """Read a failed call as the fault its server raised, or as what the channel met."""
     carrier: Any = error  # quacks like the grpc.Call that the stub asks for
-    status = rpc_status.from_call(carrier)
+    try:
+        status = rpc_status.from_call(carrier)
+    except ValueError:
+        # The channel refused what the server sent, and has a code of its own for that.
+        status = None
     if status is not None:
         return from_status(status)
     # The channel's own words name addresses; they are in the exception's chain for the log.
@@ -125,8 +140,8 @@ def to_failure(fault: errors.Fault) -> chat_pb2.Failure:
     return chat_pb2.Failure(
         code=_lookup(GRPC, fault),
         reason=fault.reason,
-        message=fault.message,
-        param=fault.param or "",
+        message=shortened(fault.message),
+        param=shortened(fault.param or ""),
         retry_after_ms=math.ceil((fault.retry_after_s or 0) * 1000),
     )
 

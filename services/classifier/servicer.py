@@ -3,20 +3,25 @@
 import logging
 import time
 from collections.abc import Sequence
+from itertools import chain
 
 import prometheus_client
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2 as pb
 from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 
-from services.chassis import rpc, status
-from services.chassis.errors import Fault, Invalid
+from services.chassis import bounds, rpc, status
+from services.chassis.bounds import REQUEST_CONTEXT, Bounds, Number
+from services.chassis.errors import Fault, Internal, Invalid
 from services.classifier.classify import Classification, Classifier, Seen, Versions
 from services.classifier.reading import TURNS_READ, Reading, Turn, read
 
 log = logging.getLogger(__name__)
 
 MOST_REQUESTS = 256
+CLASSIFY: Bounds = {"context": REQUEST_CONTEXT}
+# No body is that long.
+MESSAGE: Bounds = {"omitted_chars": Number(0, 2**34)}
 # A shadow that fails is logged at most once in so long, in seconds.
 FAILURES_LOGGED_S = 60.0
 ROLES = {
@@ -106,26 +111,50 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         )
 
     def _judge(self, requests: Sequence[pb.ClassifyRequest]) -> list[pb.Classification | Fault]:
-        outcomes: list[pb.Classification | Fault] = [
-            Invalid("messages: at least one is needed", param="messages") for _ in requests
-        ]
+        outcomes: dict[int, pb.Classification | Fault] = {}
         by_version: dict[Classifier, list[tuple[int, Reading]]] = {}
         for number, request in enumerate(requests):
-            if request.messages:
+            try:
+                bounds.check(request, CLASSIFY)
                 classifier = self._versions.of(request.context.request_id)
                 by_version.setdefault(classifier, []).append((number, reading(request)))
+            except Fault as fault:
+                outcomes[number] = fault
         for classifier, places in by_version.items():
+            outcomes.update(self._judged(classifier, requests, places))
+        return [outcomes[number] for number in range(len(requests))]
+
+    def _judged(
+        self,
+        classifier: Classifier,
+        requests: Sequence[pb.ClassifyRequest],
+        places: Sequence[tuple[int, Reading]],
+    ) -> dict[int, pb.Classification | Fault]:
+        """Judge what one version is to judge: together, and each by itself where that fails."""
+        try:
             seen = classifier.look([read for _, read in places])
             served = classifier.judge(seen)
-            for (number, _), judged in zip(places, served, strict=True):
-                SCORE.labels(judged.version, "yes").observe(judged.strong_win_rate)
-                CLASSIFIED.labels(
-                    judged.version, judged.category, "powerful" if judged.powerful else "fast"
-                ).inc()
-                outcomes[number] = pack(judged, requests[number])
-            if self._shadow is not None:
-                self._compare(self._shadow, seen, served)
-        return outcomes
+            outcomes = {
+                number: pack(judged, requests[number])
+                for (number, _), judged in zip(places, served, strict=True)
+            }
+        except Exception:  # whatever one request meets, the others have their answers
+            if len(places) > 1:
+                return dict(
+                    chain.from_iterable(
+                        self._judged(classifier, requests, [place]).items() for place in places
+                    )
+                )
+            log.exception("one of %d requests failed", len(requests))
+            return {places[0][0]: Internal("internal error")}
+        for judged in served:
+            SCORE.labels(judged.version, "yes").observe(judged.strong_win_rate)
+            CLASSIFIED.labels(
+                judged.version, judged.category, "powerful" if judged.powerful else "fast"
+            ).inc()
+        if self._shadow is not None:
+            self._compare(self._shadow, seen, served)
+        return {**outcomes}
 
     def _compare(self, shadow: Classifier, seen: Seen, served: Sequence[Classification]) -> None:
         """Measure how a shadow judges the requests that were served."""
@@ -145,32 +174,38 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
 
 
 def reading(request: pb.ClassifyRequest) -> Reading:
-    """Unpack what is judged; of a very long conversation the first turn and the latest."""
+    """Unpack what is judged; of a very long conversation the first turn and the latest.
+
+    Raises:
+        Invalid: there are no messages, or one that is read lies outside of its bounds.
+    """
     messages: Sequence[chat_pb2.Message] = request.messages
-    unread_turns = unread_chars = 0
-    if len(messages) > TURNS_READ:
-        kept = [messages[0], *messages[1 - TURNS_READ :]]
-        unread_turns = len(messages) - len(kept)
-        # Nearly the number of characters, and known without unpacking them.
-        unread_chars = max(0, request.ByteSize() - sum(message.ByteSize() for message in kept))
-        messages = kept
-    turns = [
-        Turn(
-            ROLES.get(message.role, "user"),
-            message.text,
-            message.has_image,
-            message.has_audio,
-            message.has_file,
-            message.omitted_chars,
-        )
-        for message in messages
-    ]
+    if not messages:
+        raise Invalid("messages: at least one is needed", param="messages")
+    unread_turns = max(0, len(messages) - TURNS_READ)
+    kept = [0, *range(unread_turns + 1, len(messages))]
+    # Nearly the number of characters, and known without unpacking them.
+    unread_chars = (
+        max(0, request.ByteSize() - sum(messages[place].ByteSize() for place in kept)) if unread_turns else 0
+    )
     return read(
-        turns,
+        [_turn(messages[place], place) for place in kept],
         len(request.tools),
         structured=request.output_format in STRUCTURED,
         unread_turns=unread_turns,
         unread_chars=unread_chars,
+    )
+
+
+def _turn(message: chat_pb2.Message, place: int) -> Turn:
+    bounds.check(message, MESSAGE, f"messages[{place}].")
+    return Turn(
+        ROLES.get(message.role, "user"),
+        message.text,
+        message.has_image,
+        message.has_audio,
+        message.has_file,
+        message.omitted_chars,
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -10,7 +10,8 @@ import orjson
 from lumni.executor.v1 import executor_pb2 as pb
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import errors, provider_side, rpc
+from services.chassis import bounds, errors, provider_side, rpc
+from services.chassis.bounds import COUNT, NAME, REQUEST_CONTEXT, Bounds, Number
 from services.executor.attempts import messages
 from services.executor.attempts.model import Work
 from services.executor.attempts.run import FallbackRun
@@ -23,6 +24,23 @@ BACKLOG = 256
 CHARS_PER_TOKEN = 3
 # Where a body holds what was said so far.
 TURNS = {Operation.CHAT: "messages", Operation.MESSAGES: "messages", Operation.RESPONSES: "input"}
+# More than any selection lists: the best, their fallbacks and the free tail.
+MOST_CANDIDATES = 1024
+EXECUTE: Bounds = {
+    "context": REQUEST_CONTEXT,
+    "max_billed_attempts": Number(0, MOST_CANDIDATES),
+    # Far beyond any context window.
+    "likely_prompt_tokens": Number(0, 2**34),
+}
+CANDIDATE: Bounds = {"deployment": NAME, "max_cost_nano_usd": COUNT}
+# What a body must hold; without it LiteLLM's entry points fail in words of their own.
+REQUIRED: Mapping[Operation, tuple[str, ...]] = {
+    Operation.CHAT: ("messages",),
+    Operation.RESPONSES: ("input",),
+    Operation.MESSAGES: ("messages", "max_tokens"),
+    Operation.COMPLETIONS: ("prompt",),
+    Operation.EMBEDDINGS: ("input",),
+}
 # The end of a backlog.
 END = None
 
@@ -107,6 +125,11 @@ async def _pump(run: FallbackRun, backlog: "asyncio.Queue[Chunk | None]", deadli
 
 
 def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
+    bounds.check(request, EXECUTE)
+    if len(request.candidates) > MOST_CANDIDATES:
+        raise errors.Invalid(f"candidates: at most {MOST_CANDIDATES}", param="candidates")
+    for i, candidate in enumerate(request.candidates):
+        bounds.check(candidate, CANDIDATE, f"candidates[{i}].")
     try:
         body: Any = orjson.loads(request.body_json)
     except orjson.JSONDecodeError as mistake:
@@ -124,6 +147,9 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         raise errors.Invalid("candidates: at least one is needed", param="candidates")
     if not request.context.request_id:
         raise errors.Invalid("context.request_id: is needed to number attempts", param="context.request_id")
+    for name in REQUIRED[operation]:
+        if body.get(name) is None:
+            raise errors.Invalid(f"{name}: is needed", param=name)
     deadline = time.monotonic() + rpc.remaining_s()
     if request.context.deadline_unix_ms:
         deadline = min(deadline, time.monotonic() + request.context.deadline_unix_ms / 1000 - time.time())

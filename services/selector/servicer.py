@@ -1,5 +1,6 @@
 """Between the wire and the core: unpack, select, pack."""
 
+import logging
 import time
 
 import numpy as np
@@ -8,7 +9,8 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
 
-from services.chassis import errors, rpc, selection_messages, status
+from services.chassis import bounds, errors, rpc, selection_messages, status
+from services.chassis.bounds import COUNT, NAME, NAMES, REQUEST_CONTEXT, Bounds, Number
 from services.chassis.candidates import UNPINNED
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
@@ -19,9 +21,41 @@ from services.selector.models.deployment_table import Mask
 from services.selector.ranking import rank, tier
 from services.selector.ranking.select import Preferences, Selection, Selector, Task
 
+log = logging.getLogger(__name__)
+
 MOST_REQUESTS = 256
-# The longest name of a model or a provider, in characters: as the gateway's.
-LONGEST_NAME = 256
+# Far beyond any context window, and a cost of so many tokens still fits into 64 bits.
+TOKENS = Number(0, 2**34)
+SHARE = Number(0, 1)
+POLICY: Bounds = {
+    "strategy": NAME,
+    "allowed_models": NAMES,
+    "access_groups": NAMES,
+    "powerful_share": SHARE,
+    "threshold": SHARE,
+    "max_cost_nano_usd": COUNT,
+    "provider": NAME,
+    "denied_providers": NAMES,
+    "denied_regions": NAMES,
+    # Until the year 2286.
+    "now_unix_ms": Number(0, 10**13),
+}
+SELECT: Bounds = {
+    "context": REQUEST_CONTEXT,
+    "classification": {"strong_win_rate": SHARE, "version": NAME, "language": NAME},
+    "requirements": {
+        "operation": NAME,
+        "prompt_tokens": TOKENS,
+        "likely_prompt_tokens": TOKENS,
+        "output_tokens": TOKENS,
+        # As many as OpenAI's.
+        "choices": Number(0, 128),
+    },
+    "policy": POLICY,
+    "model": NAME,
+}
+LIST_MODELS: Bounds = {"context": REQUEST_CONTEXT, "policy": POLICY}
+GET_MODEL: Bounds = {**LIST_MODELS, "name": NAME}
 # How many published scores a candidate shows, the weightiest first.
 MOST_BENCHMARKS = 5
 CATEGORIES = {
@@ -86,12 +120,17 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
                     response.results.add(selection=self._select(one))
                 except errors.Fault as fault:
                     refused = fault
-                    response.results.add(error=status.to_failure(fault))
+                except Exception:  # whatever one request meets, the others have their answers
+                    log.exception("one of %d requests failed", len(request.requests))
+                    refused = errors.Internal("internal error")
+                if refused is not None:
+                    response.results.add(error=status.to_failure(refused))
                 rpc.record_item("Select", one.context, began_ns, refused)
         return response
 
     async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
         """List the models that a caller may use."""
+        bounds.check(request, LIST_MODELS)
         mask = self._selector.permitted(selection_messages.policy(request.policy))
         table = self._selector.table
         return pb.ListModelsResponse(
@@ -104,7 +143,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: object) -> pb.GetModelResponse:
         """Describe one model by any of its names."""
-        _check_name("name", request.name)
+        bounds.check(request, GET_MODEL)
         among, group = self._selector.resolve(request.name)
         mask = self._selector.permitted(selection_messages.policy(request.policy))
         if not (among & mask).any():
@@ -122,10 +161,8 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             raise
 
     def _decide(self, request: pb.SelectRequest) -> pb.Selection:
+        bounds.check(request, SELECT)
         judged, policy = request.classification, request.policy
-        _check_name("model", request.model)
-        _check_name("provider", policy.provider)
-        _check_name("classification.version", judged.version)
         options = self._selector.table.options
         self._recent.follow(options.recent_window_s, spreads=options.recent_spreads)
         now = policy.now_unix_ms / 1000 or time.time()
@@ -260,11 +297,6 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
 
 def _is_powerful(given: "classifier_pb2.Tier.ValueType") -> bool | None:
     return given == classifier_pb2.TIER_POWERFUL if given else None
-
-
-def _check_name(field: str, name: str) -> None:
-    if len(name) > LONGEST_NAME:
-        raise errors.Invalid(f"{field}: expected at most {LONGEST_NAME} characters", param=field)
 
 
 def _weightiest(entry: Entry, weights: dict[str, float]) -> list[pb.Benchmark]:

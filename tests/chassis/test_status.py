@@ -78,3 +78,15 @@ def test_a_detail_unpacks_for_a_client_however_many_services_passed_the_fault_on
         assert [detail.Unpack(unpacked) for detail in sent.details].count(True) == 1
         assert unpacked == report
         fault = status.from_status(sent)
+
+
+def test_a_message_that_repeats_a_long_text_fits_into_trailers() -> None:
+    fault = errors.Exhausted("ü" * 5000, param="p" * 5000)
+
+    sent = status.to_status(fault)
+    failure = status.to_failure(fault)
+
+    assert len(sent.SerializeToString()) < 5 * status.LONGEST
+    assert sent.message.startswith("üü")
+    assert sent.message.endswith("...")
+    assert len(failure.SerializeToString()) < 3 * status.LONGEST

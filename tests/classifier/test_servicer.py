@@ -13,11 +13,13 @@ from lumni.classifier.v1 import classifier_pb2 as pb
 from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 
 from services.chassis import rpc
+from services.classifier import classify, features
 from services.classifier.__main__ import SERVICE
 from services.classifier.classify import Classification, Classifier, Seen, Versions
 from services.classifier.embedding import Embedder
-from services.classifier.features import NAMES
+from services.classifier.features import NAMES, Observation
 from services.classifier.heads import Heads
+from services.classifier.reading import Reading
 from services.classifier.servicer import (
     CATEGORIES,
     SCORE,
@@ -91,6 +93,26 @@ async def test_a_batch_answers_in_order_each_with_its_own_success_or_failure(stu
     assert results[0].classification.category == pb.CATEGORY_CHAT
     assert results[1].error.param == "messages"
     assert results[2].classification.category == pb.CATEGORY_MATH
+
+
+async def test_a_request_that_cannot_be_judged_fails_alone(
+    weights: Heads, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observe = features.observe
+
+    def fails_at_zebras(reading: Reading, embedder: Embedder) -> Observation:
+        if "zebra" in reading.question:
+            raise ValueError("zebras")
+        return observe(reading, embedder)
+
+    monkeypatch.setattr(classify, "observe", fails_at_zebras)
+    batch = pb.BatchClassifyRequest(requests=[asking("hi"), asking("a zebra"), asking("hello")])
+
+    async with serving(ClassifierServicer(Versions([(Classifier(weights, embedder), 1.0)]))) as stub:
+        results = (await stub.BatchClassify(batch, timeout=5)).results
+
+    assert ["classification", "error", "classification"] == [one.WhichOneof("outcome") for one in results]
+    assert grpc.StatusCode.INTERNAL.value[0] == results[1].error.code
 
 
 async def test_too_large_a_batch_is_refused(stub: Any) -> None:

@@ -36,7 +36,9 @@ class EndlessRun:
 def stream(run: EndlessRun, timeout_s: float) -> AsyncIterator[pb.StreamExecuteResponse]:
     interceptor.deadline.set(time.monotonic() + timeout_s)
     context = chat_pb2.RequestContext(request_id="r")
-    execute = pb.ExecuteRequest(context=context, body_json="{}", candidates=[pb.Candidate(deployment="d")])
+    execute = pb.ExecuteRequest(
+        context=context, body_json='{"messages": []}', candidates=[pb.Candidate(deployment="d")]
+    )
     servicer = ExecutorServicer(lambda _: cast("Any", run), lambda: ())
     return servicer.StreamExecute(pb.StreamExecuteRequest(execute=execute), None)
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import grpc
@@ -25,6 +26,7 @@ from services.selector.live.health import Health
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
 from services.selector.live.replica_sync import ReplicaSync
+from services.selector.ranking.select import Selector
 from services.selector.servicer import SelectorServicer
 
 CONFIG = """
@@ -199,7 +201,7 @@ async def test_equal_rates_are_shared_out_by_the_requests_id(stub: pb_grpc.Selec
     assert 30 < tiers.count(classifier_pb2.TIER_POWERFUL) < 90
 
 
-@pytest.mark.parametrize("field", ["model", "provider", "name", "classification.version"])
+@pytest.mark.parametrize("field", ["model", "policy.provider", "name", "classification.version"])
 async def test_a_name_that_is_too_long_is_refused_by_the_field_that_holds_it(
     stub: pb_grpc.SelectorServiceStub, field: str
 ) -> None:
@@ -216,6 +218,27 @@ async def test_a_name_that_is_too_long_is_refused_by_the_field_that_holds_it(
     fault = status.from_rpc(caught.value)
     assert isinstance(fault, errors.Invalid)
     assert fault.message.startswith(f"{field}: expected at most 256")
+
+
+async def test_a_request_that_meets_a_mistake_of_ours_fails_alone(
+    stub: pb_grpc.SelectorServiceStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select = Selector.select
+
+    def fails_at_quick(
+        self: Selector, task: Any, requirements: Any, policy: Any, preferences: Any, *more: Any
+    ) -> Any:
+        if preferences.model == "quick":
+            raise ZeroDivisionError
+        return select(self, task, requirements, policy, preferences, *more)
+
+    monkeypatch.setattr(Selector, "select", fails_at_quick)
+    batch = pb.BatchSelectRequest(requests=[request(model=name) for name in ("strong", "quick", "strong")])
+
+    results = (await stub.BatchSelect(batch)).results
+
+    assert ["selection", "error", "selection"] == [one.WhichOneof("outcome") for one in results]
+    assert grpc.StatusCode.INTERNAL.value[0] == results[1].error.code
 
 
 async def test_a_batch_answers_each_by_itself(stub: pb_grpc.SelectorServiceStub) -> None:

@@ -1,6 +1,5 @@
 """Decide which deployments may answer a request, and in what order."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +18,9 @@ from services.selector.models.options import PARTS
 from services.selector.ranking import free_tier, rank
 from services.selector.ranking.candidate_list import Candidate, CandidateList
 from services.selector.ranking.filters import Filters, Removal
+
+# The greatest weight of a part: only their shares count.
+MOST_WEIGHT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +205,10 @@ class Selector:
             return weights
         for name, weight in changed.items():
             if name not in PARTS:
-                raise Invalid(f"weights: {name} is none of {', '.join(PARTS)}", param="weights")
-            if not (math.isfinite(weight) and weight >= 0):
-                raise Invalid(f"weights: {name} must be a number of at least 0", param="weights")
+                raise Invalid(f"weights: expected some of {', '.join(PARTS)}", param="weights")
+            # Put so that NaN is refused as well.
+            if not 0 <= weight <= MOST_WEIGHT:
+                raise Invalid(f"weights: {name}: expected a number from 0 to {MOST_WEIGHT}", param="weights")
         return tuple(changed.get(name, weight) for name, weight in zip(PARTS, weights, strict=True))
 
     def _until_free(

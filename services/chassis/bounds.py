@@ -1,0 +1,92 @@
+"""Bounds of a message's fields, checked before anything computes with them.
+
+A wire format lets through whatever fits into its types: NaN, infinities, negative counts, names of megabytes. What a
+service can take is written down as a table by field, and what lies outside of it is the caller's mistake, by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from services.chassis.errors import Invalid
+
+__all__ = ["COUNT", "NAME", "NAMES", "REQUEST_CONTEXT", "Bounds", "Names", "Number", "Text", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number from `low` to `high`, and so neither NaN nor infinite."""
+
+    low: float
+    high: float
+
+    def mistake(self, value: Any) -> str:
+        """What was expected; empty when the value is that."""
+        return "" if self.low <= value <= self.high else f"expected a number from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text of at most so many characters."""
+
+    longest: int
+
+    def mistake(self, value: Any) -> str:
+        """What was expected; empty when the value is that."""
+        return "" if len(value) <= self.longest else f"expected at most {self.longest} characters"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A list of at most so many texts, each of at most so many characters."""
+
+    most: int
+    longest: int
+
+    def mistake(self, value: Any) -> str:
+        """What was expected; empty when the value is that."""
+        if len(value) <= self.most and all(len(one) <= self.longest for one in value):
+            return ""
+        return f"expected at most {self.most} names of at most {self.longest} characters"
+
+
+# The bounds of fields by their names; those of a message in a message lie in a table of their own.
+Bounds: TypeAlias = "Mapping[str, Number | Text | Names | Bounds]"
+
+# The longest name of anything, in characters.
+NAME = Text(256)
+# What lists of names in policies hold: a plan's models, groups, providers and regions.
+NAMES = Names(1024, NAME.longest)
+# What fits into the contract's 64 bits and is no negative number.
+COUNT = Number(0, 2**63 - 1)
+# Every request carries one, and its texts travel into spans, log lines and Redis.
+REQUEST_CONTEXT: Bounds = {
+    "request_id": NAME,
+    "tenant": NAME,
+    "key_id": NAME,
+    "user_id": NAME,
+    "organization_id": NAME,
+    "plan": NAME,
+    "traceparent": NAME,
+    "deadline_unix_ms": COUNT,
+    "admitted_unix_ms": COUNT,
+}
+
+
+def check(message: Any, bounds: Bounds, path: str = "") -> None:
+    """Compare the fields of a message with their bounds.
+
+    Args:
+        message: A message of the contract, or whatever else has such attributes.
+        bounds: By the names of its fields.
+        path: What stands before the names in a mistake, such as `policy.`.
+
+    Raises:
+        Invalid: naming the first field that lies outside, and what is expected there.
+    """
+    for name, bound in bounds.items():
+        value = getattr(message, name)
+        if isinstance(bound, Mapping):
+            check(value, bound, f"{path}{name}.")
+        elif expected := bound.mistake(value):
+            raise Invalid(f"{path}{name}: {expected}", param=f"{path}{name}")

@@ -1,8 +1,11 @@
 """What would spend or keep something at a provider is refused by name, however it is spelled; all else passes."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.chassis import provider_side
 from services.chassis.errors import Invalid
@@ -112,6 +115,26 @@ def test_what_cannot_be_read_is_refused(body: dict[str, Any], field: str | None)
         provider_side.check(body)
 
     assert field == caught.value.param
+
+
+NAMES = st.sampled_from(
+    """
+    tools functions messages content type function name image_url file source audio id input extra_body store prompt
+    file_id googleSearch
+    """.split()
+)
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.sampled_from(["function", "file", "x", ""]))
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+def test_no_body_is_too_strange_to_be_judged(body: dict[str, Any]) -> None:
+    with suppress(Invalid):
+        provider_side.check(body, turns="messages")
 
 
 def test_a_nest_of_any_depth_is_looked_through() -> None:

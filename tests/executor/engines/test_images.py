@@ -1,11 +1,15 @@
 import base64
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
+from services.executor.engines.image_parts import remote
 from services.executor.engines.images import LARGEST, Images
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.public_addresses import is_public
@@ -158,6 +162,26 @@ async def test_a_part_that_holds_no_address_is_refused_by_its_field(
 
     assert ErrorClass.BAD_REQUEST is caught.value.error
     assert f"messages[0].content[0].{field}" == caught.value.param
+
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["image_url", "file", "http://[", "data:", "x", "\ud7ff://"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from("content images type image_url file video_url url file_data file_id".split()),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_no_body_is_too_strange_to_be_looked_through(messages: Any) -> None:
+    with suppress(Failed):
+        remote({"messages": messages})
 
 
 async def test_a_picture_that_is_here_already_is_left_alone(images: Images) -> None:

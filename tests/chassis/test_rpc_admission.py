@@ -180,7 +180,7 @@ async def test_watchers_of_health_are_bounded(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_reflection_is_for_few_at_a_time_and_for_a_short_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyless, "REFLECTIONS", 1)
-    monkeypatch.setattr(keyless, "REFLECTION_S", 0.5)
+    monkeypatch.setattr(keyless, "REFLECTION_S", 2)
     async with served(Counting()) as channel:
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
         first = stub.ServerReflectionInfo(timeout=5)

@@ -96,7 +96,7 @@ async def test_large_bodies_and_many_requests_on_one_connection_are_not_headers(
 async def test_a_head_that_does_not_end_is_not_waited_for(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_S", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_S", 0.8)
     for head in (b"G", b"GET / HTTP/1.1\r\nhost: x\r\n"):
         assert_openai_error(await say(address, head), 408, "request_timeout")
     async with connected(address) as (reader, _):
@@ -202,7 +202,7 @@ async def test_connections_that_are_being_served_stay_and_further_ones_are_refus
         busy = [await open_.enter_async_context(connected(address)) for _ in range(2)]
         for _, writer in busy:
             writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         assert_openai_error(await say(address), 503, "too_many_connections")
         for reader, writer in busy:
             writer.write(b"{}")

@@ -1,6 +1,6 @@
 """Which models each tenant's recent requests were sent to, counted by all replicas together, so that load spreads."""
 
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,8 @@ from services.selector.models.deployment_table import Array, DeploymentTable
 BUCKETS = 6
 # A few requests say little: shares are taken as if there had been this many more.
 PRIOR = 10.0
+# Tenants remembered, of some KiB each: the one whose last request is the oldest makes room.
+MOST_TENANTS = 10_000
 
 
 @dataclass
@@ -31,7 +33,8 @@ class RecentUsage:
 
     def __init__(self, window_s: int, *, spreads: bool) -> None:
         """Count over a window in seconds; usage is spread over models, or else kept together."""
-        self.tenants: dict[str, Tenant] = defaultdict(Tenant)
+        # By name, the one whose last request is the oldest first.
+        self.tenants: OrderedDict[str, Tenant] = OrderedDict()
         self.window_s = window_s
         self._spreads = spreads
         # The bucket in which old counts were last dropped.
@@ -53,7 +56,10 @@ class RecentUsage:
         if bucket != self._cleaned:
             self._cleaned = bucket
             self.forget(now_unix_s)
-        tenant = self.tenants[name]
+        tenant = self.tenants.setdefault(name, Tenant())
+        self.tenants.move_to_end(name)
+        if len(self.tenants) > MOST_TENANTS:
+            self.tenants.popitem(last=False)
         tenant.unpublished[bucket][model] += 1
         tenant.used_unix_s = now_unix_s
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from services.selector.live import recent_usage
 from services.selector.live.recent_usage import RecentUsage
 from tests.selector.fleets import deployment, selector
 
@@ -48,3 +49,14 @@ def test_what_lies_behind_the_window_is_forgotten() -> None:
     assert values[0] == 1.0
     assert values[2] == pytest.approx(1 - 1 / 11)
     assert "gone" not in recent.tenants
+
+
+def test_of_many_tenants_those_with_the_latest_requests_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recent_usage, "MOST_TENANTS", 3)
+    recent = RecentUsage(3600, spreads=True)
+    for name in ("a", "b", "c", "a", "d"):
+        recent.observe(name, "one", NOW)
+
+    assert ["c", "a", "d"] == list(recent.tenants)

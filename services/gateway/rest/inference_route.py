@@ -18,6 +18,10 @@ def inference_route(keys: Authenticator, limiter: ConcurrencyLimiter) -> type[AP
 
     class InferenceRoute(APIRoute):
         async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["method"] not in (self.methods or ()):
+                # Nothing to wait for: the answer is 405.
+                await super().handle(scope, receive, send)
+                return
             request = Request(scope)
             request.state.caller = await keys.caller(bearer(request))
             async with limiter.place(request.state.caller):

@@ -17,10 +17,10 @@ from tests.attacks.clients import Request
 from tests.attacks.target import Target
 from tests.faults.audit import Audit, audit
 
-# The longest turn of one script, in seconds; what it takes beyond that and this is an end without result.
+# The longest turn of one script, in seconds, and how much longer it may take before it is ended without a result.
 TURN_S = 60.0
 OVERTIME_S = 120.0
-# What the issue allows.
+# How much longer honest requests may take under attack, and how much larger a process may be after it.
 SLOWER, LARGER = 2.0, 1.1
 
 

@@ -7,14 +7,19 @@ fields that spend or keep are refused by name. All other fields that Lumni does 
 The gateway checks what callers send, and the executor whatever it is given, with this one list.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.chassis.errors import Invalid
 
 REASON = "UNSUPPORTED_PARAMETER"
-# More fields than any provider documents; each is looked at.
+# More than any provider takes: each is looked at, on the event loop.
 MAX_FIELDS = 256
+MAX_TOOLS = 1024
+MAX_TURNS = 4096
+MAX_PARTS = 16_384
+# How deep parts may lie in parts: those of a tool's result lie three levels deep.
+DEEPEST = 8
 
 _HOSTED = "the provider would run and bill a tool of its own, which no budget covers; use function tools"
 _STATE = "it names or keeps state in the provider's account, which all callers share; send the content itself"
@@ -50,7 +55,7 @@ _TOOL_FIELDS = frozenset(
 _TOOL_TYPES = (None, "function", "custom")
 _FUNCTION_FIELDS = frozenset("name description parameters strict".split())
 # What in a part of a message names something that the provider keeps.
-_IDS = ("file_id", "file_ids", "file_uri", "container_id", "vector_store_id")
+_IDS = frozenset(("file_id", "file_ids", "file_uri", "container_id", "vector_store_id"))
 
 
 def _words(name: str) -> str:
@@ -92,9 +97,7 @@ def check(body: Mapping[str, Any], *, turns: str = "") -> None:
             elif words == "prompt" and isinstance(value, Mapping):
                 raise _refused(prefix + name, _STATE)
     if turns and isinstance(items := body.get(turns), list):
-        for number, item in enumerate(items):
-            if isinstance(item, Mapping):
-                _check_turn(item, f"{turns}[{number}]")
+        _check_turns(items, turns)
 
 
 def _is_off(value: Any) -> bool:
@@ -109,6 +112,8 @@ def _list(value: Any, field: str) -> Sequence[Any]:
 
 
 def _check_tools(tools: Sequence[Any], field: str) -> None:
+    if len(tools) > MAX_TOOLS:
+        raise Invalid(f"{field}: expected at most {MAX_TOOLS}", param=field)
     for number, tool in enumerate(tools):
         place = f"{field}[{number}]"
         if not isinstance(tool, Mapping):
@@ -123,6 +128,8 @@ def _check_tools(tools: Sequence[Any], field: str) -> None:
 
 
 def _check_functions(functions: Sequence[Any], field: str) -> None:
+    if len(functions) > MAX_TOOLS:
+        raise Invalid(f"{field}: expected at most {MAX_TOOLS}", param=field)
     for number, function in enumerate(functions):
         place = f"{field}[{number}]"
         if not isinstance(function, Mapping) or "name" not in function:
@@ -131,31 +138,61 @@ def _check_functions(functions: Sequence[Any], field: str) -> None:
             raise _refused(f"{place}.{unknown[:64]}", _HOSTED)
 
 
-def _check_turn(turn: Mapping[str, Any], field: str) -> None:
+def _check_turns(turns: Sequence[Any], field: str) -> None:
+    if len(turns) > MAX_TURNS:
+        raise Invalid(f"{field}: expected at most {MAX_TURNS}", param=field)
+    parts = _Parts(field)
+    for number, turn in enumerate(turns):
+        if isinstance(turn, dict) and (kept := _kept_in(turn, parts)):
+            raise _refused(f"{field}[{number}].{kept}", _STATE)
+
+
+def _kept_in(turn: dict[str, Any], parts: "_Parts") -> str:
+    """The field of a message or item that names what the provider keeps; empty where there is none."""
     if turn.get("type") == "item_reference":
-        raise _refused(f"{field}.type", _STATE)
+        return "type"
     # A past answer's sound, of a length that nobody here knows.
-    if isinstance(audio := turn.get("audio"), Mapping) and audio.get("id") is not None:
-        raise _refused(f"{field}.audio.id", _STATE)
-    waiting: list[tuple[str, Any]] = [(field, turn)]
-    while waiting:
-        place, part = waiting.pop()
-        for name in _IDS:
-            if part.get(name) is not None:
-                raise _refused(f"{place}.{name}", _STATE)
-        waiting.extend(_below(part, place))
+    if isinstance(audio := turn.get("audio"), dict) and audio.get("id") is not None:
+        return "audio.id"
+    return parts.kept_in(turn, DEEPEST)
 
 
-def _below(part: Mapping[str, Any], place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What a part is made of: its parts, its source, and the object named like its type. No tool's input is read."""
-    for name in {"source", str(part.get("type"))}:
-        if name != "input" and isinstance(held := part.get(name), Mapping):
-            yield f"{place}.{name}", held
-    for name in ("content", "images"):
-        held = part.get(name)
-        for number, one in enumerate(held if isinstance(held, list) else ()):
-            if isinstance(one, Mapping):
-                yield f"{place}.{name}[{number}]", one
+class _Parts:
+    """Looks through parts, of a bounded number in all."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._left = MAX_PARTS
+
+    def kept_in(self, part: dict[str, Any], levels: int) -> str:
+        """The field of a part that names what the provider keeps; empty where there is none.
+
+        Read are its source, the object named like its type and its own parts; a tool's input is the caller's own.
+        """
+        if not levels:
+            # No format nests so deep, so nobody knows what it means.
+            return next(iter(part), "content")
+        if not _IDS.isdisjoint(part):
+            name = next((one for one in _IDS if part.get(one) is not None), "")
+            if name:
+                return name
+        kind = part.get("type")
+        for name in ("source", kind if isinstance(kind, str) and kind != "input" else ""):
+            if isinstance(held := part.get(name), dict) and (kept := self.kept_in(held, levels - 1)):
+                return f"{name}.{kept}"
+        for name in ("content", "images"):
+            if isinstance(parts := part.get(name), list) and (kept := self._kept_among(parts, levels - 1)):
+                return f"{name}{kept}"
+        return ""
+
+    def _kept_among(self, parts: list[Any], levels: int) -> str:
+        self._left -= len(parts)
+        if self._left < 0:
+            raise Invalid(f"{self._field}: expected at most {MAX_PARTS} parts in all", param=self._field)
+        for number, part in enumerate(parts):
+            if isinstance(part, dict) and (kept := self.kept_in(part, levels)):
+                return f"[{number}].{kept}"
+        return ""
 
 
 def _refused(field: str, why: str) -> Invalid:

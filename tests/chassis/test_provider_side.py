@@ -137,6 +137,23 @@ def test_no_body_is_too_strange_to_be_judged(body: dict[str, Any]) -> None:
         provider_side.check(body, turns="messages")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": [FUNCTION] * 200_000},
+        {"functions": [{"name": "f"}] * 200_000},
+        {"messages": [{"role": "user"}] * 200_000},
+        {"messages": [{"content": [{}] * 200_000}]},
+        {"messages": [{"content": [{"type": "tool_result", "content": [{}] * 200_000}]}]},
+        {"messages": [{"content": [{"content": [{}] * 1000}] * 1000}]},
+    ],
+    ids=["tools", "functions", "messages", "parts", "parts of a part", "parts of parts"],
+)
+def test_more_than_any_provider_takes_is_refused_before_it_is_looked_through(body: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match="expected at most"):
+        provider_side.check(body, turns="messages")
+
+
 def test_a_nest_of_any_depth_is_looked_through() -> None:
     body: dict[str, Any] = {"store": True}
     for _ in range(1000):

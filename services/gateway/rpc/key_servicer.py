@@ -125,13 +125,20 @@ def _fields(settings: pb.KeySettings, mask: Collection[str] = ()) -> dict[str, A
     if settings.models or "models" in mask:
         given["models"] = list(settings.models)
     if settings.HasField("expires_at"):
-        given["expires_at"] = settings.expires_at.ToDatetime(UTC)
+        given["expires_at"] = _moment(settings.expires_at, "expires_at")
     if settings.HasField("metadata_json") or "metadata_json" in mask:
         given["metadata"] = _metadata(settings.metadata_json)
     if mask:
         wanted = [COLUMNS.get(name, name) for name in mask]
         given = {name: given.get(name, UNSET.get(name)) for name in wanted}
     return schemas.checked(given)
+
+
+def _moment(stamp: Timestamp, field: str) -> datetime:
+    try:
+        return stamp.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise errors.Invalid(f"{field}: expected a moment from the year 1 to 9999", param=field) from error
 
 
 def _metadata(text: str) -> Any:

@@ -1,0 +1,16 @@
+"""Fields of keys over gRPC that no store could take."""
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from lumni.gateway.v1 import keys_pb2 as pb
+
+from services.chassis.errors import Invalid
+from services.gateway.rpc.key_servicer import _fields
+
+
+@pytest.mark.parametrize("seconds", [-(2**63), 2**63 - 1, 253402300800])
+def test_a_moment_beyond_the_calendar_is_refused_by_its_field(seconds: int) -> None:
+    with pytest.raises(Invalid, match="^expires_at: expected a moment") as caught:
+        _fields(pb.KeySettings(expires_at=Timestamp(seconds=seconds)))
+
+    assert "expires_at" == caught.value.param

@@ -3,7 +3,7 @@
 bin := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs lint tools test train-classifier eval-classifier eval-selector eval-free-tier catalog bench overload faults load attacks
+.PHONY: help setup run lock stubs lint tools test train-classifier eval-classifier eval-selector eval-free-tier catalog bench overload faults fuzz load attacks
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -71,6 +71,11 @@ REQUESTS ?= 3000
 
 faults: setup ## kill, freeze, empty and restart everything under load, then count every bill again
 	$(bin)/python -m tests.faults --requests $(REQUESTS)
+
+MINUTES ?= 10
+
+fuzz: setup ## random messages for every RPC (MINUTES=10); what fails is kept in tests/fuzz/cases
+	$(bin)/python -m tests.fuzz --minutes $(MINUTES)
 
 load: tools ## run ghz on every RPC against the simulator (needs Go to install ghz)
 	$(bin)/python -m tests.load

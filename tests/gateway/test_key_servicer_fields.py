@@ -10,7 +10,7 @@ from services.gateway.rpc.key_servicer import _fields
 
 @pytest.mark.parametrize("seconds", [-(2**63), 2**63 - 1, 253402300800])
 def test_a_moment_beyond_the_calendar_is_refused_by_its_field(seconds: int) -> None:
-    with pytest.raises(Invalid, match="^expires_at: expected a moment") as caught:
+    with pytest.raises(Invalid, match=r"^expires_at: expected a moment") as caught:
         _fields(pb.KeySettings(expires_at=Timestamp(seconds=seconds)))
 
     assert "expires_at" == caught.value.param

@@ -31,10 +31,11 @@ async def attack(target: Target, *, seconds: float) -> list[str]:
     """Open them in turns from a strange address and from the honest client's, while that one goes on."""
     count = min(SOCKETS, _allowed_files() - OTHER_FILES)
     held = []
+    key = await target.make_key("honest")
     for name, first in (("silent", b""), ("unfinished", UNFINISHED), ("endless", ENDLESS)):
         for address in (ELSEWHERE, "127.0.0.1"):
             async with _open(target, count, address, first) as sockets:
-                answered = await _goes_on(target, seconds / 6)
+                answered = await _goes_on(target, key, seconds / 6)
                 left = sum(not reader.at_eof() for reader, _ in sockets)
             held.append(
                 f"{count} {name} connections from {address} (of which {left} were left at the end): "
@@ -68,11 +69,10 @@ async def _open(
         yield sockets
 
 
-async def _goes_on(target: Target, seconds: float) -> int:
+async def _goes_on(target: Target, key: str, seconds: float) -> int:
     """Ask on a connection of its own each time; how often that was."""
     ends = asyncio.get_running_loop().time() + seconds
     answered = 0
-    key = await target.make_key("honest")
     while answered < 5 or asyncio.get_running_loop().time() < ends:
         async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
             answer = await http.post(

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # How long the rest of a body is read, in seconds.
 LINGER_S = 1.0
+# The extension by which a connection learns that its answer was given, and that it may make way for another.
+LINGERS = "lumni.lingers"
 
 
 class EarlyAnswers:
@@ -48,6 +50,8 @@ class EarlyAnswers:
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             elif early and not message.get("more_body"):
                 await send({**message, "more_body": True})
+                if lingers := scope.get("extensions", {}).get(LINGERS):
+                    lingers["call"]()
                 await _within(LINGER_S, drain())
                 message = {"type": "http.response.body", "body": b""}
             await send(message)

@@ -6,12 +6,14 @@ comes within `HEAD_S` of its first byte, or of the connection's beginning. An an
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.gateway.rest.connections import Connections
+from services.gateway.rest.early_answers import LINGERS
 
 HEAD_S = 10.0
 ARRIVAL_S = 30.0
@@ -121,6 +123,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._start_timer(ARRIVAL_S)
         self._open.serve(self)
+        self.scope["extensions"] = {LINGERS: {"call": partial(self._open.wait, self)}}
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -32,7 +32,7 @@ settings.load_profile("lumni")
 # Folders whose tests share what takes long to start: of several workers one runs all of such a folder.
 TOGETHER = ("executor", "flow")
 # Folders whose tests run our code in processes of its own, or none of it: tracing theirs would measure nothing.
-UNTRACED = ("attacks", "faults", "flow", "local", "simulator")
+UNTRACED = ("attacks", "faults", "flow", "fuzz", "local", "simulator")
 
 
 @pytest.hookimpl(tryfirst=True)

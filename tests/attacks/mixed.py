@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import itertools
 import pkgutil
 import time
 from collections.abc import Sequence
@@ -89,15 +90,15 @@ async def run(folder: Path, seconds: float, attacks: Sequence[ModuleType], *, al
 async def _attack(whole: Target, report: Report, attacks: Sequence[ModuleType], seconds: float) -> None:
     ends = time.monotonic() + seconds
     turn = min(TURN_S, seconds / len(attacks))
-    while True:
-        for script in attacks:
-            try:
-                async with asyncio.timeout(turn + OVERTIME_S):
-                    report.held[script.NAME] = await script.attack(whole, seconds=turn)
-            except Exception as error:  # noqa: BLE001  (whatever it is, the other scripts have their turns)
-                report.broken.append(f"{script.NAME}: {_text(error)}")
-            if time.monotonic() >= ends:
-                return
+    for turns, script in enumerate(itertools.cycle(attacks)):
+        # Each has one turn at least.
+        if turns >= len(attacks) and time.monotonic() >= ends:
+            return
+        try:
+            async with asyncio.timeout(turn + OVERTIME_S):
+                report.held[script.NAME] = await script.attack(whole, seconds=turn)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the other scripts have their turns)
+            report.broken.append(f"{script.NAME}: {_text(error)}")
 
 
 def _text(error: BaseException) -> str:

@@ -87,20 +87,24 @@ async def _goes_on(target: Target, key: str, seconds: float) -> int:
 async def _early_answers_end(target: Target) -> None:
     host, port = _gateway(target)
 
-    async def one() -> None:
+    async def one() -> bytes:
         reader, writer = await asyncio.open_connection(host, port)
         try:
             writer.write(ENDLESS)
             dripping = asyncio.create_task(_every(DRIP_S, lambda: _send(writer, b"1\r\na\r\n")))
             try:
-                answer = await asyncio.wait_for(reader.read(), 15)
+                return await asyncio.wait_for(reader.read(), 15)
+            except ConnectionResetError:
+                # It made way for another connection before its answer was read.
+                return b""
             finally:
                 dripping.cancel()
-            assert answer.startswith(b"HTTP/1.1 401 "), answer
         finally:
             writer.close()
 
-    await asyncio.gather(*(one() for _ in range(20)))
+    answers = list(filter(None, await asyncio.gather(*(one() for _ in range(20)))))
+    assert answers
+    assert all(answer.startswith(b"HTTP/1.1 401 ") for answer in answers), answers
 
 
 async def _send(writer: asyncio.StreamWriter, piece: bytes) -> None:

@@ -21,7 +21,7 @@ _ADDRESSES = ("url", "file_data", "file_id")
 LONGEST_ADDRESS = 8192
 # What of an address is shown in an error, in characters.
 _SHOWN = 200
-_SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]{0,31}:")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}:")
 _DATA = re.compile(r"data:[\w.+-]{1,100}/[\w.+-]{1,100}(;[\w.+=-]{1,100}){0,4};base64,")
 
 
@@ -105,7 +105,7 @@ def _is_remote(address: str) -> bool:
     """Whether it is an address at all: not a picture's bytes, and not the id of a file."""
     if address[:5].lower() == "data:":
         return False
-    return "://" in address or _SCHEME.match(address) is not None
+    return "://" in address or _SCHEME.match(address.lstrip()) is not None
 
 
 def _parts(message: Any) -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,6 @@
 """A short search over the RPCs of classifier, selector and executor, the same every time, and what was found before.
 
-`tests/flow/test_fuzzing.py` does the same with the gateway, which needs its stores.
+`make fuzz` does the same with the gateway, which needs its stores.
 """
 
 import asyncio

@@ -175,8 +175,18 @@ def test_the_free_tail_lists_every_free_deployment_that_may_and_can_take_the_req
     # What a model left open lists, within the 64 of the options, is all that passes the filters.
     passing = {c.index for c in open_.candidates if c.only_on is OnlyOn.ANY and free[c.index]}
     assert passing <= {c.index for c in tail.candidates if c.only_on is OnlyOn.ANY}
-    # Free first: none comes after one that costs.
-    paid = [bool(not free[c.index]) for c in open_.candidates if c.only_on is OnlyOn.ANY]
+
+
+@given(st.data(), selectors(), tasks, requirements, policy)
+def test_free_first_lists_no_free_deployment_after_one_that_costs(
+    data: st.DataObject, chosen: Selector, task: Task, asked: Requirements, allowed: Policy
+) -> None:
+    snapshot = data.draw(snapshots(chosen))
+    try:
+        found = chosen.select(task, asked, allowed, Preferences(strategy="free_first"), snapshot)
+    except Fault:
+        return
+    paid = [bool(not chosen.table.free[c.index]) for c in found.candidates if c.only_on is OnlyOn.ANY]
     assert chosen.table.ordered or paid == sorted(paid)
 
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.chassis import candidates
 from services.chassis.candidates import OnlyOn
-from services.chassis.deployments import FreeQuota
+from services.chassis.deployments import Deployment, FreeQuota
 from services.chassis.eligibility import Policy, Requirements
 from services.chassis.errors import Fault
 from services.chassis.strategies import STRATEGIES
@@ -73,6 +73,7 @@ def snapshots(draw: st.DrawFn, chosen: Selector) -> Snapshot:
                 headroom=(
                     Headroom("rpm", 10, draw(st.integers(0, 10)), 2000.0),
                     Headroom("rpd", 100, draw(st.integers(0, 100)), draw(st.sampled_from([900.0, 50_000.0]))),
+                    Headroom("tpd", 10**6, draw(st.sampled_from([1, 10**3, 10**6])), 50_000.0),
                 ),
             )
             for one in chosen.table.deployments
@@ -161,11 +162,55 @@ def test_a_pinned_model_is_answered_by_itself_or_by_what_is_configured_for_it(
     assert {chosen.table.deployments[one.index].model for one in selection.candidates} <= configured
 
 
-@given(st.data(), selectors(), tasks, requirements, policy, st.sampled_from(["auto", *MODELS]))
-def test_the_free_tail_lists_every_free_deployment_that_may_and_can_take_the_request_at_once(
-    data: st.DataObject, chosen: Selector, task: Task, asked: Requirements, allowed: Policy, model: str
+@st.composite
+def selectors_with_health(draw: st.DrawFn) -> tuple[Selector, Snapshot]:
+    chosen = draw(selectors())
+    return chosen, draw(snapshots(chosen))
+
+
+def with_health(deployments: list[Deployment], *reports: Report, most: int = 64) -> tuple[Selector, Snapshot]:
+    chosen = selector(deployments, options=Options(candidates=most))
+    return chosen, merge(chosen.table, [reports] if reports else [], 1000.0)
+
+
+PAID = {"model": "ant", "dollars": (0.1, 0.4)}
+FREE = {**PAID, "free_quota": FreeQuota(tpd=100_000)}
+FAST = Task("code", powerful=False)
+
+
+# Free and billed at one price, and nothing known of their health: load is not spread over such two.
+@example(
+    with_health([deployment("a", weight=0.0, **FREE), deployment("b", **PAID)]),
+    FAST,
+    Requirements(prompt_tokens=10),
+    Policy(),
+    "auto",
+)
+# A long request, and a token left of the day's: that one is the least preferred of the free.
+@example(
+    with_health(
+        [deployment("a", **FREE), deployment("b", **PAID)],
+        Report("a", headroom=(Headroom("tpd", 100_000, 1, 80_000.0),)),
+        Report("b"),
+    ),
+    FAST,
+    Requirements(prompt_tokens=100_000),
+    Policy(),
+    "auto",
+)
+# More free equals than are listed while there is anything else, and too little else.
+@example(
+    with_health([deployment(f"a{n}", **FREE) for n in range(5)] + [deployment("b", **PAID)], most=5),
+    FAST,
+    Requirements(prompt_tokens=10),
+    Policy(),
+    "auto",
+)
+@given(selectors_with_health(), tasks, requirements, policy, st.sampled_from(["auto", *MODELS]))
+def test_the_free_tail_and_free_first_list_free_deployments_whole_and_before_what_costs(
+    given_health: tuple[Selector, Snapshot], task: Task, asked: Requirements, allowed: Policy, model: str
 ) -> None:
-    snapshot = data.draw(snapshots(chosen))
+    chosen, snapshot = given_health
     try:
         tail = chosen.select(task, asked, allowed, Preferences(model=model, free_tail=True), snapshot)
         open_ = chosen.select(task, asked, allowed, Preferences(strategy="free_first"), snapshot)
@@ -175,18 +220,8 @@ def test_the_free_tail_lists_every_free_deployment_that_may_and_can_take_the_req
     # What a model left open lists, within the 64 of the options, is all that passes the filters.
     passing = {c.index for c in open_.candidates if c.only_on is OnlyOn.ANY and free[c.index]}
     assert passing <= {c.index for c in tail.candidates if c.only_on is OnlyOn.ANY}
-
-
-@given(st.data(), selectors(), tasks, requirements, policy)
-def test_free_first_lists_no_free_deployment_after_one_that_costs(
-    data: st.DataObject, chosen: Selector, task: Task, asked: Requirements, allowed: Policy
-) -> None:
-    snapshot = data.draw(snapshots(chosen))
-    try:
-        found = chosen.select(task, asked, allowed, Preferences(strategy="free_first"), snapshot)
-    except Fault:
-        return
-    paid = [bool(not chosen.table.free[c.index]) for c in found.candidates if c.only_on is OnlyOn.ANY]
+    # Free first: none comes after one that costs, but where LiteLLM's order within a model says so.
+    paid = [bool(not free[c.index]) for c in open_.candidates if c.only_on is OnlyOn.ANY]
     assert chosen.table.ordered or paid == sorted(paid)
 
 

@@ -71,11 +71,12 @@ class DeploymentTable:
         self.priority: Array = np.array([d.priority for d in self.deployments])
         self.weight = [d.weight for d in self.deployments]
         self.ordered = any(deployment.order for deployment in self.deployments)
-        # Deployments of one class are the same thing at the same price: load may be spread over them.
+        # Deployments of one class are the same thing at the same price: load may be spread over them. A free quota
+        # is a price of its own, or a deployment that is billed could take the place of a free one.
         classes: dict[tuple[object, ...], int] = {}
         self.class_of = [
             classes.setdefault(
-                (d.model, d.litellm_model, d.order, d.price.rates, d.price.per_request), len(classes)
+                (d.model, d.litellm_model, d.order, d.free, d.price.rates, d.price.per_request), len(classes)
             )
             for d in self.deployments
         ]

@@ -36,6 +36,8 @@ class CandidateList:
         snapshot: Snapshot,
         keys: Array,
         seed: str,
+        *,
+        by_keys: bool,
     ) -> None:
         self._table = table
         self._filters = filters
@@ -44,6 +46,7 @@ class CandidateList:
         self._snapshot = snapshot
         self._keys = keys
         self._seed = seed
+        self._by_keys = by_keys
         self._listed: dict[int, OnlyOn] = {}
         self.removals: tuple[Removal, ...] = ()
 
@@ -64,7 +67,15 @@ class CandidateList:
             if filtered.fault is not None:
                 raise filtered.fault()
         most = most or len(self._table)
-        return rank.order(self._table, self._keys, filtered.mask, self._snapshot, self._seed, most)
+        return rank.order(
+            self._table,
+            self._keys,
+            filtered.mask,
+            self._snapshot,
+            self._seed,
+            most,
+            by_keys=self._by_keys,
+        )
 
     def group(self, among: Mask) -> list[int]:
         """What passes the filters of one model group, in the order that LiteLLM's routing strategy gives it.

@@ -71,18 +71,26 @@ def score(
 
 
 def order(
-    table: DeploymentTable, keys: Array, mask: Mask, snapshot: Snapshot, seed: str, most: int
+    table: DeploymentTable,
+    keys: Array,
+    mask: Mask,
+    snapshot: Snapshot,
+    seed: str,
+    most: int,
+    *,
+    by_keys: bool = False,
 ) -> list[int]:
     """The best `most` deployments of a mask, best first, by `keys`.
 
     Load is spread over deployments that are the same thing at the same price: of two drawn by the seed, the one with
-    more headroom and less latency takes the best of their places. LiteLLM's `order` within one model is kept.
+    more headroom and less latency takes the best of their places. LiteLLM's `order` within one model is kept. With
+    `by_keys`, none is listed after one of a lesser key for the sake of variety.
     """
     left: Indices = np.flatnonzero(mask)
     ranked: list[int] = left[np.argsort(-keys[left], kind="stable")].tolist()
     if table.ordered:
         _keep_order(table, ranked)
-    listed = _varied(table, ranked, most)
+    listed = _varied(table, ranked, most, by_keys=by_keys)
     seen: set[int] = set()
     for place, index in enumerate(listed):
         number = table.class_of[index]
@@ -117,8 +125,11 @@ def parts_of(scores: Scores, index: int) -> list[tuple[str, float, float]]:
     ]
 
 
-def _varied(table: DeploymentTable, ranked: list[int], most: int) -> list[int]:
-    """The best `most`, but one thing at one price only so often while there is anything else to fall back on."""
+def _varied(table: DeploymentTable, ranked: list[int], most: int, *, by_keys: bool) -> list[int]:
+    """The best `most`, but one thing at one price only so often while there is anything else to fall back on.
+
+    Where there is too little else, more of it follow all others, or with `by_keys` stay where they were ranked.
+    """
     if len(ranked) <= most:
         return ranked
     counts: dict[int, int] = {}
@@ -130,7 +141,8 @@ def _varied(table: DeploymentTable, ranked: list[int], most: int) -> list[int]:
         (first if counts[number] <= MOST_EQUAL else rest).append(index)
         if len(first) == most:
             return first
-    return first + rest[: most - len(first)]
+    chosen = first + rest[: most - len(first)]
+    return sorted(chosen, key=ranked.index) if by_keys else chosen
 
 
 def _put_first(table: DeploymentTable, listed: list[int], place: int, winner: int) -> None:

@@ -113,7 +113,15 @@ class Selector:
         # Where two are equal in all else, the cheaper one comes first.
         keys = keys + rank.TIE * scores.parts[PARTS.index("cost_efficiency")]
         listed = CandidateList(
-            self.table, self._filters, requirements, policy, snapshot, keys, preferences.seed
+            self.table,
+            self._filters,
+            requirements,
+            policy,
+            snapshot,
+            keys,
+            preferences.seed,
+            # The fourth of equal free deployments comes before what costs, too.
+            by_keys=strategy == "free_first",
         )
         if preferences.model in UNPINNED:
             self._list_open(listed)
@@ -197,7 +205,9 @@ class Selector:
             ranking, snapshot, self._urgency[2], usable, tokens, powerful=task.powerful
         )
         paid = rank.efficiency(self.table, requirements) + rank.PREFERRED * ranking.fast
-        return np.where(self.table.free, 10 * rank.PREFERRED + free, paid)
+        # A long request on a quota that is almost spent lowers the preference without a bound, so no fixed distance
+        # would keep the worst free deployment above the best paid one.
+        return np.where(self.table.free, free - free.min() + paid.max() + rank.PREFERRED, paid)
 
     def _weights(self, strategy: str, task: Task, changed: Mapping[str, float]) -> tuple[float, ...]:
         weights = self.table.options.weights[strategy, "powerful" if task.powerful else "fast"]

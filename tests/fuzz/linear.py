@@ -1,7 +1,7 @@
 """Whether work grows with the length of what it reads, and not faster: every pattern and every parser of ours.
 
-Two runs of one process are compared, in CPU time of the thread, so that neither the machine's speed nor its other work
-counts. Reading twice as much takes about twice as long; what is quadratic takes four times as long.
+Operations are counted, not timed: the steps of a pattern (`regex_steps`), the lines that Python runs of a parser. So the
+result is the same on every machine. What one call into C does is one line: our parsers' patterns are counted apart.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ import importlib
 import json
 import pkgutil
 import re
-import statistics
-import time
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeAlias
 
 import services
@@ -26,20 +26,20 @@ from services.executor.engines import outcomes, provider_errors, sse
 from services.executor.events import spool
 from services.gateway.requests import chat_request
 from services.selector.models.model_names import canonical
+from tests.fuzz.regex_steps import CountedPattern
 
 Work: TypeAlias = Callable[[str], object]
+# How many operations the reading of a text takes.
+Count: TypeAlias = Callable[[str], int]
 
 # Modules that read nothing of callers and providers: what an operator trains, and the supervisor of one machine.
 OWN = ("services.classifier.training", "services.local")
-# A text of so many characters is long enough to tell a square from a line; four times as long is compared with it.
-SHORT = 2048
-# Ratios of CPU times from which growth is looked at closely, for four times as much, and refused, for twice as much.
-SUSPECT, REFUSED = 8.0, 3.5
-# And how often as long as a plain loop over the characters it may take: a long run that is read anew from each of its
-# characters is no square when it ends, and stops everything all the same.
-MOST_LOOPS = 300
-# A text is lengthened until it takes so long to read, or is so long that there is nothing to fear.
-MEASURABLE_S, LONGEST = 0.005, 2**20
+# The shortest text, in characters: long enough that a square's growth shows.
+SHORT = 64
+# More operations in a character's turn stop everything for long, even where they grow in proportion.
+MOST_PER_CHARACTER = 300
+# What twice as much text may take, over what it took before: twice where work grows in proportion, four times in a square.
+REFUSED = 3.0
 
 # What texts are repeated from: letters, digits and marks that the patterns name, and beginnings that never end.
 UNITS = (
@@ -97,17 +97,39 @@ def whole_text() -> frozenset[str]:
     return frozenset(re.findall(r"(\w+)\.fullmatch\(", sources))
 
 
-def searching(pattern: re.Pattern[str], *, whole: bool = False) -> Work:
-    """The ways in which a pattern is used; only some are compared with a `whole` text."""
+def searching(pattern: re.Pattern[str], *, whole: bool = False) -> Count:
+    """The steps of a pattern in the ways it is used; only some are compared with a `whole` text."""
 
-    def work(text: str) -> None:
-        if whole:
-            pattern.fullmatch(text)
-        pattern.search(text)
-        for _ in pattern.finditer(text):
-            pass
+    counted = CountedPattern(pattern)
 
-    return work
+    def steps(text: str) -> int:
+        most = MOST_PER_CHARACTER * len(text) + 1
+        found = counted.search(text, most).steps
+        return found + (counted.search(text, most, whole=True).steps if whole else 0)
+
+    return steps
+
+
+def running(work: Work) -> Count:
+    """The lines of Python that some work runs, in whatever module."""
+
+    def lines(text: str) -> int:
+        ran = 0
+
+        def trace(_frame: FrameType, event: str, _argument: Any) -> Any:
+            nonlocal ran
+            ran += event == "line"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            work(text)
+        finally:
+            sys.settrace(before)
+        return ran
+
+    return lines
 
 
 async def _events(body: bytes) -> None:
@@ -208,50 +230,24 @@ def parsers(folder: Path) -> dict[str, Work]:
 HEADER = 8190
 
 
-def too_slow(work: Work) -> str:
-    """A text whose reading grows faster than it does, or takes hundreds of loops; empty where all hold."""
+def too_slow(count: Count) -> str:
+    """A text that takes hundreds of operations a character, or more with its length; empty where there is none."""
     return next(
-        (
-            f"{unit[:20]!r} and {tail!r}"
-            for unit in UNITS
-            for tail in TAILS
-            if _is_suspect(work, unit, tail)
-            and (_loops(work, unit, tail) >= MOST_LOOPS or _growth(work, unit, tail) >= REFUSED)
-        ),
-        "",
+        (f"{unit[:20]!r} and {tail!r}" for unit in UNITS for tail in TAILS if _is_slow(count, unit, tail)), ""
     )
 
 
-def _is_suspect(work: Work, unit: str, tail: str) -> bool:
-    short, long = (repeated(unit, tail, size) for size in (SHORT, 4 * SHORT))
-    taken = _seconds(work, long)
-    return taken >= SUSPECT * _seconds(work, short) or taken >= MOST_LOOPS * _seconds(_plain_loop, long)
-
-
-def _loops(work: Work, unit: str, tail: str) -> float:
-    text = repeated(unit, tail, 4 * SHORT)
-    return statistics.median(_seconds(work, text) / _seconds(_plain_loop, text) for _ in range(5))
-
-
-def _plain_loop(text: str) -> None:
-    for _ in text:
-        pass
-
-
-def _growth(work: Work, unit: str, tail: str) -> float:
+def _is_slow(count: Count, unit: str, tail: str) -> bool:
     size = SHORT
-    while _seconds(work, repeated(unit, tail, size)) < MEASURABLE_S:
+    before, now = (count(repeated(unit, tail, length)) for length in (size, 2 * size))
+    added = now - before
+    while True:
+        text = repeated(unit, tail, 4 * size)
+        before, now = now, count(text)
+        if now > MOST_PER_CHARACTER * len(text):
+            return True
+        # What is the same for every text falls out of the differences; less than one a character is no growth.
+        added, added_before = now - before, added
+        if added <= 2 * size or added < REFUSED * added_before:
+            return False
         size *= 2
-        if size >= LONGEST:
-            return 1.0
-    ratios = []
-    for _ in range(5):
-        shorter = _seconds(work, repeated(unit, tail, size))
-        ratios.append(_seconds(work, repeated(unit, tail, 2 * size)) / shorter)
-    return statistics.median(ratios)
-
-
-def _seconds(work: Work, text: str) -> float:
-    began = time.thread_time()
-    work(text)
-    return time.thread_time() - began

@@ -9,14 +9,8 @@ import httpx
 import orjson
 import pytest
 
-from tests.simulator import Simulator, running
+from tests.simulator import Simulator
 from tests.simulator.behaviour import STATUSES, Behaviour, of_model, parse
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with running() as simulator:
-        yield simulator
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from tests.simulator import Simulator, running
+from tests.simulator import Simulator
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 CLAUDE: dict[str, Any] = {
@@ -18,12 +18,6 @@ CLAUDE: dict[str, Any] = {
 }
 GEMINI: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "Say this"}]}]}
 SAID = "Echo Say this Say this Say this Say this Say this Say this Say this Say"
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with running() as simulator:
-        yield simulator
 
 
 @pytest.fixture

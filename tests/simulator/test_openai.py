@@ -8,7 +8,7 @@ import openai
 import orjson
 import pytest
 
-from tests.simulator import Simulator, running
+from tests.simulator import Simulator
 
 QUESTION: list[Any] = [{"role": "user", "content": "What is the capital of France?"}]
 TOOLS: list[Any] = [
@@ -24,12 +24,6 @@ TOOLS: list[Any] = [
     }
     for name in ("weather", "time", "map")
 ]
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with running() as simulator:
-        yield simulator
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """Changed keys are known to every process within a second, whichever store it reaches."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,21 @@ from tests.gateway.authentication import (
     until_refused,
 )
 from tests.gateway.conftest import eventually
+
+
+@asynccontextmanager
+async def cut_off(
+    server: Postgres, client: redis.Redis, valkey: str, configured: Plans
+) -> AsyncIterator[tuple[Authenticator, dict[str, Any]]]:
+    """A process that knows one key, which was just made, and no longer reaches its database."""
+    await server.start()
+    await migrate(server.url)
+    async with alone(server.url, valkey, configured) as keys:
+        async with postgres.pool(server.url) as pool:
+            made = await store_of(pool, client, configured).create("admin", {})
+        await keys.caller(made["key"])
+        await server.stop()
+        yield keys, made
 
 
 async def test_a_revoked_key_is_refused_by_every_process(
@@ -56,15 +72,8 @@ async def test_a_revoked_key_is_refused_by_a_process_that_reaches_postgresql_alo
 async def test_a_revoked_key_is_refused_by_a_process_that_reaches_redis_alone(
     make_postgres: Callable[[], Postgres], client: redis.Redis, valkey: str, configured: Plans
 ) -> None:
-    server = make_postgres()
-    await server.start()
-    await migrate(server.url)
-    async with alone(server.url, valkey, configured) as other:
-        async with postgres.pool(server.url) as pool:
-            made = await store_of(pool, client, configured).create("admin", {})
-        await other.caller(made["key"])
+    async with cut_off(make_postgres(), client, valkey, configured) as (other, made):
         # What the admin's process did, with the database out of this one's reach.
-        await server.stop()
         await client.xadd(redis_keys.KEY_CHANGES, {"subject": f"key:{made['key_id']}", "action": "revoked"})
 
         await until_refused(other, made["key"])
@@ -105,14 +114,7 @@ async def nothing_is_new(keys: Authenticator) -> bool:
 async def test_an_entry_that_makes_no_sense_does_not_end_the_feed(
     make_postgres: Callable[[], Postgres], client: redis.Redis, valkey: str, configured: Plans
 ) -> None:
-    server = make_postgres()
-    await server.start()
-    await migrate(server.url)
-    async with alone(server.url, valkey, configured) as other:
-        async with postgres.pool(server.url) as pool:
-            made = await store_of(pool, client, configured).create("admin", {})
-        await other.caller(made["key"])
-        await server.stop()
+    async with cut_off(make_postgres(), client, valkey, configured) as (other, made):
         await client.xadd(redis_keys.KEY_CHANGES, {"nonsense": "1"})
         await client.xadd(redis_keys.KEY_CHANGES, {"subject": f"key:{made['key_id']}", "action": "revoked"})
 

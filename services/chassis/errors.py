@@ -99,6 +99,11 @@ class Unavailable(Fault):
 
     reason = "SERVICE_UNAVAILABLE"
 
+    @property
+    def answered(self) -> bool:
+        """Whether the part that was called answered: with a reason of its own it says what else is unavailable."""
+        return self.reason != Unavailable.reason
+
 
 class TimedOut(Fault):
     """Time ran out."""

@@ -54,8 +54,8 @@ class BatchedPeer(Generic[Q, A]):
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._batch(request)
         except (TimeoutError, errors.TimedOut, errors.Unavailable) as error:
-            if isinstance(error, errors.Unavailable) and error.reason != errors.Unavailable.reason:
-                raise  # it answered: something else is unavailable
+            if isinstance(error, errors.Unavailable) and error.answered:
+                raise
             self._failures += 1
             if self._failures >= TOLERATED_FAILURES:
                 self._outage.begin(error)

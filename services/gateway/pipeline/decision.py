@@ -118,7 +118,7 @@ class Decider:
             selection = await self._selector.select(request)
         except (errors.Unavailable, errors.Internal, errors.Unauthenticated) as fault:
             # Any other fault is an answer, and so is that nothing healthy is left.
-            if isinstance(fault, errors.Unavailable) and fault.reason != errors.Unavailable.reason:
+            if isinstance(fault, errors.Unavailable) and fault.answered:
                 raise
             _log_failure("selector", fault)
             degraded.append("selector")

@@ -24,6 +24,7 @@ COLUMNS = (
 )
 PAGE = 1000
 
+# Typer reads a command's options from its signature, so `create` and `set` list the same ones; each is declared here.
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID")]
 User = Annotated[str | None, typer.Option("--user")]
 Organization = Annotated[str | None, typer.Option("--organization")]

@@ -143,25 +143,25 @@ class Import:
                     connection, ACTOR, "import", f"file:{self._digest[:16]}", {"file": self._path.name}
                 )
         for table, columns in self._columns.items():
-            done = BEFORE_ALL if dry else await self._mark(table)
+            done = BEFORE_ALL if dry else await self._last_row(table)
             with closing(_open(self._path)) as source:
                 total = source.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
                 seen = source.execute(f"SELECT count(*) FROM {table} WHERE {ROW} <= ?", (done,)).fetchone()[0]  # noqa: S608
                 for batch in _batches(source, table, columns, done):
-                    outcome.rows[table] = outcome.rows.get(table, 0) + await self._bring(
+                    outcome.rows[table] = outcome.rows.get(table, 0) + await self._import_batch(
                         table, batch, outcome, dry=dry
                     )
                     seen += len(batch)
                     if not dry:
-                        await self._note(table, batch[-1][ROW])
+                        await self._save_last_row(table, batch[-1][ROW])
                     progress(table, seen, total)
         return outcome
 
-    async def _bring(
+    async def _import_batch(
         self, table: str, batch: Sequence[Mapping[str, Any]], outcome: Outcome, *, dry: bool
     ) -> int:
         if table == "api_keys":
-            return await self._bring_keys(batch, outcome, dry=dry)
+            return await self._import_keys(batch, outcome, dry=dry)
         events = []
         for row in batch:
             try:
@@ -172,7 +172,7 @@ class Import:
             await self._writer.write(events)
         return len(events)
 
-    async def _bring_keys(self, batch: Sequence[Mapping[str, Any]], outcome: Outcome, *, dry: bool) -> int:
+    async def _import_keys(self, batch: Sequence[Mapping[str, Any]], outcome: Outcome, *, dry: bool) -> int:
         good = []
         for row in batch:
             try:
@@ -249,14 +249,14 @@ class Import:
                 row["id"]: self._key_id(row["api_key"]) for row in rows if isinstance(row["api_key"], str)
             }
 
-    async def _mark(self, table: str) -> int:
+    async def _last_row(self, table: str) -> int:
         async with postgres.connection(self._pool) as connection:
             found = await connection.fetchval(
                 "SELECT last_row FROM imports WHERE file_digest = $1 AND source = $2", self._digest, table
             )
         return BEFORE_ALL if found is None else int(found)
 
-    async def _note(self, table: str, last: int) -> None:
+    async def _save_last_row(self, table: str, last: int) -> None:
         async with postgres.connection(self._pool) as connection:
             await connection.execute(
                 "INSERT INTO imports (file_digest, source, last_row) VALUES ($1, $2, $3) "

@@ -39,13 +39,17 @@ USAGE_COLUMNS = (
     "error_class",
     "labels",
 )
-CLASSIFICATION_COLUMNS = (
+# What both rows of a decision begin with.
+DECISION_COLUMNS = (
     "request_id",
     "decided_at",
     "key_id",
     "user_id",
     "organization_id",
     "plan",
+)
+CLASSIFICATION_COLUMNS = (
+    *DECISION_COLUMNS,
     "tier",
     "category",
     "subject",
@@ -57,12 +61,7 @@ CLASSIFICATION_COLUMNS = (
     "features",
 )
 SELECTION_COLUMNS = (
-    "request_id",
-    "decided_at",
-    "key_id",
-    "user_id",
-    "organization_id",
-    "plan",
+    *DECISION_COLUMNS,
     "requested_model",
     "tier",
     "strategy",

@@ -26,6 +26,7 @@ from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.pipeline import metadata, policy
 from services.gateway.pipeline.decision import Decider, Decision
+from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
 from services.gateway.requests.chat_request import Chat
 
@@ -132,9 +133,7 @@ class Pipeline:
     ) -> AsyncGenerator[str, None]:
         """The chunks of an answer, after an empty text that says that its first piece has come."""
         begun = False
-        # From the first chunk that ends a choice on, the newest chunk is held until the next one or the report comes,
-        # so that the last one can carry the cost; all before are sent as they come.
-        held: str | None = None
+        last = LastChunk()
         try:
             async with (
                 Reservation(self._limits, admission) as reservation,
@@ -148,22 +147,16 @@ class Pipeline:
                         yield ""
                     if response.WhichOneof("piece") == "report":
                         reservation.report = response.report
-                        continue
-                    for place, chunk in enumerate(response.chunks.chunk_json):
-                        if held is not None:
-                            yield held
-                        is_held = held is not None or place in response.chunks.finishing
-                        held = chunk if is_held else None
-                        if held is None:
-                            yield chunk
+                    for chunk in last.passed_on(response.chunks):
+                        yield chunk
                 if reservation.report is None:
                     raise errors.Unavailable("the executor ended without a report", retry_after_s=1)
         except errors.Fault:
-            if held is not None:
-                yield held
+            if last.held is not None:
+                yield last.held
             raise
         lumni = metadata.summary(decision, reservation.report)
-        yield metadata.added(held or metadata.empty_chunk(decision), lumni)
+        yield metadata.added(last.held or metadata.empty_chunk(decision), lumni)
 
     async def _admit(self, caller: Caller, chat: Chat) -> tuple[Decision, Admission]:
         context = self._context(caller)

@@ -154,12 +154,12 @@ async def main(settings: Settings) -> None:
         # While Redis is frozen each process waits for so long once, and then counts by itself.
         counter = redis.connect(settings.redis_url.reveal(), timeout_s=0.05)
         stack.push_async_callback(counter.aclose)
-        counted = admission.Limits(
+        limits = admission.Limits(
             counter, pool, timeout_s=settings.server.timeout_s, grace_s=settings.grace_s
         )
-        feed.on_change(lambda subject, _: counted.forget(subject))
+        feed.on_change(lambda subject, _: limits.forget(subject))
         await enter(feed.watching())
-        await enter(counted.delivering())
+        await enter(limits.delivering())
         decider = Decider(
             classifier=classifier,
             selector=selector,
@@ -169,7 +169,7 @@ async def main(settings: Settings) -> None:
         pipeline = Pipeline(
             decider=decider,
             executor=executor,
-            limits=counted,
+            limits=limits,
             decisions=decisions,
             timeout_s=settings.server.timeout_s,
         )

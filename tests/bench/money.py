@@ -74,7 +74,7 @@ async def _limits(pool: postgres.Pool, client: redis.Redis) -> None:
             async def one(count: int) -> None:
                 for _ in range(count):
                     admission = await admit(limits, who)
-                    await limits.settle(admission, bill(admission, 400))
+                    limits.settle(admission, bill(admission, 400))
 
             async def work(crowd: int = crowd) -> None:
                 await asyncio.gather(*(one(4096 // crowd) for _ in range(crowd)))

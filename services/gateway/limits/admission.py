@@ -98,11 +98,6 @@ class Limits:
         """How many attempts of one request a reservation covers."""
         return self._bounds.billable_attempts
 
-    @property
-    def exact(self) -> bool:
-        """Whether limits are counted in Redis at the moment."""
-        return not self._probe.down
-
     async def admit(
         self,
         caller: Caller,
@@ -140,7 +135,7 @@ class Limits:
         if refusal := self._refusals.recall(caller.key_id, tokens):
             raise refusal.fault("memory")
         if self._probe.down:
-            return self._by_policy(caller, request_id, tokens, candidates)
+            return self._without_redis(caller, request_id, tokens, candidates)
         if not candidates:
             raise errors.Unavailable("there is no candidate to admit")
         argument = arguments.admission(caller, request_id, tokens, candidates, self._bounds)
@@ -150,16 +145,16 @@ class Limits:
             self._probe.failed(error)
             # It may have been reserved all the same, and only the answer be lost.
             self._settlements.abandon(request_id)
-            return self._by_policy(caller, request_id, tokens, candidates)
+            return self._without_redis(caller, request_id, tokens, candidates)
         except _SpendUnknownError:
-            return self._by_policy(caller, request_id, tokens, candidates)
+            return self._without_redis(caller, request_id, tokens, candidates)
         if "refusal" in answer:
             refusal = Refusal(**answer["refusal"])
             self._refusals.remember(caller.key_id, refusal, tokens)
             raise refusal.fault("redis")
         return Admission(
             request_id=request_id,
-            deployments=tuple(candidates[place - 1].deployment for place in answer["admitted"]),
+            deployments=tuple(candidates[position - 1].deployment for position in answer["admitted"]),
             headers={
                 **headers.rate_limits(answer.get("requests"), answer.get("tokens"), answer["reset_ms"]),
                 **headers.budget_warning(answer.get("warnings") or ()),
@@ -169,7 +164,7 @@ class Limits:
             reserved_nano_usd=int(answer["amount"]),
         )
 
-    async def settle(self, admission: Admission, report: Report) -> None:
+    def settle(self, admission: Admission, report: Report) -> None:
         """Replace a reservation by what the attempts cost; returns at once, Redis learns it in the background."""
         if admission.admitted_unix_ms:
             self._settlements.settle(admission.request_id, report)
@@ -177,7 +172,7 @@ class Limits:
     def abandon(self, admission: Admission) -> None:
         """Give up an answer whose caller is gone, or whose cost is not known here; returns at once.
 
-        The caller's place is free again. The money stays reserved until the ledger has read how the attempts ended, or
+        The caller's slot is free again. The money stays reserved until the ledger has read how the attempts ended, or
         that there were none. After a settlement this changes nothing.
         """
         if admission.admitted_unix_ms:
@@ -215,10 +210,10 @@ class Limits:
             for answer in await scripts.run_all(scripts.ADMIT, self._redis, batch)
         ]
 
-    def _by_policy(
+    def _without_redis(
         self, caller: Caller, request_id: str, tokens: int, candidates: Sequence[Candidate]
     ) -> Admission:
-        """Without Redis: count in this process alone, or refuse, as the plan says."""
+        """Count in this process alone, or refuse, as the plan says."""
         if caller.plan.redis_down is WithoutRedis.DENY:
             raise errors.Unavailable(
                 "limits cannot be counted at the moment", reason="LIMITS_UNAVAILABLE", retry_after_s=1

@@ -45,23 +45,23 @@ for i, rate in ipairs(given.rates) do
   rate.taken = fresh and 0 or tonumber(at[3])
   rate.settled = fresh and 0 or tonumber(at[4])
   rate.shown = rate.model == ''
-  local kind, limit, sure, retry = nil, 0, 0, reset
+  local kind, limit, cacheable, retry = nil, 0, 0, reset
   if rate.rpm > 0 and rate.used + 1 > rate.rpm then
-    kind, limit, sure = 'requests', rate.rpm, reset
+    kind, limit, cacheable = 'requests', rate.rpm, reset
   elseif rate.tpm > 0 and rate.taken + given.tokens > rate.tpm then
     kind, limit = 'tokens', rate.tpm
-    if rate.settled + given.tokens > rate.tpm then sure = reset end
+    if rate.settled + given.tokens > rate.tpm then cacheable = reset end
   elseif rate.parallel > 0 then
     local live = key('live', rate.subject)
     redis.call('ZREMRANGEBYSCORE', live, '-inf', now)
     if redis.call('ZCARD', live) >= rate.parallel then kind, limit, retry = 'parallel', rate.parallel, 1000 end
   end
   if kind then
-    local refusal = {subject = rate.subject, kind = kind, limit = limit, retry_ms = retry, sure_ms = sure}
+    local refusal = {subject = rate.subject, kind = kind, limit = limit, retry_ms = retry, cacheable_ms = cacheable}
     if rate.model == '' then
       refused = refused or refusal
     else
-      closed[i], refusal.sure_ms = true, 0
+      closed[i], refusal.cacheable_ms = true, 0
       refused_model = refused_model or {refusal, rate}
     end
   end
@@ -125,7 +125,7 @@ if #admitted == 0 or (paid and not paid_admitted and not given.free_at_limit) th
     end
     return refuse({subject = limiting.subject, kind = 'budget', limit = limiting.limit, period = limiting.period,
       left = math.max(0, limiting.left), held = limiting.held, in_flight = longest == 0,
-      retry_ms = longest == 0 and 1000 or limiting.lasts, sure_ms = 0})
+      retry_ms = longest == 0 and 1000 or limiting.lasts, cacheable_ms = 0})
   end
   refused_model[2].shown = true
   return refuse(refused_model[1])

@@ -43,12 +43,12 @@ def admission(
 ) -> dict[str, Any]:
     """The argument for one request of so many tokens; `seeds` are spends that Redis asked for."""
     rates = [_rate(one.name, one.rate) for one in caller.subjects if one.rate.limited]
-    # By model: the place of its limit among the rates, counted from 1 as Lua counts.
-    places: dict[str, int] = {}
+    # By model: the position of its limit among the rates, counted from 1 as Lua counts.
+    positions: dict[str, int] = {}
     for model, rate in caller.plan.model_rates.items():
         if rate.limited:
             rates.append(_rate(redis_keys.model_subject(caller.key_id, model), rate, model=model))
-            places[model] = len(rates)
+            positions[model] = len(rates)
     return {
         "request": request_id,
         "tokens": tokens,
@@ -64,7 +64,7 @@ def admission(
             if one.budget is not None
         ],
         "candidates": [
-            {"cost": one.max_cost_nano_usd * bounds.billable_attempts, "model": places.get(one.model, 0)}
+            {"cost": one.max_cost_nano_usd * bounds.billable_attempts, "model": positions.get(one.model, 0)}
             for one in candidates
         ],
         "free_at_limit": caller.plan.at_limit is AtLimit.FREE,

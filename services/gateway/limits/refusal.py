@@ -1,4 +1,4 @@
-"""Refusals: what a caller reads when a limit or a budget stops a request, and which refusals are sure to hold."""
+"""Refusals: what a caller reads when a limit or a budget stops a request, and which refusals may be cached."""
 
 import time
 from collections import OrderedDict
@@ -28,7 +28,8 @@ class Refusal:
         limit: Requests, tokens or parallel requests; nano-USD of a budget.
         retry_ms: When another try may help; 0 is never.
         reset_ms: When the window of requests and tokens ends.
-        sure_ms: For how long the same request is sure to be refused; 0 when it may be admitted at any moment.
+        cacheable_ms: For how long the same request is refused whatever else happens, so that this may be repeated
+            from memory; 0 when it may be admitted at any moment.
         requests: The tightest limit on requests.
         tokens: The tightest limit on tokens.
         period: Of a budget: its period.
@@ -43,7 +44,7 @@ class Refusal:
     limit: int
     retry_ms: float
     reset_ms: float
-    sure_ms: float = 0
+    cacheable_ms: float = 0
     requests: Allowance | None = None
     tokens: Allowance | None = None
     period: str = ""
@@ -96,11 +97,11 @@ class RefusalMemory:
         self._refusals: OrderedDict[str, tuple[float, int, Refusal]] = OrderedDict()
 
     def remember(self, key_id: str, refusal: Refusal, tokens: int) -> None:
-        """Remember what a request of so many tokens was refused for, for as long as that is sure."""
-        if not refusal.sure_ms:
+        """Remember what a request of so many tokens was refused for, for as long as it may be repeated."""
+        if not refusal.cacheable_ms:
             return
         at_least = tokens if refusal.kind == "tokens" else 0
-        self._refusals[key_id] = (time.monotonic() + refusal.sure_ms / 1000, at_least, refusal)
+        self._refusals[key_id] = (time.monotonic() + refusal.cacheable_ms / 1000, at_least, refusal)
         if len(self._refusals) > REMEMBERED:
             self._refusals.popitem(last=False)
 

@@ -77,12 +77,12 @@ class Pipeline:
         Raises:
             Fault: as `complete`.
         """
-        async with self.counted(caller):
+        async with self.without_model(caller):
             return await self._decider.decide(seen_as or caller, chat, self._context(caller), what_if=True)
 
     @asynccontextmanager
-    async def counted(self, caller: Caller) -> AsyncIterator[None]:
-        """Count what calls no model as a request without tokens, under way until the block ends.
+    async def without_model(self, caller: Caller) -> AsyncIterator[None]:
+        """Admit a request that calls no model, as one without tokens that is under way until the block ends.
 
         Raises:
             Fault: the caller has no requests left.

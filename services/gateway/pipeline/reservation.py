@@ -33,7 +33,7 @@ class Reservation:
         if self.report is None:
             self._limits.abandon(self._admission)
         else:
-            await self._limits.settle(self._admission, self.report)
+            self._limits.settle(self._admission, self.report)
 
 
 def carried_report(fault: errors.Fault) -> executor_pb2.Report | None:

@@ -38,7 +38,7 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
             raise errors.Invalid(
                 f"value: expected a whole number from -{LARGEST} to {LARGEST}", param="value"
             )
-        async with pipeline.counted(caller):
+        async with pipeline.without_model(caller):
             await feedback.give(caller, request_id, value)
         return JsonResponse({"status": "success"})
 

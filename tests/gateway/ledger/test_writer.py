@@ -131,7 +131,7 @@ async def test_the_ledgers_sum_replaces_what_the_gateway_settled(
     limits = Limits(client, pool, billable_attempts=1)
     async with limits.delivering():
         admission = await admit(limits, caller(budget=Budget(1000, Period.TOTAL)))
-        await limits.settle(admission, bill(admission, 100, 300))
+        limits.settle(admission, bill(admission, 100, 300))
     assert 400 == await spent(client, "key:k1")
 
     await append(client, event(FAILED, request=admission.request_id, cost=100))
@@ -156,7 +156,7 @@ async def test_the_ledger_settles_for_a_gateway_that_died_and_a_late_settlement_
     assert (250, 0) == (await spent(client, "key:k1"), await held(client, "key:k1"))
 
     async with limits.delivering():
-        await limits.settle(admission, bill(admission, 250))
+        limits.settle(admission, bill(admission, 250))
     assert (250, 0) == (await spent(client, "key:k1"), await held(client, "key:k1"))
 
 

@@ -87,7 +87,7 @@ async def test_parallel_requests_are_limited_and_their_places_given_back(limits:
         await admit(limits, who)
     assert "parallel" == caught.value.metadata["limit"]
 
-    await limits.settle(first, bill(first, 0))
+    limits.settle(first, bill(first, 0))
 
     async def admitted_again() -> bool:
         try:
@@ -245,7 +245,7 @@ async def test_who_leaves_while_being_admitted_keeps_no_place(
         async with (limits := Limits(client, pool, billable_attempts=1, grace_s=2)).delivering():
             # Budgets are known and a connection is there, so that the next question goes straight to the script.
             first = await admit(limits, who)
-            await limits.settle(first, bill(first, 0))
+            limits.settle(first, bill(first, 0))
             await eventually(lambda: nothing_is_under_way(client))
             server.pause()
             asking = asyncio.create_task(admit(limits, who, ident="r1"))

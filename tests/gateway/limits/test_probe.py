@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 
+import prometheus_client
 import pytest
 
 from services.chassis import errors, redis
@@ -22,6 +23,11 @@ from tests.gateway.money import (
 )
 
 
+def counted_in_redis() -> bool:
+    """What the metric says."""
+    return prometheus_client.REGISTRY.get_sample_value("lumni_gateway_limiter_redis") == 1
+
+
 async def test_without_redis_an_allowing_plan_counts_locally(
     make_valkey: Callable[[], Valkey], pool: postgres.Pool
 ) -> None:
@@ -35,7 +41,7 @@ async def test_without_redis_an_allowing_plan_counts_locally(
             answers = [await admit(limits, who) for _ in range(3)]
             with pytest.raises(errors.Exhausted):
                 await admit(limits, who)
-            assert not limits.exact
+            assert not counted_in_redis()
 
     assert {0} == {answer.admitted_unix_ms for answer in answers}
 
@@ -70,12 +76,12 @@ async def test_a_frozen_redis_costs_one_deadline_and_not_one_for_each_request(
                 began = time.perf_counter()
                 await admit(limits, caller(budget=TOTAL))
                 waited.append(time.perf_counter() - began)
-            await limits.settle(admission, bill(admission, 400))
+            limits.settle(admission, bill(admission, 400))
             server.resume()
 
             async def settled() -> bool:
                 try:
-                    return 400 == await spent(client, "key:k1") and limits.exact
+                    return 400 == await spent(client, "key:k1") and counted_in_redis()
                 except redis.ERRORS:
                     return False
 
@@ -84,7 +90,7 @@ async def test_a_frozen_redis_costs_one_deadline_and_not_one_for_each_request(
     assert sum(one >= 0.9 for one in waited) <= 1
 
 
-async def test_limits_are_exact_again_by_themselves_when_redis_returns(
+async def test_limits_are_counted_in_redis_again_by_themselves_when_it_returns(
     make_valkey: Callable[[], Valkey], pool: postgres.Pool
 ) -> None:
     server = make_valkey()
@@ -115,20 +121,20 @@ async def test_every_way_of_failing_opens_the_breaker(
             # It answers, but takes no more writes.
             await client.config_set("maxmemory", 1)
             assert 0 == (await admit(limits, caller(rate=Rate(rpm=100)))).admitted_unix_ms
-            assert not limits.exact
+            assert not counted_in_redis()
             await client.config_set("maxmemory", 0)
 
-            async def exact() -> bool:
-                return limits.exact
+            async def up() -> bool:
+                return counted_in_redis()
 
-            async def inexact() -> bool:
-                return not limits.exact
+            async def down() -> bool:
+                return not counted_in_redis()
 
-            await eventually(exact)
+            await eventually(up)
             # No request comes, and a settlement alone finds out.
             await server.stop()
-            await limits.settle(admission, bill(admission, 1))
-            await eventually(inexact)
+            limits.settle(admission, bill(admission, 1))
+            await eventually(down)
 
 
 async def test_an_outage_is_logged_once_and_not_for_every_request(
@@ -145,15 +151,15 @@ async def test_an_outage_is_logged_once_and_not_for_every_request(
             with caplog.at_level(logging.INFO):
                 # Several probes, a settlement that is tried again and again, and a crowd.
                 while time.monotonic() < until:
-                    await limits.settle(settled, bill(settled, 1))
+                    limits.settle(settled, bill(settled, 1))
                     await asyncio.gather(*(admit(limits, who) for _ in range(20)))
                     await asyncio.sleep(0.01)
                 await server.start()
 
-                async def exact() -> bool:
-                    return limits.exact
+                async def up() -> bool:
+                    return counted_in_redis()
 
-                await eventually(exact)
+                await eventually(up)
 
     logged = [one.message for one in caplog.records if one.name.startswith("services.gateway")]
     assert ["Redis cannot count,", "limits are counted"] == [" ".join(one.split()[:3]) for one in logged]

@@ -49,7 +49,7 @@ async def test_a_budget_that_only_requests_under_way_hold_is_worth_waiting_a_sec
         await admit(limits, who)
     assert 1 == caught.value.retry_after_s
 
-    await limits.settle(admission, bill(admission, 1000))
+    limits.settle(admission, bill(admission, 1000))
 
     async def spent_for_good() -> bool:
         with pytest.raises(errors.Exhausted) as again:
@@ -65,7 +65,7 @@ async def test_of_two_spent_budgets_the_longer_one_says_when_to_come_back(
     total = Subject("user:u1", Rate(), Budget(1000, Period.TOTAL))
     who = caller(budget=Budget(1000, Period.DAY), others=(total,))
     admission = await admit(limits, who)
-    await limits.settle(admission, bill(admission, 1000))
+    limits.settle(admission, bill(admission, 1000))
     await eventually(lambda: nothing_is_held(client))
 
     with pytest.raises(errors.Exhausted, match="total budget of user u1") as caught:
@@ -192,9 +192,9 @@ def test_only_what_is_sure_is_remembered_and_only_for_as_many_tokens() -> None:
     memory = RefusalMemory()
 
     memory.remember("unsure", a_refusal(), 10)
-    memory.remember("requests", a_refusal(sure_ms=60_000), 10)
-    memory.remember("tokens", a_refusal(kind="tokens", sure_ms=60_000), 10)
-    memory.remember("over", a_refusal(sure_ms=0.000001), 10)
+    memory.remember("requests", a_refusal(cacheable_ms=60_000), 10)
+    memory.remember("tokens", a_refusal(kind="tokens", cacheable_ms=60_000), 10)
+    memory.remember("over", a_refusal(cacheable_ms=0.000001), 10)
 
     assert None is memory.recall("unsure", 10)
     assert None is memory.recall("over", 10)
@@ -208,7 +208,7 @@ def test_only_what_is_sure_is_remembered_and_only_for_as_many_tokens() -> None:
 def test_a_change_of_a_key_forgets_its_refusals_and_any_other_change_all() -> None:
     memory = RefusalMemory()
     for key in ("a", "b"):
-        memory.remember(key, a_refusal(sure_ms=60_000), 1)
+        memory.remember(key, a_refusal(cacheable_ms=60_000), 1)
 
     memory.forget("key:a")
     assert (False, True) == (bool(memory.recall("a", 1)), bool(memory.recall("b", 1)))

@@ -43,7 +43,7 @@ async def test_a_settlement_corrects_tokens_to_what_was_used(limits: Limits, cli
         await admit(limits, who, tokens=60)
     assert "tokens" == caught.value.metadata["type"]
 
-    await limits.settle(admission, bill(admission, 0, tokens=40))
+    limits.settle(admission, bill(admission, 0, tokens=40))
 
     async def corrected() -> bool:
         return b"40" == await client.hget(redis_keys.rate("key:k1"), "tokens")
@@ -57,7 +57,7 @@ async def test_a_settlement_replaces_the_reservation_by_the_cost(limits: Limits,
     admission = await admit(limits, who)
     assert 1000 == admission.reserved_nano_usd
 
-    await limits.settle(admission, bill(admission, 0, 399))
+    limits.settle(admission, bill(admission, 0, 399))
 
     async def settled() -> bool:
         return 399 == await spent(client, "key:k1") and 0 == await held(client, "key:k1")
@@ -84,7 +84,7 @@ async def test_who_leaves_gives_the_place_back_at_once_and_the_money_only_throug
         due = await client.zscore(redis_keys.RESERVATIONS, admission.request_id) or 0
         assert 0 < due - time.time() * 1000 <= 2000
 
-        await limits.settle(admission, bill(admission, 300))
+        limits.settle(admission, bill(admission, 300))
         limits.abandon(admission)
 
     assert (300, 0) == (await spent(client, "key:k1"), await held(client, "key:k1"))
@@ -96,8 +96,8 @@ async def test_the_same_settlement_twice_changes_nothing(limits: Limits, client:
     admission, other = await admit(limits, first), await admit(limits, second)
 
     for _ in range(3):
-        await limits.settle(admission, bill(admission, 250, 250))
-    await limits.settle(other, bill(other, 7))
+        limits.settle(admission, bill(admission, 250, 250))
+    limits.settle(other, bill(other, 7))
 
     async def all_settled() -> bool:
         return 7 == await spent(client, "key:b")
@@ -119,7 +119,7 @@ async def test_tokens_are_corrected_also_when_the_ledger_was_faster(
     assert 0 == await held(client, "key:k1")
 
     for _ in range(2):
-        await limits.settle(admission, bill(admission, 5, tokens=10))
+        limits.settle(admission, bill(admission, 5, tokens=10))
 
     async def corrected() -> bool:
         return b"10" == await client.hget(redis_keys.rate("key:k1"), "tokens")
@@ -164,11 +164,11 @@ async def test_a_fallback_counts_for_its_models_limit_once_it_happened(
     plan = Plan("test", model_rates={"gpt": Rate(rpm=9), "mini": Rate(rpm=1)})
     offers = [Offer("paid", "gpt"), Offer("other", "mini")]
     spared, fallen = [await admit(limits, caller(plan=plan), offers=offers) for _ in range(2)]
-    await limits.settle(spared, Bill([Made(f"{spared.request_id}/1", 1, "gpt")], Used(7)))
+    limits.settle(spared, Bill([Made(f"{spared.request_id}/1", 1, "gpt")], Used(7)))
 
     for _ in range(2):
         made = [Made(f"{fallen.request_id}/1", 0, "gpt"), Made(f"{fallen.request_id}/2", 1, "mini")]
-        await limits.settle(fallen, Bill(made, Used(5)))
+        limits.settle(fallen, Bill(made, Used(5)))
 
     async def counted() -> bool:
         at = await client.hmget(redis_keys.rate("key:k1:model:mini"), ["requests", "tokens"])
@@ -181,11 +181,11 @@ async def test_a_fallback_counts_for_its_models_limit_once_it_happened(
 async def test_a_settlement_that_cannot_be_sent_ends_no_other(limits: Limits, client: redis.Redis) -> None:
     bad, good = await admit(limits, caller("a", budget=TOTAL)), await admit(limits, caller("b", budget=TOTAL))
     # No JSON of ours holds so large a number.
-    await limits.settle(bad, bill(bad, 2**70))
+    limits.settle(bad, bill(bad, 2**70))
     await asyncio.sleep(0)
 
     async def settled() -> bool:
-        await limits.settle(good, bill(good, 7))
+        limits.settle(good, bill(good, 7))
         return 7 == await spent(client, "key:b")
 
     await eventually(settled)

@@ -123,7 +123,7 @@ class RecordingLimits(Limits):
             raise self._refusal
         return Admission(request_id, ("small@openai",), output_cap=100, admitted_unix_ms=1)
 
-    async def settle(self, admission: Admission, report: Report) -> None:
+    def settle(self, admission: Admission, report: Report) -> None:
         self.ends.append(report)
 
     def abandon(self, admission: Admission) -> None:
@@ -319,7 +319,7 @@ async def succeeds() -> None:
 async def test_what_calls_no_model_costs_nothing_however_it_ends(work: Callable[[], Awaitable[None]]) -> None:
     setup = Setup()
     try:
-        async with setup.pipeline.counted(caller()):
+        async with setup.pipeline.without_model(caller()):
             assert not setup.limits.ends
             await work()
     except errors.NotFound:

@@ -35,10 +35,10 @@ def remote(body: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     messages = body.get("messages")
     for number, message in enumerate(messages if isinstance(messages, list) else ()):
-        for place, part in _parts(message):
-            _check_shape(part, f"messages[{number}].{place}")
+        for path, part in _parts(message):
+            _check_shape(part, f"messages[{number}].{path}")
             for name, address in _addresses(part):
-                field = f"messages[{number}].{place}.{name}"
+                field = f"messages[{number}].{path}.{name}"
                 if _is_remote(address):
                     _check(address, field)
                     found.setdefault(address, field)
@@ -79,11 +79,11 @@ def refused(field: str, why: str) -> Failed:
     return Failed(ErrorClass.BAD_REQUEST, f"{field}: {why}", param=field)
 
 
-def _check_shape(part: Any, place: str) -> None:
+def _check_shape(part: Any, path: str) -> None:
     """LiteLLM's translations index what they expect to be there."""
     if not isinstance(part, Mapping) or part.get("type") not in _KINDS:
         return
-    field = f"{place}.{part['type']}"
+    field = f"{path}.{part['type']}"
     held = part.get(str(part["type"]))
     given = {name: held[name] for name in _ADDRESSES if name in held} if isinstance(held, Mapping) else held
     if isinstance(given, Mapping):
@@ -109,7 +109,7 @@ def _is_remote(address: str) -> bool:
 
 
 def _parts(message: Any) -> Iterator[tuple[str, Any]]:
-    """The parts of a message, each with its place in it."""
+    """The parts of a message, each with its path in it."""
     if not isinstance(message, Mapping):
         return
     for holder in _HOLDERS:

@@ -18,17 +18,17 @@ local function now_ms()
   return tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 end
 
--- Give the parallel places of a request back; `rates` are the subjects it counts for, one a line.
-local function release_places(request, rates)
+-- Give the parallel slots of a request back; `rates` are the subjects it counts for, one a line.
+local function release_slots(request, rates)
   for _, subject in ipairs(lines(rates)) do redis.call('ZREM', key('live', subject), request) end
 end
 
--- Give back all that a reservation holds: `amount` for each of the `holders`, one key a line, and its places.
+-- Give back all that a reservation holds: `amount` for each of the `holders`, one key a line, and its slots.
 local function close(request, amount, holders, rates)
   redis.call('HSET', key('reservation', request), 'open', 0)
   redis.call('ZREM', RESERVATIONS, request)
   for _, held in ipairs(lines(holders)) do
     if redis.call('DECRBY', held, amount) == 0 then redis.call('DEL', held) end
   end
-  release_places(request, rates)
+  release_slots(request, rates)
 end

@@ -17,7 +17,7 @@ from services.gateway.limits.adaptive_limit import LEAST, AdaptiveLimit
 from services.gateway.limits.fairness import FairShare, State, Ticket
 from services.gateway.limits.refusal import REFUSALS
 
-# The longest wait for a place, in seconds: no longer than a refused caller is told to wait.
+# The longest wait for a slot, in seconds: no longer than a refused caller is told to wait.
 QUEUE_S = 1.0
 # When refused callers should come back, in seconds.
 RETRY_S = 1.0
@@ -28,7 +28,7 @@ LIMIT = prometheus_client.Gauge(
     "lumni_gateway_concurrency_limit", "Requests that may run at once at the moment."
 )
 RUNNING = prometheus_client.Gauge("lumni_gateway_concurrency_running", "Requests that run.")
-WAITING = prometheus_client.Gauge("lumni_gateway_concurrency_waiting", "Requests that wait for a place.")
+WAITING = prometheus_client.Gauge("lumni_gateway_concurrency_waiting", "Requests that wait for a slot.")
 ROUND_TRIP = prometheus_client.Histogram(
     "lumni_gateway_executor_round_trip_seconds",
     "Time of a call of the executor that does nothing, while many requests run.",
@@ -37,10 +37,10 @@ ROUND_TRIP = prometheus_client.Histogram(
 
 
 class ConcurrencyLimiter:
-    """Gives each request of a caller a place while it runs."""
+    """Gives each request of a caller a slot while it runs."""
 
     def __init__(self, most: int, *, queue_s: float = QUEUE_S) -> None:
-        """Begin with all places free.
+        """Begin with all slots free.
 
         Args:
             most: How many requests run at once at the most, and as many wait.
@@ -54,8 +54,8 @@ class ConcurrencyLimiter:
         WAITING.set_function(lambda: self._shares.waiting)
 
     @asynccontextmanager
-    async def place(self, caller: Caller) -> AsyncIterator[None]:
-        """Hold a place until the block ends.
+    async def slot(self, caller: Caller) -> AsyncIterator[None]:
+        """Hold a slot until the block ends.
 
         Raises:
             Exhausted: there is none, and the caller's tenant has its share.

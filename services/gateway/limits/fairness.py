@@ -1,7 +1,7 @@
 """Fair shares of concurrent work: which requests run, which wait, and which are refused when more come than fit.
 
 At most `limit` requests run at once. While there is room everybody may use it, so a lone tenant may use all of it. When
-there is none, requests wait in a queue for each tenant, and a place that becomes free goes to the waiting tenant that
+there is none, requests wait in a queue for each tenant, and a slot that becomes free goes to the waiting tenant that
 runs the fewest for its weight: weighted max-min fairness. No request is ever stopped for another, so a tenant below its
 share does not wait until others, who took the room or saw the limit fall, are down to theirs: it goes on beyond the
 limit, up to a reserve above the most the limit can be. As many wait as may run; beyond that the tenant with the longest
@@ -47,12 +47,12 @@ class _Tenant:
     queue: deque[Ticket] = field(default_factory=deque)
 
     def with_one_more(self) -> float:
-        """The requests it would run for its weight if it got one more place."""
+        """The requests it would run for its weight if it got one more slot."""
         return (self.running + 1) / self.weight
 
 
 class FairShare:
-    """Shares a limited number of places among tenants; all methods return at once."""
+    """Shares a limited number of slots among tenants; all methods return at once."""
 
     def __init__(self, most: int) -> None:
         """Begin without requests.
@@ -109,7 +109,7 @@ class FairShare:
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """End a request: one that ran frees its place, one that waited gives up; nothing if it is over."""
+        """End a request: one that ran frees its slot, one that waited gives up; nothing if it is over."""
         if ticket.state is State.OVER:
             return
         tenant = self._tenants[ticket.tenant]
@@ -152,7 +152,7 @@ class FairShare:
         return True
 
     def _serve(self) -> None:
-        """Give free places to those who wait."""
+        """Give free slots to those who wait."""
         while self._waiting:
             name, tenant = min(self._waiting.items(), key=lambda item: item[1].with_one_more())
             if not self._has_room(tenant):

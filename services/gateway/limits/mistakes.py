@@ -40,7 +40,7 @@ class MistakeLimit:
         return len(self._counts)
 
     @contextmanager
-    def counted(self, key_id: str) -> Iterator[Attempt]:
+    def guarding(self, key_id: str) -> Iterator[Attempt]:
         """Count the request in the block if it turns out to be wrong before anybody was asked to answer it.
 
         Raises:

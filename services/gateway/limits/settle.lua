@@ -2,7 +2,7 @@
 -- ARGV[1]: JSON: request, and either
 -- * attempts ([[number, cost in nano-USD, model], ...]) and tokens, what the request consumed; the ledger, which releases
 --   what no gateway settled, does not know the tokens: then the bound stays counted; or
--- * abandoned_ms: the outcome is unknown; only the caller's place is given back, and the ledger decides about the rest
+-- * abandoned_ms: the outcome is unknown; only the caller's slot is given back, and the ledger decides about the rest
 --   once everything older than this is written.
 -- Answers 1, or 0 when there is no such reservation.
 
@@ -15,7 +15,7 @@ if not at[1] then return 0 end
 if given.abandoned_ms then
   if at[7] == '1' then
     redis.call('ZADD', RESERVATIONS, 'XX', 'LT', now_ms() + given.abandoned_ms, given.request)
-    release_places(given.request, at[4])
+    release_slots(given.request, at[4])
   end
   return 1
 end

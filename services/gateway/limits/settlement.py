@@ -90,7 +90,7 @@ class Settlements:
         )
 
     def abandon(self, request_id: str) -> None:
-        """Give the parallel places back and leave the money to the ledger; returns at once."""
+        """Give the parallel slots back and leave the money to the ledger; returns at once."""
         self._append(request_id, abandoned_ms=self._abandoned_ms)
 
     def _append(self, request_id: str, **outcome: Any) -> None:

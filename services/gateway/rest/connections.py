@@ -24,7 +24,7 @@ class Connection(Protocol):
     """What is counted."""
 
     def make_way(self) -> None:
-        """Close, for another needs the place."""
+        """Close, for another needs the slot."""
 
 
 @dataclass(slots=True)

@@ -85,7 +85,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def make_way(self) -> None:
-        """Close, for another needs the place: nothing is under way here."""
+        """Close, for another needs the slot: nothing is under way here."""
         self._stop_timer()
         self.transport.close()
 

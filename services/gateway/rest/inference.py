@@ -39,7 +39,7 @@ def router(
     @routes.post("/chat/completions")
     async def chat_completions(request: Request) -> Response:
         caller = caller_of(request)
-        with mistakes.counted(caller.key_id) as attempt:
+        with mistakes.guarding(caller.key_id) as attempt:
             chat = await _chat(request, attempt)
             if chat.stream:
                 stream = await unless_caller_leaves(request.receive, pipeline.stream(caller, chat))
@@ -50,7 +50,7 @@ def router(
     @routes.post("/route")
     async def route(request: Request) -> Response:
         caller = caller_of(request)
-        with mistakes.counted(caller.key_id) as attempt:
+        with mistakes.guarding(caller.key_id) as attempt:
             chat = await _chat(request, attempt)
             seen_as = keys.as_if(caller, chat.hints.plan)
             decision = await pipeline.route(caller, chat, seen_as=seen_as)

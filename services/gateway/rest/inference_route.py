@@ -1,4 +1,4 @@
-"""Routes for callers with a key, each request of which needs a place among those that run at once."""
+"""Routes for callers with a key, each request of which needs a slot among those that run at once."""
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -11,9 +11,9 @@ from services.gateway.rest.requests import bearer
 
 
 def inference_route(keys: Authenticator, limiter: ConcurrencyLimiter) -> type[APIRoute]:
-    """The class of routes that authenticate, then wait for a place, before anything of the body is read.
+    """The class of routes that authenticate, then wait for a slot, before anything of the body is read.
 
-    The place is held until the answer is sent, to the end of its stream.
+    The slot is held until the answer is sent, to the end of its stream.
     """
 
     class InferenceRoute(APIRoute):
@@ -24,7 +24,7 @@ def inference_route(keys: Authenticator, limiter: ConcurrencyLimiter) -> type[AP
                 return
             request = Request(scope)
             request.state.caller = await keys.caller(bearer(request))
-            async with limiter.place(request.state.caller):
+            async with limiter.slot(request.state.caller):
                 await super().handle(scope, receive, send)
 
     return InferenceRoute

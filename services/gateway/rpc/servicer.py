@@ -70,12 +70,12 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 
     @asynccontextmanager
     async def _admitted(self, request: Message) -> AsyncIterator[Caller]:
-        """Who calls, with a place among the requests that run at once until the block ends."""
+        """Who calls, with a slot among the requests that run at once until the block ends."""
         # The id is ours, as on REST: attempts are recorded by it.
         telemetry.request_id.set(request_id())
         caller = admission.caller.get()
-        async with self._limiter.place(caller):
-            with self._mistakes.counted(caller.key_id) as attempt:
+        async with self._limiter.slot(caller):
+            with self._mistakes.guarding(caller.key_id) as attempt:
                 attempt.size = request.ByteSize()
                 yield caller
 

@@ -18,7 +18,7 @@ def caller(tenant: str) -> Caller:
 
 
 async def hold(limiter: ConcurrencyLimiter, tenant: str, until: asyncio.Event) -> None:
-    async with limiter.place(caller(tenant)):
+    async with limiter.slot(caller(tenant)):
         await until.wait()
 
 
@@ -28,7 +28,7 @@ async def begun(limiter: ConcurrencyLimiter, tenant: str, until: asyncio.Event) 
     return task
 
 
-async def test_who_waits_goes_on_when_a_place_is_free() -> None:
+async def test_who_waits_goes_on_when_a_slot_is_free() -> None:
     limiter, first, second = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event(), asyncio.Event()
     running = await begun(limiter, "a", first)
     waiting = await begun(limiter, "a", second)
@@ -77,7 +77,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_a_caller_who_leaves_while_waiting_gives_its_place_back() -> None:
+async def test_a_caller_who_leaves_while_waiting_gives_its_slot_back() -> None:
     limiter, end = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event()
     running = await begun(limiter, "a", end)
     for _ in range(10):
@@ -92,7 +92,7 @@ async def test_a_caller_who_leaves_while_waiting_gives_its_place_back() -> None:
     await asyncio.gather(running, waiting)
 
 
-async def test_a_caller_who_leaves_at_the_moment_of_its_turn_gives_its_place_back() -> None:
+async def test_a_caller_who_leaves_at_the_moment_of_its_turn_gives_its_slot_back() -> None:
     limiter, end, never = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event(), asyncio.Event()
     running = await begun(limiter, "a", end)
     leaving = await begun(limiter, "a", never)
@@ -102,7 +102,7 @@ async def test_a_caller_who_leaves_at_the_moment_of_its_turn_gives_its_place_bac
     with pytest.raises(asyncio.CancelledError):
         await leaving
 
-    async with asyncio.timeout(5), limiter.place(caller("a")):
+    async with asyncio.timeout(5), limiter.slot(caller("a")):
         pass
 
 
@@ -115,9 +115,9 @@ async def test_slow_round_trips_lower_the_limit_while_many_requests_run(
     async def call() -> None:
         asked.set()
 
-    async with AsyncExitStack() as places, limiter.adapting(call):
+    async with AsyncExitStack() as slots, limiter.adapting(call):
         for _ in range(50):
-            await places.enter_async_context(limiter.place(caller("a")))
+            await slots.enter_async_context(limiter.slot(caller("a")))
         async with asyncio.timeout(30):
             while limiter._shares.limit == 100:
                 asked.clear()

@@ -39,7 +39,7 @@ def test_a_lone_tenant_may_use_all_and_no_more() -> None:
     assert door.enter("greedy") is None
 
 
-def test_a_free_place_goes_to_the_one_who_runs_the_fewest() -> None:
+def test_a_free_slot_goes_to_the_one_who_runs_the_fewest() -> None:
     door = Door(4)
     greedy = door.fill("greedy", 8)
     assert {State.RUNNING: 4, State.WAITING: 4} == states(greedy)
@@ -158,7 +158,7 @@ def test_nobody_is_remembered_who_has_no_request() -> None:
     st.integers(1, 12),
     st.lists(st.tuples(st.sampled_from(["enter", "leave", "limit"]), st.integers(0, 50)), max_size=200),
 )
-def test_bounds_hold_and_no_place_is_idle_while_somebody_waits(
+def test_bounds_hold_and_no_slot_is_idle_while_somebody_waits(
     most: int, steps: list[tuple[str, int]]
 ) -> None:
     door, tickets = Door(most), []
@@ -183,7 +183,7 @@ def test_no_tenant_starves_beside_one_that_always_wants_more(most: int, others: 
     running = door.fill("greedy", 2 * most)
     waits = {name: ticket for i in range(others) if (ticket := door.enter(name := f"modest-{i}"))}
 
-    # Each of the places that were taken before is freed once, and the greedy tenant asks again each time.
+    # Each of the slots that were taken before is freed once, and the greedy tenant asks again each time.
     for _ in range(2 * most):
         oldest = next(one for one in running if one.state is State.RUNNING)
         door.shares.leave(oldest)

@@ -18,14 +18,14 @@ class Clock:
 
 
 def err(limit: MistakeLimit, key: str, fault: errors.Fault, size: int = 0) -> None:
-    with pytest.raises(type(fault)), limit.counted(key) as attempt:
+    with pytest.raises(type(fault)), limit.guarding(key) as attempt:
         attempt.size = size
         raise fault
 
 
 def refused(limit: MistakeLimit, key: str) -> errors.Exhausted | None:
     try:
-        with limit.counted(key):
+        with limit.guarding(key):
             return None
     except errors.Exhausted as fault:
         return fault

@@ -1,4 +1,4 @@
-"""A request of a caller holds a place from before its body is read until its answer is sent."""
+"""A request of a caller holds a slot from before its body is read until its answer is sent."""
 
 from collections.abc import AsyncIterator
 from typing import cast
@@ -60,7 +60,7 @@ async def http(limiter: ConcurrencyLimiter) -> AsyncIterator[httpx.AsyncClient]:
     ("path", "status", "text"),
     [("/whole", 200, "organization:a 1"), ("/stream", 200, "1 1 1 "), ("/mistake", 500, None)],
 )
-async def test_a_place_is_held_until_the_answer_is_sent(
+async def test_a_slot_is_held_until_the_answer_is_sent(
     http: httpx.AsyncClient, limiter: ConcurrencyLimiter, path: str, status: int, text: str | None
 ) -> None:
     answer = await http.post(path, headers=KEY)
@@ -71,7 +71,7 @@ async def test_a_place_is_held_until_the_answer_is_sent(
 
 
 @pytest.mark.parametrize(("method", "status"), [("POST", 401), ("GET", 405)])
-async def test_what_is_refused_before_takes_no_place(
+async def test_what_is_refused_before_takes_no_slot(
     http: httpx.AsyncClient, limiter: ConcurrencyLimiter, method: str, status: int
 ) -> None:
     full = limiter._shares

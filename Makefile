@@ -74,7 +74,8 @@ faults: setup ## kill, freeze, empty and restart everything under load, then cou
 
 MINUTES ?= 10
 
-fuzz: setup ## random messages for every RPC (MINUTES=10); what fails is kept in tests/fuzz/cases
+fuzz: setup ## CPU time of the parsers, then random messages for every RPC (MINUTES=10); what fails is kept in tests/fuzz/cases
+	$(bin)/python -m tests.fuzz.cpu_time
 	$(bin)/python -m tests.fuzz --minutes $(MINUTES)
 
 load: tools ## run ghz on every RPC against the simulator (needs Go to install ghz)

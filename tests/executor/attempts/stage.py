@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,6 +149,19 @@ class Stage:
     async def play(self) -> list[Any]:
         async with aclosing(self.run.chunks()) as chunks:
             return [orjson.loads(chunk.text) async for chunk in chunks]
+
+    async def leave(self, under_way: Callable[[], object]) -> None:
+        """Play, and disconnect as a caller does once something is under way."""
+        playing = asyncio.create_task(self.play())
+        while not under_way():
+            assert not playing.done()
+            await asyncio.sleep(0)
+        # A call is listed before its engine is entered.
+        await asyncio.sleep(0.01)
+        playing.cancel()
+        with suppress(asyncio.CancelledError):
+            await playing
+        assert playing.cancelled()
 
 
 def stage(

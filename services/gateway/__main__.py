@@ -35,6 +35,8 @@ from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import admin, application, feedback, inference, operations, server, usage
 from services.gateway.rest.connections import Connections
+from services.gateway.rest.dispatcher import Dispatcher
+from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rpc.admission import by_key
 from services.gateway.rpc.key_servicer import KeyServicer
 from services.gateway.rpc.servicer import GatewayServicer
@@ -196,16 +198,17 @@ async def main(settings: Settings) -> None:
             "redis": partial(_answers, client),
             "postgres": partial(_connects, pool),
         }
-        rest = application.create(
+        app = application.create(
             [
-                inference.router(keys, limiter, pipeline, selector, fleet, mistakes),
                 operations.router(keys, health),
                 admin.router(keys, stores, reports),
                 usage.router(keys, reports),
                 feedback.router(keys, FeedbackStore(pool), pipeline),
-            ],
-            origins=settings.cors,
+            ]
         )
+        inference_routes = inference.routes(keys, pipeline, selector, fleet)
+        dispatcher = Dispatcher(app, inference_routes, EarlyChecks(keys, limiter, mistakes))
+        rest = application.with_middleware(dispatcher, origins=settings.cors)
         connections = Connections(
             server.below_file_limit(settings.max_connections), settings.max_connections_per_address
         )

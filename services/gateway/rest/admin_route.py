@@ -32,8 +32,8 @@ def admin_route(keys: Authenticator) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def handle_for_admin(request: Request) -> Response:
-                request.state.actor = (await keys.admin(bearer(request))).key_id
-                body = await read(request)
+                request.state.actor = (await keys.admin(bearer(request.scope))).key_id
+                body = await read(request.receive)
                 json_bounds.check(body)
 
                 async def again() -> Message:

@@ -1,6 +1,7 @@
 """The REST application: its routes, its error answers, and the middleware around them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
 from starlette.datastructures import Headers
@@ -8,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from services.chassis import errors
+from services.gateway.rest import openapi
 from services.gateway.rest.error_handlers import HANDLERS, refusal
 from services.gateway.rest.middleware import RequestMiddleware
 from services.gateway.rest.responses import JsonResponse
@@ -31,15 +33,19 @@ class _Cors(CORSMiddleware):
         return refused
 
 
-def create(routers: Sequence[APIRouter], *, origins: Sequence[str] = ()) -> ASGIApp:
-    """Put the routers together.
+class _Application(FastAPI):
+    """FastAPI, which describes the routes of the dispatcher too."""
 
-    Args:
-        routers: All routes.
-        origins: Whose web pages may call. Callers are known by a bearer key, never by a cookie, so a page that
-            forges requests has nothing to forge them with.
-    """
-    app = FastAPI(
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document of all routes."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.with_inference(super().openapi())
+        return self.openapi_schema
+
+
+def create(routers: Sequence[APIRouter]) -> ASGIApp:
+    """Put the routers of FastAPI together."""
+    app = _Application(
         title="Lumni",
         default_response_class=JsonResponse,
         exception_handlers=dict(HANDLERS),
@@ -54,9 +60,20 @@ def create(routers: Sequence[APIRouter], *, origins: Sequence[str] = ()) -> ASGI
     )
     for router in routers:
         app.include_router(router)
+    return app
+
+
+def with_middleware(app: ASGIApp, *, origins: Sequence[str] = ()) -> ASGIApp:
+    """An application with what every request gets.
+
+    Args:
+        app: What answers.
+        origins: Whose web pages may call. Callers are known by a bearer key, never by a cookie, so a page that
+            forges requests has nothing to forge them with.
+    """
     if origins:
-        app.add_middleware(
-            _Cors,
+        app = _Cors(
+            app,
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
             # OpenAI's client sends some dozen x-stainless-* headers, so any may be asked for; no cookie counts here.

@@ -13,6 +13,7 @@ from services.gateway.rest.responses import JsonResponse
 
 # nginx's status for a caller who left.
 CALLER_LEFT = 499
+WRONG_METHOD = "this route takes another method"
 
 
 def refusal(fault: errors.Fault) -> Response:
@@ -30,17 +31,21 @@ async def _on_caller_left(_: Request, __: Exception) -> Response:
     return Response(status_code=CALLER_LEFT)
 
 
+def http_error(code: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to what HTTP itself finds wrong, such as an unknown path."""
+    kind = "invalid_request_error" if code < 500 else "server_error"
+    body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    return JsonResponse(body, code, headers)
+
+
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known = {
         404: f"no route {request.method} {request.url.path[:200]}",
-        405: "this route takes another method",
+        405: WRONG_METHOD,
     }
-    message = known.get(error.status_code, str(error.detail))
-    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
-    body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
-    # Such as Allow.
-    return JsonResponse(body, error.status_code, error.headers)
+    # The headers are such as Allow.
+    return http_error(error.status_code, known.get(error.status_code, str(error.detail)), error.headers)
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:

@@ -22,8 +22,8 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
 
     @routes.post("/v1/feedback")
     async def give(request: Request) -> JsonResponse:
-        caller = await keys.caller(bearer(request))
-        text = await read(request)
+        caller = await keys.caller(bearer(request.scope))
+        text = await read(request.receive)
         json_bounds.check(text)
         try:
             body = orjson.loads(text)
@@ -44,7 +44,7 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
 
     @routes.get("/admin/learning")
     async def learning(request: Request) -> StreamingResponse:
-        await keys.admin(bearer(request))
+        await keys.admin(bearer(request.scope))
         return StreamingResponse(feedback.examples(), media_type="application/x-ndjson")
 
     return routes

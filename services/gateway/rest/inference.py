@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+import orjson
 from lumni.chat.v1 import chat_pb2
 from lumni.selector.v1 import selector_pb2
 
@@ -12,83 +12,67 @@ from services.chassis.deployments import Fleet
 from services.chassis.eligibility import Policy
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
-from services.gateway.limits.concurrency import ConcurrencyLimiter
-from services.gateway.limits.mistakes import Attempt, MistakeLimit
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline import render
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request
 from services.gateway.requests.hints import TASK_TYPES
-from services.gateway.rest.inference_route import caller as caller_of
-from services.gateway.rest.inference_route import inference_route
-from services.gateway.rest.requests import read, unless_caller_leaves
-from services.gateway.rest.responses import EventStream, JsonResponse
+from services.gateway.rest.dispatcher import Route
+from services.gateway.rest.exchange import Exchange
 
 
-def router(
-    keys: Authenticator,
-    limiter: ConcurrencyLimiter,
-    pipeline: Pipeline,
-    selector: Selector,
-    fleet: Fleet,
-    mistakes: MistakeLimit,
-) -> APIRouter:
+def routes(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: Fleet) -> list[Route]:
     """The routes below /v1 that OpenAI's clients know, and POST /v1/route."""
-    routes = APIRouter(prefix="/v1", route_class=inference_route(keys, limiter))
 
-    @routes.post("/chat/completions")
-    async def chat_completions(request: Request) -> Response:
-        caller = caller_of(request)
-        with mistakes.guarding(caller.key_id) as attempt:
-            chat = await _chat(request, attempt)
-            if chat.stream:
-                stream = await unless_caller_leaves(request.receive, pipeline.stream(caller, chat))
-                return EventStream(stream.chunks, stream.headers)
-            answer = await unless_caller_leaves(request.receive, pipeline.complete(caller, chat))
-        return JsonResponse(answer.body, headers=answer.headers)
+    async def chat_completions(exchange: Exchange) -> None:
+        chat = await _chat(exchange)
+        if chat.stream:
+            stream = await exchange.unless_caller_leaves(pipeline.stream(exchange.caller, chat))
+            await exchange.stream(stream.chunks, stream.headers)
+        else:
+            answer = await exchange.unless_caller_leaves(pipeline.complete(exchange.caller, chat))
+            await exchange.answer(answer.body.encode(), answer.headers)
 
-    @routes.post("/route")
-    async def route(request: Request) -> Response:
-        caller = caller_of(request)
-        with mistakes.guarding(caller.key_id) as attempt:
-            chat = await _chat(request, attempt)
-            seen_as = keys.as_if(caller, chat.hints.plan)
-            decision = await pipeline.route(caller, chat, seen_as=seen_as)
-        return JsonResponse(
-            {
-                "classification": render.classification(decision.classification),
-                "selection": render.selection(decision.selection),
-                "degraded": decision.degraded,
-            }
-        )
+    async def route(exchange: Exchange) -> None:
+        chat = await _chat(exchange)
+        seen_as = keys.as_if(exchange.caller, chat.hints.plan)
+        decision = await pipeline.route(exchange.caller, chat, seen_as=seen_as)
+        shown = {
+            "classification": render.classification(decision.classification),
+            "selection": render.selection(decision.selection),
+            "degraded": decision.degraded,
+        }
+        await exchange.answer(orjson.dumps(shown))
 
-    @routes.get("/models")
-    async def models(request: Request) -> Response:
-        caller = caller_of(request)
+    async def models(exchange: Exchange) -> None:
         auto = {"id": "auto", "object": "model", "created": 0, "owned_by": "lumni"}
-        return JsonResponse({"object": "list", "data": [auto, *await _models(selector, fleet, caller)]})
+        data = [auto, *await _models(selector, fleet, exchange.caller)]
+        await exchange.answer(orjson.dumps({"object": "list", "data": data}))
 
-    @routes.get("/models/{name:path}")
-    async def model(request: Request, name: str) -> Response:
-        caller = caller_of(request)
-        found = next((one for one in await _models(selector, fleet, caller) if one["id"] == name), None)
+    async def model(exchange: Exchange) -> None:
+        name = exchange.parameters["name"]
+        known = await _models(selector, fleet, exchange.caller)
+        found = next((one for one in known if one["id"] == name), None)
         if found is None:
             raise errors.NotFound(
                 f"the model {name[:100]} does not exist, or your plan does not reach it",
                 reason="MODEL_NOT_FOUND",
                 param="model",
             )
-        return JsonResponse(found)
+        await exchange.answer(orjson.dumps(found))
 
-    return routes
+    return [
+        Route("POST", "/v1/chat/completions", chat_completions),
+        Route("POST", "/v1/route", route),
+        Route("GET", "/v1/models", models),
+        Route("GET", "/v1/models/{name:path}", model),
+    ]
 
 
-async def _chat(request: Request, attempt: Attempt) -> chat_request.Chat:
+async def _chat(exchange: Exchange) -> chat_request.Chat:
     """What the body and the headers ask for."""
-    body = await read(request)
-    attempt.size = len(body)
-    chat = chat_request.parse(body)
-    if hint := request.headers.get("x-lumni-task-type"):
+    chat = chat_request.parse(await exchange.body())
+    if hint := exchange.header(b"x-lumni-task-type"):
         if hint not in TASK_TYPES:
             raise errors.Invalid(f"x-lumni-task-type: expected one of {', '.join(TASK_TYPES)}")
         chat = replace(chat, hints=replace(chat.hints, task_type=hint))

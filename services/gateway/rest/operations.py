@@ -65,7 +65,7 @@ def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool
 
     @routes.get("/metrics")
     async def metrics(request: Request) -> Response:
-        await keys.admin(bearer(request))
+        await keys.admin(bearer(request.scope))
         return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     return routes

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fastapi import Request
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from services.chassis import errors
 from services.gateway.keys import authenticator
@@ -22,36 +20,51 @@ class CallerLeft(Exception):
     """The connection was closed; an answer would reach nobody."""
 
 
-async def read(request: Request) -> bytes:
+async def read(receive: Receive) -> bytes:
     """The whole body.
 
     Raises:
         TooLarge: it is longer than 16 MiB.
         CallerLeft: the caller left while sending it, or was too slow and was told so by the connection.
     """
-    body = bytearray()
-    length = 0
-    try:
-        async for part in request.stream():
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        # Mostly it came with its head.
+        body = bytes(message.get("body", b""))
+        length = len(body)
+    else:
+        parts = bytearray()
+        length = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise CallerLeft
+            part = message.get("body", b"")
             length += len(part)
             if length <= MAX_BODY:
-                body += part
-            elif length > MAX_DRAINED:
+                parts += part
+            if length > MAX_DRAINED or not message.get("more_body"):
                 break
-    except ClientDisconnect as error:
-        raise CallerLeft from error
+            message = await receive()
+        body = bytes(parts)
     if length > MAX_BODY:
         raise errors.TooLarge(f"the body is longer than {MAX_BODY // 2**20} MiB; send less")
-    return bytes(body)
+    return body
 
 
-def bearer(request: Request) -> str:
+def header(scope: Scope, name: bytes) -> str:
+    """The value of the first header of a name, which is in lower case; empty when there is none."""
+    return next((value.decode("latin-1") for known, value in scope["headers"] if known == name), "")
+
+
+def bearer(scope: Scope) -> str:
     """The key of the Authorization header; empty when there is none.
 
     Raises:
         Invalid: there are several.
     """
-    return authenticator.bearer(request.headers.getlist("authorization"))
+    return authenticator.bearer(
+        [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    )
 
 
 async def unless_caller_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
@@ -61,17 +74,20 @@ async def unless_caller_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -
         CallerLeft: the caller left.
     """
 
-    async def left() -> None:
+    async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        # Ends the block below, with all that is known of cancelling one's own task.
+        until.reschedule(0)
 
-    task, watch = asyncio.create_task(work), asyncio.create_task(left())
     try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise CallerLeft
-    finally:
-        for one in (task, watch):
-            one.cancel()
-        await asyncio.wait((task, watch))
+        async with asyncio.timeout(None) as until:
+            watching = asyncio.create_task(watch())
+            try:
+                return await work
+            finally:
+                watching.cancel()
+    except TimeoutError:
+        if until.expired():
+            raise CallerLeft from None
+        raise

@@ -6,14 +6,22 @@ from typing import Any
 
 import orjson
 from fastapi import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
-from services.chassis import errors, status
+from services.chassis import errors
+from services.gateway.rest.api_format import ApiFormat
 from services.gateway.rest.requests import CallerLeft, unless_caller_leaves
+
+EVENTS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    # nginx would hold chunks back.
+    (b"x-accel-buffering", b"no"),
+)
 
 
 class JsonResponse(Response):
-    """JSON by orjson."""
+    """JSON by orjson, for the routes of FastAPI."""
 
     media_type = "application/json"
 
@@ -24,34 +32,39 @@ class JsonResponse(Response):
         return content if isinstance(content, bytes) else orjson.dumps(content)
 
 
-class EventStream(Response):
-    """Server-sent events of a completion, ended early when the caller leaves."""
+async def send_json(
+    send: Send, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> None:
+    """Send a whole answer."""
+    raw = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": raw + _raw(headers or {})})
+    await send({"type": "http.response.body", "body": body})
 
-    def __init__(self, chunks: AsyncGenerator[str, None], headers: Mapping[str, str]) -> None:
-        self.chunks = chunks
-        self.status_code = 200
-        self.background = None
-        self.media_type = "text/event-stream"
-        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **headers})
-        del self.headers["content-length"]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send until the chunks end or the caller is gone."""
-        async with aclosing(self.chunks):
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            with suppress(CallerLeft):
-                await unless_caller_leaves(receive, self._send_all(send))
-                await send({"type": "http.response.body", "body": b""})
+async def send_events(
+    receive: Receive,
+    send: Send,
+    chunks: AsyncGenerator[str, None],
+    headers: Mapping[str, str],
+    form: ApiFormat,
+) -> None:
+    """Send the chunks of an answer as events until they end or the caller is gone; closes them."""
+    async with aclosing(chunks):
+        await send({"type": "http.response.start", "status": 200, "headers": [*EVENTS, *_raw(headers)]})
+        with suppress(CallerLeft):
+            await unless_caller_leaves(receive, _send_all(send, chunks, form))
 
-    async def _send_all(self, send: Send) -> None:
-        async def event(data: bytes) -> None:
-            await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
 
-        try:
-            async for chunk in self.chunks:
-                await event(chunk.encode())
-        except errors.Fault as fault:
-            # After the first chunk an error is an event, and no [DONE] follows it.
-            await event(orjson.dumps(status.to_http(fault)[2]))
-            return
-        await event(b"[DONE]")
+async def _send_all(send: Send, chunks: AsyncGenerator[str, None], form: ApiFormat) -> None:
+    last = form.end
+    try:
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": form.event(chunk), "more_body": True})
+    except errors.Fault as fault:
+        # After the first chunk an error is an event, and the mark of a good end does not follow it.
+        last = form.error_event(fault)
+    await send({"type": "http.response.body", "body": last})
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

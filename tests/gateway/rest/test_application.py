@@ -26,7 +26,7 @@ async def refused() -> None:
 
 @routes.get("/key")
 async def key(request: Request) -> str:
-    return bearer(request)
+    return bearer(request.scope)
 
 
 @routes.get("/mistake")
@@ -36,7 +36,9 @@ async def mistake() -> None:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(application.create([routes]), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(
+        application.with_middleware(application.create([routes])), raise_app_exceptions=False
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
 
@@ -107,7 +109,9 @@ async def test_no_redirect_goes_where_the_host_header_says(http: httpx.AsyncClie
 
 
 async def test_a_page_that_may_not_call_is_told_so_in_openais_shape() -> None:
-    transport = httpx.ASGITransport(application.create([routes], origins=["https://app.example"]))
+    transport = httpx.ASGITransport(
+        application.with_middleware(application.create([routes]), origins=["https://app.example"])
+    )
     asked = {"origin": "https://evil.example", "access-control-request-method": "GET"}
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         answer = await client.options("/refused", headers=asked)

@@ -33,7 +33,7 @@ def part() -> Part:
 @pytest.fixture
 async def http(part: Part) -> AsyncIterator[httpx.AsyncClient]:
     routes = operations.router(KEYS, {"executor": part.answers})
-    transport = httpx.ASGITransport(application.create([routes]))
+    transport = httpx.ASGITransport(application.with_middleware(application.create([routes])))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
 

@@ -8,7 +8,8 @@ import pytest
 from starlette.types import Message
 
 from services.chassis import errors
-from services.gateway.rest.responses import EventStream
+from services.gateway.rest.api_format import OPENAI
+from services.gateway.rest.responses import send_events
 
 
 class Answer:
@@ -47,7 +48,7 @@ async def sent(answer: Answer, *, leaves: bool = False) -> tuple[int, bytes]:
 
     chunks = answer.chunks()
     await anext(chunks)
-    await EventStream(chunks, {"x-lumni-tier": "fast"})({"type": "http"}, receive, send)
+    await send_events(receive, send, chunks, {"x-lumni-tier": "fast"}, OPENAI)
     assert (b"x-lumni-tier", b"fast") in messages[0]["headers"]
     return messages[0]["status"], b"".join(one.get("body", b"") for one in messages)
 
@@ -93,6 +94,6 @@ async def test_the_chunks_are_closed_when_the_connection_is_broken_before_the_fi
     chunks = answer.chunks()
     await anext(chunks)
     with pytest.raises(ConnectionResetError):
-        await EventStream(chunks, {})({"type": "http"}, receive, broken)
+        await send_events(receive, broken, chunks, {}, OPENAI)
 
     assert answer.closed

@@ -1,0 +1,38 @@
+"""How an API writes what every route has: errors, and the events of a stream."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from services.chassis import errors, status
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFormat:
+    """The conventions of one API.
+
+    Args:
+        error: The body of an answer that says what went wrong.
+        event: A chunk of a stream as a server-sent event.
+        error_event: What went wrong after the first chunk, as the last event of a stream.
+        end: What follows the last chunk of a stream that ended well.
+
+    """
+
+    error: Callable[[errors.Fault], bytes]
+    event: Callable[[str], bytes]
+    error_event: Callable[[errors.Fault], bytes]
+    end: bytes
+
+
+def _error(fault: errors.Fault) -> bytes:
+    return orjson.dumps(status.to_http(fault)[2])
+
+
+OPENAI = ApiFormat(
+    error=_error,
+    event=lambda chunk: b"data: %b\n\n" % chunk.encode(),
+    error_event=lambda fault: b"data: %b\n\n" % _error(fault),
+    end=b"data: [DONE]\n\n",
+)

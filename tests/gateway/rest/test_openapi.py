@@ -1,0 +1,65 @@
+"""The OpenAPI document describes the dispatcher's routes as they are."""
+
+import re
+from typing import Any, cast, get_type_hints
+
+import httpx
+import pytest
+from fastapi.openapi.models import OpenAPI
+from openai.types.chat import completion_create_params
+
+from services.chassis.deployments import Fleet
+from services.gateway.keys.authenticator import Authenticator
+from services.gateway.peers.clients import Selector
+from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.requests import chat_request, hints
+from services.gateway.rest import application, inference
+
+
+@pytest.fixture
+async def document() -> dict[str, Any]:
+    transport = httpx.ASGITransport(application.create([]))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        found: dict[str, Any] = (await client.get("/openapi.json")).json()
+    return found
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    OpenAPI.model_validate(document)
+    text = repr(document)
+    for kind, name in re.findall(r"#/components/(\w+)/(\w+)", text):
+        assert name in document["components"][kind]
+
+
+def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[str, Any]) -> None:
+    nobody = object()
+    routes = inference.routes(
+        cast("Authenticator", nobody),
+        cast("Pipeline", nobody),
+        cast("Selector", nobody),
+        cast("Fleet", nobody),
+    )
+    served = {(route.method.lower(), route.path.replace(":path", "")) for route in routes}
+
+    described = {(method, path) for path, methods in document["paths"].items() for method in methods}
+    assert served == described
+
+
+def test_every_field_that_openai_documents_is_described(document: dict[str, Any]) -> None:
+    described = document["components"]["schemas"]["ChatCompletionRequest"]["properties"]
+
+    documented = get_type_hints(completion_create_params.CompletionCreateParamsBase)
+    assert documented.keys() - described.keys() == set()
+
+
+def test_bounds_and_words_are_those_that_are_checked(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    fields = schemas["ChatCompletionRequest"]["properties"]
+
+    assert chat_request.MAX_FIELDS == schemas["ChatCompletionRequest"]["maxProperties"]
+    assert chat_request.MAX_MESSAGES == fields["messages"]["maxItems"]
+    assert chat_request.MAX_CHOICES == fields["n"]["maximum"]
+    assert chat_request.MAX_TOOLS == fields["tools"]["maxItems"]
+    assert set(chat_request.ROLES) == set(schemas["Message"]["properties"]["role"]["enum"])
+    assert set(chat_request.PARTS) == set(schemas["Part"]["properties"]["type"]["enum"])
+    assert set(hints.HINTS) == set(schemas["Hints"]["properties"])

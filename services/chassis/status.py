@@ -158,16 +158,26 @@ def from_failure(failure: chat_pb2.Failure) -> errors.Fault:
 
 def to_http(fault: errors.Fault) -> tuple[int, dict[str, str], dict[str, Any]]:
     """HTTP status, headers and OpenAI's error object with all four keys."""
-    status, kind = _lookup(HTTP, fault)
+    status, headers = to_http_head(fault)
+    return status, headers, to_http_error(fault)
+
+
+def to_http_head(fault: errors.Fault) -> tuple[int, dict[str, str]]:
+    """HTTP status and headers."""
     headers: dict[str, str] = {}
     if fault.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(fault.retry_after_s)))
         headers["retry-after-ms"] = str(max(1, math.ceil(fault.retry_after_s * 1000)))
     headers |= {name: value for name, value in fault.metadata.items() if name.startswith("x-ratelimit-")}
+    return _lookup(HTTP, fault)[0], headers
+
+
+def to_http_error(fault: errors.Fault) -> dict[str, Any]:
+    """OpenAI's error object with all four keys."""
     error = {
         "message": fault.message,
-        "type": fault.metadata.get("type", kind),
+        "type": fault.metadata.get("type", _lookup(HTTP, fault)[1]),
         "param": fault.param,
         "code": fault.reason.lower(),
     }
-    return status, headers, {"error": error}
+    return {"error": error}

@@ -37,6 +37,7 @@ from services.gateway.rest import admin, application, feedback, inference, opera
 from services.gateway.rest.connections import Connections
 from services.gateway.rest.dispatcher import Dispatcher
 from services.gateway.rest.early_checks import EarlyChecks
+from services.gateway.rest.early_refusals import EarlyRefusals
 from services.gateway.rpc.admission import by_key
 from services.gateway.rpc.key_servicer import KeyServicer
 from services.gateway.rpc.servicer import GatewayServicer
@@ -207,8 +208,11 @@ async def main(settings: Settings) -> None:
             ]
         )
         inference_routes = inference.routes(keys, pipeline, selector, fleet)
-        dispatcher = Dispatcher(app, inference_routes, EarlyChecks(keys, limiter, mistakes))
-        rest = application.with_middleware(dispatcher, origins=settings.cors)
+        checks = EarlyChecks(keys, limiter, mistakes, limits)
+        dispatcher = Dispatcher(app, inference_routes, checks)
+        rest = EarlyRefusals(
+            application.with_middleware(dispatcher, origins=settings.cors), dispatcher, checks
+        )
         connections = Connections(
             server.below_file_limit(settings.max_connections), settings.max_connections_per_address
         )

@@ -164,6 +164,11 @@ class Limits:
             reserved_nano_usd=int(answer["amount"]),
         )
 
+    def refusal(self, caller: Caller) -> errors.Exhausted | None:
+        """The refusal that any request of a caller is sure to meet, counted; None if none is known."""
+        refusal = self._refusals.recall(caller.key_id, 0)
+        return refusal.fault("memory") if refusal else None
+
     def settle(self, admission: Admission, report: Report) -> None:
         """Replace a reservation by what the attempts cost; returns at once, Redis learns it in the background."""
         if admission.admitted_unix_ms:

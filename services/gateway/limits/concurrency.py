@@ -67,6 +67,10 @@ class ConcurrencyLimiter:
         finally:
             self._shares.leave(ticket)
 
+    def refusal(self, caller: Caller) -> errors.Fault | None:
+        """The refusal that one more request of a caller would meet at once, counted; None says nothing."""
+        return self._refusal(caller) if self._shares.refuses(caller.tenant) else None
+
     @asynccontextmanager
     async def adapting(self, call: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
         """Adapt the limit until the block ends, by an empty `call` of the executor that does not raise."""

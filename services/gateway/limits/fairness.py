@@ -122,6 +122,13 @@ class FairShare:
         self._forget_if_idle(ticket.tenant, tenant)
         self._serve()
 
+    def refuses(self, name: str) -> bool:
+        """Whether one more request of a tenant that has requests waiting would be refused."""
+        if self.waiting < self._limit:
+            return False
+        tenant = self._waiting.get(name)
+        return tenant is not None and not self._has_shorter_queue(tenant, self._longest()[1])
+
     def is_at_share(self, name: str) -> bool:
         """Whether a tenant runs as many requests as it may when all that are here want more."""
         tenant = self._tenants.get(name)
@@ -141,8 +148,8 @@ class FairShare:
             return True
         if not self._waiting:
             return False
-        name, longest = max(self._waiting.items(), key=lambda item: len(item[1].queue) / item[1].weight)
-        if (len(tenant.queue) + 1) / tenant.weight >= len(longest.queue) / longest.weight:
+        name, longest = self._longest()
+        if not self._has_shorter_queue(tenant, longest):
             return False
         newest = longest.queue[-1]
         self._dequeue(longest, newest)
@@ -150,6 +157,13 @@ class FairShare:
         self._forget_if_idle(name, longest)
         newest.decided()
         return True
+
+    def _longest(self) -> tuple[str, _Tenant]:
+        """Of the tenants that wait, the one with the longest queue for its weight."""
+        return max(self._waiting.items(), key=lambda item: len(item[1].queue) / item[1].weight)
+
+    def _has_shorter_queue(self, tenant: _Tenant, longest: _Tenant) -> bool:
+        return (len(tenant.queue) + 1) / tenant.weight < len(longest.queue) / longest.weight
 
     def _serve(self) -> None:
         """Give free slots to those who wait."""

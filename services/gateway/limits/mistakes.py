@@ -39,6 +39,20 @@ class MistakeLimit:
     def __len__(self) -> int:
         return len(self._counts)
 
+    def refusal(self, key_id: str) -> errors.Exhausted | None:
+        """What a key reads that has sent too many of them in this window, counted; None if it has not."""
+        left_s = self._ends - self._now()
+        if left_s <= 0:
+            self._counts.clear()
+        elif self._most and self._counts.get(key_id, 0) >= self._most:
+            REFUSALS.labels("key", "TOO_MANY_MISTAKES", "here").inc()
+            return errors.Exhausted(
+                f"this key sent too many wrong requests; mend them, and try again in {left_s:.0f} s",
+                reason="TOO_MANY_MISTAKES",
+                retry_after_s=left_s,
+            )
+        return None
+
     @contextmanager
     def guarding(self, key_id: str) -> Iterator[Attempt]:
         """Count the request in the block if it turns out to be wrong before anybody was asked to answer it.
@@ -46,7 +60,8 @@ class MistakeLimit:
         Raises:
             Exhausted: the key has sent too many of them in this window.
         """
-        self._check(key_id)
+        if refusal := self.refusal(key_id):
+            raise refusal
         attempt = Attempt()
         try:
             yield attempt
@@ -55,18 +70,6 @@ class MistakeLimit:
             if not fault.details:
                 self._count(key_id, 1 + attempt.size // BYTES)
             raise
-
-    def _check(self, key_id: str) -> None:
-        left_s = self._ends - self._now()
-        if left_s <= 0:
-            self._counts.clear()
-        elif self._most and self._counts.get(key_id, 0) >= self._most:
-            REFUSALS.labels("key", "TOO_MANY_MISTAKES", "here").inc()
-            raise errors.Exhausted(
-                f"this key sent too many wrong requests; mend them, and try again in {left_s:.0f} s",
-                reason="TOO_MANY_MISTAKES",
-                retry_after_s=left_s,
-            )
 
     def _count(self, key_id: str, amount: int) -> None:
         now = self._now()

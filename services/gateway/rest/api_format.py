@@ -27,7 +27,7 @@ class ApiFormat:
 
 
 def _error(fault: errors.Fault) -> bytes:
-    return orjson.dumps(status.to_http(fault)[2])
+    return orjson.dumps(status.to_http_error(fault))
 
 
 OPENAI = ApiFormat(

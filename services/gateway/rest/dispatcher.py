@@ -81,6 +81,10 @@ class Dispatcher:
             if not isinstance(error, errors.Fault | CallerLeft):
                 raise
 
+    def route(self, scope: Scope) -> Route | None:
+        """The route that serves a request, if any does."""
+        return self._paths.get(self._find(scope["path"])[0], {}).get(scope["method"])
+
     def _find(self, path: str) -> tuple[str, Mapping[str, str]]:
         """The path of the routes that serve one, if any do, and its parameters."""
         if path not in self._paths:
@@ -96,5 +100,5 @@ async def _refuse(send: Send, route: Route, error: Exception) -> None:
         await send_json(send, b"", CALLER_LEFT)
         return
     fault = error if isinstance(error, errors.Fault) else errors.Internal("internal error")
-    code, headers, _ = status.to_http(fault)
+    code, headers = status.to_http_head(fault)
     await send_json(send, route.form.error(fault), code, headers)

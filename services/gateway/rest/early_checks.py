@@ -6,19 +6,36 @@ Whatever is refused here has cost a look at its key.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from services.chassis import errors
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
+from services.gateway.limits.admission import Limits
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import Attempt, MistakeLimit
 
 
 class EarlyChecks:
-    """The key, the limit of wrong requests, and a place among the requests that run at once."""
+    """The key, what it is known to be refused for, and a place among the requests that run at once."""
 
-    def __init__(self, keys: Authenticator, limiter: ConcurrencyLimiter, mistakes: MistakeLimit) -> None:
+    def __init__(
+        self, keys: Authenticator, limiter: ConcurrencyLimiter, mistakes: MistakeLimit, limits: Limits
+    ) -> None:
         self._keys = keys
         self._limiter = limiter
         self._mistakes = mistakes
+        self._limits = limits
+
+    def refusal(self, key: str) -> tuple[Caller, errors.Fault] | None:
+        """Who shows a key, and what a request of theirs is sure to be refused for; None if it may go on."""
+        caller = self._keys.remembered(key)
+        if caller is None:
+            return None
+        fault = (
+            self._limiter.refusal(caller)
+            or self._limits.refusal(caller)
+            or self._mistakes.refusal(caller.key_id)
+        )
+        return (caller, fault) if fault else None
 
     @asynccontextmanager
     async def passed(self, key: str) -> AsyncIterator[tuple[Caller, Attempt]]:

@@ -32,12 +32,17 @@ class JsonResponse(Response):
         return content if isinstance(content, bytes) else orjson.dumps(content)
 
 
+def json_head(body: bytes, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """The headers of a whole answer."""
+    length = b"%d" % len(body)
+    return [(b"content-type", b"application/json"), (b"content-length", length), *_raw(headers)]
+
+
 async def send_json(
     send: Send, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> None:
     """Send a whole answer."""
-    raw = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": raw + _raw(headers or {})})
+    await send({"type": "http.response.start", "status": status, "headers": json_head(body, headers or {})})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -125,6 +125,17 @@ async def test_a_known_key_costs_the_database_nothing(keys: Authenticator, store
     callers = [await keys.caller(made["key"]) for _ in range(1000)]
 
     assert all(one is first for one in callers)
+    assert first is keys.remembered(made["key"])
+
+
+async def test_only_good_keys_that_were_met_are_remembered(keys: Authenticator, store: KeyStore) -> None:
+    made, unmet = await store.create("admin", {}), await store.create("admin", {})
+    await keys.caller(made["key"])
+
+    assert not any(map(keys.remembered, (unmet["key"], "", "sk-none", "x" * 1000)))
+    await store.revoke("admin", made["key_id"])
+    await until_refused(keys, made["key"])
+    assert keys.remembered(made["key"]) is None
 
 
 async def test_a_crowd_with_one_new_key_asks_the_database_once(keys: Authenticator, store: KeyStore) -> None:

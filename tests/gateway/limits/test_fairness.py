@@ -36,6 +36,8 @@ def test_a_lone_tenant_may_use_all_and_no_more() -> None:
     tickets = door.fill("greedy", 30)
 
     assert {State.RUNNING: 10, State.WAITING: 10} == states(tickets)
+    assert door.shares.refuses("greedy")
+    assert not door.shares.refuses("modest")
     assert door.enter("greedy") is None
 
 
@@ -164,7 +166,10 @@ def test_bounds_hold_and_no_slot_is_idle_while_somebody_waits(
     door, tickets = Door(most), []
     for step, number in steps:
         if step == "enter":
-            ticket = door.enter(f"tenant-{number % 5}", 1 + number % 3)
+            name = f"tenant-{number % 5}"
+            is_refused = door.shares.refuses(name)
+            ticket = door.enter(name, 1 + number % 5)
+            assert not (is_refused and ticket)
             tickets += [ticket] if ticket else []
         elif step == "leave" and tickets:
             door.shares.leave(tickets.pop(number % len(tickets)))

@@ -14,6 +14,7 @@ from services.chassis import errors
 from services.gateway.config.plans import Plan
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
+from services.gateway.limits.admission import Limits
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.rest import application
@@ -78,7 +79,9 @@ def dispatcher(limiter: ConcurrencyLimiter) -> Dispatcher:
         Route("DELETE", "/things/{thing}", parameters),
         Route("GET", "/paths/{rest:path}", parameters),
     ]
-    checks = EarlyChecks(cast("Authenticator", Keys()), limiter, MistakeLimit(2))
+    # Nobody asks it: what is known of limits is looked at before.
+    limits = cast("Limits", None)
+    checks = EarlyChecks(cast("Authenticator", Keys()), limiter, MistakeLimit(2), limits)
     return Dispatcher(application.create([]), routes, checks)
 
 

@@ -10,21 +10,37 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.chassis import errors, status, telemetry
 from services.chassis.rpc import credentials
-from services.chassis.rpc.settings import MAX_MESSAGE, MAX_METADATA, REQUEST_KEY, TOKEN_KEY, Settings
+from services.chassis.rpc.inproc import InProcess
+from services.chassis.rpc.settings import (
+    INPROC,
+    MAX_MESSAGE,
+    MAX_METADATA,
+    REQUEST_KEY,
+    TOKEN_KEY,
+    Settings,
+)
 
 R = TypeVar("R")
 
 
-def connect(target: str, settings: Settings, service: str, *, repeatable: bool) -> grpc.aio.Channel:
+def connect(
+    target: str, settings: Settings, service: str, *, repeatable: bool, inside: InProcess | None = None
+) -> grpc.aio.Channel:
     """A channel to all replicas of one service, balanced call by call over the healthy ones.
 
     Args:
-        target: dns:///host:port, host:port or unix:path.
+        target: dns:///host:port, host:port or unix:path; inproc: for the one in this process.
         settings: Shared by all channels.
         service: The full name whose health is watched.
         repeatable: Whether a call that met UNAVAILABLE may be sent again; never for what costs money.
+        inside: The services of this process.
+
+    Raises:
+        Mistakes: inproc: where the service is not in this process.
 
     """
+    if target == INPROC:
+        return (inside or InProcess()).channel(service)
     plan: dict[str, Any] = {
         "loadBalancingConfig": [{"round_robin": {}}],
         "healthCheckConfig": {"serviceName": service},

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import grpc
 
 from services.chassis import errors
-from services.chassis.rpc.settings import TOKEN_KEY, Settings
+from services.chassis.rpc.settings import INPROC, TOKEN_KEY, Settings
 
 # A call's metadata, which a key may be given in twice.
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
@@ -32,7 +32,7 @@ def check_listen(listen: str, settings: Settings) -> None:
 
 
 def _is_loopback(listen: str) -> bool:
-    if listen.startswith("unix:"):
+    if listen.startswith(("unix:", INPROC)):
         return True
     host = listen.rpartition(":")[0].strip("[]")
     try:

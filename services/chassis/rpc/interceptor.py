@@ -111,19 +111,23 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if wrapped is not None:
             return wrapped
         handler = await continuation(handler_call_details)
-        if handler is None or name.startswith("/grpc."):
+        if handler is None:
+            return None
+        self._wrapped[name] = wrapped = self.wrap(name, handler)
+        return wrapped
+
+    def wrap(self, name: str, handler: Any) -> Any:
+        """The handler of a method, guarded; health and reflection as they are."""
+        if name.startswith("/grpc."):
             return handler
         # Only these two kinds are in the contract.
         if handler.response_streaming:
-            wrapped = grpc.stream_stream_rpc_method_handler(
+            return grpc.stream_stream_rpc_method_handler(
                 self._stream(name, handler), response_serializer=handler.response_serializer
             )
-        else:
-            wrapped = grpc.stream_unary_rpc_method_handler(
-                self._unary(name, handler), response_serializer=handler.response_serializer
-            )
-        self._wrapped[name] = wrapped
-        return wrapped
+        return grpc.stream_unary_rpc_method_handler(
+            self._unary(name, handler), response_serializer=handler.response_serializer
+        )
 
     def _unary(self, name: str, handler: Any) -> Any:
         async def call(_: Any, context: Any) -> Any:

@@ -2,9 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -15,9 +14,11 @@ from grpc_reflection.v1alpha import reflection
 from services.chassis.config import Mistakes
 from services.chassis.rpc import credentials
 from services.chassis.rpc.credentials import Admit
+from services.chassis.rpc.inproc import InProcess
 from services.chassis.rpc.interceptor import Interceptor
 from services.chassis.rpc.keyless import KeylessInterceptor
-from services.chassis.rpc.settings import MAX_MESSAGE, MAX_METADATA, MAX_PUBLIC_MESSAGE, Settings
+from services.chassis.rpc.service import Service
+from services.chassis.rpc.settings import INPROC, MAX_MESSAGE, MAX_METADATA, MAX_PUBLIC_MESSAGE, Settings
 
 # Calls that one connection may have under way; further ones wait in the client.
 MAX_STREAMS = 1024
@@ -26,33 +27,44 @@ HANDSHAKE_MS = 10_000
 IDLE_MS = 300_000
 
 
-@dataclass(frozen=True)
-class Service:
-    """One gRPC service to serve: its full name, the generated adder and the servicer."""
-
-    name: str
-    add: Callable[[Any, grpc.aio.Server], None]
-    servicer: Any
-
-
 @asynccontextmanager
 async def serve(
-    listen: str, settings: Settings, services: Sequence[Service], *, admit: Admit | None = None
+    listen: str,
+    settings: Settings,
+    services: Sequence[Service],
+    *,
+    admit: Admit | None = None,
+    inside: InProcess | None = None,
 ) -> AsyncIterator[str]:
     """Serve until the block ends, then drain; yields the bound address (port 0 is any free one).
 
     Args:
-        listen: host:port, [::]:port or unix:path.
+        listen: host:port, [::]:port or unix:path; inproc: has no socket.
         settings: Shared by all servers.
         services: What to serve.
         admit: For a public server, whose callers have keys of their own, and no service token or certificate: raises
             a fault for a call that may not go on, by its metadata, before its message is read.
+        inside: Where other services of this process find these, with or without a socket.
 
     Raises:
         ValueError: an address beyond loopback that nothing protects.
-        Mistakes: an address that cannot be bound.
+        Mistakes: an address that cannot be bound, or inproc: where nobody is inside.
 
     """
+    async with AsyncExitStack() as stack:
+        if inside is not None:
+            await stack.enter_async_context(inside.serving(settings, services))
+        if listen != INPROC:
+            listen = await stack.enter_async_context(_listening(listen, settings, services, admit))
+        elif inside is None:
+            raise Mistakes([f"LUMNI_LISTEN: {INPROC} is for services.together; expected host:port"])
+        yield listen
+
+
+@asynccontextmanager
+async def _listening(
+    listen: str, settings: Settings, services: Sequence[Service], admit: Admit | None
+) -> AsyncIterator[str]:
     public = admit is not None
     if not public:
         credentials.check_listen(listen, settings)

@@ -10,6 +10,8 @@ MAX_MESSAGE = 32 * 1024 * 1024
 MAX_PUBLIC_MESSAGE = 16 * 1024 * 1024
 # Bytes of headers and trailers: the status of a failed call carries its report in the trailers.
 MAX_METADATA = 128 * 1024
+# The target, and the address, of what is in the same process.
+INPROC = "inproc:"
 TOKEN_KEY = "x-lumni-service-token"  # noqa: S105  (the header's name)
 REQUEST_KEY = "x-request-id"
 

@@ -17,8 +17,12 @@ PROCESSES = {
     "classifier": "services.classifier.__main__",
     "selector": "services.selector.__main__",
     "executor": "services.executor.__main__",
+    # Several of the above in one process; these variables are what it reads beside theirs.
+    "together": "services.together.settings",
     "make run": "services.local.__main__",
 }
+# The processes of a service or the ledger; what all of them read needs no list of names.
+SERVICES = ("gateway", "ledger", "classifier", "selector", "executor")
 # What only compose.yaml reads.
 COMPOSE = {
     "POSTGRES_PASSWORD": "PostgreSQL's password, needed; it keeps that of its first start",
@@ -86,9 +90,7 @@ def render() -> str:
             written.add(name)
             shared = len(readers[name]) > 1
             title = "several processes" if shared else process
-            who = (
-                f" [{', '.join(readers[name])}]" if shared and len(readers[name]) < len(PROCESSES) - 1 else ""
-            )
+            who = f" [{', '.join(readers[name])}]" if shared and len(readers[name]) < len(SERVICES) else ""
             sections.setdefault(title, []).append(f"# {doc}{who}\n#{name}={shown}")
     in_compose = dict(re.findall(r"\$\{(\w+):[-?]([^}]*)\}", (TARGET.parent / "compose.yaml").read_text()))
     for name in sorted(in_compose.keys() - written):

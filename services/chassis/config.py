@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -111,6 +112,11 @@ def from_environ(kind: type[S], environ: Mapping[str, str]) -> S:
     if mistakes:
         raise Mistakes(mistakes)
     return settings
+
+
+def reader(kind: type[S]) -> Callable[[Mapping[str, str]], S]:
+    """What reads such settings from an environment, as `from_environ`."""
+    return partial(from_environ, kind)
 
 
 def _read(kind: type[S], environ: Mapping[str, str], mistakes: list[str]) -> S:

@@ -1,7 +1,7 @@
 """Runs a service's process: settings, telemetry, event loop, and its exit code."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 import uvloop
@@ -20,7 +20,7 @@ class HasTelemetry(Protocol):
 S = TypeVar("S", bound=HasTelemetry)
 
 
-def run(service: str, settings_class: type[S], main: Callable[[S], Awaitable[None]]) -> None:
+def run(service: str, read: Callable[[Mapping[str, str]], S], main: Callable[[S], Awaitable[None]]) -> None:
     """Read the settings, then log, trace, measure and run until `main` returns.
 
     Mistakes in the environment or in a file are printed, all of them, and the process exits with code 2.
@@ -31,7 +31,7 @@ def run(service: str, settings_class: type[S], main: Callable[[S], Awaitable[Non
 
     found: list[str] = []
     try:
-        settings = config.from_environ(settings_class, os.environ)
+        settings = read(os.environ)
         with telemetry.running(service, settings.telemetry):
             uvloop.run(body())
     # A group when it was raised beside other tasks.

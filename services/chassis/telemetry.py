@@ -19,18 +19,21 @@ import prometheus_client
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.chassis.config import Secret, variable
 from services.chassis.outage import Outage
+from services.chassis.tracing import ServiceTracer, acting
 
 log = logging.getLogger(__name__)
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
-tracer = trace.get_tracer("lumni")
+_tracer = ServiceTracer()
+tracer: trace.Tracer = _tracer
+acting_as = _tracer.acting_as
 _propagator = TraceContextTextMapPropagator()
 
 DROPPED_SPANS = prometheus_client.Counter(
@@ -78,7 +81,7 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
-            "service": self._service,
+            "service": acting.get() or self._service,
             "logger": record.name,
             "message": record.getMessage(),
         }
@@ -126,29 +129,33 @@ class CountingExporter(SpanExporter):
 def running(service: str, settings: Settings) -> Iterator[None]:
     """Log, trace and measure as `service` until the block ends; then deliver the remaining spans."""
     _log_as(service, settings.log_level)
-    provider = TracerProvider(
-        # By the trace's id alone, as in every service: the flags of a caller's traceparent would let it hide.
-        sampler=TraceIdRatioBased(settings.sampled),
-        resource=Resource.create({"service.name": f"lumni-{service}"}),
-        shutdown_on_exit=False,
-    )
-    processors = [
-        BatchSpanProcessor(CountingExporter(exporter, name), schedule_delay_millis=1000)
-        for name, exporter in _exporters(settings)
-    ]
-    for processor in processors:
-        provider.add_span_processor(processor)
-    trace.set_tracer_provider(provider)
+    sampler = TraceIdRatioBased(settings.sampled)
+    spans = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
+
+    def provider(name: str) -> TracerProvider:
+        return TracerProvider(
+            # By the trace's id alone, as in every service: the flags of a caller's traceparent would let it hide.
+            sampler=sampler,
+            resource=Resource.create({"service.name": f"lumni-{name}"}),
+            shutdown_on_exit=False,
+            active_span_processor=spans,
+        )
+
+    for name, exporter in _exporters(settings):
+        spans.add_span_processor(
+            BatchSpanProcessor(CountingExporter(exporter, name), schedule_delay_millis=1000)
+        )
     metrics = None
     if settings.metrics_listen:
         host, _, port = settings.metrics_listen.rpartition(":")
         metrics = prometheus_client.start_http_server(int(port), host)[0]
     try:
-        yield
+        with _tracer.providing(service, provider):
+            yield
     finally:
-        for processor in processors:
-            processor.force_flush(1000)
-        provider.shutdown()
+        # A second for each destination, of which there are at most two.
+        spans.force_flush(2000)
+        spans.shutdown()
         if metrics is not None:
             metrics.shutdown()
             metrics.server_close()

@@ -2,6 +2,8 @@
 
 import gc
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from lumni.classifier.v1.classifier_pb2_grpc import add_ClassifierServiceServicer_to_server
 
 from services.chassis import process, rpc
-from services.chassis.config import Mistakes, part, variable
+from services.chassis.config import Mistakes, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.classifier import heads
 from services.classifier.classify import Classifier, Versions
@@ -81,7 +83,17 @@ def _name(setting: str, version: str) -> str:
 
 
 async def main(settings: Settings) -> None:
-    """Put the parts together and serve until asked to stop."""
+    """Serve until asked to stop."""
+    async with serving(settings):
+        # What is loaded now stays; the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        await rpc.until_stopped()
+
+
+@asynccontextmanager
+async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> AsyncIterator[None]:
+    """Put the parts together and serve until the block ends; `inside` as in `rpc.serve`."""
     embedder = Embedder()
     threshold = None if settings.threshold < 0 else settings.threshold
 
@@ -101,13 +113,10 @@ async def main(settings: Settings) -> None:
     service = rpc.Service(
         SERVICE, add_ClassifierServiceServicer_to_server, ClassifierServicer(versions, shadow)
     )
-    async with rpc.serve(settings.listen, settings.server, [service]) as address:
-        # What is loaded now stays; the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+    async with rpc.serve(settings.listen, settings.server, [service], inside=inside) as address:
         log.info("classifier listening on %s", address)
-        await rpc.until_stopped()
+        yield
 
 
 if __name__ == "__main__":
-    process.run("classifier", Settings, main)
+    process.run("classifier", reader(Settings), main)

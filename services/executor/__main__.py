@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lumni.executor.v1 import executor_pb2_grpc
 
 from services.chassis import process, redis, rpc, telemetry
-from services.chassis.config import part, variable
+from services.chassis.config import part, reader, variable
 from services.chassis.deployments import Deployment
 from services.chassis.telemetry import Settings as TelemetrySettings
 from services.executor.attempts.model import Work
@@ -101,19 +101,26 @@ def seclude(environ: MutableMapping[str, str]) -> dict[str, str]:
 
 async def main(settings: Settings) -> None:
     """Serve until stopped."""
-    async with serving(settings, seclude(os.environ)):
+    async with serving(settings):
         await rpc.until_stopped()
 
 
 @asynccontextmanager
-async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[str]:
+async def serving(
+    settings: Settings,
+    inside: rpc.InProcess | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[str]:
     """Put the parts together and serve until the block ends; yields the bound address.
 
     Args:
         settings: What the service needs to know.
-        environ: Where provider keys and addresses are.
+        inside: As in `rpc.serve`.
+        environ: Where provider keys and addresses are; else they are taken out of the process's environment.
 
     """
+    environ = seclude(os.environ) if environ is None else environ
     # LiteLLM takes seconds to import: a mistake in the settings is reported before that.
     from services.executor.engines.direct import DirectEngine, serves
     from services.executor.engines.images import Images
@@ -171,7 +178,9 @@ async def serving(settings: Settings, environ: Mapping[str, str]) -> AsyncIterat
             await stack.enter_async_context(beside(task))
         servicer = ExecutorServicer(start, health.listed)
         service = rpc.Service(SERVICE, executor_pb2_grpc.add_ExecutorServiceServicer_to_server, servicer)
-        yield await stack.enter_async_context(rpc.serve(settings.listen, settings.server, [service]))
+        yield await stack.enter_async_context(
+            rpc.serve(settings.listen, settings.server, [service], inside=inside)
+        )
 
 
 async def _warm_up(
@@ -214,4 +223,4 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 if __name__ == "__main__":
-    process.run("executor", Settings, main)
+    process.run("executor", reader(Settings), main)

@@ -1,8 +1,8 @@
 """Run the gateway: python -m services.gateway."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ import grpc
 from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
 
 from services.chassis import litellm_config, process, redis, rpc
-from services.chassis.config import Secret, part, variable
+from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
 from services.gateway.config import plans, switches
@@ -53,9 +53,15 @@ class Settings:
 
     rest: str = variable("LUMNI_REST_LISTEN", "127.0.0.1:8080", "host:port of the REST server")
     listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50050", "address of the gRPC server")
-    classifier: str = variable("LUMNI_CLASSIFIER", "127.0.0.1:50051", "gRPC target of the classifier")
-    selector: str = variable("LUMNI_SELECTOR", "127.0.0.1:50052", "gRPC target of the selector")
-    executor: str = variable("LUMNI_EXECUTOR", "127.0.0.1:50053", "gRPC target of the executor")
+    classifier: str = variable(
+        "LUMNI_CLASSIFIER", "127.0.0.1:50051", "gRPC target of the classifier; inproc: in services.together"
+    )
+    selector: str = variable(
+        "LUMNI_SELECTOR", "127.0.0.1:50052", "gRPC target of the selector; inproc: in services.together"
+    )
+    executor: str = variable(
+        "LUMNI_EXECUTOR", "127.0.0.1:50053", "gRPC target of the executor; inproc: in services.together"
+    )
     database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
     redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
     api_key: Secret = variable("LUMNI_API_KEY", Secret(""), "a key that works without a row in the database")
@@ -112,7 +118,15 @@ class Settings:
 
 
 async def main(settings: Settings) -> None:
-    """Put the parts together and serve until asked to stop."""
+    """Serve until asked to stop."""
+    async with serving(settings):
+        await rpc.until_stopped()
+        log.info("draining")
+
+
+@asynccontextmanager
+async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> AsyncIterator[None]:
+    """Put the parts together and serve until the block ends; `inside` as in `rpc.connect`."""
     fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
     for warning in fleet.warnings:
         log.warning("%s", warning)
@@ -123,7 +137,9 @@ async def main(settings: Settings) -> None:
         stack.push_async_callback(client.aclose)
 
         async def channel(target: str, service: str, *, repeatable: bool) -> grpc.aio.Channel:
-            return await enter(rpc.connect(target, settings.server, service, repeatable=repeatable))
+            return await enter(
+                rpc.connect(target, settings.server, service, repeatable=repeatable, inside=inside)
+            )
 
         classifier = clients.Classifier(
             await channel(settings.classifier, clients.CLASSIFIER, repeatable=True),
@@ -220,8 +236,7 @@ async def main(settings: Settings) -> None:
             server.serve(rest, settings.rest, settings.server.timeout_s, connections=connections)
         )
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
-        await rpc.until_stopped()
-        log.info("draining")
+        yield
 
 
 async def _answers(client: redis.Redis) -> bool:
@@ -240,4 +255,4 @@ async def _connects(pool: postgres.Pool) -> bool:
 
 
 if __name__ == "__main__":
-    process.run("gateway", Settings, main)
+    process.run("gateway", reader(Settings), main)

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 
 from services.chassis import process
-from services.chassis.config import Secret, part, variable
+from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 
 log = logging.getLogger("services.gateway.migrate")
@@ -97,4 +97,4 @@ async def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    process.run("migrate", Settings, main)
+    process.run("migrate", reader(Settings), main)

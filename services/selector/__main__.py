@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lumni.selector.v1.selector_pb2_grpc import add_SelectorServiceServicer_to_server
 
 from services.chassis import process, redis, rpc
-from services.chassis.config import Secret, part, variable
+from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
@@ -43,7 +44,14 @@ class Settings:
 
 
 async def main(settings: Settings) -> None:
-    """Put the parts together and serve until asked to stop."""
+    """Serve until asked to stop."""
+    async with serving(settings):
+        await rpc.until_stopped()
+
+
+@asynccontextmanager
+async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> AsyncIterator[None]:
+    """Put the parts together and serve until the block ends; `inside` as in `rpc.serve`."""
     configuration = Configuration(settings.config_dir)
     chosen = configuration.selector.table.options
     health, powerful_shares = Health(), PowerfulShares()
@@ -59,10 +67,12 @@ async def main(settings: Settings) -> None:
         group = await stack.enter_async_context(asyncio.TaskGroup())
         for task in tasks:
             stack.callback(group.create_task(task).cancel)
-        address = await stack.enter_async_context(rpc.serve(settings.listen, settings.server, [service]))
+        address = await stack.enter_async_context(
+            rpc.serve(settings.listen, settings.server, [service], inside=inside)
+        )
         log.info("selector listening on %s", address)
-        await rpc.until_stopped()
+        yield
 
 
 if __name__ == "__main__":
-    process.run("selector", Settings, main)
+    process.run("selector", reader(Settings), main)

@@ -3,11 +3,13 @@
 import io
 import json
 import logging
+import sys
 from collections.abc import Sequence
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.chassis import telemetry
 from services.chassis.config import Mistakes, from_environ
@@ -77,3 +79,29 @@ def test_a_traceparent_from_elsewhere_is_continued() -> None:
 def test_a_share_of_traces_that_is_none_is_refused(share: str) -> None:
     with pytest.raises(Mistakes, match="OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1"):
         from_environ(telemetry.Settings, {"OTEL_TRACES_SAMPLER_ARG": share})
+
+
+def test_services_of_one_process_have_spans_and_log_lines_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = InMemorySpanExporter()
+    monkeypatch.setattr(telemetry, "_exporters", lambda _: [("memory", kept)])
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        with telemetry.running("gateway", telemetry.Settings()):
+            with telemetry.acting_as("selector"), telemetry.tracer.start_as_current_span("inner"):
+                logging.getLogger("some").info("inside")
+            with telemetry.tracer.start_as_current_span("outer"):
+                logging.getLogger("some").info("outside")
+    finally:
+        root.handlers[:], root.level = before
+
+    assert {"inner": "lumni-selector", "outer": "lumni-gateway"} == {
+        span.name: span.resource.attributes["service.name"] for span in kept.get_finished_spans()
+    }
+    assert [("selector", "inside"), ("gateway", "outside")] == [
+        (line["service"], line["message"]) for line in map(json.loads, out.getvalue().splitlines())
+    ]

@@ -189,7 +189,7 @@ async def executor(
         }
     )
     async with (
-        serving(settings, {"SIM_KEY": KEY} if environ is None else environ) as address,
+        serving(settings, environ={"SIM_KEY": KEY} if environ is None else environ) as address,
         grpc.aio.insecure_channel(address) as channel,
     ):
         yield Caller(executor_pb2_grpc.ExecutorServiceStub(channel), redis_url, settings.engine)

@@ -44,18 +44,28 @@ def portkey() -> Iterator[Collector]:
         yield one
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test runs with the services apart, and those marked `arrangements` also with some or all in one process."""
+    if "stack" in metafunc.fixturenames:
+        in_all = any(metafunc.definition.iter_markers("arrangements"))
+        chosen = list(stacks.ARRANGEMENTS) if in_all else ["apart"]
+        metafunc.parametrize("stack", chosen, indirect=True, scope="session")
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack(
+    request: pytest.FixtureRequest,
     servers_folder: Path,
     postgres_server: Postgres,
     provider: Simulator,
     collector: Collector,
     portkey: Collector,
 ) -> AsyncIterator[Stack]:
-    """All services, with a Valkey of their own."""
-    async with started(Valkey(servers_folder / "flow-valkey", settings={"appendonly": "no"})) as valkey:
-        await execute(postgres_server.url, "CREATE DATABASE flow")
-        database = postgres_server.database("flow")
+    """All services in one arrangement, with a Valkey of their own."""
+    name = f"flow_{request.param}"
+    async with started(Valkey(servers_folder / f"{name}-valkey", settings={"appendonly": "no"})) as valkey:
+        await execute(postgres_server.url, f"CREATE DATABASE {name}")
+        database = postgres_server.database(name)
         await migrate(database)
         telemetry = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address,
@@ -63,11 +73,12 @@ async def stack(
             "LUMNI_PORTKEY_OTLP": f"{portkey.address}/v1/otel/v1/traces",
         }
         async with stacks.running(
-            servers_folder / "flow",
+            servers_folder / name,
             database=database,
             valkey=valkey,
             simulator=provider.url,
             extra=telemetry,
+            arrangement=request.param,
         ) as one:
             one.database = database
             yield one

@@ -1,4 +1,4 @@
-"""All services as processes of their own, over real sockets, in front of the provider simulator."""
+"""All services as processes, apart or together, over real sockets, in front of the provider simulator."""
 
 import asyncio
 import os
@@ -27,6 +27,13 @@ REDIS_TIMEOUT_S = 10.0
 START_S = 120.0
 # What every service gets of the surroundings; no key of the developer's, no setting of his.
 KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
+
+# The services that run in the gateway's process, by the name of the arrangement.
+ARRANGEMENTS: Mapping[str, tuple[str, ...]] = {
+    "apart": (),
+    "deciding": ("classifier", "selector"),
+    "together": ("classifier", "selector", "executor"),
+}
 
 FLEET = """
 model_list:
@@ -79,6 +86,7 @@ class Stack:
     rest: str
     grpc: str
     database: str = ""
+    # The process of each service; those that are together have the same.
     services: dict[str, Service] = field(default_factory=dict)
     # The gRPC address of each service.
     listen: dict[str, str] = field(default_factory=dict)
@@ -99,8 +107,10 @@ async def running(
     extra: Mapping[str, str] | None = None,
     fleet: str = FLEET,
     plans: str = PLANS,
+    arrangement: str = "apart",
 ) -> AsyncIterator[Stack]:
     """Run classifier, selector, executor, ledger and gateway on free ports until the block ends."""
+    inside = ARRANGEMENTS[arrangement]
     config = folder / "config"
     config.mkdir(parents=True)
     (config / "litellm_config.yaml").write_text(fleet.format(simulator=simulator))
@@ -117,9 +127,6 @@ async def running(
     }
     front = {
         "DATABASE_URL": database,
-        "LUMNI_CLASSIFIER": ports["classifier"],
-        "LUMNI_SELECTOR": ports["selector"],
-        "LUMNI_EXECUTOR": ports["executor"],
         "LUMNI_CLASSIFY_TIMEOUT_S": str(DECISION_TIMEOUT_S),
         "LUMNI_SELECT_TIMEOUT_S": str(DECISION_TIMEOUT_S),
         "LUMNI_REST_LISTEN": ports["rest"],
@@ -127,15 +134,25 @@ async def running(
         "LUMNI_ADMIN_KEY": ADMIN_KEY,
         "LUMNI_CORS_ORIGINS": PAGE,
     }
-    own = {
+    own: dict[str, dict[str, str]] = {
         "executor": {"SIMULATOR_KEY": "sk-sim-canary"},
         "gateway": front,
         "ledger": {"DATABASE_URL": database},
     }
+    for name in ("classifier", "selector", "executor"):
+        word = name.upper()
+        front[f"LUMNI_{word}"] = rpc.INPROC if name in inside else ports[name]
+        if name in inside:
+            front |= own.get(name, {})
+            front[f"LUMNI_{word}_LISTEN"] = ports[name]
+            if name in redis_acl.USERS:
+                front[f"LUMNI_{word}_REDIS_URL"] = with_deadline(valkey.url_of(name), REDIS_TIMEOUT_S)
+    modules = {"ledger": "gateway.ledger", "gateway": "together" if inside else "gateway"}
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     stack = Stack(f"http://{ports['rest']}", ports["gateway"], listen=ports)
     for name in ("classifier", "selector", "executor", "ledger", "gateway"):
-        module = "services.gateway.ledger" if name == "ledger" else f"services.{name}"
+        if name in inside:
+            continue
         listen = ports.get(name, "")
         environ = {**shared, **own.get(name, {})}
         if name in redis_acl.USERS:
@@ -144,16 +161,18 @@ async def running(
             environ["LUMNI_LISTEN"] = listen
         stack.services[name] = Service(
             name,
-            module,
+            f"services.{modules.get(name, name)}",
             environ={**kept, **environ},
             log=folder / f"{name}.log",
             is_ready=grpc_health(listen, rpc.Settings()) if listen else None,
         )
+    processes = list(stack.services.values())
+    stack.services |= dict.fromkeys(inside, stack.services["gateway"])
     async with AsyncExitStack() as ends:
-        for service in stack.services.values():
+        for service in processes:
             service.spawn()
             ends.push_async_callback(service.stop)
-        for service in stack.services.values():
+        for service in processes:
             await service.ready(START_S)
         await _until_ready(stack.rest)
         yield stack

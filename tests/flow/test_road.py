@@ -19,6 +19,7 @@ QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Count
 UUID7 = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 
 
+@pytest.mark.arrangements
 async def test_the_official_client_works_unchanged(client: openai.AsyncOpenAI) -> None:
     answer = await client.chat.completions.create(model="auto", messages=QUESTION)
 
@@ -30,6 +31,7 @@ async def test_the_official_client_works_unchanged(client: openai.AsyncOpenAI) -
     assert UUID7.match(str(answer._request_id))
 
 
+@pytest.mark.arrangements
 async def test_the_official_client_streams_unchanged(client: openai.AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(
         model="small",
@@ -91,6 +93,7 @@ async def test_the_client_lists_the_models(client: openai.AsyncOpenAI) -> None:
         await client.models.retrieve("nothing")
 
 
+@pytest.mark.arrangements
 async def test_the_answer_says_what_was_decided_and_what_it_cost(http: httpx.AsyncClient) -> None:
     response = await http.post("/v1/chat/completions", json={"model": "auto", "messages": QUESTION})
 
@@ -131,6 +134,7 @@ async def test_unknown_fields_reach_the_provider_and_ours_do_not(
     assert 256 in (sent["body"].get("max_tokens"), sent["body"].get("max_completion_tokens"))
 
 
+@pytest.mark.arrangements
 async def test_a_failing_model_falls_back_and_the_answer_says_so(http: httpx.AsyncClient) -> None:
     body = (await http.post("/v1/chat/completions", json={"model": "breaks", "messages": QUESTION})).json()
 
@@ -140,6 +144,7 @@ async def test_a_failing_model_falls_back_and_the_answer_says_so(http: httpx.Asy
     ]
 
 
+@pytest.mark.arrangements
 async def test_a_stream_that_is_cut_ends_with_an_error_and_not_as_if_it_were_whole(
     http: httpx.AsyncClient,
 ) -> None:
@@ -152,6 +157,7 @@ async def test_a_stream_that_is_cut_ends_with_an_error_and_not_as_if_it_were_who
     assert orjson.loads(events[0])["object"] == "chat.completion.chunk"
 
 
+@pytest.mark.arrangements
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_caller_who_leaves_closes_the_providers_socket(
     stack: Stack, provider: Simulator, stream: bool
@@ -249,6 +255,7 @@ async def test_a_key_may_have_a_share_of_powerful_models_of_its_own(http: httpx.
         assert (share, tier) == (made["powerful_share"], asked.json()["selection"]["tier"])
 
 
+@pytest.mark.arrangements
 async def test_a_model_without_a_key_is_not_offered_and_says_what_it_lacks(http: httpx.AsyncClient) -> None:
     listed = [one["id"] for one in (await http.get("/v1/models")).json()["data"]]
     pinned = await http.post("/v1/chat/completions", json={"model": "keyless", "messages": QUESTION})
@@ -296,6 +303,7 @@ async def test_a_page_may_call_as_openais_client_does_and_read_every_header(http
     assert "access-control-allow-origin" not in stranger.headers
 
 
+@pytest.mark.arrangements
 async def test_health_names_every_part(http: httpx.AsyncClient) -> None:
     assert (await http.get("/health/live")).json() == {"status": "ok"}
 
@@ -325,6 +333,7 @@ async def test_metrics_are_for_the_admin_and_their_labels_are_bounded(http: http
     assert len(series) - len([line for line in before.splitlines() if "_bucket" in line]) < 100
 
 
+@pytest.mark.arrangements
 async def test_many_callers_at_once_each_get_their_own_answer(http: httpx.AsyncClient) -> None:
     async def ask(number: int) -> bool:
         word = f"word{number}"
@@ -335,6 +344,7 @@ async def test_many_callers_at_once_each_get_their_own_answer(http: httpx.AsyncC
     assert all(await asyncio.gather(*(ask(number) for number in range(64))))
 
 
+@pytest.mark.arrangements
 async def test_the_decisions_are_in_postgresql(http: httpx.AsyncClient, stack: Stack) -> None:
     import asyncpg
 

@@ -20,6 +20,7 @@ SECRET_TEXT = "canary-prompt-text"
 REQUEST = {"model": "auto", "messages": [{"role": "user", "content": f"What is {SECRET_TEXT}?"}]}
 
 
+@pytest.mark.arrangements
 async def test_one_request_is_one_trace_everywhere(
     stack: Stack, http: httpx.AsyncClient, collector: Collector, portkey: Collector
 ) -> None:
@@ -101,6 +102,7 @@ async def test_with_collector_and_portkey_down_callers_see_no_difference(
         collector.down = portkey.down = False
 
 
+@pytest.mark.arrangements
 async def test_no_secret_and_no_prompt_is_in_any_log_or_span(
     stack: Stack, http: httpx.AsyncClient, collector: Collector
 ) -> None:

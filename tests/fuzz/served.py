@@ -100,7 +100,9 @@ async def executor_and_provider(folder: Path) -> AsyncIterator[str]:
             server=rpc.Settings(timeout_s=30),
             telemetry=Telemetry(),
         )
-        yield await stack.enter_async_context(executor.serving(settings, {"SIMULATOR_KEY": "sk-sim-canary"}))
+        yield await stack.enter_async_context(
+            executor.serving(settings, environ={"SIMULATOR_KEY": "sk-sim-canary"})
+        )
 
 
 def channel(address: str) -> grpc.aio.Channel:

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from services.chassis import process, redis, redis_keys, rpc
-from services.chassis.config import Secret, part, variable
+from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
 from services.gateway.ledger.consumer import BLOCK_MS, Consumer
@@ -91,4 +91,4 @@ async def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    process.run("ledger", Settings, main)
+    process.run("ledger", reader(Settings), main)

@@ -12,8 +12,8 @@ setup: ## create or update .venv (PYTHON=... names another interpreter)
 	@PYTHON="$(PYTHON)" scripts/setup
 
 # The tether ends the services when make itself is killed.
-run: setup ## start everything on this machine; Ctrl-C stops it
-	@exec $(bin)/python -I -S services/local/tether.py $$PPID 15 - $(bin)/python -m services.local
+run: setup ## start everything on this machine (TOGETHER=1: the four services in one process); Ctrl-C stops it
+	@exec $(if $(TOGETHER),env LUMNI_LOCAL_TOGETHER=$(TOGETHER)) $(bin)/python -I -S services/local/tether.py $$PPID 15 - $(bin)/python -m services.local
 
 lock: setup ## resolve the dependencies anew into locks/
 	@scripts/lock

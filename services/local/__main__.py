@@ -25,7 +25,8 @@ from services.local.valkey import Valkey
 # How long the processes of a killed run may keep a port, in seconds.
 PORT_RELEASE_S = 2.0
 # Each has a gRPC port, in this order from LUMNI_LOCAL_PORT on; and a metrics port, as has the ledger.
-SERVICES = ("gateway", "classifier", "selector", "executor")
+BEHIND = ("classifier", "selector", "executor")
+SERVICES = ("gateway", *BEHIND)
 MEASURED = (*SERVICES, "ledger")
 MODULES = {"model": "local.model", "ledger": "gateway.ledger", "migrate": "gateway.migrate"}
 
@@ -45,6 +46,11 @@ class Settings:
     model_port: int = variable("LUMNI_LOCAL_MODEL_PORT", 0, "port of the local model")
     postgres_port: int = variable("LUMNI_LOCAL_POSTGRES_PORT", 0, "port of PostgreSQL")
     valkey_port: int = variable("LUMNI_LOCAL_VALKEY_PORT", 0, "port of Valkey")
+    together: bool = variable(
+        "LUMNI_LOCAL_TOGETHER",
+        default=False,
+        doc="runs the gateway and the services behind it in one process",
+    )
     drain_s: float = variable("LUMNI_LOCAL_DRAIN_S", 30.0, "how long requests may take to end after Ctrl-C")
     state_dir: Path = variable("LUMNI_STATE_DIR", Path(".lumni"), "folder of data, keys and logs")
     config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "folder of the configuration")
@@ -59,6 +65,10 @@ class Settings:
             ports.split(self.rest)
         except ValueError as error:
             raise ValueError(f"LUMNI_REST_LISTEN: {error}") from None
+
+    def measured(self) -> tuple[str, ...]:
+        """The processes that have a metrics port."""
+        return ("gateway", "ledger") if self.together else MEASURED
 
     def grpc(self, name: str) -> str:
         """The gRPC address of a service."""
@@ -78,7 +88,7 @@ class Settings:
         """Every fixed address, with the variable that changes it."""
         chosen = [(self.rest, "LUMNI_REST_LISTEN")]
         chosen += [(self.grpc(name), "LUMNI_LOCAL_PORT") for name in SERVICES]
-        chosen += [(self.metrics(name), "LUMNI_LOCAL_METRICS_PORT") for name in MEASURED]
+        chosen += [(self.metrics(name), "LUMNI_LOCAL_METRICS_PORT") for name in self.measured()]
         for port, name in (
             (self.model_port, "LUMNI_LOCAL_MODEL_PORT"),
             (self.postgres_port, "LUMNI_LOCAL_POSTGRES_PORT"),
@@ -108,14 +118,23 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
         "LUMNI_LOCAL_MODEL_URL": f"http://127.0.0.1:{model_port}/v1",
         "LUMNI_LOCAL_MODEL_KEY": state.secret("model"),
     }
+    modules = dict(MODULES)
+    # Where the gateway finds the services behind it; together, its process reads what theirs would.
+    peers = {f"LUMNI_{name.upper()}": settings.grpc(name) for name in BEHIND}
+    if settings.together:
+        modules["gateway"] = "together"
+        peers = {
+            **model,
+            **dict.fromkeys(peers, rpc.INPROC),
+            **{f"{target}_LISTEN": address for target, address in peers.items()},
+            **{f"LUMNI_{name.upper()}_REDIS_URL": valkey.url_of(name) for name in ("selector", "executor")},
+        }
     # What each reads, and no more.
     given: Mapping[str, Mapping[str, str]] = {
         "gateway": {
             **token,
             **database,
-            "LUMNI_CLASSIFIER": settings.grpc("classifier"),
-            "LUMNI_SELECTOR": settings.grpc("selector"),
-            "LUMNI_EXECUTOR": settings.grpc("executor"),
+            **peers,
             "LUMNI_REST_LISTEN": settings.rest,
             "LUMNI_API_KEY": state.secret("api_key", settings.api_key.reveal(), "sk-lumni-"),
             "LUMNI_ADMIN_KEY": state.secret("admin_key", settings.admin_key.reveal(), "sk-lumni-admin-"),
@@ -130,9 +149,11 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
     }
 
     def service(name: str, is_ready: Check | None = None) -> Service:
+        # Together, the gateway's process is the executor's: it has the spool, and may see providers' keys.
+        seen_as = "executor" if settings.together and name == "gateway" else name
         own = {
             "LUMNI_CONFIG_DIR": str(settings.config_dir.absolute()),
-            "LUMNI_STATE_DIR": str(state.folder / name),
+            "LUMNI_STATE_DIR": str(state.folder / seen_as),
         }
         if name in MEASURED:
             own["LUMNI_METRICS_LISTEN"] = settings.metrics(name)
@@ -142,8 +163,8 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
             own["REDIS_URL"] = valkey.url_of(name)
         return Service(
             name,
-            f"services.{MODULES.get(name, name)}",
-            environ={**environment.inherited(name, environ), **own, **given[name]},
+            f"services.{modules.get(name, name)}",
+            environ={**environment.inherited(seen_as, environ), **own, **given[name]},
             log=state.log(name),
             is_ready=is_ready,
         )
@@ -156,11 +177,14 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
     ledger = service("ledger", http_ok(f"http://{settings.metrics('ledger')}", "/metrics"))
     local_model = service("model", http_ok(f"http://127.0.0.1:{model_port}", "/health"))
     step = Part(migrate, after=("postgres",), step=migrate.finish)
-    return [
-        Part(gateway, ("migrate", "valkey"), settings.url(), drain_s=settings.drain_s),
+    behind = [
         Part(answering("executor"), ("valkey",), settings.grpc("executor"), drain_s=settings.drain_s),
         Part(answering("selector"), ("valkey",), settings.grpc("selector")),
         Part(answering("classifier"), (), settings.grpc("classifier")),
+    ]
+    return [
+        Part(gateway, ("migrate", "valkey"), settings.url(), drain_s=settings.drain_s),
+        *(behind if not settings.together else []),
         Part(ledger, ("migrate", "valkey")),
         Part(local_model, (), f"127.0.0.1:{model_port}"),
         Part(valkey, (), f"127.0.0.1:{valkey.port}"),

@@ -43,14 +43,18 @@ def ports_in_a_row(count: int) -> int:
     raise AssertionError("no free ports")
 
 
+ALONE = ("services.local",)
+LUMNI_UP = ("services.gateway.cli.commands", "up")
+
+
 class Run:
     """One run of everything, and what it said."""
 
-    def __init__(self, environ: dict[str, str], output: Path) -> None:
+    def __init__(self, environ: dict[str, str], output: Path, command: tuple[str, ...] = ALONE) -> None:
         self.output = output
         with output.open("w") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.local"], cwd=ROOT, env=environ, stdout=out, stderr=out
+                [sys.executable, "-m", *command], cwd=ROOT, env=environ, stdout=out, stderr=out
             )
 
     def said(self) -> str:
@@ -99,8 +103,8 @@ def environ(servers_folder: Path, configuration: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(environ: dict[str, str], output: Path) -> Iterator[Run]:
-    run = Run(environ, output)
+def running(environ: dict[str, str], output: Path, command: tuple[str, ...] = ALONE) -> Iterator[Run]:
+    run = Run(environ, output, command)
     try:
         yield run
     finally:
@@ -254,3 +258,30 @@ def test_a_mistake_in_the_configuration_is_told_with_its_line(
 
     assert run.process.wait(120) == 2
     assert "litellm_config.yaml:3" in run.said()
+
+
+def test_lumni_up_runs_the_services_in_one_process_and_each_answers_at_its_port(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    with running(environ, tmp_path / "up", LUMNI_UP) as run:
+        run.until(lambda: "Lumni is ready" in run.said())
+        modules = [process.cmdline()[-1] for process in run.family()]
+        ours = {name.removeprefix("services.") for name in modules if name.startswith("services.")}
+        first = int(environ["LUMNI_LOCAL_PORT"])
+        addresses = {name: f"127.0.0.1:{first + number}" for number, name in enumerate(SERVICES)}
+        token = exported(environ)["LUMNI_SERVICE_TOKEN"]
+        wrong = asyncio.run(service_token.wrong(addresses, token))
+        line = run.said()[run.said().index("  . ") : run.said().index("Ctrl-C stops")]
+        done = subprocess.run(
+            ["sh", "-ec", line],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={"PATH": os.environ["PATH"]},
+        )
+        run.process.send_signal(signal.SIGINT)
+        assert 0 == run.process.wait(120)
+
+    assert {"together", "gateway.ledger", "local.model"} == ours
+    assert [] == wrong
+    assert [] == json.loads(done.stdout)["lumni"]["degraded"]

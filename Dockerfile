@@ -1,5 +1,6 @@
 # One image per service: docker build --build-arg SERVICE=selector .
-# It holds the service, the chassis, the contract and the packages of its own lock, each checked by its hash.
+# It holds the service (all of them with `--target together`), the chassis, the contract and the packages of its own lock,
+# each checked by its hash.
 # A tag moves; name@sha256:... does not.
 ARG PYTHON_IMAGE=python:3.11-slim
 
@@ -11,7 +12,7 @@ RUN python -m venv /venv \
  # What installs packages has no business where they run.
  && /venv/bin/pip uninstall --yes pip setuptools
 
-FROM ${PYTHON_IMAGE}
+FROM ${PYTHON_IMAGE} AS base
 ARG SERVICE
 # A fixed number, so that volumes keep their owner over rebuilds.
 RUN groupadd --gid 10001 lumni \
@@ -21,7 +22,6 @@ COPY --from=packages /venv /venv
 COPY protos/gen/lumni /app/lumni
 COPY services/__init__.py /app/services/
 COPY services/chassis /app/services/chassis
-COPY services/${SERVICE} /app/services/${SERVICE}
 COPY config /app/config
 ENV PATH=/venv/bin:$PATH \
     PYTHONPATH=/app \
@@ -33,3 +33,15 @@ WORKDIR /app
 USER lumni
 # exec, so that the service gets the signals.
 CMD ["sh", "-c", "exec python -m $LUMNI_SERVICE"]
+
+# All four in one process: docker build --target together --build-arg SERVICE=together .
+FROM base AS together
+COPY services/gateway /app/services/gateway
+COPY services/classifier /app/services/classifier
+COPY services/selector /app/services/selector
+COPY services/executor /app/services/executor
+COPY services/together /app/services/together
+
+FROM base
+ARG SERVICE
+COPY services/${SERVICE} /app/services/${SERVICE}

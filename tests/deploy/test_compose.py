@@ -15,6 +15,8 @@ from services.gateway.__main__ import Settings as Gateway
 from services.gateway.ledger.__main__ import Settings as Ledger
 from services.gateway.migrate import Settings as Migrate
 from services.selector.__main__ import Settings as Selector
+from services.together.settings import Settings as Together
+from services.together.settings import read as read_together
 from tests.tools import find_or_skip
 
 ROOT = Path(__file__).parents[2]
@@ -25,9 +27,17 @@ OURS: dict[str, Any] = {
     "gateway": Gateway,
     "ledger": Ledger,
     "migrate": Migrate,
+    "together": Together,
+}
+# How each is read.
+READ: dict[str, Any] = {
+    **{name: config.reader(kind) for name, kind in OURS.items()},
+    "together": read_together,
 }
 # Those that call each other, and know each other by the token.
-CALLED = ("classifier", "selector", "executor", "gateway")
+CALLED = ("classifier", "selector", "executor", "gateway", "together")
+# What `together` holds.
+FOUR = ("classifier", "selector", "executor", "gateway")
 # `migrate` ends by itself; the collector's image holds nothing that could ask.
 WITHOUT_HEALTHCHECK = {"migrate", "collector"}
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|AUTH|_URL")
@@ -75,8 +85,9 @@ def test_every_image_can_be_pinned_by_its_digest(services: dict[str, Any]) -> No
     for service in services.values():
         chosen = service["image"] if "image" in service else service["build"]["args"]["PYTHON_IMAGE"]
         assert re.fullmatch(r"\$\{\w+_IMAGE:-[^:}]+:[^:}]+\}", chosen), chosen
-    used = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.M)
-    assert {"${PYTHON_IMAGE}"} == set(used)
+    text = (ROOT / "Dockerfile").read_text()
+    stages = set(re.findall(r"^FROM \S+ AS (\w+)$", text, re.M))
+    assert {"${PYTHON_IMAGE}"} == set(re.findall(r"^FROM (\S+)", text, re.M)) - stages
 
 
 def test_nothing_is_used_that_an_old_docker_compose_does_not_know(compose: dict[str, Any]) -> None:
@@ -88,7 +99,9 @@ def test_nothing_is_used_that_an_old_docker_compose_does_not_know(compose: dict[
         assert newer not in text
 
 
-def test_only_executor_and_collector_can_leave(compose: dict[str, Any], services: dict[str, Any]) -> None:
+def test_only_what_calls_providers_and_the_collector_can_leave(
+    compose: dict[str, Any], services: dict[str, Any]
+) -> None:
     ways_out = {
         name
         for name, network in compose["networks"].items()
@@ -99,17 +112,38 @@ def test_only_executor_and_collector_can_leave(compose: dict[str, Any], services
     assert ways_out == {"egress"}
     assert {name for name, service in services.items() if ways_out & set(service["networks"])} == {
         "executor",
+        "together",
         "collector",
     }
     assert not [name for name, service in services.items() if "network_mode" in service]
 
 
 def test_only_the_gateway_publishes_ports_and_on_loopback_by_default(services: dict[str, Any]) -> None:
-    assert [name for name, service in services.items() if "ports" in service] == ["gateway"]
-    assert [_filled_in(port) for port in services["gateway"]["ports"]] == [
-        "127.0.0.1:8080:8080",
-        "127.0.0.1:50050:50050",
-    ]
+    assert [name for name, service in services.items() if "ports" in service] == ["gateway", "together"]
+    for name in ("gateway", "together"):
+        assert [_filled_in(port) for port in services[name]["ports"]] == [
+            "127.0.0.1:8080:8080",
+            "127.0.0.1:50050:50050",
+        ]
+
+
+def test_the_one_process_starts_only_when_asked_for_and_has_what_its_services_have(
+    services: dict[str, Any],
+) -> None:
+    assert ["together"] == [name for name, service in services.items() if "profiles" in service]
+    assert not [name for name, service in services.items() if "together" in service.get("depends_on", {})]
+    assert not set(FOUR) & set(services["together"]["depends_on"])
+    given = services["together"]["environment"]
+    addresses = {f"LUMNI_{name.upper()}" for name in FOUR}
+    own = {"LUMNI_LISTEN", "LUMNI_METRICS_LISTEN", "REDIS_URL"}
+    for name in FOUR:
+        theirs = services[name]["environment"]
+        assert theirs.keys() - addresses <= given.keys(), name
+        assert {key: theirs[key] for key in theirs.keys() - addresses - own} == {
+            key: given[key] for key in theirs.keys() - addresses - own
+        }, name
+    for name in ("selector", "executor"):
+        assert services[name]["environment"]["REDIS_URL"] == given[f"LUMNI_{name.upper()}_REDIS_URL"]
 
 
 def test_every_service_says_how_it_is(services: dict[str, Any]) -> None:
@@ -141,12 +175,12 @@ def test_each_secret_is_where_it_belongs(services: dict[str, Any]) -> None:
             if any(re.search(pattern, variable) for variable in service.get("environment") or ())
         }
 
-    assert holders("^(OPENAI|ANTHROPIC|GEMINI|GROQ)_API_KEY$") == {"executor"}
+    assert holders("^(OPENAI|ANTHROPIC|GEMINI|GROQ)_API_KEY$") == {"executor", "together"}
     assert holders("^PORTKEY_API_KEY$") == {"collector"}
-    assert holders("^DATABASE_URL$") == {"gateway", "ledger", "migrate"}
-    assert holders("^LUMNI_(ADMIN_KEY|KEY_SECRET|API_KEY)$") == {"gateway"}
+    assert holders("^DATABASE_URL$") == {"gateway", "ledger", "migrate", "together"}
+    assert holders("^LUMNI_(ADMIN_KEY|KEY_SECRET|API_KEY)$") == {"gateway", "together"}
     assert holders("^LUMNI_SERVICE_TOKEN$") == set(CALLED)
-    assert holders("^REDIS_URL$") == set(redis_acl.USERS)
+    assert holders("^REDIS_URL$") == {*redis_acl.USERS, "together"}
     for name in redis_acl.USERS:
         url = services[name]["environment"]["REDIS_URL"]
         assert url.startswith(f"redis://{name}:${{VALKEY_{name.upper()}_PASSWORD:?"), name
@@ -175,9 +209,11 @@ def test_a_service_understands_its_environment(services: dict[str, Any], name: s
         for key, value in services[name]["environment"].items()
         if value is not None
     }
-    understood = set(re.findall(r'variable\(\s*"(\w+)"', _sources(OURS[name])))
+    inside = [OURS[one] for one in FOUR] if name == "together" else []
+    sources = "".join(_sources(kind) for kind in (OURS[name], *inside))
+    understood = set(re.findall(r'variable\(\s*"(\w+)"', sources))
 
-    config.from_environ(OURS[name], given)
+    READ[name](given)
     assert {key for key in given if key.startswith("LUMNI_")} <= understood
 
 
@@ -241,4 +277,5 @@ def test_every_container_has_a_memory_limit(services: dict[str, Any]) -> None:
 
 
 def test_the_gateway_may_open_more_files_than_it_takes_connections(services: dict[str, Any]) -> None:
-    assert services["gateway"]["ulimits"]["nofile"]["soft"] >= 4 * 1024
+    for name in ("gateway", "together"):
+        assert services[name]["ulimits"]["nofile"]["soft"] >= 4 * 1024

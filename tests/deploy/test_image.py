@@ -9,14 +9,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("classifier", "selector", "executor", "gateway")
-MODULES = {"gateway": ("__main__", "ledger.__main__", "migrate")}
+APART = ("classifier", "selector", "executor", "gateway")
+SERVICES = (*APART, "together")
+# What is run in an image, where that is not the service's own __main__ alone.
+RUN = {
+    "gateway": ("gateway.__main__", "gateway.ledger.__main__", "gateway.migrate"),
+    "together": ("together.__main__", *(f"{name}.__main__" for name in APART)),
+}
 
 
 def _copies(service: str) -> list[tuple[str, str]]:
-    """The last stage's COPY lines that read from the folder, with the service's name filled in."""
-    stage = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
-    lines = re.findall(r"^COPY (?!--from)(\S+) (\S+)$", stage, re.MULTILINE)
+    """The COPY lines of a service's stages that read from the folder, with its name filled in."""
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    named = {found[1]: stage for stage in stages if (found := re.match(r"\S+ AS (\w+)", stage))}
+    own = named["together"] if service == "together" else stages[-1]
+    assert own.startswith("base")
+    lines = re.findall(r"^COPY (?!--from)(\S+) (\S+)$", named["base"] + own, re.MULTILINE)
     return [
         (source.replace("${SERVICE}", service), target.replace("${SERVICE}", service))
         for source, target in lines
@@ -48,7 +56,7 @@ def test_an_image_holds_all_that_its_service_imports_and_no_other_service(
             shutil.copy(ROOT / source, into)
 
     app = tmp_path / "app"
-    modules = [f"services.{service}.{name}" for name in MODULES.get(service, ("__main__",))]
+    modules = [f"services.{name}" for name in RUN.get(service, (f"{service}.__main__",))]
     imports = f"import {', '.join(modules)}, services.chassis.rpc.probe, sys; print(services.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", imports], cwd=app, env={"PYTHONPATH": str(app)}, capture_output=True, text=True
@@ -59,8 +67,9 @@ def test_an_image_holds_all_that_its_service_imports_and_no_other_service(
     assert {path.name for path in (app / "services").iterdir() if path.is_dir()} - {"__pycache__"} == {
         "chassis",
         service,
+        *(APART if service == "together" else ()),
     }
-    assert not (app / "services" / service / "training").exists()
+    assert not list((app / "services").glob("*/training"))
 
 
 def test_every_package_of_an_image_is_pinned_and_hashed(service: str) -> None:
@@ -72,10 +81,10 @@ def test_every_package_of_an_image_is_pinned_and_hashed(service: str) -> None:
     assert "://" not in lock
 
 
-def test_only_the_executors_image_has_litellm(service: str) -> None:
+def test_only_images_that_call_providers_have_litellm(service: str) -> None:
     lock = (ROOT / "locks" / f"{service}.txt").read_text()
 
-    assert bool(re.search(r"^litellm==", lock, re.MULTILINE)) == (service == "executor")
+    assert bool(re.search(r"^litellm==", lock, re.MULTILINE)) == (service in ("executor", "together"))
 
 
 def test_packages_are_checked_by_their_hashes_and_services_are_no_root() -> None:

@@ -145,11 +145,13 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             await channel(settings.classifier, clients.CLASSIFIER, repeatable=True),
             settings.server,
             settings.classify_timeout_s,
+            shared=settings.classifier != rpc.INPROC,
         )
         selector = clients.Selector(
             await channel(settings.selector, clients.SELECTOR, repeatable=True),
             settings.server,
             settings.select_timeout_s,
+            shared=settings.selector != rpc.INPROC,
         )
         executor = clients.Executor(
             await channel(settings.executor, clients.EXECUTOR, repeatable=False), settings.server

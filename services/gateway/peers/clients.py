@@ -1,4 +1,4 @@
-"""The three services behind the gateway, as it calls them: Classify and Select in batches, Execute never twice."""
+"""The three services behind the gateway, as it calls them: Classify and Select, Execute never twice."""
 
 import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -20,16 +20,22 @@ EXECUTOR = "lumni.executor.v1.ExecutorService"
 
 
 class Classifier:
-    """Says what is asked, and how hard it is."""
+    """Says what is asked, and how hard it is; `shared` is whether requests that wait for it share a call."""
 
-    def __init__(self, channel: grpc.aio.Channel, settings: rpc.Settings, timeout_s: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, settings: rpc.Settings, timeout_s: float, *, shared: bool = True
+    ) -> None:
         self._channel = channel
         self._stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
         self._settings = settings
         self._timeout_s = timeout_s
         self.classify: BatchedPeer[classifier_pb2.ClassifyRequest, classifier_pb2.Classification] = (
-            BatchedPeer("classifier", self._send, timeout_s)
+            BatchedPeer("classifier", self._send, timeout_s, ask=None if shared else self._ask)
         )
+
+    async def _ask(self, request: classifier_pb2.ClassifyRequest) -> classifier_pb2.Classification:
+        response = await rpc.call(self._stub.Classify, request, self._settings, timeout_s=self._timeout_s)
+        return response.classification
 
     async def _send(
         self, requests: Sequence[classifier_pb2.ClassifyRequest]
@@ -49,16 +55,22 @@ class Classifier:
 
 
 class Selector:
-    """Ranks deployments, and knows the models."""
+    """Ranks deployments, and knows the models; `shared` as in `Classifier`."""
 
-    def __init__(self, channel: grpc.aio.Channel, settings: rpc.Settings, timeout_s: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, settings: rpc.Settings, timeout_s: float, *, shared: bool = True
+    ) -> None:
         self._channel = channel
         self._stub = selector_pb2_grpc.SelectorServiceStub(channel)
         self._settings = settings
         self._timeout_s = timeout_s
         self.select: BatchedPeer[selector_pb2.SelectRequest, selector_pb2.Selection] = BatchedPeer(
-            "selector", self._send, timeout_s
+            "selector", self._send, timeout_s, ask=None if shared else self._ask
         )
+
+    async def _ask(self, request: selector_pb2.SelectRequest) -> selector_pb2.Selection:
+        response = await rpc.call(self._stub.Select, request, self._settings, timeout_s=self._timeout_s)
+        return response.selection
 
     async def _send(
         self, requests: Sequence[selector_pb2.SelectRequest]

@@ -92,3 +92,21 @@ async def test_a_peer_that_does_not_answer_costs_a_request_no_more_than_its_time
     batched: BatchedPeer[str, str] = BatchedPeer("classifier", send, 0.01)
     await fail(batched, 1)
     frozen.set()
+
+
+async def test_where_calls_are_not_shared_each_request_has_one_and_failures_count_as_ever() -> None:
+    asked: list[str] = []
+
+    async def ask(request: str) -> str:
+        asked.append(request)
+        if request == "bad":
+            raise errors.Unavailable("gone")
+        return request.upper()
+
+    batched: BatchedPeer[str, str] = BatchedPeer("classifier", Peer().send, 5, pause_s=60, ask=ask)
+    assert ["A", "B"] == list(await asyncio.gather(batched("a"), batched("b")))
+    for _ in range(TOLERATED_FAILURES + 1):
+        with pytest.raises(errors.Unavailable):
+            await batched("bad")
+
+    assert ["a", "b", *["bad"] * TOLERATED_FAILURES] == asked

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from services.chassis import litellm_config, redis_acl
+from services.chassis import litellm_deployments, redis_acl
 from services.chassis.config import Secret
 
 TARGET = Path(__file__).parent.parent / ".env.example"
@@ -96,7 +96,7 @@ def render() -> str:
     for name in sorted(in_compose.keys() - written):
         shown = "" if in_compose[name].startswith("set ") else in_compose[name]
         sections.setdefault("compose.yaml", []).append(f"# {COMPOSE[name]}\n#{name}={shown}")
-    keys = [f"#{name}=" for name in sorted(set(litellm_config.DEFAULT_KEYS.values()))]
+    keys = [f"#{name}=" for name in sorted(set(litellm_deployments.DEFAULT_KEYS.values()))]
     body = [HEAD]
     body += [f"## {title}\n" + "\n".join(lines) + "\n" for title, lines in sections.items()]
     body.append(

@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -114,9 +113,11 @@ def from_environ(kind: type[S], environ: Mapping[str, str]) -> S:
     return settings
 
 
-def reader(kind: type[S]) -> Callable[[Mapping[str, str]], S]:
-    """What reads such settings from an environment, as `from_environ`."""
-    return partial(from_environ, kind)
+def reader(
+    kind: type[S], completed: Callable[[Mapping[str, str]], Mapping[str, str]] = dict
+) -> Callable[[Mapping[str, str]], S]:
+    """What reads such settings from an environment, as `from_environ`, once `completed` has added to it."""
+    return lambda environ: from_environ(kind, completed(environ))
 
 
 def _read(kind: type[S], environ: Mapping[str, str], mistakes: list[str]) -> S:

@@ -46,6 +46,8 @@ class Deployment:
     provider: str
     litellm_model: str
     price: Price
+    # The place of its entry in the file's model_list, from 0; a wildcard's entry is that of many.
+    entry: int = 0
     mode: str = "chat"
     api_base: str = ""
     api_base_ref: str = ""
@@ -73,7 +75,7 @@ class Deployment:
     proxy_interval_s: float = 60.0
     base_model: str = ""
     # The remaining litellm_params, still with their references to environment variables.
-    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @property
     def free(self) -> bool:

@@ -60,6 +60,8 @@ class Policy:
     denied_providers: tuple[str, ...] = ()
     denied_regions: tuple[str, ...] = ()
     max_cost_nano_usd: int = 0
+    # Whether every deployment must have a price that is known: for a caller with a budget.
+    priced_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,16 @@ def permissions(policy: Policy, aliases: Mapping[str, str]) -> Iterator[Rule]:
             "allowed_models",
             lambda one: one.model in models,
             _forbidden("allowed_models", "the key does not allow this model"),
+        )
+    if policy.priced_only or policy.max_cost_nano_usd:
+        yield Rule(
+            "unpriced",
+            lambda one: one.price.known,
+            _forbidden(
+                "unpriced",
+                "nobody knows what it costs, so no budget and no max_cost_usd can cover it; use another model, or ask "
+                "the operator to set its price",
+            ),
         )
     if policy.provider:
         yield Rule(

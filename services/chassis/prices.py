@@ -4,7 +4,8 @@ Rates are integer nano-USD per million tokens, so that sums are exact; a cost is
 tokens are priced. The data comes from LiteLLM's map (`scripts/prices.py`), overridden by the configuration.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
@@ -84,11 +85,13 @@ class Price:
     Args:
         rows: The rates.
         per_request: What a request costs beside its tokens, in nano-USD: the fee of models that search unasked.
+        known: False where nobody knows what calls cost; then every rate is 0, and no sum says anything.
 
     """
 
     rows: tuple[Row, ...]
     per_request: int = 0
+    known: bool = True
 
     @property
     def rates(self) -> Rates:
@@ -97,9 +100,10 @@ class Price:
 
     @property
     def free(self) -> bool:
-        """Whether nothing is ever billed."""
+        """Whether nothing is ever billed, as far as anybody can say so."""
         rates = [row.rates for row in self.rows]
-        return self.per_request == 0 and not any(one.dearest_input or one.dearest_output for one in rates)
+        bills = self.per_request or any(one.dearest_input or one.dearest_output for one in rates)
+        return self.known and not bills
 
     def bound(self, prompt_tokens: int, output_tokens: int, choices: int = 1) -> int:
         """The most that one attempt can cost, in nano-USD, rounded up; never more than fits into 64 bits.
@@ -205,6 +209,12 @@ def rates_of(known: Mapping[str, int]) -> Rates:
     return Rates(**filled)
 
 
+# The price of a deployment that nobody knows one of.
+UNPRICED = Price((Row("", 0, rates_of({})),), known=False)
+# The price of a deployment that costs nothing.
+FREE = Price((Row("", 0, rates_of({})),))
+
+
 def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
     """The price after an operator's own rates, in LiteLLM's words and USD per token; None when none is known.
 
@@ -256,12 +266,42 @@ def version() -> str:
     return str(_table()["litellm"])
 
 
+# Names of the table's providers whose prices are those of another one, which a configuration names.
+_FAMILIES: Mapping[str, str] = {
+    "azure_text": "azure",
+    "bedrock_converse": "bedrock",
+    "cohere_chat": "cohere",
+    "fireworks_ai-embedding-models": "fireworks_ai",
+    "ollama_chat": "ollama",
+    "text-completion-openai": "openai",
+    "vertex_ai_beta": "vertex_ai",
+}
+# What stands between provider and model and says how it is called, not which one it is.
+_BEFORE_MODEL: Mapping[str, re.Pattern[str]] = {
+    "azure": re.compile(r"^responses/"),
+    "bedrock": re.compile(
+        r"^(?:converse|converse_like|invoke)/|^[a-z]{2}(?:-[a-z]+)+-\d/|^[a-z-]{2,6}\.(?=[a-z0-9]+\.)"
+    ),
+    "openai": re.compile(r"^(?:responses|chat/completions)/"),
+}
+# A model that was tuned by its owner costs what the table says of all that were tuned from its base.
+_TUNED = re.compile(r"^(ft:[^:]+):.*")
+
+
+def family(provider: str) -> str:
+    """The provider under whose name a configuration calls another name of the table."""
+    if provider.startswith("vertex_ai-"):
+        return "vertex_ai"
+    return _FAMILIES.get(provider, provider)
+
+
 def listing(provider: str, model: str) -> Listing | None:
     """What the table knows of `provider/model`, in LiteLLM's spelling; None when it does not know it."""
     models: Mapping[str, Any] = _table()["models"]
-    for name in (f"{provider}/{model}", model):
+    wanted = family(provider)
+    for name in _spellings(wanted, provider, model):
         entry = models.get(name)
-        if entry is not None and (entry["provider"] == provider or "/" in name):
+        if entry is not None and (family(entry["provider"]) == wanted or "/" in name):
             rows = tuple(
                 Row(row.get("tier", ""), row.get("from", 0), rates_of(row["rates"])) for row in entry["rows"]
             )
@@ -274,3 +314,30 @@ def listing(provider: str, model: str) -> Listing | None:
                 frozenset(entry["can"]),
             )
     return None
+
+
+def listed_models(provider: str) -> list[str]:
+    """Every model of a provider that the table prices, without the provider and without regional spellings."""
+    wanted = family(provider)
+    return sorted(
+        {
+            model
+            for name, entry in _table()["models"].items()
+            if family(entry["provider"]) == wanted
+            and not (model := name.removeprefix(f"{wanted}/")).startswith("ft:")
+            and not (wanted in _BEFORE_MODEL and "/" in model)
+        }
+    )
+
+
+def _spellings(wanted: str, provider: str, model: str) -> Iterator[str]:
+    """What the table may call a model, the most exact first."""
+    before = _BEFORE_MODEL.get(wanted)
+    while True:
+        tuned = _TUNED.match(model)
+        for name in (model, tuned[1]) if tuned else (model,):
+            yield from dict.fromkeys((f"{provider}/{name}", f"{wanted}/{name}", name))
+        shorter = before.sub("", model) if before else model
+        if shorter == model:
+            return
+        model = shorter

@@ -24,6 +24,12 @@ def run(service: str, read: Callable[[Mapping[str, str]], S], main: Callable[[S]
     """Read the settings, then log, trace, measure and run until `main` returns.
 
     Mistakes in the environment or in a file are printed, all of them, and the process exits with code 2.
+
+    Args:
+        service: Its name in logs, spans and metrics.
+        read: Makes its settings of an environment.
+        main: What it does.
+
     """
 
     async def body() -> None:

@@ -44,6 +44,7 @@ def policy(message: selector_pb2.Policy) -> Policy:
         denied_providers=tuple(message.denied_providers),
         denied_regions=tuple(message.denied_regions),
         max_cost_nano_usd=message.max_cost_nano_usd,
+        priced_only=message.priced_only,
     )
 
 

@@ -39,7 +39,7 @@ class _Document:
         self.loader = loader
         self.notes: dict[tuple[int, str], None] = {}
         self.checks: list[Callable[[], None]] = []
-        self.warnings: list[str] = []
+        self.warnings: dict[tuple[int, str], None] = {}
 
     def note(self, line: int, path: str, message: str) -> None:
         where = f"{self.name}:{line}: {path}: " if path else f"{self.name}:{line}: "
@@ -76,12 +76,16 @@ class Section:
     def warn(self, key: str, message: str) -> None:
         """Note something odd that does not stop the reading."""
         line = self._nodes[key][0] if key in self._nodes else self.line
-        self._document.warnings.append(f"{self._document.name}:{line}: {self._at(key)}: {message}")
+        self._document.warnings[line, f"{self._document.name}:{line}: {self._at(key)}: {message}"] = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was warned about so far, in the whole file."""
-        return tuple(self._document.warnings)
+        """What was warned about so far, in the whole file and its order."""
+        return tuple(message for _, message in sorted(self._document.warnings))
+
+    def pass_over(self, key: str) -> None:
+        """Take a key without looking at what is written there."""
+        self._known.add(key)
 
     def require(self, *keys: str) -> None:
         """Note each key that is not there."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import process, redis, rpc, telemetry
+from services.chassis import litellm_environment, process, redis, rpc, telemetry
 from services.chassis.config import part, reader, variable
 from services.chassis.deployments import Deployment
 from services.chassis.telemetry import Settings as TelemetrySettings
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 SERVICE = "lumni.executor.v1.ExecutorService"
 # One call may send so much, which is engines.images.LARGEST_TOGETHER.
 LEAST_PICTURES_MIB = 40
+# What boto3 and Google's libraries read from the environment themselves.
+CLOUDS = ("AWS_", "GOOGLE_", "VERTEXAI_")
 # What LiteLLM would read from the environment, past the configuration.
 AMBIENT = ("_API_KEY", "_API_BASE", "_BASE_URL", "_API_URL")
 
@@ -99,6 +101,13 @@ def seclude(environ: MutableMapping[str, str]) -> dict[str, str]:
     return taken
 
 
+def adopt(environ: MutableMapping[str, str], known: Mapping[str, str]) -> None:
+    """Put into the environment what clouds' own libraries read there and nobody else: regions and credentials."""
+    for name, value in known.items():
+        if name.startswith(CLOUDS):
+            environ.setdefault(name, value)
+
+
 async def main(settings: Settings) -> None:
     """Serve until stopped."""
     async with serving(settings):
@@ -120,7 +129,10 @@ async def serving(
         environ: Where provider keys and addresses are; else they are taken out of the process's environment.
 
     """
-    environ = seclude(os.environ) if environ is None else environ
+    if environ is None:
+        file = settings.config_dir / "litellm_config.yaml"
+        environ = litellm_environment.variables(file, seclude(os.environ))
+        adopt(os.environ, environ)
     # LiteLLM takes seconds to import: a mistake in the settings is reported before that.
     from services.executor.engines.direct import DirectEngine, serves
     from services.executor.engines.images import Images

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
 
-from services.chassis import litellm_config, process, redis, rpc
+from services.chassis import litellm_config, litellm_environment, process, redis, rpc
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
@@ -257,4 +257,4 @@ async def _connects(pool: postgres.Pool) -> bool:
 
 
 if __name__ == "__main__":
-    process.run("gateway", reader(Settings), main)
+    process.run("gateway", reader(Settings, litellm_environment.of_gateway), main)

@@ -5,15 +5,15 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from services.chassis import config, litellm_config, redis_acl, rpc
+from services.chassis import config, credentials, litellm_config, litellm_environment, redis_acl, rpc
 from services.chassis.config import Mistakes, Secret, part, variable
-from services.chassis.deployments import Fleet
+from services.chassis.deployments import Deployment, Fleet
 from services.local import environment, ports
 from services.local.postgres import Postgres
 from services.local.server import Failed
@@ -24,6 +24,15 @@ from services.local.valkey import Valkey
 
 # How long the processes of a killed run may keep a port, in seconds.
 PORT_RELEASE_S = 2.0
+# The key of the local model, which is no provider's.
+LOCAL_MODEL_KEY = "LUMNI_LOCAL_MODEL_KEY"
+TRY = r"""Try it in another terminal:
+
+  . {file}
+  curl "$OPENAI_BASE_URL/chat/completions" -H "authorization: Bearer $OPENAI_API_KEY" \
+    -H 'content-type: application/json' \
+    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+"""
 # Each has a gRPC port, in this order from LUMNI_LOCAL_PORT on; and a metrics port, as has the ledger.
 BEHIND = ("classifier", "selector", "executor")
 SERVICES = ("gateway", *BEHIND)
@@ -116,7 +125,7 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
     model = {
         "LUMNI_LOCAL_MODEL_PORT": str(model_port),
         "LUMNI_LOCAL_MODEL_URL": f"http://127.0.0.1:{model_port}/v1",
-        "LUMNI_LOCAL_MODEL_KEY": state.secret("model"),
+        LOCAL_MODEL_KEY: state.secret("model"),
     }
     modules = dict(MODULES)
     # Where the gateway finds the services behind it; together, its process reads what theirs would.
@@ -220,20 +229,31 @@ async def busy(settings: Settings) -> list[str]:
     return lines
 
 
+def is_set(deployment: Deployment, environ: Mapping[str, str]) -> bool:
+    """Whether a deployment has what it takes to call it; a key of Lumni is no provider's."""
+    key = environ.get(deployment.key_ref, "")
+    return not credentials.missing(deployment, environ) and not key.startswith("sk-lumni-")
+
+
 def joined(fleet: Fleet, environ: Mapping[str, str]) -> list[str]:
-    """The providers whose deployments have a key here, other than a key of Lumni."""
-    return sorted(
-        {
-            deployment.provider
-            for deployment in fleet.deployments
-            if (key := environ.get(deployment.key_ref, "")) and not key.startswith("sk-lumni-")
-        }
-    )
+    """The providers whose deployments have what it takes to call them."""
+    others = (one for one in fleet.deployments if one.key_ref != LOCAL_MODEL_KEY)
+    return sorted({one.provider for one in others if is_set(one, environ)})
 
 
 async def run(settings: Settings, environ: Mapping[str, str], began: float) -> int:
     """Start everything, print how to use it, and stop it on a signal; returns the exit code."""
-    fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
+    file = settings.config_dir / "litellm_config.yaml"
+    fleet = litellm_config.load(file)
+    known = litellm_environment.variables(file, environ)
+    for warning in fleet.warnings:
+        say(warning)
+    if litellm_environment.of_gateway(environ).get("DATABASE_URL") != environ.get("DATABASE_URL"):
+        say(
+            "general_settings.database_url: what runs here keeps its data in a PostgreSQL of its own; ignored"
+        )
+    if not (plans := settings.config_dir / "lumni.yaml").exists():
+        raise Mistakes([f"{plans}: is missing; copy config/lumni.yaml of this project there"])
     state = State(settings.state_dir)
     with state.locked({"pid": str(os.getpid()), "url": settings.url(), "grpc": settings.grpc("gateway")}):
         if lines := await busy(settings):
@@ -258,7 +278,7 @@ async def run(settings: Settings, environ: Mapping[str, str], began: float) -> i
         code = 0
         try:
             if await until(stop, supervisor.start()):
-                say(_welcome(settings, state, fleet, environ, monotonic() - began))
+                say(_welcome(settings, state, fleet, known, monotonic() - began))
                 await until(stop, supervisor.watch())
         except Failed as failure:
             say(f"\n{failure}\n\nall logs: {state.folder / 'logs'}")
@@ -282,32 +302,38 @@ def _welcome(
             "LUMNI_SERVICE_TOKEN": state.secret("service_token", settings.server.token.reveal()),
         }
     )
+    own = any(one.key_ref == LOCAL_MODEL_KEY for one in fleet.deployments)
     providers = joined(fleet, environ)
-    models = (
-        f"the local model and those of {', '.join(providers)}"
-        if providers
-        else "the local model; set a provider's key, such as OPENAI_API_KEY, and start again for more"
-    )
-    return rf"""
-Lumni is ready after {took_s:.1f} s: {settings.url()}/v1, gRPC at {settings.grpc("gateway")}
-Models: {models}
-Logs:   {state.folder / "logs"}
+    others = (one for one in fleet.deployments if one.key_ref != LOCAL_MODEL_KEY)
+    absent = sorted({name for one in others if (name := credentials.missing(one, environ))})
+    lines = [
+        "",
+        f"Lumni is ready after {took_s:.1f} s: {settings.url()}/v1, gRPC at {settings.grpc('gateway')}",
+        f"Models: {_models(providers, absent, own=own)}",
+        f"Logs:   {state.folder / 'logs'}",
+        "",
+    ]
+    if own or providers:
+        lines.append(TRY.format(file=shlex.quote(str(file))))
+    return "\n".join([*lines, f"Ctrl-C stops everything; what it knows stays in {state.folder}"])
 
-Try it in another terminal:
 
-  . {shlex.quote(str(file))}
-  curl "$OPENAI_BASE_URL/chat/completions" -H "authorization: Bearer $OPENAI_API_KEY" \
-    -H 'content-type: application/json' \
-    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
-
-Ctrl-C stops everything; what it knows stays in {state.folder}"""
+def _models(providers: Sequence[str], absent: Sequence[str], *, own: bool) -> str:
+    """Whose models can be called, and what would make them more."""
+    named = ", ".join(providers)
+    if own and providers:
+        return f"the local model and those of {named}"
+    if providers:
+        return f"those of {named}"
+    wanted = "a provider's key, such as OPENAI_API_KEY," if own else " or ".join(absent)
+    return f"{'the local model' if own else 'none can be called yet'}; set {wanted} and start again for more"
 
 
 def main() -> int:
     """Run until Ctrl-C; 0 also when it is running already, 1 when a part fails, 2 for wrong settings."""
     began = monotonic()
-    settings = config.from_environ_or_exit(Settings)
     try:
+        settings = config.from_environ(Settings, litellm_environment.of_gateway(os.environ))
         return asyncio.run(run(settings, os.environ, began))
     except Running as running:
         facts = running.facts

@@ -9,7 +9,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
 
-from services.chassis import bounds, errors, rpc, selection_messages, status
+from services.chassis import bounds, errors, prices, rpc, selection_messages, status
 from services.chassis.bounds import COUNT, NAME, NAMES, REQUEST_CONTEXT, Bounds, Number
 from services.chassis.candidates import UNPINNED
 from services.selector.configuration import Configuration
@@ -257,6 +257,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
                 provider=deployment.provider,
                 input_nano_usd_per_mtok=rates.input,
                 output_nano_usd_per_mtok=rates.output,
+                unpriced=not deployment.price.known,
                 catalog_id=entry.id if entry else "",
                 benchmarks=_weightiest(entry, weights) if entry else [],
             )
@@ -269,7 +270,8 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         deployments = [table.deployments[i] for i in members]
         entry = next((found for i in members if (found := table.entries[i]) is not None), None)
         working = snapshot.callable & snapshot.closed
-        cheapest = min(deployments, key=lambda d: d.price.rates.input + d.price.rates.output).price.rates
+        priced = [d.price.rates for d in deployments if d.price.known]
+        cheapest = min(priced, key=lambda rates: rates.input + rates.output, default=prices.UNPRICED.rates)
         model = pb.Model(
             name=name,
             context_window=max(d.context_window for d in deployments)
@@ -282,6 +284,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             providers=sorted({d.provider for d in deployments}),
             available=bool(np.any(working[members])),
             callable=bool(np.any(snapshot.callable[members])),
+            unpriced=not priced,
             aliases=sorted(alias for alias, target in table.fleet.aliases.items() if target == name),
         )
         if entry is not None:

@@ -6,7 +6,7 @@ from services.chassis import eligibility
 from services.chassis.deployments import Deployment
 from services.chassis.eligibility import Policy, Requirements
 from services.chassis.errors import Forbidden, Invalid
-from services.chassis.prices import Price, Row, rates_of
+from services.chassis.prices import FREE, UNPRICED, Price, Row, rates_of
 
 ONE_DOLLAR = Price((Row("", 0, rates_of({"input": 10**9, "output": 10**9})),))
 
@@ -22,6 +22,18 @@ def deployment(ident: str = "one", **about: object) -> Deployment:
             **about,
         }  # type: ignore[arg-type]
     )
+
+
+@pytest.mark.parametrize("policy", [Policy(priced_only=True), Policy(max_cost_nano_usd=10**12)])
+def test_what_nobody_knows_the_price_of_is_closed_to_whoever_must_know_it(policy: Policy) -> None:
+    unknown, free = deployment("unknown", price=UNPRICED), deployment("free", price=FREE)
+
+    left = eligibility.apply([unknown, free], eligibility.permissions(policy, {}))
+
+    assert [free] == left
+    assert [unknown] == eligibility.apply([unknown], eligibility.permissions(Policy(), {}))
+    with pytest.raises(Forbidden, match="nobody knows what it costs"):
+        eligibility.apply([unknown], eligibility.permissions(policy, {}))
 
 
 @pytest.mark.parametrize(

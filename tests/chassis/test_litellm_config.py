@@ -95,21 +95,17 @@ router_settings:
     ("text", "line", "says"),
     [
         ("model_list: []", 1, "at least one deployment"),
-        (
-            GPT.replace("openai/gpt-4o", "openai/no-such-model"),
-            4,
-            "the price of openai/no-such-model is not known",
-        ),
         (GPT.replace("openai/gpt-4o", "mystery"), 4, "name the provider"),
         (GPT + "    model_info: {input_cost_per_token: 2.5}\n", 4, "US dollars per token"),
-        (GPT + "general_settings:\n  master_key: sk-1\n", 6, "remove it here"),
+        (GPT + "general_settings:\n  enforce_limits: true\n", 6, "may touch money, limits or auth"),
         (GPT + "router_settings:\n  max_budget_usd: 7\n", 6, "may touch money"),
         (GPT + "router_settings:\n  fallbacks: [{gpt-4o: [gpt-5]}]\n", 6, "gpt-5: no such model"),
         (GPT + "router_settings:\n  routing_strategy: roulette\n", 6, "expected one of"),
         (GPT + "    model_info: {free_quota: {rpd: 5, reset: Mars}}\n", 5, "a time zone"),
         (GPT.replace("api_key:", "rpm: -1, api_key:"), 4, "at least 0"),
         (GPT + "    model_info: {input_cost_per_image: 0.1}\n", 5, "Lumni does not price by it"),
-        (GPT + "router_settings:\n  enable_pre_call_checks: false\n", 6, "always checks the context window"),
+        (GPT + "guardrails: [{guardrail_name: pii}]\n", 5, "inspect before or behind Lumni"),
+        (GPT.replace("api_key:", "tiered_pricing: [1], api_key:"), 4, "set input_cost_per_token"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, says: str) -> None:
@@ -138,6 +134,10 @@ def test_an_unknown_setting_that_guards_nothing_is_only_warned_about(tmp_path: P
         ("litellm_settings:\n  cache: true\n", 6, "answers are not cached"),
         ("litellm_settings:\n  turn_off_message_logging: false\n", 6, "never logs messages"),
         ("router_settings:\n  model_group_alias: {a: {model: gpt-4o, hidden: true}}\n", 6, "hidden: "),
+        ("router_settings:\n  enable_pre_call_checks: false\n", 6, "is always checked"),
+        ("general_settings:\n  master_key: sk-1\n", 6, "put it into LUMNI_ADMIN_KEY"),
+        ("general_settings:\n  enforce_limits: false\n", 6, "it is off; ignored"),
+        ("environment_variables:\n  SOME_API_KEY: sk-1\n", 6, "put it into the environment"),
         ("    model_info: {max_tokens: 5}\n", 5, "does not know it"),
     ],
 )
@@ -163,3 +163,59 @@ litellm_settings: {turn_off_message_logging: true, json_logs: true, set_verbose:
 
 def test_the_price_table_names_the_litellm_it_was_read_from() -> None:
     assert prices.version() == "1.106.2"
+
+
+@pytest.mark.parametrize(
+    ("params", "known", "is_free"),
+    [
+        ("model: openai/house-model, api_base: 'https://models.example.com/v1'", False, False),
+        ("model: openai/house-model, api_base: 'http://10.0.0.7/v1'", True, True),
+        ("model: hosted_vllm/house-model, api_base: 'https://models.example.com/v1'", True, True),
+        ("model: openai/house-model, api_base: os.environ/HOUSE", False, False),
+        ("model: openai/gpt-4o, api_base: 'http://10.0.0.7/v1'", True, False),
+    ],
+)
+def test_a_model_without_a_price_is_free_where_nobody_bills_it(
+    tmp_path: Path, params: str, known: bool, is_free: bool
+) -> None:
+    fleet = load(tmp_path, f"model_list:\n  - model_name: house\n    litellm_params: {{{params}}}\n")
+
+    (one,) = fleet.deployments
+    assert (known, is_free) == (one.price.known, one.price.free)
+    assert (not known) == any(
+        "the price of openai/house-model is not known" in line for line in fleet.warnings
+    )
+
+
+def test_a_private_server_is_not_shown_the_key_of_a_provider_unasked(tmp_path: Path) -> None:
+    fleet = load(
+        tmp_path,
+        """
+model_list:
+  - model_name: mine
+    litellm_params: {model: openai/mine, api_base: "http://vllm:8000/v1"}
+  - model_name: theirs
+    litellm_params: {model: openai/gpt-4o}
+""",
+    )
+
+    assert ["", "OPENAI_API_KEY"] == [one.key_ref for one in fleet.deployments]
+
+
+def test_a_deployment_without_a_group_belongs_to_the_standard_one(tmp_path: Path) -> None:
+    assert [("standard",)] == [one.access_groups for one in load(tmp_path, GPT).deployments]
+
+
+def test_a_merged_entry_may_set_what_it_takes_over(tmp_path: Path) -> None:
+    fleet = load(
+        tmp_path,
+        """
+model_list:
+  - model_name: a
+    litellm_params: &same {model: openai/gpt-4o, rpm: 5}
+  - model_name: b
+    litellm_params: {<<: *same, rpm: 7}
+""",
+    )
+
+    assert [5, 7] == [one.rpm for one in fleet.deployments]

@@ -84,6 +84,7 @@ def attempt(made: Attempt) -> pb.Attempt:
         first_chunk_ms=made.first_chunk_ms,
         estimated=made.estimated,
         message=made.message,
+        unpriced=not made.deployment.price.known,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from services.chassis import litellm_config
+from services.chassis import credentials, litellm_config
 from services.chassis.config import Mistakes
 from services.chassis.deployments import Deployment, Fleet
 from services.chassis.watch import Watch
@@ -20,10 +20,6 @@ log = logging.getLogger(__name__)
 
 # A caller's key: sent to a provider it would be given away.
 OURS = "sk-lumni-"
-# Providers that are reached without a key: they run where the operator says.
-KEYLESS = frozenset(
-    ("ollama", "ollama_chat", "hosted_vllm", "llamafile", "lm_studio", "xinference", "triton")
-)
 
 
 class Keys:
@@ -43,12 +39,14 @@ class Keys:
         found = {}
         if any(deployment.key_in_file for deployment in fleet.deployments):
             entries = yaml.safe_load(path.read_text())["model_list"]
-            for deployment, entry in zip(fleet.deployments, entries, strict=True):
+            for deployment in fleet.deployments:
                 if deployment.key_in_file:
-                    found[deployment.id] = str(entry["litellm_params"]["api_key"])
-                    log.warning(
-                        "the key of %s stands in the file; put it into the environment", deployment.id
-                    )
+                    found[deployment.id] = str(entries[deployment.entry]["litellm_params"]["api_key"])
+            for place in sorted({one.entry for one in fleet.deployments if one.key_in_file}):
+                log.warning(
+                    "the key of %s stands in the file; put it into the environment",
+                    entries[place]["model_name"],
+                )
         self._in_file = found
 
     def of(self, deployment: Deployment) -> str | None:
@@ -63,14 +61,13 @@ class Keys:
             raise LookupError(f"{deployment.key_ref}: holds a key of Lumni, not of a provider")
         if key:
             return key
-        local = bool(deployment.api_base) or bool(self._environ.get(deployment.api_base_ref, ""))
-        if not deployment.key_ref and (local or deployment.provider in KEYLESS):
-            return None
-        raise LookupError(f"{deployment.key_ref or 'api_key'}: is not set")
+        if absent := credentials.missing(deployment, self._environ):
+            raise LookupError(f"{absent}: is not set")
+        return None
 
     def reachable(self, deployment: Deployment) -> bool:
-        """Whether there is all it takes to call a deployment: its key, and its address where it is a reference."""
-        if deployment.api_base_ref and not self._environ.get(deployment.api_base_ref):
+        """Whether there is all it takes to call a deployment."""
+        if credentials.missing(deployment, self._environ):
             return False
         try:
             self.of(deployment)

@@ -40,6 +40,11 @@ class Caller:
     # Seconds since 1970; None never expires.
     expires_at: float | None = None
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether what a request costs must be known before it is made."""
+        return any(subject.budget is not None for subject in self.subjects)
+
 
 def without_row(name: str, plan: Plan, *, is_admin: bool) -> Caller:
     """The holder of a key that is configured and has no row in the database: the plan, as it is."""

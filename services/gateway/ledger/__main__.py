@@ -9,7 +9,7 @@ import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from services.chassis import process, redis, redis_keys, rpc
+from services.chassis import litellm_environment, process, redis, redis_keys, rpc
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
@@ -91,4 +91,4 @@ async def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    process.run("ledger", reader(Settings), main)
+    process.run("ledger", reader(Settings, litellm_environment.of_gateway), main)

@@ -132,6 +132,7 @@ class FallbackSelection:
                 max_cost_nano_usd=eligibility.bound(deployment, requirements),
                 input_nano_usd_per_mtok=deployment.price.rates.input,
                 output_nano_usd_per_mtok=deployment.price.rates.output,
+                unpriced=not deployment.price.known,
             )
         return selection
 

@@ -8,7 +8,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
-from services.chassis import money, telemetry
+from services.chassis import telemetry
 from services.chassis.enums import word
 from services.gateway.limits.admission import Admission
 from services.gateway.pipeline import render
@@ -37,11 +37,7 @@ def summary(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
         "deployment": winner.deployment,
         "provider": winner.provider,
         "benchmark": render.benchmark(chosen.benchmarks[0]) if chosen.benchmarks else None,
-        "cost": {
-            "usd": money.usd(report.cost_nano_usd),
-            "nano_usd": report.cost_nano_usd,
-            "estimated": report.estimated,
-        },
+        "cost": render.cost(report),
         "attempts": render.attempts(report),
         "latency_ms": {
             "total": round(total, 2),
@@ -69,8 +65,10 @@ def headers(
         shown |= {
             "x-lumni-deployment": report.attempts[-1].deployment,
             "x-lumni-attempts": str(len(report.attempts)),
-            "x-lumni-cost-usd": f"{money.usd(report.cost_nano_usd):.9f}",
         }
+        cost = render.cost(report)
+        shown["x-lumni-cost-usd"] = None if cost["usd"] is None else f"{cost['usd']:.9f}"
+        shown["x-lumni-unpriced"] = "true" if "unpriced" in cost else None
     return {name: value for name, value in shown.items() if value}
 
 

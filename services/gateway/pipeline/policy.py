@@ -56,6 +56,7 @@ def policy(caller: Caller, chat: Chat, *, what_if: bool = False) -> selector_pb2
         weights=hints.weights if what_if else {},
         now_unix_ms=int((hints.at or time.time()) * 1000) if what_if else 0,
         free_tail=plan.at_limit is AtLimit.FREE,
+        priced_only=caller.has_budget,
     )
     share = plan.powerful_share if caller.powerful_share is None else caller.powerful_share
     if hints.threshold is not None:

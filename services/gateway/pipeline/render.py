@@ -43,10 +43,21 @@ def candidate(one: selector_pb2.Candidate) -> dict[str, Any]:
         },
         "benchmarks": [benchmark(b) for b in one.benchmarks],
         "only_on": word(chat_pb2.OnlyOn, one.only_on),
-        "max_cost_usd": usd(one.max_cost_nano_usd),
-        "input_usd_per_mtok": usd(one.input_nano_usd_per_mtok),
-        "output_usd_per_mtok": usd(one.output_nano_usd_per_mtok),
+        "max_cost_usd": None if one.unpriced else usd(one.max_cost_nano_usd),
+        "input_usd_per_mtok": None if one.unpriced else usd(one.input_nano_usd_per_mtok),
+        "output_usd_per_mtok": None if one.unpriced else usd(one.output_nano_usd_per_mtok),
     }
+
+
+def cost(report: executor_pb2.Report) -> dict[str, Any]:
+    """What a call cost; null where nobody knows the price of an attempt that may be billed."""
+    unpriced = any(_is_unpriced(attempt) for attempt in report.attempts)
+    shown: dict[str, Any] = {
+        "usd": None if unpriced else usd(report.cost_nano_usd),
+        "nano_usd": None if unpriced else report.cost_nano_usd,
+        "estimated": report.estimated,
+    }
+    return {**shown, "unpriced": True} if unpriced else shown
 
 
 def benchmark(one: selector_pb2.Benchmark) -> dict[str, Any]:
@@ -81,8 +92,8 @@ def model(one: selector_pb2.Model) -> dict[str, Any]:
             "context_window": one.context_window or None,
             "max_output_tokens": one.max_output_tokens or None,
             "capabilities": list(one.capabilities),
-            "input_usd_per_mtok": usd(one.input_nano_usd_per_mtok),
-            "output_usd_per_mtok": usd(one.output_nano_usd_per_mtok),
+            "input_usd_per_mtok": None if one.unpriced else usd(one.input_nano_usd_per_mtok),
+            "output_usd_per_mtok": None if one.unpriced else usd(one.output_nano_usd_per_mtok),
             "benchmarks": [benchmark(b) for b in one.benchmarks],
             "providers": list(one.providers),
             "available": one.available,
@@ -100,7 +111,12 @@ def attempts(report: executor_pb2.Report) -> list[dict[str, Any]]:
             "outcome": word(executor_pb2.Outcome, attempt.outcome),
             "error": attempt.error_class or None,
             "duration_ms": round(attempt.duration_ms, 2),
-            "cost_usd": usd(attempt.cost_nano_usd),
+            "cost_usd": None if _is_unpriced(attempt) else usd(attempt.cost_nano_usd),
         }
         for attempt in report.attempts
     ]
+
+
+def _is_unpriced(attempt: executor_pb2.Attempt) -> bool:
+    """Whether nobody knows what an attempt cost; one that failed cost nothing at any price."""
+    return attempt.unpriced and attempt.outcome != executor_pb2.OUTCOME_FAILED

@@ -51,6 +51,7 @@ COLUMNS = (
     "completion_tokens",
     "cached_tokens",
     "cost_usd",
+    "unpriced",
     "cost_per_request_usd",
     "mean_latency_ms",
 )
@@ -129,6 +130,7 @@ class UsageReports:
                 "sum(attempts)::bigint AS attempts, "
                 "sum(prompt_tokens)::bigint AS prompt_tokens, sum(completion_tokens)::bigint AS completion_tokens, "
                 "sum(cached_tokens)::bigint AS cached_tokens, sum(cost_nano_usd)::bigint AS cost_nano_usd, "
+                "sum(unpriced)::bigint AS unpriced, "
                 f"sum(duration_ms) AS duration_ms FROM usage_metrics WHERE {where} "
                 + (f"GROUP BY {positions} " if groups else "")
                 + f"ORDER BY {order} LIMIT {MOST_ROWS}",
@@ -150,7 +152,7 @@ class UsageReports:
                 "+ r.completion_tokens::numeric * s.baseline_output_nano_usd_per_mtok) / 1000000)), 0)::bigint "
                 "AS baseline "
                 "FROM usage_records r JOIN model_selections s USING (request_id) "
-                f"WHERE r.kind = 'final' AND s.baseline_model <> '' AND {where}",
+                f"WHERE r.kind = 'final' AND r.cost_nano_usd IS NOT NULL AND s.baseline_model <> '' AND {where}",
                 *values,
             )
         assert row is not None
@@ -222,7 +224,9 @@ def _where(wanted: UsageQuery, moment: str, prefix: str = "") -> tuple[str, list
 
 
 def _shown(row: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
-    requests, attempts, cost = row["requests"] or 0, row["attempts"] or 0, row["cost_nano_usd"] or 0
+    requests, attempts, unpriced = row["requests"] or 0, row["attempts"] or 0, row["unpriced"] or 0
+    # A sum says nothing where nobody knows the price of any attempt.
+    cost = None if unpriced and unpriced == attempts else row["cost_nano_usd"] or 0
     return {
         **{name: row[name] for name in groups},
         "requests": requests,
@@ -230,8 +234,9 @@ def _shown(row: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
         "prompt_tokens": row["prompt_tokens"] or 0,
         "completion_tokens": row["completion_tokens"] or 0,
         "cached_tokens": row["cached_tokens"] or 0,
-        "cost_usd": usd(cost),
+        "cost_usd": None if cost is None else usd(cost),
         "cost_nano_usd": cost,
-        "cost_per_request_usd": usd(cost / requests) if requests else None,
+        "unpriced": unpriced,
+        "cost_per_request_usd": usd(cost / requests) if requests and cost is not None else None,
         "mean_latency_ms": round((row["duration_ms"] or 0) / attempts, 2) if attempts else None,
     }

@@ -83,13 +83,21 @@ async def _models(selector: Selector, fleet: Fleet, caller: Caller) -> list[dict
     """The models that a caller may use, in OpenAI's shape."""
     request = selector_pb2.ListModelsRequest(
         context=chat_pb2.RequestContext(request_id=telemetry.request_id.get(), plan=caller.plan.name),
-        policy=selector_pb2.Policy(allowed_models=caller.models, access_groups=caller.plan.access_groups),
+        policy=selector_pb2.Policy(
+            allowed_models=caller.models,
+            access_groups=caller.plan.access_groups,
+            priced_only=caller.has_budget,
+        ),
     )
     try:
         models = await selector.models(request)
     except errors.Unavailable:
         # Without the selector the names are still known, just not what is behind them.
-        policy = Policy(allowed_models=caller.models, access_groups=caller.plan.access_groups)
+        policy = Policy(
+            allowed_models=caller.models,
+            access_groups=caller.plan.access_groups,
+            priced_only=caller.has_budget,
+        )
         rules = list(eligibility.permissions(policy, fleet.aliases))
         return [
             {"id": name, "object": "model", "created": 0, "owned_by": deployments[0].provider}

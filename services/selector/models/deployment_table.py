@@ -56,6 +56,10 @@ class DeploymentTable:
         # US dollars per million tokens.
         self.input_price: Array = np.array([rate.input for rate in rates]) / 1e9
         self.output_price: Array = np.array([rate.output for rate in rates]) / 1e9
+        # What nobody knows the price of is ranked as if it cost as much as the dearest.
+        unpriced = self.mask(lambda d: not d.price.known)
+        self.input_price[unpriced] = self.input_price.max(initial=0.0)
+        self.output_price[unpriced] = self.output_price.max(initial=0.0)
         self.free = self.mask(lambda d: d.free)
         # Deployments of one size have the same context window and longest answer.
         sizes: dict[tuple[int, int], Deployment] = {}

@@ -99,6 +99,7 @@ class Filters:
             policy.provider,
             policy.denied_providers,
             policy.denied_regions,
+            policy.priced_only or bool(policy.max_cost_nano_usd),
         )
         found = self._remembered.get(key)
         if found is None:

@@ -89,3 +89,30 @@ def test_headers_say_what_is_known_and_leave_out_the_rest() -> None:
         "x-lumni-attempts": "2",
         "x-lumni-cost-usd": "0.000001500",
     }.items() <= ended.items()
+
+
+def test_a_cost_that_nobody_knows_is_null_and_said_to_be_so() -> None:
+    unknown = executor_pb2.Attempt(
+        deployment="b", model="house", unpriced=True, outcome=executor_pb2.OUTCOME_SUCCEEDED
+    )
+    failed = executor_pb2.Attempt(deployment="a", unpriced=True, outcome=executor_pb2.OUTCOME_FAILED)
+    report = executor_pb2.Report(attempts=[failed, unknown])
+
+    lumni = metadata.summary(decision(), report)
+    headers = metadata.headers(decision(), ADMISSION, report)
+
+    assert {"usd": None, "nano_usd": None, "estimated": False, "unpriced": True} == lumni["cost"]
+    assert [0.0, None] == [attempt["cost_usd"] for attempt in lumni["attempts"]]
+    assert "true" == headers["x-lumni-unpriced"]
+    assert "x-lumni-cost-usd" not in headers
+
+
+def test_an_attempt_that_failed_costs_nothing_at_any_price() -> None:
+    failed = executor_pb2.Attempt(deployment="a", unpriced=True, outcome=executor_pb2.OUTCOME_FAILED)
+    paid = executor_pb2.Attempt(deployment="b", cost_nano_usd=1500, outcome=executor_pb2.OUTCOME_SUCCEEDED)
+
+    cost = metadata.summary(decision(), executor_pb2.Report(cost_nano_usd=1500, attempts=[failed, paid]))[
+        "cost"
+    ]
+
+    assert (1500, False) == (cost["nano_usd"], "unpriced" in cost)

@@ -7,8 +7,9 @@ import pytest
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
+from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import AtLimit, Plan
-from services.gateway.keys.permissions import Caller
+from services.gateway.keys.permissions import Caller, Subject
 from services.gateway.pipeline import policy
 from services.gateway.requests import chat_request
 
@@ -74,3 +75,13 @@ def test_the_selector_gets_no_features() -> None:
 
     assert ("v1", []) == (request.classification.version, list(request.classification.features))
     assert [1.0] == list(judged.features)
+
+
+def test_a_caller_with_a_budget_reaches_only_what_has_a_price() -> None:
+    without = Caller(key_id="k", plan=PLAN, subjects=(Subject("key:k"),))
+    limited = Caller(
+        key_id="k", plan=PLAN, subjects=(Subject("key:k"), Subject("user:u", budget=Budget(5, Period.DAY)))
+    )
+
+    assert not policy.policy(without, chat()).priced_only
+    assert policy.policy(limited, chat()).priced_only

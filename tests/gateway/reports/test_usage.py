@@ -40,6 +40,33 @@ async def test_a_model_that_was_fallen_back_to_has_requests_and_a_cost_for_each(
     assert [(None, 3, 6e-7)] == await ask("")
 
 
+async def test_a_cost_that_nobody_knows_is_null_in_its_row_and_counted_in_sums(pool: postgres.Pool) -> None:
+    paid, unknown, failed = (
+        event(FINAL, request="r1", model="paid", cost=600),
+        event(FINAL, request="r2", model="house", cost=0),
+        event(FAILED, request="r3", model="house"),
+    )
+    for one in (unknown, failed):
+        one.attempt.unpriced = True
+    await LedgerStore(pool).write(
+        [usage_events.usage(one.SerializeToString()) for one in (paid, unknown, failed)]
+    )
+    used = UsageReports(pool)
+
+    rows = {
+        row["model"]: (row["attempts"], row["unpriced"], row["cost_nano_usd"])
+        for row in await used.rows(query(since=SINCE, until=UNTIL, group_by="model", only={}))
+    }
+    (total,) = await used.rows(query(since=SINCE, until=UNTIL, group_by="", only={}))
+
+    costs = await pool.fetch("SELECT request_id, cost_nano_usd FROM usage_records ORDER BY 1")
+    assert [("r1", 600), ("r2", None), ("r3", 0)] == [tuple(row.values()) for row in costs]
+    assert {"paid": (1, 0, 600), "house": (2, 1, 0)} == rows
+    assert (600, 1) == (total["cost_nano_usd"], total["unpriced"])
+    by_kind = await used.rows(query(since=SINCE, until=UNTIL, group_by="kind", only={"model": "house"}))
+    assert {"final": None, "failed": 0} == {row["kind"]: row["cost_nano_usd"] for row in by_kind}
+
+
 async def test_readers_of_usage_leave_connections_for_those_whose_key_is_looked_up(
     pool: postgres.Pool,
 ) -> None:

@@ -433,6 +433,7 @@ class Attempt(_message.Message):
     FIRST_CHUNK_MS_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    UNPRICED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """id is the request's id, a slash, and the attempt's number from 1."""
     deployment: _builtins.str
@@ -459,6 +460,8 @@ class Attempt(_message.Message):
     """estimated is true when the tokens were counted by us."""
     message: _builtins.str
     """message is the provider's error, without secrets."""
+    unpriced: _builtins.bool
+    """unpriced is true when nobody knows what the deployment costs; then the cost is 0 and says nothing."""
     @_builtins.property
     def usage(self) -> Global___Usage:
         """usage is what it consumed."""
@@ -480,10 +483,11 @@ class Attempt(_message.Message):
         first_chunk_ms: _builtins.float = ...,
         estimated: _builtins.bool = ...,
         message: _builtins.str = ...,
+        unpriced: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_nano_usd", b"cost_nano_usd", "deployment", b"deployment", "duration_ms", b"duration_ms", "error_class", b"error_class", "estimated", b"estimated", "first_chunk_ms", b"first_chunk_ms", "id", b"id", "message", b"message", "model", b"model", "outcome", b"outcome", "provider", b"provider", "started_unix_us", b"started_unix_us", "status_code", b"status_code", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_nano_usd", b"cost_nano_usd", "deployment", b"deployment", "duration_ms", b"duration_ms", "error_class", b"error_class", "estimated", b"estimated", "first_chunk_ms", b"first_chunk_ms", "id", b"id", "message", b"message", "model", b"model", "outcome", b"outcome", "provider", b"provider", "started_unix_us", b"started_unix_us", "status_code", b"status_code", "unpriced", b"unpriced", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

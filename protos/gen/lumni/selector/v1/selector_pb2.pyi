@@ -165,6 +165,7 @@ class Policy(_message.Message):
     FREE_TAIL_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
     NOW_UNIX_MS_FIELD_NUMBER: _builtins.int
+    PRICED_ONLY_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """strategy is balanced, quality, cost, latency or free_first; empty is the configured default."""
     powerful_share: _builtins.float
@@ -183,6 +184,8 @@ class Policy(_message.Message):
     """free_tail appends the free deployments for a caller whose budget may be empty."""
     now_unix_ms: _builtins.int
     """now_unix_ms overrides the clock, for what-if questions; 0 is now."""
+    priced_only: _builtins.bool
+    """priced_only leaves out deployments whose price nobody knows, for a caller with a budget."""
     @_builtins.property
     def allowed_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """allowed_models limits the models by name; empty allows all of the access groups'."""
@@ -219,10 +222,11 @@ class Policy(_message.Message):
         free_tail: _builtins.bool = ...,
         weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         now_unix_ms: _builtins.int = ...,
+        priced_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["powerful_share", b"powerful_share", "split", b"split", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_groups", b"access_groups", "allowed_models", b"allowed_models", "denied_providers", b"denied_providers", "denied_regions", b"denied_regions", "free_tail", b"free_tail", "max_cost_nano_usd", b"max_cost_nano_usd", "now_unix_ms", b"now_unix_ms", "powerful_share", b"powerful_share", "provider", b"provider", "split", b"split", "strategy", b"strategy", "threshold", b"threshold", "tier", b"tier", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_groups", b"access_groups", "allowed_models", b"allowed_models", "denied_providers", b"denied_providers", "denied_regions", b"denied_regions", "free_tail", b"free_tail", "max_cost_nano_usd", b"max_cost_nano_usd", "now_unix_ms", b"now_unix_ms", "powerful_share", b"powerful_share", "priced_only", b"priced_only", "provider", b"provider", "split", b"split", "strategy", b"strategy", "threshold", b"threshold", "tier", b"tier", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_split: _TypeAlias = _typing.Literal["powerful_share", "threshold"]  # noqa: Y015
     _WhichOneofArgType_split: _TypeAlias = _typing.Literal["split", b"split"]  # noqa: Y015
@@ -426,6 +430,7 @@ class Candidate(_message.Message):
     OUTPUT_NANO_USD_PER_MTOK_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     CATALOG_ID_FIELD_NUMBER: _builtins.int
+    UNPRICED_FIELD_NUMBER: _builtins.int
     deployment: _builtins.str
     """deployment is the id of one provider endpoint and key for one model."""
     model: _builtins.str
@@ -446,6 +451,8 @@ class Candidate(_message.Message):
     """quality is the estimated capability for the category, 0 to 1."""
     catalog_id: _builtins.str
     """catalog_id is the model's canonical id in the catalog; empty when it is not there."""
+    unpriced: _builtins.bool
+    """unpriced is true when nobody knows what it costs; then its cost and prices are 0 and say nothing."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
         """parts are what the score is made of."""
@@ -469,10 +476,11 @@ class Candidate(_message.Message):
         output_nano_usd_per_mtok: _builtins.int = ...,
         quality: _builtins.float = ...,
         catalog_id: _builtins.str = ...,
+        unpriced: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmarks", b"benchmarks", "catalog_id", b"catalog_id", "deployment", b"deployment", "input_nano_usd_per_mtok", b"input_nano_usd_per_mtok", "max_cost_nano_usd", b"max_cost_nano_usd", "model", b"model", "only_on", b"only_on", "output_nano_usd_per_mtok", b"output_nano_usd_per_mtok", "parts", b"parts", "provider", b"provider", "quality", b"quality", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmarks", b"benchmarks", "catalog_id", b"catalog_id", "deployment", b"deployment", "input_nano_usd_per_mtok", b"input_nano_usd_per_mtok", "max_cost_nano_usd", b"max_cost_nano_usd", "model", b"model", "only_on", b"only_on", "output_nano_usd_per_mtok", b"output_nano_usd_per_mtok", "parts", b"parts", "provider", b"provider", "quality", b"quality", "score", b"score", "unpriced", b"unpriced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -683,6 +691,7 @@ class Model(_message.Message):
     AVAILABLE_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     CALLABLE_FIELD_NUMBER: _builtins.int
+    UNPRICED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name is what callers pin."""
     catalog_id: _builtins.str
@@ -703,6 +712,8 @@ class Model(_message.Message):
     """available is whether a deployment can be called now: it has its key, and its breaker is closed."""
     callable: _builtins.bool
     """callable is whether some executor has the key or address that a deployment needs."""
+    unpriced: _builtins.bool
+    """unpriced is true when nobody knows what any of its deployments costs; then its prices are 0 and say nothing."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """capabilities are vision, tools, json_schema, reasoning, audio and the like."""
@@ -741,10 +752,11 @@ class Model(_message.Message):
         available: _builtins.bool = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         callable: _builtins.bool = ...,
+        unpriced: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "available", b"available", "benchmarks", b"benchmarks", "callable", b"callable", "capabilities", b"capabilities", "catalog_id", b"catalog_id", "context_window", b"context_window", "deployments", b"deployments", "input_nano_usd_per_mtok", b"input_nano_usd_per_mtok", "max_output_tokens", b"max_output_tokens", "name", b"name", "organization", b"organization", "output_nano_usd_per_mtok", b"output_nano_usd_per_mtok", "providers", b"providers", "release", b"release"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "available", b"available", "benchmarks", b"benchmarks", "callable", b"callable", "capabilities", b"capabilities", "catalog_id", b"catalog_id", "context_window", b"context_window", "deployments", b"deployments", "input_nano_usd_per_mtok", b"input_nano_usd_per_mtok", "max_output_tokens", b"max_output_tokens", "name", b"name", "organization", b"organization", "output_nano_usd_per_mtok", b"output_nano_usd_per_mtok", "providers", b"providers", "release", b"release", "unpriced", b"unpriced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,14 +4,19 @@ Run after every change of the pinned version: .venv/bin/python scripts/prices.py
 """
 
 import json
+import os
 import re
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+# Before LiteLLM is imported, or it reaches for its map over the network.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+import litellm
+
 from services.chassis.money import nano
-from services.chassis.prices import DATA, FIELDS, PER_REQUEST, capability, nano_per_mtok
+from services.chassis.prices import DATA, FIELDS, PER_REQUEST, capability, family, nano_per_mtok
 
 MODES = {"chat", "responses", "completion", "embedding"}
 TIERS = {"": "", "_priority": "priority", "_flex": "flex"}
@@ -70,6 +75,18 @@ def fee(name: str, entry: dict[str, Any]) -> int:
     return nano(str(usd))
 
 
+# Parameters that change what is said, so that a request with one goes only to models that take it: our word for each.
+PARAMETERS = {"n": "several_choices", "logprobs": "logprobs"}
+
+
+def parameters(name: str, entry: dict[str, Any]) -> set[str]:
+    """Which of these a model takes; all where LiteLLM knows nothing of its provider."""
+    provider = family(entry["litellm_provider"])
+    model = name.removeprefix(f"{provider}/")
+    supported = litellm.get_supported_openai_params(model, custom_llm_provider=provider)
+    return {word for name, word in PARAMETERS.items() if supported is None or name in supported}
+
+
 def main() -> None:
     spec = find_spec("litellm")
     assert spec is not None
@@ -90,7 +107,7 @@ def main() -> None:
             "mode": entry["mode"],
             "context": int(entry.get("max_input_tokens") or entry.get("max_tokens") or 0),
             "output": int(entry.get("max_output_tokens") or 0),
-            "can": sorted(capability(flag) for flag in FLAGS if entry.get(flag)),
+            "can": sorted({capability(flag) for flag in FLAGS if entry.get(flag)} | parameters(name, entry)),
             "rows": rows(entry),
         }
         if request := fee(name, entry):

@@ -35,7 +35,7 @@ EDGES = {
     "executor": (
         "__main__ servicer attempts.messages capacity.health capacity.prober capacity.redis_state engines.anthropic "
         "engines.direct engines.gemini engines.litellm_answers engines.litellm_errors engines.litellm_globals "
-        "engines.litellm_sdk engines.openai engines.prepare engines.token_count engines.translation events.outbox events.stream"
+        "engines.litellm_sdk engines.openai engines.parameters engines.prepare engines.token_count engines.translation events.outbox events.stream"
     ),
 }
 # The gateway is made of wires and stores, so its cores are what is listed.

@@ -104,8 +104,6 @@ class Fleet:
     allowed_fails: int = 3
     cooldown_s: float = 30.0
     warnings: tuple[str, ...] = ()
-    # Whether parameters that a provider does not know are left out, instead of making the request an error there.
-    drop_params: bool = False
 
     def by_model(self) -> dict[str, list[Deployment]]:
         """Deployments by their public model name, in the file's order."""

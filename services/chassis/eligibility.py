@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # What a request may need of a model, in the words of the contract.
-CAPABILITIES = ("vision", "audio", "file", "tools", "json_schema")
+CAPABILITIES = ("vision", "audio", "file", "tools", "json_schema", "several_choices", "logprobs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ def _read(path: Path) -> tuple[Section, Fleet]:
     litellm_settings.judge(router, "router_settings")
     litellm_settings.judge(litellm, "litellm_settings")
     litellm_settings.check_fixed(router, litellm)
-    deployments = litellm_deployments.read(root.items("model_list"))
+    drops = litellm.flag("drop_params", default=False)
+    deployments = litellm_deployments.read(root.items("model_list"), drops=drops)
     if not deployments:
         root.mistake("model_list", "expected at least one deployment")
     aliases = dict(_aliases(router))
@@ -82,7 +83,6 @@ def _read(path: Path) -> tuple[Section, Fleet]:
         timeout_s=router.number("timeout", litellm.number("request_timeout", 120.0, low=0.001), low=0.001),
         allowed_fails=router.integer("allowed_fails", litellm.integer("allowed_fails", 3, low=0), low=0),
         cooldown_s=router.number("cooldown_time", 30.0, low=0),
-        drop_params=litellm.flag("drop_params", default=False),
     )
     return root, replace(fleet, warnings=root.warnings)
 

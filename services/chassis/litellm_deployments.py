@@ -54,8 +54,10 @@ LOCAL = frozenset(
 )
 # The group of a deployment that names none.
 STANDARD = "standard"
+# Our words for what a request may need of a model, by the parameters that a configuration may leave out.
+_DROPPABLE: Mapping[str, str] = {"n": "several_choices", "logprobs": "logprobs"}
 # What a model is taken to be able to do where nobody says: what is told in text alone.
-_ASSUMED = frozenset(("tools", "json_schema"))
+_ASSUMED = frozenset(("tools", "json_schema", "several_choices", "logprobs"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,27 @@ class _Found:
     is_wild: bool
 
 
-def read(entries: Iterable[Section]) -> tuple[Deployment, ...]:
-    """All deployments, in the file's order; mistakes and warnings are noted in the sections."""
+def read(entries: Iterable[Section], *, drops: bool) -> tuple[Deployment, ...]:
+    """All deployments, in the file's order; mistakes and warnings are noted in the sections.
+
+    Args:
+        entries: Those of the file.
+        drops: Whether one that does not say otherwise leaves out the parameters that its model does not take.
+
+    """
     found = [one for place, entry in enumerate(entries) for one in _of_entry(place, entry)]
     named = {one.deployment.model for one in found if not one.is_wild}
     # What has an entry of its own is not what a wildcard stands for.
     left = [one for one in found if not one.is_wild or one.deployment.model not in named]
-    return tuple(_identified(left))
+    return tuple(_dropping(one, drops=drops) for one in _identified(left))
+
+
+def _dropping(deployment: Deployment, *, drops: bool) -> Deployment:
+    """The deployment, which takes every parameter that it is configured to leave out."""
+    params = {"drop_params": True, **deployment.params} if drops else deployment.params
+    left_out = frozenset(params.get("additional_drop_params") or ())
+    words = {word for name, word in _DROPPABLE.items() if params.get("drop_params") or name in left_out}
+    return replace(deployment, params=params, capabilities=deployment.capabilities | words)
 
 
 def _identified(found: Iterable[_Found]) -> Iterator[Deployment]:

@@ -202,6 +202,26 @@ model_list:
     assert ["", "OPENAI_API_KEY"] == [one.key_ref for one in fleet.deployments]
 
 
+@pytest.mark.parametrize(
+    ("own", "general", "takes"),
+    [
+        ("", "", set()),
+        ("", "litellm_settings: {drop_params: true}\n", {"several_choices", "logprobs"}),
+        (", drop_params: true", "", {"several_choices", "logprobs"}),
+        (", drop_params: false", "litellm_settings: {drop_params: true}\n", set()),
+        (", additional_drop_params: [logprobs]", "", {"logprobs"}),
+    ],
+)
+def test_a_model_takes_what_the_configuration_leaves_out(
+    tmp_path: Path, own: str, general: str, takes: set[str]
+) -> None:
+    text = f"model_list:\n  - model_name: a\n    litellm_params: {{model: anthropic/claude-haiku-4-5{own}}}\n{general}"
+
+    (one,) = load(tmp_path, text).deployments
+
+    assert takes == one.capabilities & {"several_choices", "logprobs"}
+
+
 def test_a_deployment_without_a_group_belongs_to_the_standard_one(tmp_path: Path) -> None:
     assert [("standard",)] == [one.access_groups for one in load(tmp_path, GPT).deployments]
 

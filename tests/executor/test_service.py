@@ -471,8 +471,35 @@ async def test_parameters_that_a_provider_does_not_know_are_dropped_only_when_th
             if not drops:
                 assert isinstance(outcome.fault, errors.Invalid)
                 assert outcome.fault.reason == "UNSUPPORTED_PARAMETER"
+                assert "logprobs: " in outcome.fault.message
+                assert "drop_params" not in outcome.fault.message
             # What the provider cannot do is no reason not to ask another one.
             assert (await caller.ask("anthropic", "openai", logprobs=True)).fault is None
+
+
+async def test_what_changes_no_answer_is_left_out_by_default_and_named_in_the_report(
+    simulator: Simulator, valkey: str, tmp_path: Path
+) -> None:
+    harmless: dict[str, Any] = {
+        "seed": 7,
+        "prompt_cache_key": "k",
+        "user": "u",
+        "metadata": {"a": "b"},
+        "made_up": 1,
+    }
+    for engine in ENGINES:
+        folder = tmp_path / engine
+        folder.mkdir()
+        async with executor(folder, config_of(simulator), valkey, engine=engine) as caller:
+            for streamed in (False, True):
+                outcome = await caller.ask("anthropic", stream=streamed, **harmless)
+                assert outcome.fault is None, outcome.fault
+                (attempt,) = outcome.report.attempts
+                assert {"seed", "prompt_cache_key", "metadata", "made_up"} == set(attempt.dropped)
+    bodies = [one["body"] for one in await simulator.requests()]
+
+    assert 4 == len(bodies)
+    assert not any({"seed", "prompt_cache_key", "made_up"} & body.keys() for body in bodies)
 
 
 async def test_a_deployments_own_parameters_are_defaults(

@@ -108,7 +108,9 @@ class SingleAttempt:
 
     def _record_end(self, failed: Failed | None) -> None:
         """Never waits: the attempt may be being cancelled."""
-        self.attempt = replace(self.attempt, duration_ms=self._elapsed_ms())
+        self.attempt = replace(
+            self.attempt, duration_ms=self._elapsed_ms(), dropped=self._call.progress.dropped
+        )
         if failed is not None:
             # Whatever it was: what was never sent costs nothing.
             failed.billed &= self._call.progress.sent

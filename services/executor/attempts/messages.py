@@ -85,6 +85,7 @@ def attempt(made: Attempt) -> pb.Attempt:
         estimated=made.estimated,
         message=made.message,
         unpriced=not made.deployment.price.known,
+        dropped=made.dropped,
     )
 
 

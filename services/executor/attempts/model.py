@@ -82,6 +82,8 @@ class Attempt:
     # The tokens were counted here, as the provider did not report them.
     estimated: bool = False
     message: str = ""
+    # The parameters of the request that were not sent on, by name.
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,11 @@ class Phase(IntEnum):
 
 @dataclass(slots=True)
 class Progress:
-    """How far one attempt at a call came; the engine notes it."""
+    """How far one attempt at a call came, and what was left out of it; the engine notes both."""
 
     phase: Phase = Phase.PREPARING
+    # The parameters that were not sent on, by name.
+    dropped: tuple[str, ...] = ()
 
     @property
     def sent(self) -> bool:

@@ -5,7 +5,6 @@ The file is read again when it changes; a file with a mistake is reported once a
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -133,10 +132,6 @@ class Directory:
 
     def _take(self, fleet: Fleet) -> None:
         self._keys.read_file(self._path, fleet)
-        if fleet.drop_params:
-            # What holds for all holds for each that does not set it itself.
-            dropping = (replace(one, params={"drop_params": True, **one.params}) for one in fleet.deployments)
-            fleet = replace(fleet, deployments=tuple(dropping))
         self._fleet = fleet
         self._known = {
             deployment.id: (deployment, self._engine_for(deployment)) for deployment in fleet.deployments

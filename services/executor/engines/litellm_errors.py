@@ -1,9 +1,14 @@
 """LiteLLM's exceptions, which its translations raise at what they cannot express, as classes of errors."""
 
+import re
+
 from litellm.exceptions import BadRequestError, UnsupportedParamsError
 
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.provider_errors import redacted
+
+# What LiteLLM's message says is not supported: "parameters: ['n']", or "temperature=0.2".
+_NAMED = re.compile(r"parameters: [\[{]'(\w+)'|support (\w+)=")
 
 
 def untranslated(error: Exception, key: str | None) -> Failed:
@@ -17,6 +22,16 @@ def untranslated(error: Exception, key: str | None) -> Failed:
     invalid = isinstance(error, BadRequestError) or getattr(error, "status_code", 0) == 400
     error_class = ErrorClass.BAD_REQUEST if invalid and not unsupported else ErrorClass.UNSUPPORTED
     message = first_line(error, key)
+    if unsupported:
+        # Its advice is for who runs LiteLLM, and a caller cannot follow it.
+        found = _NAMED.search(message)
+        param = found[1] or found[2] if found else None
+        what = f"{param}: this value" if param else "a parameter"
+        return Failed(
+            error_class,
+            f"{what} is not taken by the model; leave it out or choose another model",
+            param=param,
+        )
     if not type(error).__module__.startswith("litellm"):
         # Python's own words, at a value of another type than the translation expects.
         message = (

@@ -5,7 +5,7 @@ what travels as it is, and the deployment's own settings are resolved. Nothing t
 header, timeout, mock or fallback.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from litellm.types.utils import all_litellm_params
 
 from services.chassis.deployments import Deployment, reference
+from services.executor.engines import parameters
 from services.executor.engines.base import Call, Operation
 from services.executor.engines.byte_budget import Lease
 from services.executor.engines.images import FETCHED_HERE, Images
@@ -65,6 +66,8 @@ SWITCHES = frozenset(all_litellm_params) - {"metadata", "tags", "user"} | frozen
     stream_options timeout
     """.split()
 )
+# What of a deployment's settings is applied here, and no business of LiteLLM's.
+_OURS = parameters.DEFAULTS | {"additional_drop_params"}
 # Without an address of its own LiteLLM would take OpenAI's from the environment.
 _ADDRESSES = {"openai": "https://api.openai.com/v1"}
 
@@ -146,10 +149,14 @@ class Preparer:
                 # LiteLLM would create, and be billed for, a cache at Google's for every marked message.
                 body = _without_cache_marks(body)
             call = replace(call, body=body)
+        settings = self._settings(call.deployment)
         arguments, rest = split(call)
-        return Prepared(
-            call, arguments, rest, self._settings(call.deployment), self._address(call.deployment)
-        )
+        arguments = {**_defaults(call, settings, arguments), **arguments}
+        if call.operation is Operation.CHAT:
+            arguments, rest, dropped = parameters.fitted(call.deployment, arguments, rest, settings)
+            call.progress.dropped = parameters.shown([*dropped, *_left_out(call, arguments, rest, dropped)])
+        settings = {name: value for name, value in settings.items() if name not in _OURS}
+        return Prepared(call, arguments, rest, settings, self._address(call.deployment))
 
     def _settings(self, deployment: Deployment) -> dict[str, Any]:
         return {
@@ -175,6 +182,23 @@ def split(call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
     barred = SWITCHES | ROUTING.get(_router(deployment), frozenset())
     rest = {name: value for name, value in call.body.items() if name not in known and name not in barred}
     return arguments, rest
+
+
+def _defaults(call: Call, settings: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What is configured for every request of a deployment, as far as this operation has it."""
+    known = (parameters.DEFAULTS & ARGUMENTS[call.operation]) & settings.keys()
+    # One name of the limit is enough: two are refused.
+    capped = frozenset(("max_tokens",)) if "max_completion_tokens" in arguments else frozenset[str]()
+    return {name: settings[name] for name in known - capped}
+
+
+def _left_out(
+    call: Call, arguments: Mapping[str, Any], rest: Mapping[str, Any], dropped: Iterable[str]
+) -> Iterator[str]:
+    """What a provider with a format of its own is not sent, as it knows nothing of it."""
+    if call.deployment.provider in OWN_FIELDS:
+        sent = {*arguments, *rest, *dropped, "max_completion_tokens", "model"} | SWITCHES
+        yield from (name for name, value in call.body.items() if name not in sent and value is not None)
 
 
 def _router(deployment: Deployment) -> str:

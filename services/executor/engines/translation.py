@@ -18,9 +18,6 @@ from services.executor.engines.base import Piece
 from services.executor.engines.litellm_answers import plain
 from services.executor.engines.prepare import Prepared
 
-# What a configuration may set for all requests of a deployment.
-_SAMPLING = frozenset(("temperature", "max_tokens", "top_p"))
-
 
 @dataclass(slots=True)
 class Upstream:
@@ -81,8 +78,7 @@ def options(prepared: Prepared, config: Any) -> tuple[list[Any], dict[str, Any],
     # The translations edit in place, and the body serves the next candidate too.
     messages = copy.deepcopy(prepared.arguments.get("messages", []))
     messages = config.translate_developer_role_to_system_role(messages=messages)
-    given = {name: value for name, value in prepared.settings.items() if name in _SAMPLING}
-    given |= {name: value for name, value in prepared.arguments.items() if name != "messages"}
+    given = {name: value for name, value in prepared.arguments.items() if name != "messages"}
     if call.stream:
         given["stream"] = True
         given["stream_options"] = {"include_usage": True}

@@ -38,6 +38,7 @@ def summary(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
         "provider": winner.provider,
         "benchmark": render.benchmark(chosen.benchmarks[0]) if chosen.benchmarks else None,
         "cost": render.cost(report),
+        "dropped": list(winner.dropped),
         "attempts": render.attempts(report),
         "latency_ms": {
             "total": round(total, 2),

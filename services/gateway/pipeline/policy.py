@@ -79,6 +79,8 @@ def requirements(caller: Caller, chat: Chat) -> selector_pb2.Requirements:
         file=chat.file,
         tools=bool(chat.tools),
         json_schema=chat.output_format == classifier_pb2.OUTPUT_FORMAT_JSON_SCHEMA,
+        several_choices=chat.choices > 1,
+        logprobs=bool(chat.body.get("logprobs")),
     )
 
 

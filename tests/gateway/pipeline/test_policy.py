@@ -77,6 +77,23 @@ def test_the_selector_gets_no_features() -> None:
     assert [1.0] == list(judged.features)
 
 
+@pytest.mark.parametrize(
+    ("fields", "several", "probabilities"),
+    [
+        ({}, False, False),
+        ({"n": 1, "logprobs": False}, False, False),
+        ({"n": 2}, True, False),
+        ({"logprobs": True}, False, True),
+    ],
+)
+def test_parameters_that_change_an_answer_are_required_of_a_model(
+    fields: dict[str, Any], several: bool, probabilities: bool
+) -> None:
+    needed = policy.requirements(Caller(key_id="k", plan=PLAN), chat(**fields))
+
+    assert (several, probabilities) == (needed.several_choices, needed.logprobs)
+
+
 def test_a_caller_with_a_budget_reaches_only_what_has_a_price() -> None:
     without = Caller(key_id="k", plan=PLAN, subjects=(Subject("key:k"),))
     limited = Caller(

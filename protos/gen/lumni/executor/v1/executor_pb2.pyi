@@ -434,6 +434,7 @@ class Attempt(_message.Message):
     ESTIMATED_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     UNPRICED_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """id is the request's id, a slash, and the attempt's number from 1."""
     deployment: _builtins.str
@@ -466,6 +467,12 @@ class Attempt(_message.Message):
     def usage(self) -> Global___Usage:
         """usage is what it consumed."""
 
+    @_builtins.property
+    def dropped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """dropped are the request's parameters that were not sent on, by name: they change no answer of this model, or the
+        configuration leaves them out.
+        """
+
     def __init__(
         self,
         *,
@@ -484,10 +491,11 @@ class Attempt(_message.Message):
         estimated: _builtins.bool = ...,
         message: _builtins.str = ...,
         unpriced: _builtins.bool = ...,
+        dropped: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_nano_usd", b"cost_nano_usd", "deployment", b"deployment", "duration_ms", b"duration_ms", "error_class", b"error_class", "estimated", b"estimated", "first_chunk_ms", b"first_chunk_ms", "id", b"id", "message", b"message", "model", b"model", "outcome", b"outcome", "provider", b"provider", "started_unix_us", b"started_unix_us", "status_code", b"status_code", "unpriced", b"unpriced", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_nano_usd", b"cost_nano_usd", "deployment", b"deployment", "dropped", b"dropped", "duration_ms", b"duration_ms", "error_class", b"error_class", "estimated", b"estimated", "first_chunk_ms", b"first_chunk_ms", "id", b"id", "message", b"message", "model", b"model", "outcome", b"outcome", "provider", b"provider", "started_unix_us", b"started_unix_us", "status_code", b"status_code", "unpriced", b"unpriced", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -84,6 +84,8 @@ class Requirements(_message.Message):
     TOOLS_FIELD_NUMBER: _builtins.int
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     LIKELY_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    SEVERAL_CHOICES_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """operation is the kind of call: chat, embeddings, ...; empty is chat."""
     prompt_tokens: _builtins.int
@@ -104,6 +106,10 @@ class Requirements(_message.Message):
     """json_schema is true when the answer must follow a schema."""
     likely_prompt_tokens: _builtins.int
     """likely_prompt_tokens is what the prompt will probably take, for the context window; 0 is read as prompt_tokens."""
+    several_choices: _builtins.bool
+    """several_choices is true when more than one answer is asked for."""
+    logprobs: _builtins.bool
+    """logprobs is true when the probabilities of tokens are asked for."""
     def __init__(
         self,
         *,
@@ -117,10 +123,12 @@ class Requirements(_message.Message):
         tools: _builtins.bool = ...,
         json_schema: _builtins.bool = ...,
         likely_prompt_tokens: _builtins.int = ...,
+        several_choices: _builtins.bool = ...,
+        logprobs: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "choices", b"choices", "file", b"file", "json_schema", b"json_schema", "likely_prompt_tokens", b"likely_prompt_tokens", "operation", b"operation", "output_tokens", b"output_tokens", "prompt_tokens", b"prompt_tokens", "tools", b"tools", "vision", b"vision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "choices", b"choices", "file", b"file", "json_schema", b"json_schema", "likely_prompt_tokens", b"likely_prompt_tokens", "logprobs", b"logprobs", "operation", b"operation", "output_tokens", b"output_tokens", "prompt_tokens", b"prompt_tokens", "several_choices", b"several_choices", "tools", b"tools", "vision", b"vision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

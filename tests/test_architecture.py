@@ -42,7 +42,7 @@ EDGES = {
 GATEWAY_CORES = (
     "config.budgets config.plans config.switches keys.cache keys.digests keys.fields keys.permissions ledger.rows "
     "limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local "
-    "limits.mistakes limits.refusal requests.hints requests.json_bounds requests.prompt_size requests.request_ids rest.connections"
+    "limits.mistakes limits.refusal requests.fields requests.hints requests.inputs requests.json_bounds requests.prompt_size requests.request_ids rest.connections"
 )
 
 LONGEST_FILE = 400

@@ -12,14 +12,6 @@ from services.chassis.prices import Price
 
 # A deployment's limits: requests and tokens, per minute and per day.
 LIMITS = ("rpm", "tpm", "rpd", "tpd")
-# LiteLLM's modes of the models that can take an operation, by operation.
-MODES: Mapping[str, frozenset[str]] = {
-    "chat": frozenset({"chat", "responses"}),
-    "responses": frozenset({"chat", "responses"}),
-    "messages": frozenset({"chat", "responses"}),
-    "completions": frozenset({"chat", "completion"}),
-    "embeddings": frozenset({"embedding"}),
-}
 # How long an answer is taken to be where neither the request nor the model caps it, in tokens.
 UNCAPPED_TOKENS = 4096
 _REFERENCE = re.compile(r"^(?:os\.environ|env)/(\w+)$")
@@ -81,6 +73,11 @@ class Deployment:
     def free(self) -> bool:
         """Whether calls cost nothing: its price is 0, or its provider gives a quota away."""
         return self.price.free or self.free_quota is not None
+
+    @property
+    def weights(self) -> str:
+        """The name of the model's weights, wherever they run: without a provider, and in lower case."""
+        return (self.base_model or self.litellm_model).rpartition("/")[2].lower()
 
     @property
     def longest_answer(self) -> int:

@@ -6,11 +6,12 @@ it lists itself while the selector is down.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from services.chassis.deployments import MODES, Deployment
+from services.chassis.deployments import Deployment
 from services.chassis.errors import Fault, Forbidden, Invalid
+from services.chassis.operations import MODES, Operation
 
 __all__ = [
     "CAPABILITIES",
@@ -22,6 +23,7 @@ __all__ = [
     "bound",
     "context",
     "cost",
+    "of_pinned",
     "permissions",
     "static",
     "too_expensive",
@@ -43,6 +45,8 @@ class Requirements:
     output_tokens: int = 0
     choices: int = 1
     capabilities: tuple[str, ...] = ()
+    # The only weights that may answer (`Deployment.weights`): vectors of two models cannot be compared. Empty is any.
+    weights: str = ""
 
     @property
     def expected_prompt_tokens(self) -> int:
@@ -147,6 +151,16 @@ def permissions(policy: Policy, aliases: Mapping[str, str]) -> Iterator[Rule]:
         )
 
 
+def of_pinned(requirements: Requirements, first: Deployment) -> Requirements:
+    """What is required once a model is pinned whose first deployment in the configuration is this one.
+
+    Embeddings of other weights would spoil an index, so neither the group nor its fallbacks may give any.
+    """
+    if requirements.operation != Operation.EMBEDDINGS:
+        return requirements
+    return replace(requirements, weights=first.weights)
+
+
 def abilities(requirements: Requirements) -> Iterator[Rule]:
     """Whether a model can do what the request needs, one capability after the other."""
     for word in requirements.capabilities:
@@ -157,6 +171,12 @@ def static(requirements: Requirements, policy: Policy, aliases: Mapping[str, str
     """Every rule that looks neither at lengths nor at costs, in order: operation, permissions, abilities."""
     modes = MODES.get(requirements.operation, frozenset())
     yield Rule("operation", lambda one: one.mode in modes, _incapable("operation", requirements.operation))
+    if requirements.weights:
+        yield Rule(
+            "weights",
+            lambda one: one.weights == requirements.weights,
+            _incapable("weights", f"the same {requirements.operation} as {requirements.weights}"),
+        )
     yield from permissions(policy, aliases)
     yield from abilities(requirements)
 

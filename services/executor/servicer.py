@@ -12,10 +12,10 @@ from lumni.executor.v1 import executor_pb2_grpc
 
 from services.chassis import bounds, errors, provider_side, rpc
 from services.chassis.bounds import COUNT, NAME, REQUEST_CONTEXT, Bounds, Number
+from services.chassis.operations import Operation
 from services.executor.attempts import messages
 from services.executor.attempts.model import Work
 from services.executor.attempts.run import FallbackRun
-from services.executor.engines.base import Operation
 from services.executor.formats.base import Chunk
 
 # Chunks that may be unread by a slow caller before no more are read from the provider.

@@ -33,7 +33,16 @@ from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.usage import UsageReports
-from services.gateway.rest import admin, application, feedback, inference, operations, server, usage
+from services.gateway.rest import (
+    admin,
+    application,
+    feedback,
+    inference,
+    model_calls,
+    operations,
+    server,
+    usage,
+)
 from services.gateway.rest.connections import Connections
 from services.gateway.rest.dispatcher import Dispatcher
 from services.gateway.rest.early_checks import EarlyChecks
@@ -225,9 +234,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 feedback.router(keys, FeedbackStore(pool), pipeline),
             ]
         )
-        inference_routes = inference.routes(keys, pipeline, selector, fleet)
+        routes = [*model_calls.routes(pipeline), *inference.routes(keys, pipeline, selector, fleet)]
         checks = EarlyChecks(keys, limiter, mistakes, limits)
-        dispatcher = Dispatcher(app, inference_routes, checks)
+        dispatcher = Dispatcher(app, routes, checks)
         rest = EarlyRefusals(
             application.with_middleware(dispatcher, origins=settings.cors), dispatcher, checks
         )

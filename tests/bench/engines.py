@@ -10,7 +10,8 @@ import sys
 import time
 from contextlib import aclosing
 
-from services.executor.engines.base import Call, Engine, Operation
+from services.chassis.operations import Operation
+from services.executor.engines.base import Call, Engine
 from services.executor.engines.direct import DirectEngine
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.prepare import Preparer

@@ -66,6 +66,15 @@ model_list:
   - model_name: keyless
     litellm_params: {{model: openai/keyless, api_base: "{simulator}/v1", api_key: os.environ/NOBODYS_KEY}}
     model_info: *faulty
+  # What only does one thing: vectors, and texts to go on with.
+  - model_name: vectors
+    litellm_params: {{model: openai/vectors, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{mode: embedding, input_cost_per_token: 0.00000002, max_input_tokens: 8192, access_groups: [all]}}
+  - model_name: legacy
+    litellm_params: {{model: openai/legacy, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info:
+      {{mode: completion, input_cost_per_token: 0.0000015, output_cost_per_token: 0.000002, max_input_tokens: 4096,
+       access_groups: [all]}}
 router_settings:
   num_retries: 0
   fallbacks: [{{breaks: [small]}}]

@@ -11,6 +11,7 @@ from services.chassis import errors
 from services.executor.attempts import billing, faults
 from services.executor.attempts.model import Attempt, EventSink, Work
 from services.executor.attempts.retry import RetryPolicy
+from services.executor.bridges import calling
 from services.executor.engines.base import Call, Engine, Phase, Piece, Progress
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.provider_errors import redacted
@@ -67,7 +68,7 @@ class SingleAttempt:
         try:
             await self._record_start()
             failed = faults.disconnected(billed=True)
-            async with aclosing(self._engine.call(call)) as pieces:
+            async with aclosing(calling.pieces(self._engine, call)) as pieces:
                 first = True
                 while (piece := await self._next(pieces, first=first)) is not None:
                     first = False

@@ -8,9 +8,9 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2 as pb
 
+from services.chassis.operations import Operation
 from services.chassis.selection_messages import only_on
 from services.executor.attempts.model import Attempt, AttemptState, Candidate, Report, Skip, Work
-from services.executor.engines.base import Operation
 from services.executor.engines.usage import Usage
 from services.executor.formats.base import Chunk
 

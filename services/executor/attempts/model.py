@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from services.chassis.candidates import OnlyOn
 from services.chassis.deployments import Deployment
-from services.executor.engines.base import Engine, Operation
+from services.chassis.operations import Operation
+from services.executor.engines.base import Engine
 from services.executor.engines.outcomes import ErrorClass
 from services.executor.engines.usage import Usage
 

@@ -15,11 +15,11 @@ from lumni.executor.v1 import executor_pb2 as pb
 
 from services.chassis import errors
 from services.chassis.deployments import Deployment
+from services.chassis.operations import Operation
 from services.executor.attempts import messages
 from services.executor.attempts.model import Candidate, Work
 from services.executor.attempts.run import FallbackRun
 from services.executor.capacity.gate import CapacityGate
-from services.executor.engines.base import Operation
 from services.executor.engines.directory import Directory
 
 log = logging.getLogger(__name__)

@@ -2,21 +2,12 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Any, Protocol
 
 from services.chassis.deployments import Deployment
+from services.chassis.operations import Operation
 from services.executor.engines.usage import Usage
-
-
-class Operation(StrEnum):
-    """The kind of call; each has a format of its own."""
-
-    CHAT = "chat"
-    RESPONSES = "responses"
-    MESSAGES = "messages"
-    COMPLETIONS = "completions"
-    EMBEDDINGS = "embeddings"
 
 
 class Phase(IntEnum):
@@ -73,7 +64,7 @@ class Piece:
     """One JSON object from the provider, in the operation's own format: the answer, or a chunk of it.
 
     Args:
-        data: The object.
+        data: The object; empty where a chunk says nothing in this format.
         text: The same as the provider spelled it, when nothing was translated.
         headers: The response's headers, lower case; only on the first piece.
         done: True for OpenAI's [DONE], which carries nothing else.

@@ -17,6 +17,7 @@ import orjson
 from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
 from services.chassis.deployments import Deployment
+from services.chassis.operations import Operation
 from services.executor.engines import (
     anthropic,
     gemini,
@@ -26,7 +27,7 @@ from services.executor.engines import (
     sse,
     token_count,
 )
-from services.executor.engines.base import Call, Operation, Phase, Piece, Progress
+from services.executor.engines.base import Call, Phase, Piece, Progress
 from services.executor.engines.litellm_errors import untranslated
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.outcomes import ErrorClass, Failed

@@ -11,8 +11,9 @@ from litellm.anthropic_interface import messages as anthropic_messages
 from litellm.exceptions import Timeout
 
 from services.chassis.deployments import Deployment
+from services.chassis.operations import Operation
 from services.executor.engines import litellm_globals, provider_errors, token_count
-from services.executor.engines.base import Call, Operation, Phase, Piece
+from services.executor.engines.base import Call, Phase, Piece
 from services.executor.engines.litellm_answers import chunks, plain
 from services.executor.engines.litellm_errors import first_line, untranslated
 from services.executor.engines.outcomes import ErrorClass, Failed

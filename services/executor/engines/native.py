@@ -1,7 +1,7 @@
 """Operations that a provider offers in the caller's own format: they need no translation and pass through."""
 
+from services.chassis.operations import Operation
 from services.executor.engines import anthropic
-from services.executor.engines.base import Operation
 from services.executor.engines.openai import read_event, read_whole
 from services.executor.engines.prepare import SWITCHES, Prepared
 from services.executor.engines.translation import Upstream, known_address

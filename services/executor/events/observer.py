@@ -9,8 +9,8 @@ import prometheus_client
 from opentelemetry.trace import SpanKind, StatusCode
 
 from services.chassis import telemetry
+from services.chassis.operations import Operation
 from services.executor.attempts.model import Attempt, AttemptState, EventSink, Work
-from services.executor.engines.base import Operation
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 

@@ -48,6 +48,8 @@ class ChatFormat(ResponseFormat):
             self.complete = bool(self._begun)
             return []
         data = piece.data
+        if not data:
+            return []
         had_usage = self._read_usage(data)
         choices = data.get("choices") or []
         has_content, finishes = self._read_choices(choices)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.executor.engines.base import Operation
+from services.chassis.operations import Operation
 from services.executor.formats.base import ResponseFormat
 from services.executor.formats.chat import ChatFormat
 from services.executor.formats.embeddings import EmbeddingsFormat

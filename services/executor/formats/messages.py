@@ -29,9 +29,9 @@ class MessagesFormat(ResponseFormat):
 
     def chunk(self, piece: Piece) -> list[Chunk]:
         """The event, as it is but for the model's name."""
-        if piece.done:
-            return []
         data = piece.data
+        if not data:
+            return []
         kind = data.get("type")
         edited = finishes = False
         if kind == "message_start" and isinstance(message := data.get("message"), dict):

@@ -25,9 +25,9 @@ class ResponsesFormat(ResponseFormat):
 
     def chunk(self, piece: Piece) -> list[Chunk]:
         """The event, as it is but for the model's name."""
-        if piece.done:
-            return []
         data = piece.data
+        if not data:
+            return []
         kind = data.get("type", "")
         if kind in ERRORS:
             raise provider_errors.from_object(data.get("response", data).get("error") or data)

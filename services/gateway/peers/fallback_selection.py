@@ -5,7 +5,7 @@ a caller. Only the deployments' health and the catalog's spellings of names are 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lumni.chat.v1 import chat_pb2
 from lumni.selector.v1 import selector_pb2
@@ -52,7 +52,8 @@ class FallbackSelection:
             for ident, only_on in self._remembered.get(_key(request), ())
             if ident in self._places
         }
-        passing = self._passing(remembered, self._rules(request))
+        # The selector knows more spellings of names, and has applied what depends on them.
+        passing = self._passing(remembered, self._rules(request, self._names.find(request.model)))
         if OnlyOn.ANY in passing.values():
             return self._selection(passing, request, "the selector is down: as it selected last")
         return self.configured(request, "the selector is down: the configured order")
@@ -65,9 +66,9 @@ class FallbackSelection:
             Forbidden: the caller may use nothing that is left.
             Invalid: nothing that is permitted can take the request.
         """
-        fleet, rules = self._fleet, self._rules(request)
+        fleet, meant = self._fleet, self._meant(request)
+        rules = self._rules(request, meant)
         pinned = request.model not in UNPINNED
-        meant = self._pinned(request.model) if pinned else list(range(len(fleet.deployments)))
         if pinned:
             # A pin never leads to another model because this one is forbidden.
             policy = selection_messages.policy(request.policy)
@@ -90,16 +91,23 @@ class FallbackSelection:
             raise refusal
         return self._selection(passing, request, reason)
 
-    def _pinned(self, name: str) -> list[int]:
-        if not (meant := self._names.find(name)):
-            raise NotFound(f"model: {name[:100]} is not known", reason="MODEL_NOT_FOUND", param="model")
+    def _meant(self, request: selector_pb2.SelectRequest) -> list[int]:
+        """The deployments that the request's model means: one by its name, else all."""
+        if request.model in UNPINNED:
+            return list(range(len(self._fleet.deployments)))
+        if not (meant := self._names.find(request.model)):
+            raise NotFound(
+                f"model: {request.model[:100]} is not known", reason="MODEL_NOT_FOUND", param="model"
+            )
         return meant
 
     def _at(self, places: Iterable[int]) -> list[Deployment]:
         return [self._fleet.deployments[place] for place in places]
 
-    def _rules(self, request: selector_pb2.SelectRequest) -> list[Rule]:
+    def _rules(self, request: selector_pb2.SelectRequest, meant: Sequence[int]) -> list[Rule]:
         requirements = selection_messages.requirements(request.requirements)
+        if request.model not in UNPINNED and meant:
+            requirements = eligibility.of_pinned(requirements, self._fleet.deployments[meant[0]])
         policy = selection_messages.policy(request.policy)
         return [
             *eligibility.static(requirements, policy, self._fleet.aliases),

@@ -18,7 +18,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Classifier, Selector
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline import policy
-from services.gateway.requests.chat_request import Chat
+from services.gateway.requests.model_request import ModelRequest
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Decider:
         self._switches = switches
 
     async def decide(
-        self, caller: Caller, chat: Chat, context: chat_pb2.RequestContext, *, what_if: bool = False
+        self, caller: Caller, chat: ModelRequest, context: chat_pb2.RequestContext, *, what_if: bool = False
     ) -> Decision:
         """Classify and select.
 
@@ -86,11 +86,11 @@ class Decider:
         )
 
     async def _classify(
-        self, chat: Chat, context: chat_pb2.RequestContext, degraded: list[str]
+        self, chat: ModelRequest, context: chat_pb2.RequestContext, degraded: list[str]
     ) -> classifier_pb2.Classification:
         # Without a version: nothing judged it.
         classification = classifier_pb2.Classification(strong_win_rate=0.5)
-        if self._switches.classification:
+        if self._switches.classification and chat.messages:
             request = classifier_pb2.ClassifyRequest(
                 context=context,
                 messages=chat.messages,

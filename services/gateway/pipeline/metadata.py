@@ -10,6 +10,7 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import telemetry
 from services.chassis.enums import word
+from services.chassis.operations import Operation
 from services.gateway.limits.admission import Admission
 from services.gateway.pipeline import render
 from services.gateway.pipeline.decision import Decision
@@ -81,11 +82,16 @@ def added(body: str, lumni: dict[str, Any]) -> str:
     return f"{head[:-1]}{comma}{own[1:]}"
 
 
-def empty_chunk(decision: Decision) -> str:
-    """A chunk without choices, for a stream that ends without one that could carry the `lumni` object."""
+def last_chunk(operation: Operation, chunk: str | None, decision: Decision, lumni: dict[str, Any]) -> str:
+    """The chunk that ends a stream with `lumni`; one without choices where none came that could carry it."""
+    return added(chunk or _empty_chunk(operation, decision), lumni)
+
+
+def _empty_chunk(operation: Operation, decision: Decision) -> str:
+    legacy = operation is Operation.COMPLETIONS
     chunk: dict[str, Any] = {
-        "id": f"chatcmpl-{decision.request_id}",
-        "object": "chat.completion.chunk",
+        "id": f"{'cmpl' if legacy else 'chatcmpl'}-{decision.request_id}",
+        "object": "text_completion" if legacy else "chat.completion.chunk",
         "created": int(time.time()),
         "model": "",
         "choices": [],

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import orjson
 from lumni.chat.v1 import chat_pb2
@@ -24,11 +23,11 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
-from services.gateway.pipeline import metadata, policy
+from services.gateway.pipeline import metadata
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
-from services.gateway.requests.chat_request import Chat
+from services.gateway.requests.model_request import ModelRequest
 
 # What a request that calls no model takes of a plan's limits, and what it cost.
 NO_CALL = selector_pb2.Candidate()
@@ -71,7 +70,7 @@ class Pipeline:
         self._decisions = decisions
         self._timeout_s = timeout_s
 
-    async def route(self, caller: Caller, chat: Chat, *, seen_as: Caller | None = None) -> Decision:
+    async def route(self, caller: Caller, chat: ModelRequest, *, seen_as: Caller | None = None) -> Decision:
         """The decision without the call, perhaps as another caller would get it; counts as a request without tokens.
 
         Raises:
@@ -99,7 +98,7 @@ class Pipeline:
             reservation.report = NO_COST
             yield
 
-    async def complete(self, caller: Caller, chat: Chat) -> Answer:
+    async def complete(self, caller: Caller, chat: ModelRequest) -> Answer:
         """Answer at once.
 
         Raises:
@@ -117,7 +116,7 @@ class Pipeline:
             report=response.report,
         )
 
-    async def stream(self, caller: Caller, chat: Chat) -> Stream:
+    async def stream(self, caller: Caller, chat: ModelRequest) -> Stream:
         """Answer in chunks; returns when the first piece has come, so that an early failure is an ordinary one.
 
         Raises:
@@ -129,7 +128,7 @@ class Pipeline:
         return Stream(metadata.headers(decision, admission), chunks)
 
     async def _chunks(
-        self, decision: Decision, admission: Admission, chat: Chat
+        self, decision: Decision, admission: Admission, chat: ModelRequest
     ) -> AsyncGenerator[str, None]:
         """The chunks of an answer, after an empty text that says that its first piece has come."""
         begun = False
@@ -156,9 +155,9 @@ class Pipeline:
                 yield last.held
             raise
         lumni = metadata.summary(decision, reservation.report)
-        yield metadata.added(last.held or metadata.empty_chunk(decision), lumni)
+        yield metadata.last_chunk(chat.operation, last.held, decision, lumni)
 
-    async def _admit(self, caller: Caller, chat: Chat) -> tuple[Decision, Admission]:
+    async def _admit(self, caller: Caller, chat: ModelRequest) -> tuple[Decision, Admission]:
         context = self._context(caller)
         decision: Decision | None = None
         try:
@@ -168,7 +167,7 @@ class Pipeline:
                 request_id=context.request_id,
                 prompt_tokens=chat.prompt_tokens,
                 likely_prompt_tokens=chat.likely_prompt_tokens,
-                output_tokens=chat.choices * policy.output_bound(caller, chat),
+                output_tokens=chat.choices * chat.output_bound(caller.plan.max_output_tokens),
                 candidates=decision.selection.candidates,
             )
         except errors.Fault as fault:
@@ -181,7 +180,7 @@ class Pipeline:
     def _publish(
         self,
         context: chat_pb2.RequestContext,
-        chat: Chat,
+        chat: ModelRequest,
         decision: Decision | None,
         *,
         refusal: str = "",
@@ -214,12 +213,14 @@ class Pipeline:
             traceparent=telemetry.traceparent(),
         )
 
-    def _work(self, decision: Decision, admission: Admission, chat: Chat) -> executor_pb2.ExecuteRequest:
+    def _work(
+        self, decision: Decision, admission: Admission, chat: ModelRequest
+    ) -> executor_pb2.ExecuteRequest:
         admitted = set(admission.deployments)
         return executor_pb2.ExecuteRequest(
             context=decision.context,
-            operation=executor_pb2.OPERATION_CHAT,
-            body_json=orjson.dumps(_capped(chat, admission)).decode(),
+            operation=executor_pb2.Operation.Value(f"OPERATION_{chat.operation.upper()}"),
+            body_json=orjson.dumps(chat.capped(admission.output_cap)).decode(),
             candidates=[
                 executor_pb2.Candidate(
                     deployment=candidate.deployment,
@@ -234,10 +235,3 @@ class Pipeline:
             max_billed_attempts=self._limits.billable_attempts,
             likely_prompt_tokens=chat.likely_prompt_tokens,
         )
-
-
-def _capped(chat: Chat, admission: Admission) -> dict[str, Any]:
-    """The body with an output limit that the reservation covers."""
-    if chat.output_tokens:
-        return chat.body
-    return {**chat.body, "max_completion_tokens": admission.output_cap}

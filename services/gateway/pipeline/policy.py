@@ -9,14 +9,14 @@ from lumni.selector.v1 import selector_pb2
 from services.chassis import money
 from services.gateway.config.plans import AtLimit
 from services.gateway.keys.permissions import Caller
-from services.gateway.requests.chat_request import Chat
+from services.gateway.requests.model_request import ModelRequest
 
 TIERS = {"fast": classifier_pb2.TIER_FAST, "powerful": classifier_pb2.TIER_POWERFUL}
 
 
 def select_request(
     caller: Caller,
-    chat: Chat,
+    chat: ModelRequest,
     context: chat_pb2.RequestContext,
     classification: classifier_pb2.Classification,
     *,
@@ -35,7 +35,7 @@ def select_request(
     return request
 
 
-def policy(caller: Caller, chat: Chat, *, what_if: bool = False) -> selector_pb2.Policy:
+def policy(caller: Caller, chat: ModelRequest, *, what_if: bool = False) -> selector_pb2.Policy:
     """What the plan and the key permit, and what the request wishes within that.
 
     Args:
@@ -66,13 +66,13 @@ def policy(caller: Caller, chat: Chat, *, what_if: bool = False) -> selector_pb2
     return wanted
 
 
-def requirements(caller: Caller, chat: Chat) -> selector_pb2.Requirements:
+def requirements(caller: Caller, chat: ModelRequest) -> selector_pb2.Requirements:
     """What a deployment must be able to do to answer."""
     return selector_pb2.Requirements(
-        operation="chat",
+        operation=chat.operation,
         prompt_tokens=chat.prompt_tokens,
-        likely_prompt_tokens=chat.likely_prompt_tokens,
-        output_tokens=output_bound(caller, chat),
+        likely_prompt_tokens=chat.window_tokens or chat.likely_prompt_tokens,
+        output_tokens=chat.output_bound(caller.plan.max_output_tokens),
         choices=chat.choices,
         vision=chat.vision,
         audio=chat.audio,
@@ -82,8 +82,3 @@ def requirements(caller: Caller, chat: Chat) -> selector_pb2.Requirements:
         several_choices=chat.choices > 1,
         logprobs=bool(chat.body.get("logprobs")),
     )
-
-
-def output_bound(caller: Caller, chat: Chat) -> int:
-    """The most output tokens of one answer."""
-    return (chat.output_tokens or caller.plan.max_output_tokens) + chat.predicted_tokens

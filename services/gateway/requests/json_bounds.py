@@ -17,8 +17,12 @@ _NO_MARK = bytes(byte for byte in range(256) if byte not in b",[{")
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
-def check(text: bytes) -> None:
+def check(text: bytes, most_values: int = MAX_VALUES) -> None:
     """Refuse a text with more values or levels than anybody needs; what is no JSON passes, for the parser to say.
+
+    Args:
+        text: JSON.
+        most_values: How many values it may hold.
 
     Raises:
         Invalid: says which bound.
@@ -28,11 +32,11 @@ def check(text: bytes) -> None:
     if b"\\" in text:
         text = text.replace(rb"\\", b"").replace(rb"\"", b"")
     # Each value but the last of its list is followed by a comma, and each text is between two quotes.
-    if text.count(b'"') > 4 * MAX_VALUES:
-        raise _too_many()
+    if text.count(b'"') > 4 * most_values:
+        raise _too_many(most_values)
     outside = b"".join(text.split(b'"')[::2])
-    if len(outside.translate(None, _NO_MARK)) > MAX_VALUES:
-        raise _too_many()
+    if len(outside.translate(None, _NO_MARK)) > most_values:
+        raise _too_many(most_values)
     brackets = outside.translate(_BRACKETS, _NO_BRACKET)
     for _ in range(MAX_DEPTH):
         if not brackets:
@@ -45,5 +49,5 @@ def check(text: bytes) -> None:
         )
 
 
-def _too_many() -> Invalid:
-    return Invalid(f"the body has more than {MAX_VALUES} values; send fewer", reason="JSON_TOO_MANY_VALUES")
+def _too_many(most_values: int) -> Invalid:
+    return Invalid(f"the body has more than {most_values} values; send fewer", reason="JSON_TOO_MANY_VALUES")

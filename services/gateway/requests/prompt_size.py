@@ -1,5 +1,6 @@
 """How many tokens a prompt has, counted without a tokenizer: an upper bound, and what is likely."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -37,10 +38,27 @@ def measure(messages: list[dict[str, Any]]) -> tuple[int, int]:
                 bound += json_bytes(part) // FILE_BYTES_PER_TOKEN + 1
                 likely += json_bytes(part) // FILE_BYTES_PER_TOKEN // 8
         for text in texts:
-            size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+            size, tokens = of_text(text)
             bound += size
-            likely += int(len(text) / LIKELY_CHARS_PER_TOKEN if text.isascii() else size / 2)
+            likely += tokens
     return bound, max(1, likely)
+
+
+def of_text(text: str) -> tuple[int, int]:
+    """An upper bound of a text in tokens, and what it will probably take."""
+    if text.isascii():
+        return len(text), int(len(text) / LIKELY_CHARS_PER_TOKEN)
+    size = len(text.encode("utf-8", "replace"))
+    return size, size // 2
+
+
+def of_fields(body: Mapping[str, Any], apart: Collection[str]) -> int:
+    """An upper bound of all that a provider may read as a part of the prompt beside the fields that are `apart`."""
+    return sum(
+        json_bytes(value)
+        for name, value in body.items()
+        if name not in apart and isinstance(value, dict | list | str)
+    )
 
 
 def json_bytes(part: Any) -> int:

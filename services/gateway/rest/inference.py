@@ -1,6 +1,5 @@
-"""Chat completions, the decision alone, and the list of models."""
+"""The decision alone, and the list of models."""
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -16,25 +15,16 @@ from services.gateway.peers.clients import Selector
 from services.gateway.pipeline import render
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request
-from services.gateway.requests.hints import TASK_TYPES
+from services.gateway.rest import model_calls
 from services.gateway.rest.dispatcher import Route
 from services.gateway.rest.exchange import Exchange
 
 
 def routes(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: Fleet) -> list[Route]:
-    """The routes below /v1 that OpenAI's clients know, and POST /v1/route."""
-
-    async def chat_completions(exchange: Exchange) -> None:
-        chat = await _chat(exchange)
-        if chat.stream:
-            stream = await exchange.unless_caller_leaves(pipeline.stream(exchange.caller, chat))
-            await exchange.stream(stream.chunks, stream.headers)
-        else:
-            answer = await exchange.unless_caller_leaves(pipeline.complete(exchange.caller, chat))
-            await exchange.answer(answer.body.encode(), answer.headers)
+    """POST /v1/route, and the models in OpenAI's shape."""
 
     async def route(exchange: Exchange) -> None:
-        chat = await _chat(exchange)
+        chat = model_calls.hinted(exchange, chat_request.parse(await exchange.body()))
         seen_as = keys.as_if(exchange.caller, chat.hints.plan)
         decision = await pipeline.route(exchange.caller, chat, seen_as=seen_as)
         shown = {
@@ -62,21 +52,10 @@ def routes(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: F
         await exchange.answer(orjson.dumps(found))
 
     return [
-        Route("POST", "/v1/chat/completions", chat_completions),
         Route("POST", "/v1/route", route),
         Route("GET", "/v1/models", models),
         Route("GET", "/v1/models/{name:path}", model),
     ]
-
-
-async def _chat(exchange: Exchange) -> chat_request.Chat:
-    """What the body and the headers ask for."""
-    chat = chat_request.parse(await exchange.body())
-    if hint := exchange.header(b"x-lumni-task-type"):
-        if hint not in TASK_TYPES:
-            raise errors.Invalid(f"x-lumni-task-type: expected one of {', '.join(TASK_TYPES)}")
-        chat = replace(chat, hints=replace(chat.hints, task_type=hint))
-    return chat
 
 
 async def _models(selector: Selector, fleet: Fleet, caller: Caller) -> list[dict[str, Any]]:

@@ -13,11 +13,11 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.requests import chat_request
+from services.gateway.requests import chat_request, conversation
 from services.gateway.requests.request_ids import request_id
 from services.gateway.rpc import admission
 
-NAMES = {role: name for name, role in chat_request.ROLES.items() if name != "function"}
+NAMES = {role: name for name, role in conversation.ROLES.items() if name != "function"}
 
 
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):

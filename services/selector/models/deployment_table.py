@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.candidates import Names, places
-from services.chassis.deployments import MODES, Deployment, Fleet
+from services.chassis.deployments import Deployment, Fleet
+from services.chassis.operations import MODES, Operation
 from services.selector.models.benchmarks import CATEGORIES
 from services.selector.models.catalog import Catalog, Entry
 from services.selector.models.model_names import canonical
@@ -159,7 +160,7 @@ class DeploymentTable:
         worse = (quality[:, None] > of_model[None, :]).sum(axis=1)
         equal = (quality[:, None] == of_model[None, :]).sum(axis=1) - (quality == of_model[self.model_of])
         share = (worse + equal / 2) / max(1, len(self.models) - 1)
-        usable = self.mask(lambda d: d.mode in MODES["chat"])
+        usable = self.mask(lambda d: d.mode in MODES[Operation.CHAT])
         best = float(quality[usable].max()) if usable.any() else 0.0
         blended = (3 * self.input_price + self.output_price) / 4
         return CategoryRanking(

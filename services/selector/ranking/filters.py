@@ -94,6 +94,7 @@ class Filters:
             b"" if among is None else among.tobytes(),
             requirements.operation,
             requirements.capabilities,
+            requirements.weights,
             policy.allowed_models,
             policy.access_groups,
             policy.provider,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.chassis import candidates
+from services.chassis import candidates, eligibility
 from services.chassis.candidates import UNPINNED, OnlyOn
 from services.chassis.eligibility import Policy, Requirements
 from services.chassis.errors import Fault, Invalid, NotFound
@@ -100,6 +100,9 @@ class Selector:
                 reason="STRATEGY_UNKNOWN",
                 param="strategy",
             )
+        pinned = None if preferences.model in UNPINNED else self.resolve(preferences.model)
+        if pinned is not None:
+            requirements = eligibility.of_pinned(requirements, self.table.of(pinned[0])[0])
         ranking = self.table.ranking(
             task.category, long_context=task.long_context, multilingual=task.multilingual
         )
@@ -123,10 +126,10 @@ class Selector:
             # The fourth of equal free deployments comes before what costs, too.
             by_keys=strategy == "free_first",
         )
-        if preferences.model in UNPINNED:
+        if pinned is None:
             self._list_open(listed)
         else:
-            self._list_pinned(listed, preferences.model, policy)
+            self._list_pinned(listed, *pinned, policy)
         if preferences.free_tail:
             listed.add(listed.ranked(self.table.free), OnlyOn.ANY)
         found = listed.candidates()
@@ -172,8 +175,7 @@ class Selector:
         for model in dict.fromkeys(self.table.deployments[i].model for i in best):
             listed.add_groups(candidates.other_causes(self.table.fleet, model))
 
-    def _list_pinned(self, listed: CandidateList, name: str, policy: Policy) -> None:
-        among, group = self.resolve(name)
+    def _list_pinned(self, listed: CandidateList, among: Mask, group: str, policy: Policy) -> None:
         # A pin never leads to another model because this one is forbidden.
         self._filters.check_permitted(among, policy)
         refusal: Fault | None = None

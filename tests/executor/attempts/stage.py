@@ -11,10 +11,11 @@ import orjson
 
 from services.chassis import errors
 from services.chassis.deployments import Deployment
+from services.chassis.operations import Operation
 from services.executor.attempts.model import Attempt, Candidate, Skip, Work
 from services.executor.attempts.retry import RetryPolicy
 from services.executor.attempts.run import FallbackRun
-from services.executor.engines.base import Call, Engine, Operation, Phase, Piece
+from services.executor.engines.base import Call, Engine, Phase, Piece
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.usage import Usage
 from tests.executor.fleet import deployment

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from services.executor.engines.base import Call, Engine, Operation
+from services.chassis.operations import Operation
+from services.executor.engines.base import Call, Engine
 from services.executor.engines.direct import TRANSLATIONS, DirectEngine
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.openai import OPENAI_CLIENT

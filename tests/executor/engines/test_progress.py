@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.executor.engines.base import Call, Engine, Operation, Phase
+from services.chassis.operations import Operation
+from services.executor.engines.base import Call, Engine, Phase
 from services.executor.engines.direct import DirectEngine
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.outcomes import ErrorClass, Failed

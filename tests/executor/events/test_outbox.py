@@ -18,9 +18,9 @@ from lumni.executor.v1 import executor_pb2 as pb
 from prometheus_client import REGISTRY
 
 from services.chassis import errors, redis, redis_keys
+from services.chassis.operations import Operation
 from services.executor.attempts import messages
 from services.executor.attempts.model import Attempt, AttemptState, Work
-from services.executor.engines.base import Operation
 from services.executor.events import outbox as outbox_module
 from services.executor.events import stream
 from services.executor.events.outbox import Outbox

@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from services.executor.engines.base import Operation, Piece
+from services.chassis.operations import Operation
+from services.executor.engines.base import Piece
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.usage import Usage
 from services.executor.formats.base import Chunk

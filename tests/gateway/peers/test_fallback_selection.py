@@ -334,3 +334,22 @@ def test_the_switches_are_on_unless_the_file_says_otherwise(tmp_path: Path) -> N
 
     path.write_text("switches: {selection: false}\n")
     assert switches.load(path) == switches.Switches(selection=False)
+
+
+VECTORS = """
+model_list:
+  - {model_name: vectors, litellm_params: {model: openai/text-embedding-3-small}}
+  - {model_name: vectors, litellm_params: {model: openai/text-embedding-3-large}}
+  - model_name: spare
+    litellm_params: {model: azure/mine, base_model: azure/text-embedding-3-small}
+    model_info: {mode: embedding, input_cost_per_token: 0.0000001}
+router_settings: {fallbacks: [{vectors: [spare]}]}
+"""
+
+
+def test_no_vectors_of_other_weights_come_while_the_selector_is_down(tmp_path: Path) -> None:
+    path = tmp_path / "litellm_config.yaml"
+    path.write_text(VECTORS)
+    selection = FallbackSelection(litellm_config.load(path)).select(asked("vectors", operation="embeddings"))
+
+    assert ["vectors@openai", "spare@azure"] == [one.deployment for one in selection.candidates]

@@ -22,7 +22,7 @@ from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request
-from services.gateway.requests.chat_request import Chat
+from services.gateway.requests.model_request import ModelRequest
 from tests.gateway.money import caller
 
 CHAT = chat_request.parse(b'{"messages": [{"role": "user", "content": "What is 17 times 23?"}]}')
@@ -52,7 +52,7 @@ class OneSelection(Decider):
         self._failure = failure
 
     async def decide(
-        self, caller: Caller, chat: Chat, context: chat_pb2.RequestContext, *, what_if: bool = False
+        self, caller: Caller, chat: ModelRequest, context: chat_pb2.RequestContext, *, what_if: bool = False
     ) -> Decision:
         if self._failure:
             raise self._failure

@@ -12,11 +12,12 @@ from services.gateway.config.plans import AtLimit, Plan
 from services.gateway.keys.permissions import Caller, Subject
 from services.gateway.pipeline import policy
 from services.gateway.requests import chat_request
+from services.gateway.requests.model_request import ModelRequest
 
 PLAN = Plan("student", access_groups=("free",), strategy="cost", powerful_share=0.3, max_output_tokens=100)
 
 
-def chat(**fields: Any) -> chat_request.Chat:
+def chat(**fields: Any) -> ModelRequest:
     return chat_request.parse(orjson.dumps({"messages": [{"role": "user", "content": "hi"}], **fields}))
 
 
@@ -63,7 +64,7 @@ def test_weights_and_a_time_count_only_as_what_if() -> None:
 def test_an_answer_without_a_limit_gets_the_plans(fields: dict[str, Any], bound: int) -> None:
     caller = Caller(key_id="k", plan=PLAN)
 
-    assert bound == policy.output_bound(caller, chat(**fields))
+    assert bound == chat(**fields).output_bound(PLAN.max_output_tokens)
     assert bound == policy.requirements(caller, chat(**fields)).output_tokens
 
 

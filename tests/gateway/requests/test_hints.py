@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.errors import Invalid
+from services.chassis.operations import Operation
 from services.gateway.config.plans import Plan
 from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.policy import policy
-from services.gateway.requests import chat_request, hints
+from services.gateway.requests import hints
 from services.gateway.requests.hints import HINTS, Hints
+from services.gateway.requests.model_request import ModelRequest
 
 CALLER = Caller(key_id="k", plan=Plan("open"))
 TEXTS = st.text(max_size=200)
@@ -54,5 +56,5 @@ def test_no_object_is_no_wish() -> None:
 @given(st.dictionaries(st.sampled_from(sorted(HINTS)), JSON, max_size=3))
 def test_any_hint_fits_into_a_policy_or_is_refused_by_name(own: dict[str, Any]) -> None:
     with contextlib.suppress(Invalid):
-        chat = chat_request.Chat(body={}, model="auto", messages=[], hints=hints.parse(own))
+        chat = ModelRequest(Operation.CHAT, body={}, model="auto", hints=hints.parse(own))
         assert policy(CALLER, chat, what_if=True).max_cost_nano_usd >= 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.errors import Invalid
-from services.gateway.requests import chat_request, json_bounds
+from services.gateway.requests import chat_request, fields, json_bounds
 from services.gateway.requests.json_bounds import MAX_DEPTH, MAX_VALUES
 
 HI = '"messages":[{"role":"user","content":"hi"}]'
@@ -81,8 +81,8 @@ def test_depth_is_counted_as_it_is(value: object, more: int) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "param"),
     [
-        ("tools", [{"type": "function"}] * (chat_request.MAX_TOOLS + 1), "tools"),
-        ("stop", ["a"] * (chat_request.MAX_STOPS + 1), "stop"),
+        ("tools", [{"type": "function"}] * (fields.MAX_TOOLS + 1), "tools"),
+        ("stop", ["a"] * (fields.MAX_STOPS + 1), "stop"),
         ("messages", [{"role": "user", "content": "a"}] * (chat_request.MAX_MESSAGES + 1), "messages"),
         (
             "messages",

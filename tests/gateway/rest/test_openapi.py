@@ -6,14 +6,15 @@ from typing import Any, cast, get_type_hints
 import httpx
 import pytest
 from fastapi.openapi.models import OpenAPI
-from openai.types.chat import completion_create_params
+from openai.types import EmbeddingCreateParams, completion_create_params
+from openai.types.chat import completion_create_params as chat_completion_create_params
 
 from services.chassis.deployments import Fleet
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.requests import chat_request, hints
-from services.gateway.rest import application, inference
+from services.gateway.requests import chat_request, conversation, fields, hints
+from services.gateway.rest import application, inference, model_calls
 
 
 @pytest.fixture
@@ -33,33 +34,43 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
 
 def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[str, Any]) -> None:
     nobody = object()
-    routes = inference.routes(
-        cast("Authenticator", nobody),
-        cast("Pipeline", nobody),
-        cast("Selector", nobody),
-        cast("Fleet", nobody),
-    )
+    pipeline = cast("Pipeline", nobody)
+    routes = [
+        *model_calls.routes(pipeline),
+        *inference.routes(
+            cast("Authenticator", nobody), pipeline, cast("Selector", nobody), cast("Fleet", nobody)
+        ),
+    ]
     served = {(route.method.lower(), route.path.replace(":path", "")) for route in routes}
 
     described = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert served == described
 
 
-def test_every_field_that_openai_documents_is_described(document: dict[str, Any]) -> None:
-    described = document["components"]["schemas"]["ChatCompletionRequest"]["properties"]
+@pytest.mark.parametrize(
+    ("schema", "fields"),
+    [
+        ("ChatCompletionRequest", chat_completion_create_params.CompletionCreateParamsBase),
+        ("CompletionRequest", completion_create_params.CompletionCreateParamsBase),
+        ("EmbeddingRequest", EmbeddingCreateParams),
+    ],
+)
+def test_every_field_that_openai_documents_is_described(
+    document: dict[str, Any], schema: str, fields: type
+) -> None:
+    described = document["components"]["schemas"][schema]["properties"]
 
-    documented = get_type_hints(completion_create_params.CompletionCreateParamsBase)
-    assert documented.keys() - described.keys() == set()
+    assert get_type_hints(fields).keys() - described.keys() == set()
 
 
 def test_bounds_and_words_are_those_that_are_checked(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    fields = schemas["ChatCompletionRequest"]["properties"]
+    described = schemas["ChatCompletionRequest"]["properties"]
 
-    assert chat_request.MAX_FIELDS == schemas["ChatCompletionRequest"]["maxProperties"]
-    assert chat_request.MAX_MESSAGES == fields["messages"]["maxItems"]
-    assert chat_request.MAX_CHOICES == fields["n"]["maximum"]
-    assert chat_request.MAX_TOOLS == fields["tools"]["maxItems"]
-    assert set(chat_request.ROLES) == set(schemas["Message"]["properties"]["role"]["enum"])
+    assert fields.MAX_FIELDS == schemas["ChatCompletionRequest"]["maxProperties"]
+    assert chat_request.MAX_MESSAGES == described["messages"]["maxItems"]
+    assert fields.MAX_CHOICES == described["n"]["maximum"]
+    assert fields.MAX_TOOLS == described["tools"]["maxItems"]
+    assert set(conversation.ROLES) == set(schemas["Message"]["properties"]["role"]["enum"])
     assert set(chat_request.PARTS) == set(schemas["Part"]["properties"]["type"]["enum"])
     assert set(hints.HINTS) == set(schemas["Hints"]["properties"])

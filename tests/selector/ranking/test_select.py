@@ -358,3 +358,28 @@ def test_the_weights_of_the_default_strategy_are_the_documented_ones() -> None:
     selection = select(selector([deployment("one")]))
     assert "balanced" == selection.strategy
     assert (0.3, 0.2, 0.2, 0.1, 0.1, 0.1, 0.0) == pytest.approx(selection.scores.weights)
+
+
+def vectors(ident: str, weights: str, **about: Any) -> Any:
+    return deployment(ident, litellm_model=weights, mode="embedding", capabilities=frozenset(), **about)
+
+
+@pytest.mark.parametrize("pinned", ["vectors", "vectors@openai"])
+def test_only_deployments_of_the_same_weights_answer_for_an_embedding_model(pinned: str) -> None:
+    chosen = selector(
+        [
+            vectors("vectors@openai", "text-embedding-3-small"),
+            vectors("vectors@azure", "mine", base_model="azure/text-embedding-3-small"),
+            vectors("vectors@other", "text-embedding-3-large"),
+            vectors("spare@openai", "openai/Text-Embedding-3-Small"),
+            vectors("spare@other", "bge-m3", dollars=(0.0, 0.0)),
+        ],
+        {},
+        fallbacks={"vectors": ("spare",)},
+    )
+    selection = select(chosen, Requirements(operation="embeddings"), model=pinned, free_tail=True)
+
+    listed = ids(chosen, selection)
+    assert "vectors@openai" == listed[0] or pinned == "vectors"
+    assert {"vectors@openai", "spare@openai"} <= set(listed)
+    assert not {"vectors@other", "spare@other"} & set(listed)

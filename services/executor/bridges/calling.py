@@ -1,0 +1,65 @@
+"""Calls an engine for an operation, by way of a chat completion where the deployment does not speak the operation."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from services.chassis.deployments import Deployment
+from services.chassis.operations import Operation
+from services.executor.bridges.base import Bridge
+from services.executor.bridges.completions import CompletionsBridge
+from services.executor.engines.base import Call, Engine, Piece
+from services.executor.engines.outcomes import ErrorClass, Failed
+
+MakeBridge: TypeAlias = Callable[[Mapping[str, Any]], Bridge]
+BRIDGES: Mapping[Operation, MakeBridge] = {Operation.COMPLETIONS: CompletionsBridge}
+
+
+def speaks(deployment: Deployment, operation: Operation) -> bool:
+    """Whether a deployment is called with an operation in that operation's own format."""
+    match operation:
+        case Operation.COMPLETIONS:
+            return deployment.mode == "completion"
+        case _:
+            return True
+
+
+async def pieces(engine: Engine, call: Call) -> AsyncGenerator[Piece]:
+    """The answer to a call, in the format of its operation.
+
+    Raises:
+        Failed: anything else than a whole answer.
+    """
+    if speaks(call.deployment, call.operation):
+        async with aclosing(engine.call(call)) as given:
+            async for piece in given:
+                yield piece
+        return
+    bridge = _made(call)
+    done = False
+    async with aclosing(engine.call(replace(call, operation=Operation.CHAT, body=bridge.body))) as given:
+        async for piece in given:
+            done = done or piece.done
+            if not call.stream:
+                yield Piece(bridge.whole(piece.data), headers=piece.headers)
+            elif not piece.done:
+                # A chunk that says nothing still shows that the provider is not silent.
+                yield Piece({}, headers=piece.headers)
+                for data in bridge.events(piece.data):
+                    yield Piece(data)
+    if call.stream:
+        for data in bridge.end(done=done):
+            yield Piece(data)
+        if done:
+            yield Piece({}, done=True)
+
+
+def _made(call: Call) -> Bridge:
+    try:
+        return BRIDGES[call.operation](call.body)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # What a caller over gRPC sends is checked by nobody before.
+        raise Failed(
+            ErrorClass.BAD_REQUEST, f"the body cannot be read as {call.operation}: {type(error).__name__}"
+        ) from error

@@ -1,0 +1,51 @@
+"""OpenAI's embeddings: texts to turn into vectors, by a model that the caller names."""
+
+from services.chassis import provider_side
+from services.chassis.candidates import UNPINNED
+from services.chassis.errors import Invalid
+from services.chassis.operations import Operation
+from services.gateway.requests import fields, hints, inputs, prompt_size
+from services.gateway.requests.model_request import ModelRequest
+
+# OpenAI's own limits.
+MAX_INPUTS = 2048
+# Some clients send the numbers of tokens instead of texts, of which OpenAI takes 300,000 in a request; numbers are read
+# at a hundredth of what objects cost.
+MAX_VALUES = 310_000
+MAX_DIMENSIONS = 65_536
+ENCODINGS = ("float", "base64")
+NOT_PROMPT = frozenset(("input", "model", "user", "encoding_format"))
+
+
+def parse(text: bytes | str) -> ModelRequest:
+    """Read and validate the body of a request for embeddings.
+
+    Raises:
+        Invalid: names the field and what is expected there.
+    """
+    body = fields.read(text, most_values=MAX_VALUES)
+    own = body.pop("lumni", None)
+    provider_side.check(body)
+    model = fields.model(body)
+    if model in UNPINNED:
+        raise Invalid(
+            "model: name an embedding model, as vectors of different models cannot be compared; "
+            "GET /v1/models lists what there is",
+            param="model",
+        )
+    if fields.streamed(body):
+        raise Invalid("stream: embeddings are not streamed; leave it out", param="stream")
+    fields.whole(body, "dimensions", 1, MAX_DIMENSIONS)
+    if body.get("encoding_format") not in (None, *ENCODINGS):
+        raise Invalid(f"encoding_format: expected one of {', '.join(ENCODINGS)}", param="encoding_format")
+    size = inputs.measure(body, "input", MAX_INPUTS)
+    extra = prompt_size.of_fields(body, NOT_PROMPT)
+    return ModelRequest(
+        operation=Operation.EMBEDDINGS,
+        body=body,
+        model=model,
+        prompt_tokens=size.bound + extra,
+        likely_prompt_tokens=size.likely + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
+        window_tokens=size.longest,
+        hints=hints.parse(own),
+    )

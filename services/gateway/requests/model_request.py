@@ -1,0 +1,83 @@
+"""A valid request to a model, whatever its operation: its body to pass on, and what a decision needs to know of it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2
+
+from services.chassis.operations import Operation
+from services.gateway.requests.hints import Hints
+
+# The field of a body that caps the tokens of one answer; an operation without one answers with nothing that is billed.
+CAPS = {
+    Operation.CHAT: "max_completion_tokens",
+    Operation.COMPLETIONS: "max_tokens",
+    Operation.MESSAGES: "max_tokens",
+    Operation.RESPONSES: "max_output_tokens",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """What a caller asks of a model.
+
+    Attributes:
+        operation: The kind of call.
+        body: What travels on: as it came, without what is ours.
+        model: The model's name, or auto.
+        messages: What a decision reads of the conversation; empty where there is nothing to judge.
+        stream: Whether the answer is wanted in pieces.
+        output_tokens: The cap of one answer that the caller set, in tokens; 0 where it set none.
+        choices: How many answers are asked for.
+        tools: The names of the functions that may be called.
+        output_format: What kind of text the answer must be.
+        prompt_tokens: An upper bound of the prompt, which money is reserved for.
+        likely_prompt_tokens: The estimate that tokens per minute are counted with, and that answers show.
+        window_tokens: What of the prompt must fit a context window at once; 0 is all of `likely_prompt_tokens`.
+        predicted_tokens: A bound of what the caller predicts: where the model says something else, it is billed as
+            output all the same.
+        hints: What the caller wishes of the decision.
+
+    """
+
+    operation: Operation
+    body: dict[str, Any]
+    model: str
+    messages: list[chat_pb2.Message] = field(default_factory=list)
+    stream: bool = False
+    output_tokens: int = 0
+    choices: int = 1
+    tools: list[str] = field(default_factory=list)
+    output_format: "classifier_pb2.OutputFormat.ValueType" = classifier_pb2.OUTPUT_FORMAT_TEXT
+    prompt_tokens: int = 0
+    likely_prompt_tokens: int = 0
+    window_tokens: int = 0
+    predicted_tokens: int = 0
+    hints: Hints = field(default_factory=Hints)
+
+    @property
+    def vision(self) -> bool:
+        """Whether a message carries an image."""
+        return any(message.has_image for message in self.messages)
+
+    @property
+    def audio(self) -> bool:
+        """Whether a message carries sound."""
+        return any(message.has_audio for message in self.messages)
+
+    @property
+    def file(self) -> bool:
+        """Whether a message carries a file."""
+        return any(message.has_file for message in self.messages)
+
+    def output_bound(self, default: int) -> int:
+        """The most output tokens of one answer, where `default` is the cap of a request that sets none."""
+        if self.operation not in CAPS:
+            return 0
+        return (self.output_tokens or default) + self.predicted_tokens
+
+    def capped(self, default: int) -> dict[str, Any]:
+        """The body with a cap of the answer, which is `default` where the caller set none."""
+        cap = CAPS.get(self.operation)
+        return self.body if cap is None or self.output_tokens else {**self.body, cap: default}

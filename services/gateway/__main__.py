@@ -38,6 +38,7 @@ from services.gateway.rest import (
     application,
     feedback,
     inference,
+    messages,
     model_calls,
     operations,
     server,
@@ -234,7 +235,11 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 feedback.router(keys, FeedbackStore(pool), pipeline),
             ]
         )
-        routes = [*model_calls.routes(pipeline), *inference.routes(keys, pipeline, selector, fleet)]
+        routes = [
+            *model_calls.routes(pipeline),
+            *messages.routes(pipeline),
+            *inference.routes(keys, pipeline, selector, fleet),
+        ]
         checks = EarlyChecks(keys, limiter, mistakes, limits)
         dispatcher = Dispatcher(app, routes, checks)
         rest = EarlyRefusals(

@@ -66,6 +66,13 @@ model_list:
   - model_name: keyless
     litellm_params: {{model: openai/keyless, api_base: "{simulator}/v1", api_key: os.environ/NOBODYS_KEY}}
     model_info: *faulty
+  # Anthropic's own format.
+  - model_name: native
+    litellm_params: {{model: anthropic/native, api_base: "{simulator}", api_key: os.environ/SIMULATOR_KEY}}
+    model_info:
+      {{input_cost_per_token: 0.0005, output_cost_per_token: 0.001, cache_read_input_token_cost: 0.00005,
+       max_input_tokens: 200000, priority: 0, supports_function_calling: true, supports_response_schema: true,
+       supports_vision: true, access_groups: [all]}}
   # What only does one thing: vectors, and texts to go on with.
   - model_name: vectors
     litellm_params: {{model: openai/vectors, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}

@@ -9,11 +9,15 @@ from services.chassis.deployments import Deployment
 from services.chassis.operations import Operation
 from services.executor.bridges.base import Bridge
 from services.executor.bridges.completions import CompletionsBridge
+from services.executor.bridges.messages import MessagesBridge
 from services.executor.engines.base import Call, Engine, Piece
 from services.executor.engines.outcomes import ErrorClass, Failed
 
-MakeBridge: TypeAlias = Callable[[Mapping[str, Any]], Bridge]
-BRIDGES: Mapping[Operation, MakeBridge] = {Operation.COMPLETIONS: CompletionsBridge}
+MakeBridge: TypeAlias = Callable[[Mapping[str, Any], Deployment], Bridge]
+BRIDGES: Mapping[Operation, MakeBridge] = {
+    Operation.COMPLETIONS: CompletionsBridge,
+    Operation.MESSAGES: MessagesBridge,
+}
 
 
 def speaks(deployment: Deployment, operation: Operation) -> bool:
@@ -21,6 +25,8 @@ def speaks(deployment: Deployment, operation: Operation) -> bool:
     match operation:
         case Operation.COMPLETIONS:
             return deployment.mode == "completion"
+        case Operation.MESSAGES:
+            return deployment.provider == "anthropic"
         case _:
             return True
 
@@ -57,7 +63,7 @@ async def pieces(engine: Engine, call: Call) -> AsyncGenerator[Piece]:
 
 def _made(call: Call) -> Bridge:
     try:
-        return BRIDGES[call.operation](call.body)
+        return BRIDGES[call.operation](call.body, call.deployment)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # What a caller over gRPC sends is checked by nobody before.
         raise Failed(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services.chassis.deployments import Deployment
 from services.executor.bridges.base import objects, taken, unsupported
 
 # What a chat cannot do, and what says so.
@@ -18,7 +19,7 @@ _HEAD = ("id", "created", "model", "system_fingerprint", "service_tier")
 class CompletionsBridge:
     """A completion as a chat."""
 
-    def __init__(self, body: Mapping[str, Any]) -> None:
+    def __init__(self, body: Mapping[str, Any], deployment: Deployment) -> None:  # noqa: ARG002
         """Translate a body.
 
         Raises:

@@ -1,5 +1,6 @@
 """How an API writes what every route has: errors, and the events of a stream."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,16 @@ class ApiFormat:
     event: Callable[[str], bytes]
     error_event: Callable[[errors.Fault], bytes]
     end: bytes
+
+
+_KIND = re.compile(r'\{\s*"type"\s*:\s*"([\w.]{1,100})"')
+
+
+def event_of(chunk: str) -> bytes:
+    """A chunk that says its own type, as an event of that name."""
+    found = _KIND.match(chunk)
+    kind = found[1] if found else str(orjson.loads(chunk).get("type", "message"))
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), chunk.encode())
 
 
 def _error(fault: errors.Fault) -> bytes:

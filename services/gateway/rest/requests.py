@@ -57,14 +57,13 @@ def header(scope: Scope, name: bytes) -> str:
 
 
 def bearer(scope: Scope) -> str:
-    """The key of the Authorization header; empty when there is none.
+    """The key of the Authorization header, or of Anthropic's; empty when there is neither.
 
     Raises:
         Invalid: there are several.
     """
-    return authenticator.bearer(
-        [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
-    )
+    keys = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    return authenticator.bearer(keys) if keys else header(scope, b"x-api-key")
 
 
 async def unless_caller_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

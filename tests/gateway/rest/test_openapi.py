@@ -13,8 +13,8 @@ from services.chassis.deployments import Fleet
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.requests import chat_request, conversation, fields, hints
-from services.gateway.rest import application, inference, model_calls
+from services.gateway.requests import chat_request, conversation, fields, hints, messages_request
+from services.gateway.rest import application, inference, messages, model_calls
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[
     pipeline = cast("Pipeline", nobody)
     routes = [
         *model_calls.routes(pipeline),
+        *messages.routes(pipeline),
         *inference.routes(
             cast("Authenticator", nobody), pipeline, cast("Selector", nobody), cast("Fleet", nobody)
         ),
@@ -74,3 +75,5 @@ def test_bounds_and_words_are_those_that_are_checked(document: dict[str, Any]) -
     assert set(conversation.ROLES) == set(schemas["Message"]["properties"]["role"]["enum"])
     assert set(chat_request.PARTS) == set(schemas["Part"]["properties"]["type"]["enum"])
     assert set(hints.HINTS) == set(schemas["Hints"]["properties"])
+    blocks = schemas["Blocks"]["anyOf"][1]["items"]["properties"]["type"]["enum"]
+    assert list(messages_request.BLOCKS) == blocks

@@ -29,7 +29,7 @@ OUTSIDE = (
 )
 # The modules of a service that may know them; all others are cores.
 EDGES = {
-    "chassis": "lua redis rpc rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.server rpc.service selection_messages status",
+    "chassis": "lua redis rpc rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.server rpc.service selection_messages status",
     "classifier": "__main__ servicer",
     "selector": "__main__ live.health live.replica_sync servicer",
     "executor": (
@@ -42,7 +42,7 @@ EDGES = {
 GATEWAY_CORES = (
     "config.budgets config.plans config.switches keys.cache keys.digests keys.fields keys.permissions ledger.rows "
     "limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local "
-    "limits.mistakes limits.refusal requests.fields requests.hints requests.inputs requests.json_bounds requests.prompt_size requests.request_ids rest.connections"
+    "limits.mistakes limits.refusal requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids rest.connections"
 )
 
 LONGEST_FILE = 400

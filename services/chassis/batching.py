@@ -17,8 +17,10 @@ class Batcher(Generic[Q, A]):
 
     Args:
         send: Makes one call; returns one result for each request, in order, an exception where that one failed.
-        most: The largest batch.
+        most: The most requests of a batch.
         unclaimed: Called with each request that was sent and whose caller was cancelled before its result was read.
+        size: Of a request, in whatever unit.
+        most_size: The most of it that a batch has, unless a single request has more.
     """
 
     def __init__(
@@ -26,9 +28,14 @@ class Batcher(Generic[Q, A]):
         send: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]],
         most: int = 256,
         unclaimed: Callable[[Q], None] = lambda _: None,
+        *,
+        size: Callable[[Q], int] = lambda _: 0,
+        most_size: int = 0,
     ) -> None:
         self._send = send
         self._most = most
+        self._size = size
+        self._most_size = most_size
         self._unclaimed = unclaimed
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
         self._sender: asyncio.Task[None] | None = None
@@ -50,10 +57,20 @@ class Batcher(Generic[Q, A]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                count = self._fitting()
+                batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 await self._deliver([item for item in batch if not item[1].done()])
         finally:
             self._sender = None
+
+    def _fitting(self) -> int:
+        """How many of those that wait make up the next batch: at least one."""
+        size = 0
+        for count, (request, _) in enumerate(self._waiting[: self._most]):
+            size += self._size(request)
+            if count and size > self._most_size:
+                return count
+        return self._most
 
     async def _deliver(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
         if not batch:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from services.chassis.errors import Invalid
 
-__all__ = ["COUNT", "NAME", "NAMES", "REQUEST_CONTEXT", "Bounds", "Names", "Number", "Text", "check"]
+__all__ = ["COUNT", "IDENT", "NAME", "NAMES", "REQUEST_CONTEXT", "Bounds", "Names", "Number", "Text", "check"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,17 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of at most so many characters."""
+    """A text of at most so many characters and at least so many, none of them NUL: PostgreSQL stores no such text."""
 
     longest: int
+    shortest: int = 0
 
     def mistake(self, value: Any) -> str:
         """What was expected; empty when the value is that."""
-        return "" if len(value) <= self.longest else f"expected at most {self.longest} characters"
+        if self.shortest <= len(value) <= self.longest and "\0" not in value:
+            return ""
+        least = f"{self.shortest} to" if self.shortest else "at most"
+        return f"expected {least} {self.longest} characters, and no NUL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,9 @@ class Names:
 
     def mistake(self, value: Any) -> str:
         """What was expected; empty when the value is that."""
-        if len(value) <= self.most and all(len(one) <= self.longest for one in value):
+        if len(value) <= self.most and all(len(one) <= self.longest and "\0" not in one for one in value):
             return ""
-        return f"expected at most {self.most} names of at most {self.longest} characters"
+        return f"expected at most {self.most} names of at most {self.longest} characters, and no NUL"
 
 
 # The bounds of fields by their names; those of a message in a message lie in a table of their own.
@@ -55,6 +59,8 @@ Bounds: TypeAlias = "Mapping[str, Number | Text | Names | Bounds]"
 
 # The longest name of anything, in characters.
 NAME = Text(256)
+# The id of something that is kept; nothing has an empty one.
+IDENT = Text(128, shortest=1)
 # What lists of names in policies hold: a plan's models, groups, providers and regions.
 NAMES = Names(1024, NAME.longest)
 # What fits into the contract's 64 bits and is no negative number.

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 import uvloop
 
-from services.chassis import config, telemetry
+from services.chassis import config, memory, telemetry
 
 
 class HasTelemetry(Protocol):
@@ -35,6 +35,7 @@ def run(service: str, read: Callable[[Mapping[str, str]], S], main: Callable[[S]
     async def body() -> None:
         await main(settings)
 
+    memory.give_back()
     found: list[str] = []
     try:
         settings = read(os.environ)

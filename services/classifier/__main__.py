@@ -111,7 +111,10 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
     versions = Versions([(version(VERSIONS, name), share) for name, share in settings.shares()])
     shadow = version(SHADOW, settings.shadow) if settings.shadow else None
     service = rpc.Service(
-        SERVICE, add_ClassifierServiceServicer_to_server, ClassifierServicer(versions, shadow)
+        SERVICE,
+        add_ClassifierServiceServicer_to_server,
+        ClassifierServicer(versions, shadow),
+        longest=rpc.MAX_QUESTION,
     )
     async with rpc.serve(settings.listen, settings.server, [service], inside=inside) as address:
         log.info("classifier listening on %s", address)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVICE = "lumni.executor.v1.ExecutorService"
+# Bytes of one message: a body, whose numbers may be written longer than the caller wrote them, and its candidates.
+LONGEST = rpc.MAX_BODY + 4 * 2**20
 # One call may send so much, which is engines.images.LARGEST_TOGETHER.
 LEAST_PICTURES_MIB = 40
 # What boto3 and Google's libraries read from the environment themselves.
@@ -189,7 +191,12 @@ async def serving(
         ):
             await stack.enter_async_context(beside(task))
         servicer = ExecutorServicer(start, health.listed)
-        service = rpc.Service(SERVICE, executor_pb2_grpc.add_ExecutorServiceServicer_to_server, servicer)
+        service = rpc.Service(
+            SERVICE,
+            executor_pb2_grpc.add_ExecutorServiceServicer_to_server,
+            servicer,
+            longest=LONGEST,
+        )
         yield await stack.enter_async_context(
             rpc.serve(settings.listen, settings.server, [service], inside=inside)
         )

@@ -10,7 +10,7 @@ import orjson
 from lumni.executor.v1 import executor_pb2 as pb
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import bounds, errors, provider_side, rpc
+from services.chassis import bounds, errors, json_bounds, provider_side, rpc
 from services.chassis.bounds import COUNT, NAME, REQUEST_CONTEXT, Bounds, Number
 from services.chassis.operations import Operation
 from services.executor.attempts import messages
@@ -130,15 +130,18 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         raise errors.Invalid(f"candidates: at most {MOST_CANDIDATES}", param="candidates")
     for i, candidate in enumerate(request.candidates):
         bounds.check(candidate, CANDIDATE, f"candidates[{i}].")
+    operation = messages.OPERATIONS.get(request.operation)
+    if operation is None:
+        raise errors.Invalid(f"operation: {request.operation} is not known", param="operation")
+    # Clients may send the numbers of tokens instead of texts.
+    most = json_bounds.MAX_NUMBERS if operation is Operation.EMBEDDINGS else json_bounds.MAX_VALUES
+    json_bounds.check(request.body_json.encode(), most)
     try:
         body: Any = orjson.loads(request.body_json)
     except orjson.JSONDecodeError as mistake:
         raise errors.Invalid(f"body_json: is not JSON: {mistake}", param="body_json") from mistake
     if not isinstance(body, dict):
         raise errors.Invalid("body_json: expected a JSON object", param="body_json")
-    operation = messages.OPERATIONS.get(request.operation)
-    if operation is None:
-        raise errors.Invalid(f"operation: {request.operation} is not known", param="operation")
     provider_side.check(body, turns=TURNS.get(operation, ""))
     if operation is Operation.RESPONSES:
         # OpenAI keeps every response unless it is told not to.

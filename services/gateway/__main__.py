@@ -55,6 +55,8 @@ from services.gateway.rpc.servicer import GatewayServicer
 log = logging.getLogger("services.gateway")
 GATEWAY = "lumni.gateway.v1.GatewayService"
 KEYS = "lumni.gateway.v1.KeyService"
+# Bytes of one message about a key: 256 models' names and 16 KiB of metadata, in whatever letters.
+LONGEST_KEY = 512 * 1024
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
             GatewayServicer(limiter, pipeline, mistakes),
         )
-        key_service = rpc.Service(KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store))
+        key_service = rpc.Service(
+            KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store), longest=LONGEST_KEY
+        )
         grpc_address = await enter(
             rpc.serve(settings.listen, settings.server, [service, key_service], admit=by_key(keys))
         )

@@ -125,3 +125,18 @@ async def test_who_leaves_between_the_result_and_reading_it_is_named_too() -> No
         await later
     assert [[0, 2]] == double.batches
     assert [2] == left
+
+
+async def test_a_batch_has_a_size_beside_its_count() -> None:
+    sent: list[list[int]] = []
+
+    async def send(batch: Sequence[int]) -> Sequence[int]:
+        sent.append(list(batch))
+        return batch
+
+    batcher: Batcher[int, int] = Batcher(send, most=4, size=lambda request: request, most_size=10)
+    given = [1, 6, 5, 5, 11, 20, 1, 1, 1, 1, 1]
+    answers = await asyncio.gather(*(batcher(one) for one in given))
+
+    assert given == answers
+    assert [[1, 6], [5, 5], [11], [20], [1, 1, 1, 1], [1]] == sent

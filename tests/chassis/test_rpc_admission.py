@@ -16,7 +16,7 @@ from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 
 from services.chassis import errors, rpc
 from services.chassis.config import Secret
-from services.chassis.rpc import interceptor, keyless
+from services.chassis.rpc import keyless, receiving
 
 NAME = "lumni.classifier.v1.ClassifierService"
 CLASSIFY = f"/{NAME}/Classify"
@@ -89,7 +89,7 @@ async def test_a_call_without_its_key_or_token_is_refused_before_its_message_cam
 
 
 async def test_a_message_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interceptor, "READ_S", 0.05)
+    monkeypatch.setattr(receiving, "READ_S", 0.05)
     async with served(Counting()) as channel:
         sending = channel.stream_unary(CLASSIFY)(never(), metadata=KEY, timeout=5)
         with pytest.raises(grpc.aio.AioRpcError, match="did not arrive in time"):

@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc, keys_pb2, keys_pb2_grpc
 
+from services.chassis import status
 from tests.flow.stack import ADMIN_KEY, API_KEY, Stack
 from tests.gateway.conftest import eventually
 
@@ -164,3 +165,29 @@ async def test_a_key_that_makes_no_sense_is_refused_by_field(
 
     assert grpc.StatusCode.INVALID_ARGUMENT is caught.value.code()
     assert (caught.value.details() or "").startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "request_of", "field"),
+    [
+        ("GetKey", keys_pb2.GetKeyRequest(key_id="a\0b"), "key_id"),
+        ("GetKey", keys_pb2.GetKeyRequest(), "key_id"),
+        ("ListKeys", keys_pb2.ListKeysRequest(after="\0"), "after"),
+        ("UpdateKey", keys_pb2.UpdateKeyRequest(key_id="\0"), "key_id"),
+        ("RotateKey", keys_pb2.RotateKeyRequest(key_id="k", idempotency_key="\0"), "idempotency_key"),
+        ("RevokeKey", keys_pb2.RevokeKeyRequest(key_id="a" * 129), "key_id"),
+        ("ResetLimits", keys_pb2.ResetLimitsRequest(key_id="\0"), "key_id"),
+        ("UpdateUserKeys", keys_pb2.UpdateUserKeysRequest(user_id="ida"), "settings"),
+        ("UpdateUserKeys", keys_pb2.UpdateUserKeysRequest(), "user_id"),
+        ("RevokeUserKeys", keys_pb2.RevokeUserKeysRequest(user_id="\0"), "user_id"),
+    ],
+)
+async def test_an_id_that_nothing_can_have_is_refused_by_field(
+    channel: grpc.aio.Channel, rpc: str, request_of: Any, field: str
+) -> None:
+    stub: Any = keys_pb2_grpc.KeyServiceStub(channel)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await getattr(stub, rpc)(request_of, metadata=ADMIN, timeout=60)
+
+    assert field == status.from_rpc(caught.value).param

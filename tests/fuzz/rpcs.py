@@ -32,6 +32,8 @@ _SERVED = {
 }
 # What no request may be answered with, whatever is in it.
 OUR_MISTAKES = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS)
+# What is wrong with a body as a whole, and so with no field of it.
+OF_THE_WHOLE = ("INVALID_JSON", "JSON_TOO_DEEP", "JSON_TOO_MANY_VALUES", "REQUEST_TOO_LARGE")
 # Longer than any request of a fuzzer may take.
 TIMEOUT_S = 30.0
 
@@ -143,7 +145,7 @@ async def check(
         assert failed.code() not in OUR_MISTAKES, f"{rpc}: {failed.code().name} {failed.details()}"
         fault = status.from_rpc(failed)
         # What a provider or its translation refuses need not name a field, as OpenAI's own errors need not.
-        named = fault.param or fault.reason == "INVALID_JSON" or rpc.served_by in ("executor", "gateway")
+        named = fault.param or fault.reason in OF_THE_WHOLE or "error_class" in fault.metadata
         assert not isinstance(fault, errors.Invalid) or named, f"{rpc}: names no field: {fault}"
         return failed.code().name
     if rpc.name.startswith("Batch"):

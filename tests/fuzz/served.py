@@ -69,7 +69,12 @@ def configure(folder: Path, url: str) -> None:
 async def classifier() -> AsyncIterator[str]:
     """The address of a classifier."""
     servicer = ClassifierServicer(Versions([(Classifier(heads.load(WEIGHTS), Embedder()), 1.0)]))
-    service = rpc.Service(CLASSIFIER, classifier_pb2_grpc.add_ClassifierServiceServicer_to_server, servicer)
+    service = rpc.Service(
+        CLASSIFIER,
+        classifier_pb2_grpc.add_ClassifierServiceServicer_to_server,
+        servicer,
+        longest=rpc.MAX_QUESTION,
+    )
     async with rpc.serve("127.0.0.1:0", rpc.Settings(), [service]) as address:
         yield address
 
@@ -81,7 +86,9 @@ async def selector(folder: Path) -> AsyncIterator[str]:
     servicer = SelectorServicer(
         Configuration(folder), Health(), PowerfulShares(), RecentUsage(3600, spreads=True)
     )
-    service = rpc.Service(SELECTOR, selector_pb2_grpc.add_SelectorServiceServicer_to_server, servicer)
+    service = rpc.Service(
+        SELECTOR, selector_pb2_grpc.add_SelectorServiceServicer_to_server, servicer, longest=rpc.MAX_QUESTION
+    )
     async with rpc.serve("127.0.0.1:0", rpc.Settings(), [service]) as address:
         yield address
 

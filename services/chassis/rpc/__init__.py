@@ -11,10 +11,12 @@ from services.chassis.rpc.inproc import InProcess
 from services.chassis.rpc.interceptor import record_item, remaining_s
 from services.chassis.rpc.server import serve, until_stopped
 from services.chassis.rpc.service import Service
-from services.chassis.rpc.settings import INPROC, Settings
+from services.chassis.rpc.settings import INPROC, MAX_BODY, MAX_QUESTION, Settings
 
 __all__ = [
     "INPROC",
+    "MAX_BODY",
+    "MAX_QUESTION",
     "Admit",
     "InProcess",
     "Metadata",

@@ -5,7 +5,7 @@ cancellation, faults, metadata, span, log line and metrics. Messages are copied,
 sees what the other one changes later. A call runs in a task of its own, in the context of its server: nothing of the
 caller's context reaches it but what its metadata say.
 
-Left out is what only a wire needs: the service token, retries, balancing, and the bound of a message's size.
+Left out is what only a wire needs: the service token, retries, balancing, and the bounds of messages.
 """
 
 import asyncio
@@ -13,13 +13,14 @@ import contextvars
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from services.chassis.byte_budget import ByteBudget, Lease
 from services.chassis.config import Mistakes
 from services.chassis.rpc.credentials import Metadata
 from services.chassis.rpc.interceptor import Interceptor
@@ -138,12 +139,24 @@ class Call:
         self.stop(grpc.StatusCode.CANCELLED, "the caller left")
 
 
+class _Handed:
+    """Receives messages that are there with their calls: nothing is read, decoded or held of them beside the caller."""
+
+    _NOTHING = Lease(ByteBudget(0))
+
+    def lease(self) -> AbstractContextManager[Lease]:
+        return nullcontext(self._NOTHING)
+
+    async def message(self, service: str, context: Any, lease: Lease, *, within_s: float) -> Any:  # noqa: ARG002
+        return await context.read()
+
+
 class Server:
     """Answers the calls of its own process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._interceptor = Interceptor(settings, _admit)
+        self._interceptor = Interceptor(settings, _admit, _Handed())
         self._methods: dict[str, Run] = {}
         self._context = contextvars.copy_context()
         self._calls: dict[asyncio.Task[None], Call] = {}

@@ -17,13 +17,12 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from services.chassis import errors, status, telemetry
+from services.chassis.byte_budget import Lease
 from services.chassis.rpc.credentials import Admit
+from services.chassis.rpc.receiving import Receives
 from services.chassis.rpc.settings import REQUEST_KEY, Settings
 
 log = logging.getLogger(__name__)
-
-# The longest that a message may take to arrive, in seconds; as a body in REST.
-READ_S = 30.0
 
 BUCKETS = (
     0.0005,
@@ -95,9 +94,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
     take a stream of messages, and read the one that there is. Health and reflection pass as they are.
     """
 
-    def __init__(self, settings: Settings, admit: Admit) -> None:
+    def __init__(self, settings: Settings, admit: Admit, receiver: Receives) -> None:
         self._settings = settings
         self._admit = admit
+        self._receiver = receiver
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -151,18 +151,16 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return call
 
     async def _received(
-        self, context: Any, decode: Callable[[bytes], Any]
+        self, service: str, context: Any, decode: Callable[[Any], Any], lease: Lease
     ) -> tuple[Any, errors.Fault | None]:
         """The message of a call that is admitted; or why it is not admitted, or has none."""
         try:
-            async with asyncio.timeout(min(READ_S, remaining_s())):
+            async with asyncio.timeout(remaining_s()):
                 await self._admit(context.invocation_metadata() or ())
-                raw = await context.read()
-            if raw is grpc.aio.EOF:
-                raise errors.Invalid("the call has no message; send one")
+            raw = await self._receiver.message(service, context, lease, within_s=remaining_s())
             return decode(raw), None
         except TimeoutError:
-            return None, errors.TimedOut("the message did not arrive in time")
+            return None, errors.TimedOut("the deadline passed")
         except DecodeError:
             # What the parser says of it is of no use to a caller, and of this program's insides.
             return None, errors.Invalid(
@@ -175,15 +173,25 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self,
         name: str,
         context: Any,
-        decode: Callable[[bytes], Any],
+        decode: Callable[[Any], Any],
         run: Callable[[Any], Awaitable[Any]],
     ) -> Any:
-        method = name[1:]
+        with self._receiver.lease() as lease:
+            return await self._guarded(name[1:], context, decode, run, lease)
+
+    async def _guarded(
+        self,
+        method: str,
+        context: Any,
+        decode: Callable[[Any], Any],
+        run: Callable[[Any], Awaitable[Any]],
+        lease: Lease,
+    ) -> Any:
         metadata: dict[str, str] = dict(context.invocation_metadata() or ())
         left = context.time_remaining()
         deadline.set(time.monotonic() + min(self._settings.timeout_s, left if left is not None else inf))
         began = time.perf_counter()
-        request, refused = await self._received(context, decode)
+        request, refused = await self._received(method.partition("/")[0], context, decode, lease)
         request_context = getattr(request, "context", None)
         telemetry.request_id.set(str(metadata.get(REQUEST_KEY) or getattr(request_context, "request_id", "")))
         parent = telemetry.remote(

@@ -17,14 +17,16 @@ from services.chassis.rpc.credentials import Admit
 from services.chassis.rpc.inproc import InProcess
 from services.chassis.rpc.interceptor import Interceptor
 from services.chassis.rpc.keyless import KeylessInterceptor
+from services.chassis.rpc.receiving import Receiver
 from services.chassis.rpc.service import Service
-from services.chassis.rpc.settings import INPROC, MAX_MESSAGE, MAX_METADATA, MAX_PUBLIC_MESSAGE, Settings
+from services.chassis.rpc.settings import INPROC, MAX_MESSAGE, MAX_METADATA, Settings
 
 # Calls that one connection may have under way; further ones wait in the client.
 MAX_STREAMS = 1024
 # How long a connection may take to begin HTTP/2, and how long it is kept without a call, in milliseconds.
 HANDSHAKE_MS = 10_000
 IDLE_MS = 300_000
+MIB = 2**20
 
 
 @asynccontextmanager
@@ -69,7 +71,11 @@ async def _listening(
     if not public:
         credentials.check_listen(listen, settings)
     interceptors: list[grpc.aio.ServerInterceptor] = [
-        Interceptor(settings, admit or credentials.token_check(settings))
+        Interceptor(
+            settings,
+            admit or credentials.token_check(settings),
+            Receiver({service.name: service.longest for service in services}, settings.max_message_mib * MIB),
+        )
     ]
     if public:
         interceptors.append(KeylessInterceptor())
@@ -78,7 +84,7 @@ async def _listening(
         maximum_concurrent_rpcs=settings.max_calls,
         options=[
             ("grpc.max_send_message_length", MAX_MESSAGE),
-            ("grpc.max_receive_message_length", MAX_PUBLIC_MESSAGE if public else MAX_MESSAGE),
+            ("grpc.max_receive_message_length", max(service.longest for service in services)),
             ("grpc.max_concurrent_streams", MAX_STREAMS),
             ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ("grpc.max_connection_idle_ms", IDLE_MS),

@@ -4,14 +4,17 @@ from dataclasses import dataclass
 
 from services.chassis.config import Secret, variable
 
-# Bytes of one message between services: a body, and what they say of it.
+# Bytes of one message that a channel sends or is answered with: an answer, with its pictures, and what is said of it.
 MAX_MESSAGE = 32 * 1024 * 1024
-# Bytes of one message of a caller: a body is at most as long in REST.
-MAX_PUBLIC_MESSAGE = 16 * 1024 * 1024
+# Bytes of one message to a service that takes bodies: they are at most as long in REST.
+MAX_BODY = 16 * 1024 * 1024
 # Bytes of headers and trailers: the status of a failed call carries its report in the trailers.
 MAX_METADATA = 128 * 1024
 # The target, and the address, of what is in the same process.
 INPROC = "inproc:"
+# Bytes of one message to classifier or selector, a batch or a single question: what they read of a conversation is
+# shortened, so that one has at most about a MiB.
+MAX_QUESTION = 2 * 1024 * 1024
 TOKEN_KEY = "x-lumni-service-token"  # noqa: S105  (the header's name)
 REQUEST_KEY = "x-request-id"
 
@@ -35,6 +38,11 @@ class Settings:
     max_calls: int = variable(
         "LUMNI_MAX_CALLS", 1024, "gRPC calls under way in one process; further ones are refused"
     )
+    max_message_mib: int = variable(
+        "LUMNI_MAX_MESSAGE_MIB",
+        256,
+        "MiB that the messages of gRPC calls under way may have together in one process; further ones are refused",
+    )
     connection_age_s: float = variable(
         "LUMNI_CONNECTION_AGE_S", 60.0, "after which clients look for new replicas"
     )
@@ -45,6 +53,8 @@ class Settings:
             raise ValueError("LUMNI_TLS_CERT, LUMNI_TLS_KEY and LUMNI_TLS_CA: set all three, or none")
         if self.max_calls < 1:
             raise ValueError("LUMNI_MAX_CALLS: expected at least 1")
+        if self.max_message_mib < MAX_MESSAGE // 2**20:
+            raise ValueError(f"LUMNI_MAX_MESSAGE_MIB: expected at least {MAX_MESSAGE // 2**20}, one message")
 
     @property
     def mutual_tls(self) -> bool:

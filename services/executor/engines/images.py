@@ -13,8 +13,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from services.executor.engines.byte_budget import ByteBudget, Lease
+from services.chassis.byte_budget import ByteBudget, Lease
 from services.executor.engines.image_parts import parsed, refused, remote, replaced, shown
+from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.public_addresses import PublicResolver, Resolve
 
 LARGEST = 20 * 1024 * 1024
@@ -23,6 +24,8 @@ LARGEST_TOGETHER = 2 * LARGEST
 MOST = 16
 TIMEOUT_S = 15.0
 REDIRECTS = 3
+# After so many seconds another call may have given its bytes back.
+RETRY_AFTER_S = 1.0
 TYPES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"))
 # Formats of their own, whose pictures LiteLLM would fetch.
 FETCHED_HERE = frozenset(
@@ -116,7 +119,12 @@ class Images:
                     raise refused(field, f"{shown(url)} is compressed, which was not asked for")
                 data = bytearray()
                 async for more in response.content.iter_any():
-                    lease.take(len(more))
+                    if not lease.take(len(more)):
+                        raise Failed(
+                            ErrorClass.BUSY,
+                            "too many pictures are being sent at once; try again, or send fewer",
+                            retry_after_s=RETRY_AFTER_S,
+                        )
                     data += more
                     if len(data) > LARGEST:
                         raise refused(field, f"{shown(url)} is larger than {LARGEST // 2**20} MiB")

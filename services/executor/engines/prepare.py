@@ -12,11 +12,11 @@ from typing import Any
 
 from litellm.types.utils import all_litellm_params
 
+from services.chassis.byte_budget import Lease
 from services.chassis.deployments import Deployment, reference
 from services.chassis.operations import Operation
 from services.executor.engines import parameters
 from services.executor.engines.base import Call
-from services.executor.engines.byte_budget import Lease
 from services.executor.engines.images import FETCHED_HERE, Images
 from services.executor.engines.litellm_errors import untranslated
 from services.executor.engines.outcomes import Failed

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from services.chassis import errors
+from services.chassis import errors, rpc
 from services.chassis.batching import Batcher
 from services.chassis.outage import Outage
 
@@ -15,6 +15,8 @@ A = TypeVar("A")
 
 TOLERATED_FAILURES = 3
 PAUSE_S = 1.0
+# Bytes of a batch: half of what its receiver takes, which leaves room for one more request.
+MOST_BYTES = rpc.MAX_QUESTION // 2
 
 
 class BatchedPeer(Generic[Q, A]):
@@ -26,6 +28,7 @@ class BatchedPeer(Generic[Q, A]):
         name: For logs and faults.
         send: Makes one batched call.
         timeout_s: The longest that a request waits for its answer.
+        size: Of a request, in bytes of its message.
         pause_s: How long a peer that keeps failing is left alone.
         ask: Makes a call for each request instead, where sharing one saves nothing.
     """
@@ -36,11 +39,12 @@ class BatchedPeer(Generic[Q, A]):
         send: Callable[[Sequence[Q]], Any],
         timeout_s: float,
         *,
+        size: Callable[[Q], int] = lambda _: 0,
         pause_s: float = PAUSE_S,
         ask: Callable[[Q], Awaitable[A]] | None = None,
     ) -> None:
         self._name = name
-        self._ask: Callable[[Q], Awaitable[A]] = ask or Batcher(send)
+        self._ask: Callable[[Q], Awaitable[A]] = ask or Batcher(send, size=size, most_size=MOST_BYTES)
         self._timeout_s = timeout_s
         # Since the last answer.
         self._failures = 0

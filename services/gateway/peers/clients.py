@@ -30,7 +30,13 @@ class Classifier:
         self._settings = settings
         self._timeout_s = timeout_s
         self.classify: BatchedPeer[classifier_pb2.ClassifyRequest, classifier_pb2.Classification] = (
-            BatchedPeer("classifier", self._send, timeout_s, ask=None if shared else self._ask)
+            BatchedPeer(
+                "classifier",
+                self._send,
+                timeout_s,
+                size=classifier_pb2.ClassifyRequest.ByteSize,
+                ask=None if shared else self._ask,
+            )
         )
 
     async def _ask(self, request: classifier_pb2.ClassifyRequest) -> classifier_pb2.Classification:
@@ -65,7 +71,11 @@ class Selector:
         self._settings = settings
         self._timeout_s = timeout_s
         self.select: BatchedPeer[selector_pb2.SelectRequest, selector_pb2.Selection] = BatchedPeer(
-            "selector", self._send, timeout_s, ask=None if shared else self._ask
+            "selector",
+            self._send,
+            timeout_s,
+            size=selector_pb2.SelectRequest.ByteSize,
+            ask=None if shared else self._ask,
         )
 
     async def _ask(self, request: selector_pb2.SelectRequest) -> selector_pb2.Selection:

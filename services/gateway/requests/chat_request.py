@@ -130,9 +130,10 @@ def _tools(body: dict[str, Any]) -> list[str]:
     """The names of the tools, which are functions by now."""
     tools = body.get("tools") or ()
     names = []
-    for tool in tools:
+    for i, tool in enumerate(tools):
         inner = tool.get(str(tool.get("type")), tool)
-        names.append(str(inner.get("name", "")) if isinstance(inner, dict) else "")
+        name = str(inner.get("name", "")) if isinstance(inner, dict) else ""
+        names.append(fields.tool_name(name, f"tools[{i}].name"))
     return names
 
 

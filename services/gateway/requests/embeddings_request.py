@@ -1,6 +1,6 @@
 """OpenAI's embeddings: texts to turn into vectors, by a model that the caller names."""
 
-from services.chassis import provider_side
+from services.chassis import json_bounds, provider_side
 from services.chassis.candidates import UNPINNED
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
@@ -9,9 +9,6 @@ from services.gateway.requests.model_request import ModelRequest
 
 # OpenAI's own limits.
 MAX_INPUTS = 2048
-# Some clients send the numbers of tokens instead of texts, of which OpenAI takes 300,000 in a request; numbers are read
-# at a hundredth of what objects cost.
-MAX_VALUES = 310_000
 MAX_DIMENSIONS = 65_536
 ENCODINGS = ("float", "base64")
 NOT_PROMPT = frozenset(("input", "model", "user", "encoding_format"))
@@ -23,7 +20,7 @@ def parse(text: bytes | str) -> ModelRequest:
     Raises:
         Invalid: names the field and what is expected there.
     """
-    body = fields.read(text, most_values=MAX_VALUES)
+    body = fields.read(text, most_values=json_bounds.MAX_NUMBERS)
     own = body.pop("lumni", None)
     provider_side.check(body)
     model = fields.model(body)

@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
+from services.chassis import json_bounds
 from services.chassis.errors import Invalid
-from services.gateway.requests import json_bounds
 from services.gateway.requests.hints import NAME
 
 # Counts that nobody needs more of; OpenAI's own are 128 tools and 4 stops.
@@ -14,6 +14,8 @@ MAX_FIELDS = 256
 MAX_TOOLS = 1024
 MAX_STOPS = 64
 MAX_CHOICES = 128
+# The longest name of a tool, in characters; OpenAI's is 64. All names go to the classifier.
+MAX_TOOL_NAME = 256
 
 
 def read(
@@ -85,6 +87,13 @@ def whole(body: dict[str, Any], name: str, low: int, high: int = 2**31) -> int |
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise Invalid(f"{name}: expected a whole number from {low} to {high}", param=name)
     return value
+
+
+def tool_name(name: str, field: str) -> str:
+    """The name of a tool, unless it is too long; `field` is where it stands."""
+    if len(name) > MAX_TOOL_NAME:
+        raise Invalid(f"{field}: expected at most {MAX_TOOL_NAME} characters", param=field)
+    return name
 
 
 def at_most(value: Any, most: int, name: str) -> None:

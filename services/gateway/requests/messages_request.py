@@ -177,9 +177,10 @@ def _source(block: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 def _tools(body: Mapping[str, Any]) -> list[str]:
     """The names of the tools, which are functions by now."""
-    for i, tool in enumerate(body.get("tools") or ()):
-        _text(tool, "name", f"tools[{i}]")
-    return [tool["name"] for tool in body.get("tools") or ()]
+    return [
+        fields.tool_name(_text(tool, "name", f"tools[{i}]"), f"tools[{i}].name")
+        for i, tool in enumerate(body.get("tools") or ())
+    ]
 
 
 def _output_format(body: Mapping[str, Any]) -> "classifier_pb2.OutputFormat.ValueType":

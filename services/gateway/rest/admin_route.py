@@ -7,8 +7,8 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
+from services.chassis import json_bounds
 from services.gateway.keys.authenticator import Authenticator
-from services.gateway.requests import json_bounds
 from services.gateway.rest.requests import bearer, read
 
 

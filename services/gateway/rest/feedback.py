@@ -4,11 +4,10 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from services.chassis import errors
+from services.chassis import errors, json_bounds
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
-from services.gateway.requests import json_bounds
 from services.gateway.requests.hints import NAME
 from services.gateway.rest.requests import bearer, read
 from services.gateway.rest.responses import JsonResponse

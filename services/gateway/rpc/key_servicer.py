@@ -9,10 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from lumni.gateway.v1 import keys_pb2 as pb
 from lumni.gateway.v1 import keys_pb2_grpc
 
-from services.chassis import errors
+from services.chassis import bounds, errors, json_bounds
+from services.chassis.bounds import IDENT, NAME, Bounds
 from services.gateway.keys.authenticator import check_admin
 from services.gateway.keys.store import KeyStore
-from services.gateway.requests import json_bounds
 from services.gateway.rest import schemas
 from services.gateway.rpc import admission
 
@@ -33,6 +33,10 @@ COLUMNS = {"metadata_json": "metadata"}
 # What a cleared field becomes where null makes no sense.
 UNSET = {"budget_period": "month"}
 LONGEST_PAGE = 1000
+OF_KEY: Bounds = {"key_id": IDENT}
+OF_USER: Bounds = {"user_id": IDENT}
+PAGE: Bounds = {"user_id": NAME, "organization_id": NAME, "plan": NAME, "after": NAME}
+ROTATION: Bounds = {**OF_KEY, "idempotency_key": NAME}
 
 
 class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
@@ -50,11 +54,13 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     async def GetKey(self, request: pb.GetKeyRequest, context: object) -> pb.GetKeyResponse:
         """GET /admin/keys/{key_id}."""
         _admin()
+        bounds.check(request, OF_KEY)
         return pb.GetKeyResponse(key=_key(await self._store.get(request.key_id)))
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: object) -> pb.ListKeysResponse:
         """GET /admin/keys."""
         _admin()
+        bounds.check(request, PAGE)
         if not 0 <= request.limit <= LONGEST_PAGE:
             raise errors.Invalid(f"limit: expected 1 to {LONGEST_PAGE}", param="limit")
         rows = await self._store.find(
@@ -69,6 +75,7 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     async def UpdateKey(self, request: pb.UpdateKeyRequest, context: object) -> pb.UpdateKeyResponse:
         """PATCH /admin/keys/{key_id}."""
         actor = _admin()
+        bounds.check(request, OF_KEY)
         fields = _fields(request.settings, request.update_mask.paths)
         row = await self._store.change(actor, request.key_id, fields)
         return pb.UpdateKeyResponse(key=_key(row))
@@ -76,6 +83,7 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     async def RotateKey(self, request: pb.RotateKeyRequest, context: object) -> pb.RotateKeyResponse:
         """POST /admin/keys/{key_id}/rotate."""
         actor = _admin()
+        bounds.check(request, ROTATION)
         grace_s = request.grace.seconds if request.HasField("grace") else schemas.DAY_S
         if not 0 <= grace_s <= schemas.LONGEST_GRACE_S:
             raise errors.Invalid(f"grace: expected 0 to {schemas.LONGEST_GRACE_S} s", param="grace")
@@ -89,11 +97,13 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: object) -> pb.RevokeKeyResponse:
         """POST /admin/keys/{key_id}/revoke."""
         actor = _admin()
+        bounds.check(request, OF_KEY)
         return pb.RevokeKeyResponse(key=_key(await self._store.revoke(actor, request.key_id)))
 
     async def ResetLimits(self, request: pb.ResetLimitsRequest, context: object) -> pb.ResetLimitsResponse:
         """POST /admin/keys/{key_id}/reset-limits."""
         actor = _admin()
+        bounds.check(request, OF_KEY)
         await self._store.reset_limits(actor, request.key_id)
         return pb.ResetLimitsResponse()
 
@@ -102,7 +112,10 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     ) -> pb.UpdateUserKeysResponse:
         """PATCH /admin/users/{user_id}/keys."""
         actor = _admin()
+        bounds.check(request, OF_USER)
         fields = _fields(request.settings, request.update_mask.paths)
+        if not fields:
+            raise errors.Invalid("settings: set at least one field to change", param="settings")
         return pb.UpdateUserKeysResponse(changed=await self._store.change_all(actor, request.user_id, fields))
 
     async def RevokeUserKeys(
@@ -110,6 +123,7 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
     ) -> pb.RevokeUserKeysResponse:
         """POST /admin/users/{user_id}/keys/revoke."""
         actor = _admin()
+        bounds.check(request, OF_USER)
         return pb.RevokeUserKeysResponse(revoked=await self._store.revoke_all(actor, request.user_id))
 
 

@@ -277,7 +277,7 @@ async def test_a_call_that_fails_gives_back_what_its_pictures_took(site: str) ->
                 await inlined(images, {"messages": [{"role": "user", "content": parts}]})
             assert ErrorClass.BAD_REQUEST is caught.value.error
         with images.lease() as all_of_it:
-            all_of_it.take(2 * LARGEST)
+            assert all_of_it.take(2 * LARGEST)
     finally:
         await images.aclose()
 

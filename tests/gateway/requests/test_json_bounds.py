@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.chassis import json_bounds
 from services.chassis.errors import Invalid
-from services.gateway.requests import chat_request, fields, json_bounds
-from services.gateway.requests.json_bounds import MAX_DEPTH, MAX_VALUES
+from services.chassis.json_bounds import MAX_DEPTH, MAX_VALUES
+from services.gateway.requests import chat_request, fields
 
 HI = '"messages":[{"role":"user","content":"hi"}]'
 
@@ -83,6 +84,7 @@ def test_depth_is_counted_as_it_is(value: object, more: int) -> None:
     [
         ("tools", [{"type": "function"}] * (fields.MAX_TOOLS + 1), "tools"),
         ("stop", ["a"] * (fields.MAX_STOPS + 1), "stop"),
+        ("tools", [{"type": "function", "function": {"name": "a" * 257}}], "tools[0].name"),
         ("messages", [{"role": "user", "content": "a"}] * (chat_request.MAX_MESSAGES + 1), "messages"),
         (
             "messages",

@@ -113,6 +113,7 @@ def test_a_schema_is_asked_for_in_either_field() -> None:
         (body(stream=1), "stream"),
         (body(tools=[{"type": "web_search_20250305", "name": "web_search"}]), "tools[0].type"),
         (body(tools=[{"name": 5}]), "tools[0].name"),
+        (body(tools=[{"name": "a" * 257}]), "tools[0].name"),
         (body(mcp_servers=[{}]), "mcp_servers"),
         (body(container="c"), "container"),
     ],

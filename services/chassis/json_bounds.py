@@ -8,6 +8,9 @@ from services.chassis.errors import Invalid
 
 # Values in all: a conversation of 4,096 messages with parts, and tools with large schemas, stay well below.
 MAX_VALUES = 50_000
+# Values where nearly all are the numbers of tokens, of which OpenAI's embeddings take 300,000 in a request: numbers are
+# read at a hundredth of what objects cost.
+MAX_NUMBERS = 310_000
 # Levels of objects and lists; a parser reads more than a serializer writes.
 MAX_DEPTH = 64
 

@@ -3,11 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from services.executor.engines.outcomes import ErrorClass, Failed
-
-# After so many seconds another call may have given its bytes back.
-RETRY_AFTER_S = 1.0
-
 
 class ByteBudget:
     """What may be held at once, in bytes; shared by the whole process."""
@@ -25,20 +20,12 @@ class ByteBudget:
         finally:
             self.held -= lease.held
 
-    def take(self, count: int) -> None:
-        """Take bytes.
-
-        Raises:
-            Failed: so many are not left; it is worth trying again.
-
-        """
+    def take(self, count: int) -> bool:
+        """Take bytes; whether so many were left."""
         if self.held + count > self._total:
-            raise Failed(
-                ErrorClass.BUSY,
-                "too many pictures are being sent at once; try again, or send fewer",
-                retry_after_s=RETRY_AFTER_S,
-            )
+            return False
         self.held += count
+        return True
 
 
 class Lease:
@@ -48,12 +35,9 @@ class Lease:
         self._budget = budget
         self.held = 0
 
-    def take(self, count: int) -> None:
-        """Take more.
-
-        Raises:
-            Failed: so many are not left.
-
-        """
-        self._budget.take(count)
+    def take(self, count: int) -> bool:
+        """Take more; whether so many bytes were left."""
+        if not self._budget.take(count):
+            return False
         self.held += count
+        return True

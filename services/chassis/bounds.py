@@ -10,7 +10,19 @@ from typing import Any, TypeAlias
 
 from services.chassis.errors import Invalid
 
-__all__ = ["COUNT", "IDENT", "NAME", "NAMES", "REQUEST_CONTEXT", "Bounds", "Names", "Number", "Text", "check"]
+__all__ = [
+    "COUNT",
+    "IDENT",
+    "MOST_SEARCHES",
+    "NAME",
+    "NAMES",
+    "REQUEST_CONTEXT",
+    "Bounds",
+    "Names",
+    "Number",
+    "Text",
+    "check",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,8 @@ IDENT = Text(128, shortest=1)
 NAMES = Names(1024, NAME.longest)
 # What fits into the contract's 64 bits and is no negative number.
 COUNT = Number(0, 2**63 - 1)
+# Searches of the web for one answer; the bound of their cost grows with the square of this.
+MOST_SEARCHES = 1000
 # Every request carries one, and its texts travel into spans, log lines and Redis.
 REQUEST_CONTEXT: Bounds = {
     "request_id": NAME,

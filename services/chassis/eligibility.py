@@ -30,7 +30,16 @@ __all__ = [
 ]
 
 # What a request may need of a model, in the words of the contract.
-CAPABILITIES = ("vision", "audio", "file", "tools", "json_schema", "several_choices", "logprobs")
+CAPABILITIES = (
+    "vision",
+    "audio",
+    "file",
+    "tools",
+    "json_schema",
+    "several_choices",
+    "logprobs",
+    "web_search",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,8 @@ class Requirements:
     capabilities: tuple[str, ...] = ()
     # The only weights that may answer (`Deployment.weights`): vectors of two models cannot be compared. Empty is any.
     weights: str = ""
+    # How often the provider may search the web for one answer.
+    web_search: int = 0
 
     @property
     def expected_prompt_tokens(self) -> int:
@@ -210,6 +221,7 @@ def bound(deployment: Deployment, requirements: Requirements) -> int:
         requirements.prompt_tokens,
         requirements.output_tokens or deployment.longest_answer,
         requirements.choices,
+        requirements.web_search,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from zoneinfo import available_timezones
 
-from services.chassis import addresses, litellm_settings, prices, wildcards
+from services.chassis import addresses, litellm_settings, prices, provider_side, wildcards
 from services.chassis.deployments import LIMITS, Deployment, FreeQuota, reference
 from services.chassis.prices import Listing, Price
 from services.chassis.yaml import Section
@@ -174,6 +174,23 @@ def _base(params: Section) -> str:
 
 
 def _price(provider: str, model: str, listed: Listing | None, params: Section, info: Section) -> Price:
+    """What its calls cost, and searches of the web where the file says so."""
+    price = _token_price(provider, model, listed, params, info)
+    try:
+        searches = prices.web_search({word: info.plain(word, None) for word in prices.WEB_SEARCH})
+    except ValueError as error:
+        info.mistake("", str(error))
+        return price
+    if searches is not None and provider not in provider_side.BOUNDS_SEARCHES:
+        info.mistake(
+            prices.WEB_SEARCH[0],
+            f"{provider} takes no bound on its searches, so no budget could cover them; only "
+            f"{', '.join(sorted(provider_side.BOUNDS_SEARCHES))} does",
+        )
+    return replace(price, web_search=searches)
+
+
+def _token_price(provider: str, model: str, listed: Listing | None, params: Section, info: Section) -> Price:
     own = {
         key: part.plain(key, None) for part in (params, info) for key in part.keys if key in prices.OVERRIDES
     }
@@ -201,12 +218,14 @@ def _price(provider: str, model: str, listed: Listing | None, params: Section, i
     return prices.UNPRICED
 
 
-def _capabilities(listed: Listing | None, info: Section) -> frozenset[str]:
+def _capabilities(listed: Listing | None, info: Section, price: Price) -> frozenset[str]:
     capabilities = set(listed.capabilities if listed else _ASSUMED)
     for key in info.keys:
         if key.startswith("supports_"):
             change = capabilities.add if info.flag(key, default=False) else capabilities.discard
             change(prices.capability(key))
+    # Whatever the model can do: searches are allowed where they have a price.
+    (capabilities.add if price.web_search else capabilities.discard)("web_search")
     return frozenset(capabilities)
 
 
@@ -218,6 +237,7 @@ def _deployment(
     if listed is None and base_model:
         first, slash, rest = base_model.partition("/")
         listed = prices.listing(first, rest) if slash else prices.listing(provider, base_model)
+    price = _price(provider, model, listed, params, info)
     key, base = params.text("api_key", ""), _base(params)
     base_ref = reference(base) or ("" if base else _DEFAULT_BASES.get(provider, ""))
     return Deployment(
@@ -226,7 +246,7 @@ def _deployment(
         model=name,
         provider=provider,
         litellm_model=model,
-        price=_price(provider, model, listed, params, info),
+        price=price,
         mode=info.text("mode", listed.mode if listed else "chat"),
         api_base="" if reference(base) else base,
         api_base_ref=base_ref,
@@ -245,7 +265,7 @@ def _deployment(
         region=info.text("region", params.text("region_name", "")),
         context_window=info.integer("max_input_tokens", listed.context_window if listed else 0, low=0),
         max_output_tokens=info.integer("max_output_tokens", listed.max_output_tokens if listed else 0, low=0),
-        capabilities=_capabilities(listed, info),
+        capabilities=_capabilities(listed, info, price),
         access_groups=info.texts("access_groups") or (STANDARD,),
         free_quota=_free_quota(info.section("free_quota")) if "free_quota" in info else None,
         priority=info.number("priority", 0.5, low=0, high=1),

@@ -59,6 +59,7 @@ TAKEN: Mapping[str, frozenset[str]] = {
     ),
     # `metadata` is for the operator's own notes.
     "model_info": prices.OVERRIDES
+    | frozenset(prices.WEB_SEARCH)
     | frozenset(
         "id mode base_model max_input_tokens max_output_tokens access_groups region free_quota proxies "
         "proxy_interval_s priority metadata rpm tpm".split()

@@ -43,6 +43,8 @@ class Usage(Protocol):
     def audio_prompt_tokens(self) -> int: ...  # noqa: D102
     @property
     def audio_completion_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def web_searches(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,20 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSearch:
+    """What a search of the web costs that a provider makes while it answers.
+
+    Args:
+        nano_usd: The fee for one search.
+        tokens: The most that its results add to the prompt.
+
+    """
+
+    nano_usd: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
     """All rates of one deployment; the first row is the standard one from the first token.
 
@@ -86,12 +102,14 @@ class Price:
         rows: The rates.
         per_request: What a request costs beside its tokens, in nano-USD: the fee of models that search unasked.
         known: False where nobody knows what calls cost; then every rate is 0, and no sum says anything.
+        web_search: What a search costs; None where that is not stated, and so none may be asked for.
 
     """
 
     rows: tuple[Row, ...]
     per_request: int = 0
     known: bool = True
+    web_search: WebSearch | None = None
 
     @property
     def rates(self) -> Rates:
@@ -102,22 +120,31 @@ class Price:
     def free(self) -> bool:
         """Whether nothing is ever billed, as far as anybody can say so."""
         rates = [row.rates for row in self.rows]
-        bills = self.per_request or any(one.dearest_input or one.dearest_output for one in rates)
+        fees = self.per_request or (self.web_search and self.web_search.nano_usd)
+        bills = fees or any(one.dearest_input or one.dearest_output for one in rates)
         return self.known and not bills
 
-    def bound(self, prompt_tokens: int, output_tokens: int, choices: int = 1) -> int:
+    def bound(self, prompt_tokens: int, output_tokens: int, choices: int = 1, searches: int = 0) -> int:
         """The most that one attempt can cost, in nano-USD, rounded up; never more than fits into 64 bits.
 
         Args:
             prompt_tokens: An upper bound of the prompt.
             output_tokens: The cap of one answer.
             choices: The number of answers.
+            searches: How often the web may be searched for each of them.
         """
+        fees = self.per_request
+        if searches and self.web_search is not None:
+            fees += choices * searches * self.web_search.nano_usd
+            # After each search the model reads the prompt again, what it has written, and the results of all so far.
+            again = searches * (prompt_tokens + output_tokens)
+            results = self.web_search.tokens * searches * (searches + 1) // 2
+            prompt_tokens = prompt_tokens + choices * (again + results)
         reachable = [row.rates for row in self.rows if row.from_tokens <= prompt_tokens]
         dearest = prompt_tokens * max(
             rates.dearest_input for rates in reachable
         ) + choices * output_tokens * max(rates.dearest_output for rates in reachable)
-        return min(MOST_NANO_USD, self.per_request - (-dearest // MTOK))
+        return min(MOST_NANO_USD, fees - (-dearest // MTOK))
 
     def cost(self, usage: Usage, service_tier: str = "") -> int:
         """What an attempt cost, in nano-USD, each token priced once, rounded half up."""
@@ -136,7 +163,8 @@ class Price:
             + usage.reasoning_tokens * rates.reasoning
             + usage.audio_completion_tokens * rates.audio_output
         )
-        return self.per_request + (total + MTOK // 2) // MTOK
+        searched = usage.web_searches * self.web_search.nano_usd if self.web_search else 0
+        return self.per_request + searched + (total + MTOK // 2) // MTOK
 
     def _row(self, prompt_tokens: int, service_tier: str) -> Row:
         fitting = [row for row in self.rows if row.from_tokens <= prompt_tokens]
@@ -180,6 +208,8 @@ _CAPABILITIES = {
 # The same of the fee for a request.
 PER_REQUEST = "input_cost_per_request"
 OVERRIDES = frozenset((*FIELDS.values(), PER_REQUEST))
+# Ours, for a search of the web: its fee in USD, and the most tokens that its results add to the prompt.
+WEB_SEARCH = ("web_search_cost_per_use", "web_search_tokens_per_use")
 _FALL_BACK_ON = {
     "cached": "input",
     "cache_write": "input",
@@ -223,7 +253,7 @@ def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
     """
     fee = listed.per_request if listed else 0
     if info.get(PER_REQUEST) is not None:
-        fee = _fee(info[PER_REQUEST])
+        fee = _fee(PER_REQUEST, info[PER_REQUEST])
     given: dict[str, int] = {}
     for name, word in FIELDS.items():
         if info.get(word) is not None:
@@ -242,10 +272,25 @@ def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
     return Price((Row("", 0, Rates(**{**base, **given})),), fee)
 
 
-def _fee(value: Any) -> int:
+def _fee(word: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise ValueError(f"{PER_REQUEST}: expected US dollars per request, from 0 to 100")
+        raise ValueError(f"{word}: expected US dollars, from 0 to 100")
     return nano(str(round(value, 9)))
+
+
+def web_search(info: Mapping[str, Any]) -> WebSearch | None:
+    """What an operator states of searches of the web; None where nothing is.
+
+    Raises:
+        ValueError: one of the two is missing, or no number that makes sense.
+    """
+    fee, tokens = (info.get(word) for word in WEB_SEARCH)
+    if fee is None and tokens is None:
+        return None
+    # Without either of them what a search costs could not be bounded.
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens <= MTOK:
+        raise ValueError(f"{WEB_SEARCH[1]}: expected the most tokens that a search adds, from 0 to {MTOK}")
+    return WebSearch(_fee(WEB_SEARCH[0], fee), tokens)
 
 
 def _rate(word: str, value: Any) -> int:

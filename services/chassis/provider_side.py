@@ -4,10 +4,15 @@ A hosted tool is billed by the use, beside the tokens that a reservation covers;
 State lies in the provider's account, which all tenants share. So tools are functions, which the caller runs, and the
 fields that spend or keep are refused by name. All other fields that Lumni does not know pass.
 
+A plan may allow two of them. Searches of the web, where the provider takes a bound on them with the request and counts
+them in its usage, so that they can be reserved and booked. And `store`, which costs nothing. What is named by an id
+stays refused: nobody here knows how many tokens lie behind it.
+
 The gateway checks what callers send, and the executor whatever it is given, with this one list.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from services.chassis.errors import Invalid
@@ -20,6 +25,11 @@ MAX_TURNS = 4096
 MAX_PARTS = 16_384
 # How deep parts may lie in parts: those of a tool's result lie three levels deep.
 DEEPEST = 8
+# A search of the web by the provider, as Anthropic names it, and all that may be said of it.
+SEARCH_TYPE = "web_search_20250305"
+_SEARCH_FIELDS = frozenset("type name max_uses allowed_domains blocked_domains user_location".split())
+# The providers that take a bound on searches and count them; others may search as often as they like for one request.
+BOUNDS_SEARCHES = frozenset(("anthropic",))
 
 _HOSTED = "the provider would run and bill a tool of its own, which no budget covers; use function tools"
 _STATE = "it names or keeps state in the provider's account, which all callers share; send the content itself"
@@ -68,12 +78,30 @@ _NESTED = frozenset(_words(name) for name in _NESTS.split())
 _LONGEST = max(map(len, [*_REFUSED, *_NESTED])) * 2
 
 
-def check(body: Mapping[str, Any], *, turns: str = "") -> None:
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a plan allows beside function tools.
+
+    Args:
+        web_search: The most searches of the web for one answer; 0 allows none.
+        store: Whether an answer may be kept in the provider's account.
+
+    """
+
+    web_search: int = 0
+    store: bool = False
+
+
+NOTHING = Allowed()
+
+
+def check(body: Mapping[str, Any], *, turns: str = "", allowed: Allowed = NOTHING) -> None:
     """Refuse what a provider would spend or keep beside the tokens of an answer.
 
     Args:
         body: A request, of any operation, before or after it is validated.
         turns: The field that holds messages, or items of OpenAI's responses; empty where there is none.
+        allowed: What passes all the same.
 
     Raises:
         Invalid: names the field and why it is refused.
@@ -86,12 +114,16 @@ def check(body: Mapping[str, Any], *, turns: str = "") -> None:
             raise Invalid(f"{prefix or 'body'}: expected at most {MAX_FIELDS} fields", param=prefix or None)
         for name, value in fields.items():
             words = _words(name) if len(name) <= _LONGEST else ""
+            # As the provider spells it, and no other way: what another spelling does there is not known.
+            if prefix + name == "store" and allowed.store:
+                continue
             if words in _REFUSED and not _is_off(value):
                 raise _refused(prefix + name, _REFUSED[words])
             if words in _NESTED and isinstance(value, Mapping):
                 waiting.append((f"{prefix}{name}.", value))
             elif words == "tools" and value is not None:
-                _check_tools(_list(value, prefix + name), prefix + name)
+                here = allowed if prefix + name == "tools" else NOTHING
+                _check_tools(_list(value, prefix + name), prefix + name, here)
             elif words == "functions" and value is not None:
                 _check_functions(_list(value, prefix + name), prefix + name)
             elif words == "prompt" and isinstance(value, Mapping):
@@ -111,20 +143,44 @@ def _list(value: Any, field: str) -> Sequence[Any]:
     return value
 
 
-def _check_tools(tools: Sequence[Any], field: str) -> None:
+def searches(body: Mapping[str, Any]) -> int:
+    """How often the web may be searched for the answer to a request that was checked."""
+    tools = body.get("tools")
+    found = (one["max_uses"] for one in tools or () if one.get("type") == SEARCH_TYPE)
+    return int(next(found, 0))
+
+
+def _check_tools(tools: Sequence[Any], field: str, allowed: Allowed) -> None:
     if len(tools) > MAX_TOOLS:
         raise Invalid(f"{field}: expected at most {MAX_TOOLS}", param=field)
+    searching = False
     for number, tool in enumerate(tools):
         place = f"{field}[{number}]"
         if not isinstance(tool, Mapping):
             raise Invalid(f"{place}: expected an object", param=place)
         kind = tool.get("type")
+        if kind == SEARCH_TYPE and allowed.web_search:
+            _check_search(tool, place, 0 if searching else allowed.web_search)
+            searching = True
+            continue
         if kind not in _TOOL_TYPES:
             raise _refused(f"{place}.type", f"{str(kind)[:64]!r} is no function; {_HOSTED}")
         if unknown := next((name for name in tool if name not in _TOOL_FIELDS), None):
             raise _refused(f"{place}.{unknown[:64]}", _HOSTED)
         if not any(name in tool for name in ("function", "custom", "name")):
             raise Invalid(f"{place}: expected an object with a function", param=place)
+
+
+def _check_search(tool: Mapping[str, Any], place: str, most: int) -> None:
+    if not most:
+        raise Invalid(f"{place}: the web is searched by one tool; leave the second out", param=place)
+    if unknown := next((name for name in tool if name not in _SEARCH_FIELDS), None):
+        raise _refused(f"{place}.{unknown[:64]}", _HOSTED)
+    uses = tool.get("max_uses")
+    if isinstance(uses, bool) or not isinstance(uses, int) or not 1 <= uses <= most:
+        raise Invalid(
+            f"{place}.max_uses: expected a whole number from 1 to {most}", param=f"{place}.max_uses"
+        )
 
 
 def _check_functions(functions: Sequence[Any], field: str) -> None:

@@ -32,6 +32,7 @@ def requirements(message: selector_pb2.Requirements) -> Requirements:
         output_tokens=message.output_tokens,
         choices=message.choices or 1,
         capabilities=tuple(word for word in CAPABILITIES if getattr(message, word)),
+        web_search=message.web_search,
     )
 
 

@@ -31,6 +31,7 @@ EXECUTE: Bounds = {
     "max_billed_attempts": Number(0, MOST_CANDIDATES),
     # Far beyond any context window.
     "likely_prompt_tokens": Number(0, 2**34),
+    "web_search": Number(0, bounds.MOST_SEARCHES),
 }
 CANDIDATE: Bounds = {"deployment": NAME, "max_cost_nano_usd": COUNT}
 # What a body must hold; without it LiteLLM's entry points fail in words of their own.
@@ -142,8 +143,9 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         raise errors.Invalid(f"body_json: is not JSON: {mistake}", param="body_json") from mistake
     if not isinstance(body, dict):
         raise errors.Invalid("body_json: expected a JSON object", param="body_json")
-    provider_side.check(body, turns=TURNS.get(operation, ""))
-    if operation is Operation.RESPONSES:
+    allowed = provider_side.Allowed(request.web_search, request.store)
+    provider_side.check(body, turns=TURNS.get(operation, ""), allowed=allowed)
+    if operation is Operation.RESPONSES and not request.store:
         # OpenAI keeps every response unless it is told not to.
         body["store"] = False
     if not request.candidates:

@@ -53,6 +53,7 @@ SELECT: Bounds = {
         "output_tokens": TOKENS,
         # As many as OpenAI's.
         "choices": Number(0, 128),
+        "web_search": Number(0, bounds.MOST_SEARCHES),
     },
     "policy": POLICY,
     "model": NAME,

@@ -98,6 +98,11 @@ router_settings:
         (GPT.replace("openai/gpt-4o", "mystery"), 4, "name the provider"),
         (GPT + "    model_info: {input_cost_per_token: 2.5}\n", 4, "US dollars per token"),
         (GPT + "general_settings:\n  enforce_limits: true\n", 6, "may touch money, limits or auth"),
+        (
+            GPT + "    model_info: {web_search_cost_per_use: 0.01, web_search_tokens_per_use: 100}\n",
+            5,
+            "takes no bound on its searches",
+        ),
         (GPT + "router_settings:\n  max_budget_usd: 7\n", 6, "may touch money"),
         (GPT + "router_settings:\n  fallbacks: [{gpt-4o: [gpt-5]}]\n", 6, "gpt-5: no such model"),
         (GPT + "router_settings:\n  routing_strategy: roulette\n", 6, "expected one of"),

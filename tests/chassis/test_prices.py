@@ -1,6 +1,6 @@
 """Bounds and costs in whole nano-dollars."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis import prices
-from services.chassis.prices import Price, Row, rates_of
+from services.chassis.prices import Price, Row, WebSearch, rates_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Tokens:
     reasoning_tokens: int = 0
     audio_prompt_tokens: int = 0
     audio_completion_tokens: int = 0
+    web_searches: int = 0
 
 
 def known(provider: str, model: str) -> Price:
@@ -145,3 +146,42 @@ def test_no_cost_exceeds_its_bound(model: tuple[str, str], prompt: int, output: 
 
     for tier in ("", "priority", "flex"):
         assert price.cost(tokens, tier) <= price.bound(prompt, output)
+
+
+@given(st.integers(0, 20_000), st.integers(0, 5000), st.lists(st.integers(0, 10_000), max_size=6), st.data())
+def test_no_search_costs_more_than_its_bound(prompt: int, output: int, results: list[int], data: Any) -> None:
+    """The provider reads everything so far anew after each search, and bills all of it."""
+    price = replace(known("anthropic", "claude-sonnet-4-5"), web_search=WebSearch(10_000_000, 10_000))
+    read = prompt
+    billed, said = prompt, 0
+    for tokens in results:
+        written = data.draw(st.integers(0, output - said))
+        said += written
+        read += written + tokens
+        billed += read
+    cost = price.cost(
+        Tokens(prompt_tokens=billed, completion_tokens=output, web_searches=len(results)),
+    )
+
+    assert cost <= price.bound(prompt, output, searches=len(results))
+
+
+@pytest.mark.parametrize(
+    ("info", "says"),
+    [
+        ({"web_search_cost_per_use": 0.01}, "web_search_tokens_per_use"),
+        ({"web_search_tokens_per_use": 100}, "web_search_cost_per_use"),
+        ({"web_search_cost_per_use": -1, "web_search_tokens_per_use": 100}, "web_search_cost_per_use"),
+        ({"web_search_cost_per_use": 0.01, "web_search_tokens_per_use": 1.5}, "web_search_tokens_per_use"),
+    ],
+)
+def test_a_search_needs_a_fee_and_its_tokens(info: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        prices.web_search(info)
+
+
+def test_what_is_not_stated_of_searches_has_no_price() -> None:
+    assert prices.web_search({}) is None
+    assert WebSearch(10_000_000, 500) == prices.web_search(
+        {"web_search_cost_per_use": 0.01, "web_search_tokens_per_use": 500}
+    )

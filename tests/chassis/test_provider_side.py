@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.chassis import provider_side
 from services.chassis.errors import Invalid
+from services.chassis.provider_side import Allowed
 from tests.attacks.hosted_tools import BODIES, FUNCTION
 
 
@@ -161,3 +162,37 @@ def test_a_nest_of_any_depth_is_looked_through() -> None:
 
     with pytest.raises(Invalid, match="refused"):
         provider_side.check(body)
+
+
+SEARCH = {"type": provider_side.SEARCH_TYPE, "name": "web_search", "max_uses": 3}
+
+
+def test_a_search_passes_as_often_as_the_plan_allows() -> None:
+    body = {"tools": [FUNCTION, SEARCH], "store": True}
+    provider_side.check(body, allowed=Allowed(web_search=3, store=True))
+
+    assert 3 == provider_side.searches(body)
+    assert 0 == provider_side.searches({"tools": [FUNCTION]}) == provider_side.searches({})
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"tools": [SEARCH | {"max_uses": 4}]}, "tools[0].max_uses"),
+        ({"tools": [SEARCH | {"max_uses": True}]}, "tools[0].max_uses"),
+        ({"tools": [SEARCH | {"max_uses": "3"}]}, "tools[0].max_uses"),
+        ({"tools": [{"type": provider_side.SEARCH_TYPE, "name": "web_search"}]}, "tools[0].max_uses"),
+        ({"tools": [SEARCH | {"encrypted_index": 1}]}, "tools[0].encrypted_index"),
+        ({"tools": [SEARCH, SEARCH]}, "tools[1]"),
+        ({"Tools": [SEARCH]}, "Tools[0].type"),
+        ({"extra_body": {"tools": [SEARCH]}}, "extra_body.tools[0].type"),
+        ({"extra_body": {"store": True}}, "extra_body.store"),
+        ({"STORE": True}, "STORE"),
+        ({"background": True}, "background"),
+    ],
+)
+def test_nothing_else_passes_with_it(body: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        provider_side.check(body, allowed=Allowed(web_search=3, store=True))
+
+    assert field == caught.value.param

@@ -48,6 +48,16 @@ async def test_a_hosted_tool_is_refused_in_every_operation(
     assert 0 == (await simulator.counts())["requests"]
 
 
+async def test_what_no_provider_can_be_told_is_refused_by_its_field(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    async with executor(tmp_path, deployments(simulator.url, MODELS)) as caller:
+        outcome = await caller.ask("anthropic", seed=7)
+
+    assert isinstance(outcome.fault, errors.Invalid)
+    assert "seed" == outcome.fault.param
+
+
 async def test_openai_is_told_to_keep_no_response(simulator: Simulator, tmp_path: Path) -> None:
     async with executor(tmp_path, deployments(simulator.url, MODELS)) as caller:
         outcome = await caller.ask("openai", operation="responses", input="hi")

@@ -82,6 +82,13 @@ model_list:
     model_info:
       {{mode: completion, input_cost_per_token: 0.0000015, output_cost_per_token: 0.000002, max_input_tokens: 4096,
        access_groups: [all]}}
+  # Reached by the plan that allows searches alone.
+  - model_name: searches
+    litellm_params: {{model: anthropic/claude-sim-searches-3, api_base: "{simulator}", api_key: os.environ/SIMULATOR_KEY}}
+    model_info:
+      {{input_cost_per_token: 0.000001, output_cost_per_token: 0.000005, max_input_tokens: 200000,
+       supports_function_calling: true, web_search_cost_per_use: 0.01, web_search_tokens_per_use: 10000,
+       access_groups: [searching]}}
 router_settings:
   num_retries: 0
   fallbacks: [{{breaks: [small]}}]
@@ -89,6 +96,11 @@ router_settings:
 PLANS = """
 plans:
   open: {access_groups: [all], max_output_tokens: 256}
+  searching:
+    access_groups: [searching, all]
+    max_output_tokens: 256
+    hosted_tools: {web_search: {max_uses: 1000}}
+    store: true
 default_plan: open
 bootstrap_plan: open
 switches: {keep_features: true}

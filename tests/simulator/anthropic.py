@@ -20,6 +20,8 @@ from tests.simulator.request import (
 )
 
 WINDOW = 200_000
+# The tool that Anthropic runs itself.
+SEARCH = "web_search_20250305"
 THOUGHTS = 8
 
 _SAID = {
@@ -62,8 +64,9 @@ class Messages:
             said = tally.parts(content)
             if message["role"] == "user":
                 question = said
-        tools = [_tool(tool) for tool in body.get("tools") or ()]
-        tally.tools(len(tools))
+        given = body.get("tools") or ()
+        tools = [_tool(tool) for tool in given if tool.get("type") != SEARCH]
+        tally.tools(len(given))
         choice = mapping_of(body.get("tool_choice"))
         answered = isinstance(content, list) and any(part.get("type") == "tool_result" for part in content)
         form = mapping_of(body.get("output_format") or mapping_of(body.get("output_config")).get("format"))
@@ -93,7 +96,7 @@ class Messages:
         given = answer(request, behaviour)
         shown = _message(request, given)
         if behaviour.usage:
-            shown["usage"] = _usage(given.tokens)
+            shown["usage"] = _usage(given.tokens) | _searched(request, behaviour)
         return Plan([Part(dump(shown), given.tokens.completion_tokens)], given.tokens)
 
     def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
@@ -101,7 +104,7 @@ class Messages:
         given = answer(request, behaviour)
         parts = [
             Part(event({"type": kind, **fields}, kind), tokens)
-            for kind, fields, tokens in _events(request, given, usage=behaviour.usage)
+            for kind, fields, tokens in _events(request, given, behaviour)
         ]
         return Plan(parts, given.tokens)
 
@@ -179,6 +182,16 @@ def _usage(spent: Tokens) -> dict[str, Any]:
     }
 
 
+def _searched(request: ParsedRequest, behaviour: Behaviour) -> dict[str, Any]:
+    """The count of searches, of which there are no more than the request allows."""
+    search = next((tool for tool in request.body.get("tools") or () if tool.get("type") == SEARCH), None)
+    if search is None:
+        return {}
+    return {
+        "server_tool_use": {"web_search_requests": min(behaviour.searches, search.get("max_uses", 10**6))}
+    }
+
+
 def _message(request: ParsedRequest, given: Answer) -> dict[str, Any]:
     choice = given.choices[0]
     content: list[dict[str, Any]] = []
@@ -210,9 +223,9 @@ def _reason(choice: Choice) -> str:
 
 
 def _events(
-    request: ParsedRequest, given: Answer, *, usage: bool
+    request: ParsedRequest, given: Answer, behaviour: Behaviour
 ) -> Iterator[tuple[str, dict[str, Any], int]]:
-    choice = given.choices[0]
+    choice, usage = given.choices[0], behaviour.usage
     begun = _message(request, given) | {"content": [], "stop_reason": None, "stop_sequence": None}
     if usage:
         # As the real one, the first event knows the prompt and only a token of the answer.
@@ -240,7 +253,7 @@ def _events(
         "delta": {"stop_reason": _reason(choice), "stop_sequence": choice.stopped or None}
     }
     if usage:
-        ended["usage"] = {"output_tokens": given.tokens.completion_tokens}
+        ended["usage"] = {"output_tokens": given.tokens.completion_tokens} | _searched(request, behaviour)
     yield "message_delta", ended, 0
     yield "message_stop", {}, 0
 

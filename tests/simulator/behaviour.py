@@ -20,6 +20,7 @@ class Behaviour:
     think: int = 0
     cached: int = 0
     write: int = 0
+    searches: int = 0
     usage: bool = True
     filtered: bool = False
     window: int | None = None
@@ -75,6 +76,7 @@ WORDS: Mapping[str, tuple[str, Any]] = {
     "think": ("think", None),  # thoughts that are shown, in tokens
     "cached": ("cached", None),  # prompt tokens read from the provider's cache
     "write": ("write", None),  # prompt tokens written to it (Anthropic)
+    "searches": ("searches", None),  # searches of the web, as far as the request allows them (Anthropic)
     "nousage": ("usage", False),  # the tokens are not reported
     "filtered": ("filtered", True),  # the answer ends with the content filter's reason
     "window": ("window", None),  # a longer prompt is a context-length error
@@ -106,7 +108,7 @@ WORDS: Mapping[str, tuple[str, Any]] = {
     "first": ("first", None),  # only the first so many requests go wrong
     "every": ("every", None),  # only every so-manieth request goes wrong
 }
-_WHOLE = frozenset(("tokens", "reasoning", "think", "cached", "write", "window", "limit"))
+_WHOLE = frozenset(("tokens", "reasoning", "think", "cached", "write", "searches", "window", "limit"))
 _POSITIONS = frozenset(("cut", "end", "stall", "error", "first", "every"))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from services.chassis import provider_side
 from services.executor.attempts.model import Attempt, AttemptState
 from services.executor.engines.base import Call, Engine
 from services.executor.engines.outcomes import Failed
@@ -14,13 +15,17 @@ HIDES_REASONING = frozenset(("openai", "azure", "gemini", "vertex_ai", "xai"))
 def whole(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat) -> Attempt:
     """The attempt with the cost of its whole answer; tokens that the provider did not report are counted."""
     usage = answer.usage or engine.estimate(call, "".join(answer.texts))
+    cost = call.deployment.price.cost(usage, answer.service_tier)
+    if answer.usage is None and provider_side.searches(call.body):
+        # Nothing shows how often it searched.
+        cost = max(cost, attempt.max_cost_nano_usd)
     return replace(
         attempt,
         state=AttemptState.FINAL,
         status_code=200,
         usage=usage,
         estimated=answer.usage is None,
-        cost_nano_usd=call.deployment.price.cost(usage, answer.service_tier),
+        cost_nano_usd=cost,
     )
 
 
@@ -37,7 +42,8 @@ def broken(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat,
         completion = max(answer.usage.completion_tokens, seen.completion_tokens)
         usage = replace(answer.usage, completion_tokens=completion)
     bound = attempt.max_cost_nano_usd
-    if call.stream and begun and not _may_have_reasoned(call, answer):
+    hidden = _may_have_reasoned(call, answer) or provider_side.searches(call.body)
+    if call.stream and begun and not hidden:
         cost = call.deployment.price.cost(usage, answer.service_tier)
         cost = min(cost, bound) if bound else cost
     else:

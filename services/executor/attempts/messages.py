@@ -64,6 +64,7 @@ def usage(counted: Usage) -> pb.Usage:
         reasoning_tokens=counted.reasoning_tokens,
         audio_prompt_tokens=counted.audio_prompt_tokens,
         audio_completion_tokens=counted.audio_completion_tokens,
+        web_searches=counted.web_searches,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an attempt consumed, in tokens; the meaning of each field is lumni.executor.v1.Usage's."""
+    """What an attempt consumed, in tokens and searches; the meaning of each field is lumni.executor.v1.Usage's."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -17,6 +17,7 @@ class Usage:
     audio_prompt_tokens: int = 0
     audio_completion_tokens: int = 0
     cache_write_1h_tokens: int = 0
+    web_searches: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(Usage)))
@@ -58,6 +59,7 @@ def from_chat(reported: Mapping[str, Any]) -> Usage:
         reasoning=_number(output_details, "reasoning_tokens"),
         audio_in=_number(input_details, "audio_tokens"),
         audio_out=_number(output_details, "audio_tokens"),
+        searches=_searches(reported),
     )
 
 
@@ -74,6 +76,7 @@ def from_messages(reported: Mapping[str, Any]) -> Usage:
         reasoning=0,
         audio_in=0,
         audio_out=0,
+        searches=_searches(reported),
     )
 
 
@@ -92,7 +95,13 @@ def from_responses(reported: Mapping[str, Any]) -> Usage:
         reasoning=_number(output_details, "reasoning_tokens"),
         audio_in=_number(input_details, "audio_tokens"),
         audio_out=_number(output_details, "audio_tokens"),
+        searches=0,
     )
+
+
+def _searches(reported: Mapping[str, Any]) -> int:
+    """Anthropic's count of its searches of the web, which LiteLLM's translation keeps."""
+    return _number(reported.get("server_tool_use"), "web_search_requests")
 
 
 def _bounded(
@@ -105,6 +114,7 @@ def _bounded(
     reasoning: int,
     audio_in: int,
     audio_out: int,
+    searches: int,
 ) -> Usage:
     # A part never exceeds what is left of its whole: a provider's overlapping counts must not be paid twice.
     cached = min(cached, prompt)
@@ -120,4 +130,5 @@ def _bounded(
         audio_prompt_tokens=audio_in,
         audio_completion_tokens=min(audio_out, completion - reasoning),
         cache_write_1h_tokens=min(hour, written),
+        web_searches=searches,
     )

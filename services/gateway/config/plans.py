@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from services.chassis import lumni_config, money, strategies
+from services.chassis import bounds, lumni_config, money, strategies
+from services.chassis.provider_side import NOTHING, Allowed
 from services.chassis.yaml import Section
 from services.gateway.config.budgets import Budget, Period
 
@@ -17,6 +18,8 @@ from services.gateway.config.budgets import Budget, Period
 MOST_TOKENS = 10_000_000
 # Beside a tenant of this weight one of weight 1 has a hundredth.
 MOST_WEIGHT = 100
+# The one tool that a provider runs and a plan may allow.
+WEB_SEARCH = "web_search"
 
 
 class AtLimit(StrEnum):
@@ -65,6 +68,8 @@ class Plan:
     budget: Budget | None = None
     at_limit: AtLimit = AtLimit.REFUSE
     redis_down: WithoutRedis = WithoutRedis.ALLOW
+    # What of a provider's own tools and state may be used.
+    allowed: Allowed = NOTHING
     # Limits of a key for one model, by the model's public name.
     model_rates: Mapping[str, Rate] = field(default_factory=dict)
 
@@ -124,6 +129,7 @@ def _plan(name: str, section: Section) -> Plan:
         budget=_budget(section),
         at_limit=AtLimit(section.choice("at_limit", tuple(AtLimit), AtLimit.REFUSE)),
         redis_down=WithoutRedis(section.choice("redis_down", tuple(WithoutRedis), WithoutRedis.ALLOW)),
+        allowed=Allowed(_web_search(section.section("hosted_tools")), section.flag("store", default=False)),
         model_rates={model: _rate(below) for model, below in models.sections()},
     )
 
@@ -134,6 +140,22 @@ def _rate(section: Section) -> Rate:
         tpm=section.integer("tpm", 0, low=0),
         parallel=section.integer("parallel", 0, low=0),
     )
+
+
+def _web_search(section: Section) -> int:
+    """The most searches of the web for one answer; 0 where the plan allows none."""
+    for name in section.keys:
+        if name != WEB_SEARCH:
+            section.plain(name, None)
+            section.mistake(
+                name,
+                f"no provider bounds and counts uses of this tool, so no budget could cover it; known: {WEB_SEARCH}",
+            )
+    if WEB_SEARCH not in section:
+        return 0
+    search = section.section(WEB_SEARCH)
+    search.require("max_uses")
+    return search.integer("max_uses", 0, low=1, high=bounds.MOST_SEARCHES)
 
 
 def _budget(section: Section) -> Budget | None:

@@ -91,6 +91,7 @@ def _ended(message: events_pb2.UsageEvent, kind: Kind, cost: int, started_at: da
         used.reasoning_tokens,
         used.audio_prompt_tokens,
         used.audio_completion_tokens,
+        used.web_searches,
         None if attempt.unpriced and kind is not Kind.FAILED else cost,
         message.max_cost_nano_usd,
         attempt.duration_ms,

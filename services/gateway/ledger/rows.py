@@ -31,6 +31,7 @@ USAGE_COLUMNS = (
     "reasoning_tokens",
     "audio_prompt_tokens",
     "audio_completion_tokens",
+    "web_searches",
     "cost_nano_usd",
     "max_cost_nano_usd",
     "duration_ms",

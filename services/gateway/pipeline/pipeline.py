@@ -234,4 +234,6 @@ class Pipeline:
             tier=decision.selection.tier,
             max_billed_attempts=self._limits.billable_attempts,
             likely_prompt_tokens=chat.likely_prompt_tokens,
+            web_search=chat.searches,
+            store=bool(chat.body.get("store")),
         )

@@ -78,6 +78,7 @@ def requirements(caller: Caller, chat: ModelRequest) -> selector_pb2.Requirement
         audio=chat.audio,
         file=chat.file,
         tools=bool(chat.tools),
+        web_search=chat.searches,
         json_schema=chat.output_format == classifier_pb2.OUTPUT_FORMAT_JSON_SCHEMA,
         several_choices=chat.choices > 1,
         logprobs=bool(chat.body.get("logprobs")),

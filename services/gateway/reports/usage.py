@@ -50,6 +50,7 @@ COLUMNS = (
     "prompt_tokens",
     "completion_tokens",
     "cached_tokens",
+    "web_searches",
     "cost_usd",
     "unpriced",
     "cost_per_request_usd",
@@ -130,7 +131,7 @@ class UsageReports:
                 "sum(attempts)::bigint AS attempts, "
                 "sum(prompt_tokens)::bigint AS prompt_tokens, sum(completion_tokens)::bigint AS completion_tokens, "
                 "sum(cached_tokens)::bigint AS cached_tokens, sum(cost_nano_usd)::bigint AS cost_nano_usd, "
-                "sum(unpriced)::bigint AS unpriced, "
+                "sum(unpriced)::bigint AS unpriced, sum(web_searches)::bigint AS web_searches, "
                 f"sum(duration_ms) AS duration_ms FROM usage_metrics WHERE {where} "
                 + (f"GROUP BY {positions} " if groups else "")
                 + f"ORDER BY {order} LIMIT {MOST_ROWS}",
@@ -234,6 +235,7 @@ def _shown(row: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
         "prompt_tokens": row["prompt_tokens"] or 0,
         "completion_tokens": row["completion_tokens"] or 0,
         "cached_tokens": row["cached_tokens"] or 0,
+        "web_searches": row["web_searches"] or 0,
         "cost_usd": None if cost is None else usd(cost),
         "cost_nano_usd": cost,
         "unpriced": unpriced,

@@ -10,7 +10,8 @@ from lumni.classifier.v1 import classifier_pb2
 from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
-from services.gateway.requests import conversation, fields, hints, prompt_size
+from services.chassis.provider_side import NOTHING, Allowed
+from services.gateway.requests import conversation, fields, hints, prompt_size, web_search
 from services.gateway.requests.conversation import ROLES
 from services.gateway.requests.model_request import ModelRequest
 
@@ -27,12 +28,13 @@ FORMATS = {
 }
 
 
-def parse(text: bytes | str, *, stream: bool = False) -> ModelRequest:
+def parse(text: bytes | str, *, stream: bool = False, allowed: Allowed = NOTHING) -> ModelRequest:
     """Read and validate the body of a chat completion.
 
     Args:
         text: JSON.
         stream: True where the call itself asks for a stream, whatever the body says.
+        allowed: What the caller's plan allows beside function tools.
 
     Raises:
         Invalid: names the field and what is expected there.
@@ -40,7 +42,8 @@ def parse(text: bytes | str, *, stream: bool = False) -> ModelRequest:
     body = fields.read(text, not_yet=("cache", "prompt"))
     own = body.pop("lumni", None)
     fields.at_most(body.get("tools"), fields.MAX_TOOLS, "tools")
-    provider_side.check(body, turns="messages")
+    web_search.bound(body, allowed)
+    provider_side.check(body, turns="messages", allowed=allowed)
     messages = _messages(body)
     stream = stream or fields.streamed(body)
     if body.get("stream_options") is not None and not stream:
@@ -73,6 +76,7 @@ def parse(text: bytes | str, *, stream: bool = False) -> ModelRequest:
         prompt_tokens=bound + extra,
         likely_prompt_tokens=likely + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
         predicted_tokens=prompt_size.json_bytes(body["prediction"]) if body.get("prediction") else 0,
+        searches=provider_side.searches(body),
         hints=hints.parse(own),
     )
 
@@ -127,7 +131,7 @@ def _carries_data(file: Any) -> bool:
 
 
 def _tools(body: dict[str, Any]) -> list[str]:
-    """The names of the tools, which are functions by now."""
+    """The names of the tools, which are functions, or the search of the web, by now."""
     tools = body.get("tools") or ()
     names = []
     for i, tool in enumerate(tools):

@@ -7,6 +7,7 @@ from lumni.chat.v1 import chat_pb2
 from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
+from services.chassis.provider_side import NOTHING, Allowed
 from services.gateway.requests import conversation, fields, hints, inputs, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
@@ -17,15 +18,19 @@ DEFAULT_OUTPUT_TOKENS = 16
 NOT_PROMPT = frozenset(("prompt", "model", "stream_options", "user"))
 
 
-def parse(text: bytes | str) -> ModelRequest:
+def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """Read and validate the body of a completion.
+
+    Args:
+        text: JSON.
+        allowed: What the caller's plan allows beside function tools.
 
     Raises:
         Invalid: names the field and what is expected there.
     """
     body = fields.read(text)
     own = body.pop("lumni", None)
-    provider_side.check(body)
+    provider_side.check(body, allowed=allowed)
     stream = fields.streamed(body)
     if body.get("stream_options") is not None and not stream:
         raise Invalid("stream_options: only allowed when stream is true", param="stream_options")

@@ -4,6 +4,7 @@ from services.chassis import json_bounds, provider_side
 from services.chassis.candidates import UNPINNED
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
+from services.chassis.provider_side import NOTHING, Allowed
 from services.gateway.requests import fields, hints, inputs, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
@@ -14,15 +15,19 @@ ENCODINGS = ("float", "base64")
 NOT_PROMPT = frozenset(("input", "model", "user", "encoding_format"))
 
 
-def parse(text: bytes | str) -> ModelRequest:
+def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """Read and validate the body of a request for embeddings.
+
+    Args:
+        text: JSON.
+        allowed: What the caller's plan allows beside function tools.
 
     Raises:
         Invalid: names the field and what is expected there.
     """
     body = fields.read(text, most_values=json_bounds.MAX_NUMBERS)
     own = body.pop("lumni", None)
-    provider_side.check(body)
+    provider_side.check(body, allowed=allowed)
     model = fields.model(body)
     if model in UNPINNED:
         raise Invalid(

@@ -8,7 +8,8 @@ from lumni.classifier.v1 import classifier_pb2
 from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
-from services.gateway.requests import conversation, fields, hints, prompt_size
+from services.chassis.provider_side import NOTHING, Allowed
+from services.gateway.requests import conversation, fields, hints, prompt_size, web_search
 from services.gateway.requests.model_request import ModelRequest
 
 MAX_MESSAGES = 4096
@@ -28,15 +29,20 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 NOT_PROMPT = frozenset(("messages", "model", "metadata", "system"))
 
 
-def parse(text: bytes | str) -> ModelRequest:
+def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """Read and validate the body of a message.
+
+    Args:
+        text: JSON.
+        allowed: What the caller's plan allows beside function tools.
 
     Raises:
         Invalid: names the field and what is expected there.
     """
     body = fields.read(text)
     own = body.pop("lumni", None)
-    provider_side.check(body, turns="messages")
+    web_search.bound(body, allowed)
+    provider_side.check(body, turns="messages", allowed=allowed)
     turns = _Turns().read(body)
     body["stream"] = fields.streamed(body)
     fields.check_number(body, "temperature", 0, 1)
@@ -56,6 +62,7 @@ def parse(text: bytes | str) -> ModelRequest:
         stream=body["stream"],
         output_tokens=fields.whole(body, "max_tokens", 1) or 0,
         tools=_tools(body),
+        searches=provider_side.searches(body),
         output_format=_output_format(body),
         prompt_tokens=bound + extra,
         likely_prompt_tokens=likely + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
@@ -176,7 +183,7 @@ def _source(block: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 
 def _tools(body: Mapping[str, Any]) -> list[str]:
-    """The names of the tools, which are functions by now."""
+    """The names of the tools, which are functions, or the search of the web, by now."""
     return [
         fields.tool_name(_text(tool, "name", f"tools[{i}]"), f"tools[{i}].name")
         for i, tool in enumerate(body.get("tools") or ())

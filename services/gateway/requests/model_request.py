@@ -31,6 +31,7 @@ class ModelRequest:
         output_tokens: The cap of one answer that the caller set, in tokens; 0 where it set none.
         choices: How many answers are asked for.
         tools: The names of the functions that may be called.
+        searches: How often the provider may search the web for one answer.
         output_format: What kind of text the answer must be.
         prompt_tokens: An upper bound of the prompt, which money is reserved for.
         likely_prompt_tokens: The estimate that tokens per minute are counted with, and that answers show.
@@ -49,6 +50,7 @@ class ModelRequest:
     output_tokens: int = 0
     choices: int = 1
     tools: list[str] = field(default_factory=list)
+    searches: int = 0
     output_format: "classifier_pb2.OutputFormat.ValueType" = classifier_pb2.OUTPUT_FORMAT_TEXT
     prompt_tokens: int = 0
     likely_prompt_tokens: int = 0

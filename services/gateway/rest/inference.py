@@ -24,7 +24,7 @@ def routes(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: F
     """POST /v1/route, and the models in OpenAI's shape."""
 
     async def route(exchange: Exchange) -> None:
-        chat = model_calls.hinted(exchange, chat_request.parse(await exchange.body()))
+        chat = await model_calls.read(exchange, chat_request.parse)
         seen_as = keys.as_if(exchange.caller, chat.hints.plan)
         decision = await pipeline.route(exchange.caller, chat, seen_as=seen_as)
         shown = {

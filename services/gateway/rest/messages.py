@@ -14,11 +14,11 @@ def routes(pipeline: Pipeline) -> list[Route]:
     """The routes that Anthropic's clients know."""
 
     async def create(exchange: Exchange) -> None:
-        request = messages_request.parse(await exchange.body())
-        await model_calls.answer(exchange, pipeline, model_calls.hinted(exchange, request))
+        request = await model_calls.read(exchange, messages_request.parse)
+        await model_calls.answer(exchange, pipeline, request)
 
     async def count_tokens(exchange: Exchange) -> None:
-        request = messages_request.parse(await exchange.body())
+        request = await model_calls.read(exchange, messages_request.parse)
         async with pipeline.without_model(exchange.caller):
             await exchange.answer(orjson.dumps({"input_tokens": request.likely_prompt_tokens}))
 

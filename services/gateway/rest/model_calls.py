@@ -1,9 +1,10 @@
 """The routes that call a model: read what is asked, answer it whole or in chunks."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from services.chassis import errors
+from services.chassis.provider_side import Allowed
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request, completions_request, embeddings_request
 from services.gateway.requests.hints import TASK_TYPES
@@ -12,12 +13,18 @@ from services.gateway.rest.dispatcher import Handler, Route
 from services.gateway.rest.exchange import Exchange
 
 
+class Parse(Protocol):
+    """Reads the body of an operation, which may ask for what the caller's plan allows."""
+
+    def __call__(self, text: bytes, *, allowed: Allowed) -> ModelRequest: ...  # noqa: D102
+
+
 def routes(pipeline: Pipeline) -> list[Route]:
     """The operations below /v1 whose answers travel as they are."""
 
-    def calling(parse: Callable[[bytes], ModelRequest]) -> Handler:
+    def calling(parse: Parse) -> Handler:
         async def call(exchange: Exchange) -> None:
-            await answer(exchange, pipeline, hinted(exchange, parse(await exchange.body())))
+            await answer(exchange, pipeline, await read(exchange, parse))
 
         return call
 
@@ -28,12 +35,19 @@ def routes(pipeline: Pipeline) -> list[Route]:
     ]
 
 
-def hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:
-    """The request with what its headers wish.
+async def read(exchange: Exchange, parse: Parse) -> ModelRequest:
+    """What a request asks for, in its body and its headers.
 
     Raises:
-        Invalid: a header says what it cannot say.
+        Invalid: the body, or a header, says what it cannot say.
+        TooLarge: the body is longer than 16 MiB.
+        CallerLeft: the caller left while sending it, or was too slow.
     """
+    body = await exchange.body()
+    return _hinted(exchange, parse(body, allowed=exchange.caller.plan.allowed))
+
+
+def _hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:
     hint = exchange.header(b"x-lumni-task-type")
     if not hint:
         return request

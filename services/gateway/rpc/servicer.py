@@ -33,7 +33,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.CompleteResponse:
         """POST /v1/chat/completions."""
         async with self._admitted(request) as caller:
-            answer = await self._pipeline.complete(caller, chat_request.parse(request.body_json))
+            chat = chat_request.parse(request.body_json, allowed=caller.plan.allowed)
+            answer = await self._pipeline.complete(caller, chat)
         return gateway_pb2.CompleteResponse(body_json=answer.body)
 
     async def StreamComplete(
@@ -41,7 +42,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
         """The same, streamed."""
         async with self._admitted(request) as caller:
-            chat = chat_request.parse(request.body_json, stream=True)
+            chat = chat_request.parse(request.body_json, stream=True, allowed=caller.plan.allowed)
             stream = await self._pipeline.stream(caller, chat)
             async with aclosing(stream.chunks) as chunks:
                 async for chunk in chunks:
@@ -65,7 +66,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
         """The decision without the call."""
         async with self._admitted(request) as caller:
-            decision = await self._pipeline.route(caller, chat_request.parse(request.body_json))
+            chat = chat_request.parse(request.body_json, allowed=caller.plan.allowed)
+            decision = await self._pipeline.route(caller, chat)
         return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
 
     @asynccontextmanager

@@ -137,6 +137,8 @@ class Filters:
             # Rounding up, as the exact bound of the candidates does.
             worst = np.ceil(
                 table.bounds(requirements.prompt_tokens, requirements.output_tokens, requirements.choices)
+                if not requirements.web_search
+                else np.array([float(eligibility.bound(one, requirements)) for one in table.deployments])
             )
             yield (
                 "max_cost",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis.config import Mistakes
+from services.chassis.provider_side import Allowed
 from services.gateway.config import budgets, plans
 from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import AtLimit, Plans, Rate, WithoutRedis
@@ -24,6 +25,8 @@ plans:
     redis_down: deny
     powerful_share: 0.3
     models: {gpt: {rpm: 2}}
+    hosted_tools: {web_search: {max_uses: 5}}
+    store: true
 selector: {anything: else}
 """
 
@@ -41,6 +44,7 @@ def test_a_plan_is_read_whole(tmp_path: Path) -> None:
     assert Budget(100_000_000, Period.DAY) == plan.budget
     assert (AtLimit.FREE, WithoutRedis.DENY, 0.3) == (plan.at_limit, plan.redis_down, plan.powerful_share)
     assert {"gpt": Rate(rpm=2)} == plan.model_rates
+    assert Allowed(web_search=5, store=True) == plan.allowed
 
 
 def test_the_plans_that_ship_are_those_of_the_price_list(configured: Plans) -> None:
@@ -62,6 +66,9 @@ def test_the_plans_that_ship_are_those_of_the_price_list(configured: Plans) -> N
         (("budget_usd: 0.1", "budget_usd: -1"), 9, "expected a number"),
         (("budget_usd: 0.1", "budget_usd: 0.00000000001"), 9, "at most nine decimals"),
         (("day", "fortnight"), 10, "expected one of"),
+        (("web_search: {max_uses: 5}", "code_execution: {max_uses: 1}"), 15, "no provider bounds and counts"),
+        (("{max_uses: 5}", "{}"), 15, "max_uses"),
+        (("{max_uses: 5}", "{max_uses: 0}"), 15, "max_uses"),
         (("default_plan: one", "default_plan: two"), 2, "there is no plan 'two'"),
     ],
 )

@@ -20,7 +20,7 @@ def body(**fields: Any) -> bytes:
 
 @pytest.mark.parametrize("field", ["tools", "functions", "prediction", "response_format", "new"])
 def test_whatever_may_become_part_of_the_prompt_is_in_its_bound(field: str) -> None:
-    long = {"name": "x" * 100_000}
+    long = {"name": "x", "description": "x" * 100_000}
     value: Any = {"type": "text", **long}
     if field in ("tools", "functions"):
         value = [long]

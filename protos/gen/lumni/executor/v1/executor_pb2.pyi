@@ -157,6 +157,8 @@ class ExecuteRequest(_message.Message):
     TIER_FIELD_NUMBER: _builtins.int
     MAX_BILLED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     LIKELY_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    WEB_SEARCH_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
     operation: Global___Operation.ValueType
     """operation is the kind of call."""
     body_json: _builtins.str
@@ -171,6 +173,10 @@ class ExecuteRequest(_message.Message):
     """likely_prompt_tokens is what admission took the prompt for, counted against the deployments' quotas of tokens; 0 is
     read as a third of the body's length.
     """
+    web_search: _builtins.int
+    """web_search is how often the provider may search the web for an answer: what was reserved; 0 is not at all."""
+    store: _builtins.bool
+    """store is true when the provider may keep the answer in its account, as the body asks it to."""
     @_builtins.property
     def context(self) -> _chat_pb2.RequestContext:
         """context says on whose behalf."""
@@ -190,10 +196,12 @@ class ExecuteRequest(_message.Message):
         tier: _classifier_pb2.Tier.ValueType = ...,
         max_billed_attempts: _builtins.int = ...,
         likely_prompt_tokens: _builtins.int = ...,
+        web_search: _builtins.int = ...,
+        store: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_json", b"body_json", "candidates", b"candidates", "category", b"category", "context", b"context", "likely_prompt_tokens", b"likely_prompt_tokens", "max_billed_attempts", b"max_billed_attempts", "operation", b"operation", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_json", b"body_json", "candidates", b"candidates", "category", b"category", "context", b"context", "likely_prompt_tokens", b"likely_prompt_tokens", "max_billed_attempts", b"max_billed_attempts", "operation", b"operation", "store", b"store", "tier", b"tier", "web_search", b"web_search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -377,6 +385,7 @@ class Usage(_message.Message):
     AUDIO_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     AUDIO_COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
     CACHE_WRITE_1H_TOKENS_FIELD_NUMBER: _builtins.int
+    WEB_SEARCHES_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """prompt_tokens is all input, cached tokens included."""
     completion_tokens: _builtins.int
@@ -393,6 +402,8 @@ class Usage(_message.Message):
     """audio_completion_tokens is the part of the output that was sound."""
     cache_write_1h_tokens: _builtins.int
     """cache_write_1h_tokens is the part of cache_write_tokens that is kept for an hour, at a higher price."""
+    web_searches: _builtins.int
+    """web_searches is how often the provider searched the web, which it bills by the search."""
     def __init__(
         self,
         *,
@@ -404,10 +415,11 @@ class Usage(_message.Message):
         audio_prompt_tokens: _builtins.int = ...,
         audio_completion_tokens: _builtins.int = ...,
         cache_write_1h_tokens: _builtins.int = ...,
+        web_searches: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_completion_tokens", b"audio_completion_tokens", "audio_prompt_tokens", b"audio_prompt_tokens", "cache_write_1h_tokens", b"cache_write_1h_tokens", "cache_write_tokens", b"cache_write_tokens", "cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "prompt_tokens", b"prompt_tokens", "reasoning_tokens", b"reasoning_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_completion_tokens", b"audio_completion_tokens", "audio_prompt_tokens", b"audio_prompt_tokens", "cache_write_1h_tokens", b"cache_write_1h_tokens", "cache_write_tokens", b"cache_write_tokens", "cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "prompt_tokens", b"prompt_tokens", "reasoning_tokens", b"reasoning_tokens", "web_searches", b"web_searches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

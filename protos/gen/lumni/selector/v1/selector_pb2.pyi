@@ -86,6 +86,7 @@ class Requirements(_message.Message):
     LIKELY_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     SEVERAL_CHOICES_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    WEB_SEARCH_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """operation is the kind of call: chat, embeddings, ...; empty is chat."""
     prompt_tokens: _builtins.int
@@ -110,6 +111,8 @@ class Requirements(_message.Message):
     """several_choices is true when more than one answer is asked for."""
     logprobs: _builtins.bool
     """logprobs is true when the probabilities of tokens are asked for."""
+    web_search: _builtins.int
+    """web_search is how often the provider may search the web for an answer; 0 is not at all."""
     def __init__(
         self,
         *,
@@ -125,10 +128,11 @@ class Requirements(_message.Message):
         likely_prompt_tokens: _builtins.int = ...,
         several_choices: _builtins.bool = ...,
         logprobs: _builtins.bool = ...,
+        web_search: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "choices", b"choices", "file", b"file", "json_schema", b"json_schema", "likely_prompt_tokens", b"likely_prompt_tokens", "logprobs", b"logprobs", "operation", b"operation", "output_tokens", b"output_tokens", "prompt_tokens", b"prompt_tokens", "several_choices", b"several_choices", "tools", b"tools", "vision", b"vision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "choices", b"choices", "file", b"file", "json_schema", b"json_schema", "likely_prompt_tokens", b"likely_prompt_tokens", "logprobs", b"logprobs", "operation", b"operation", "output_tokens", b"output_tokens", "prompt_tokens", b"prompt_tokens", "several_choices", b"several_choices", "tools", b"tools", "vision", b"vision", "web_search", b"web_search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,7 +22,7 @@ REASON = "UNSUPPORTED_PARAMETER"
 MAX_FIELDS = 256
 MAX_TOOLS = 1024
 MAX_TURNS = 4096
-MAX_PARTS = 16_384
+MAX_PARTS = 8192
 # How deep parts may lie in parts: those of a tool's result lie three levels deep.
 DEEPEST = 8
 # A search of the web by the provider, as Anthropic names it, and all that may be said of it.

@@ -10,7 +10,7 @@ import orjson
 from lumni.executor.v1 import executor_pb2 as pb
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import bounds, errors, json_bounds, provider_side, rpc
+from services.chassis import bounds, errors, json_bounds, offload, provider_side, rpc
 from services.chassis.bounds import COUNT, NAME, REQUEST_CONTEXT, Bounds, Number
 from services.chassis.operations import Operation
 from services.executor.attempts import messages
@@ -57,7 +57,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
 
     async def Execute(self, request: pb.ExecuteRequest, context: object) -> pb.ExecuteResponse:
         """Try the candidates until one answers."""
-        run = self._start(_work(request, stream=False))
+        run = self._start(await _work(request, stream=False))
         answer = ""
         try:
             async with aclosing(run.chunks()) as chunks:
@@ -74,7 +74,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
         context: object,
     ) -> AsyncIterator[pb.StreamExecuteResponse]:
         """Do the same and send the chunks as they come; those ready at once travel together."""
-        work = _work(request.execute, stream=True)
+        work = await _work(request.execute, stream=True)
         run = self._start(work)
         backlog: asyncio.Queue[Chunk | None] = asyncio.Queue(BACKLOG)
         pump = asyncio.create_task(_pump(run, backlog, work.deadline))
@@ -125,7 +125,7 @@ async def _pump(run: FallbackRun, backlog: "asyncio.Queue[Chunk | None]", deadli
             await backlog.put(END)
 
 
-def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
+async def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
     bounds.check(request, EXECUTE)
     if len(request.candidates) > MOST_CANDIDATES:
         raise errors.Invalid(f"candidates: at most {MOST_CANDIDATES}", param="candidates")
@@ -134,17 +134,7 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
     operation = messages.OPERATIONS.get(request.operation)
     if operation is None:
         raise errors.Invalid(f"operation: {request.operation} is not known", param="operation")
-    # Clients may send the numbers of tokens instead of texts.
-    most = json_bounds.MAX_NUMBERS if operation is Operation.EMBEDDINGS else json_bounds.MAX_VALUES
-    json_bounds.check(request.body_json.encode(), most)
-    try:
-        body: Any = orjson.loads(request.body_json)
-    except orjson.JSONDecodeError as mistake:
-        raise errors.Invalid(f"body_json: is not JSON: {mistake}", param="body_json") from mistake
-    if not isinstance(body, dict):
-        raise errors.Invalid("body_json: expected a JSON object", param="body_json")
-    allowed = provider_side.Allowed(request.web_search, request.store)
-    provider_side.check(body, turns=TURNS.get(operation, ""), allowed=allowed)
+    body = await offload.run(len(request.body_json), lambda: _body(request, operation))
     if operation is Operation.RESPONSES and not request.store:
         # OpenAI keeps every response unless it is told not to.
         body["store"] = False
@@ -169,6 +159,21 @@ def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         max_billed_attempts=request.max_billed_attempts,
         origin=messages.Origin(request),
     )
+
+
+def _body(request: pb.ExecuteRequest, operation: Operation) -> dict[str, Any]:
+    # Clients may send the numbers of tokens instead of texts.
+    most = json_bounds.MAX_NUMBERS if operation is Operation.EMBEDDINGS else json_bounds.MAX_VALUES
+    json_bounds.check(request.body_json.encode(), most)
+    try:
+        body: Any = orjson.loads(request.body_json)
+    except orjson.JSONDecodeError as mistake:
+        raise errors.Invalid(f"body_json: is not JSON: {mistake}", param="body_json") from mistake
+    if not isinstance(body, dict):
+        raise errors.Invalid("body_json: expected a JSON object", param="body_json")
+    allowed = provider_side.Allowed(request.web_search, request.store)
+    provider_side.check(body, turns=TURNS.get(operation, ""), allowed=allowed)
+    return body
 
 
 def _with_report(fault: errors.Fault, run: FallbackRun) -> errors.Fault:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Protocol
 
-from services.chassis import errors
+from services.chassis import errors, offload
 from services.chassis.provider_side import Allowed
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request, completions_request, embeddings_request
@@ -44,7 +44,9 @@ async def read(exchange: Exchange, parse: Parse) -> ModelRequest:
         CallerLeft: the caller left while sending it, or was too slow.
     """
     body = await exchange.body()
-    return _hinted(exchange, parse(body, allowed=exchange.caller.plan.allowed))
+    allowed = exchange.caller.plan.allowed
+    request = await offload.run(len(body), lambda: parse(body, allowed=allowed))
+    return _hinted(exchange, request)
 
 
 def _hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:

@@ -2,18 +2,20 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 import orjson
 from google.protobuf.message import Message
 from lumni.chat.v1 import chat_pb2
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from services.chassis import errors, telemetry
+from services.chassis import errors, offload, telemetry
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request, conversation
+from services.gateway.requests.model_request import ModelRequest
 from services.gateway.requests.request_ids import request_id
 from services.gateway.rpc import admission
 
@@ -33,7 +35,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.CompleteResponse:
         """POST /v1/chat/completions."""
         async with self._admitted(request) as caller:
-            chat = chat_request.parse(request.body_json, allowed=caller.plan.allowed)
+            chat = await _parsed(request.body_json, caller)
             answer = await self._pipeline.complete(caller, chat)
         return gateway_pb2.CompleteResponse(body_json=answer.body)
 
@@ -42,7 +44,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
         """The same, streamed."""
         async with self._admitted(request) as caller:
-            chat = chat_request.parse(request.body_json, stream=True, allowed=caller.plan.allowed)
+            chat = await _parsed(request.body_json, caller, stream=True)
             stream = await self._pipeline.stream(caller, chat)
             async with aclosing(stream.chunks) as chunks:
                 async for chunk in chunks:
@@ -51,7 +53,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Ask(self, request: gateway_pb2.AskRequest, context: object) -> gateway_pb2.AskResponse:
         """A question in typed fields."""
         async with self._admitted(request) as caller:
-            answer = await self._pipeline.complete(caller, chat_request.parse(_body(request)))
+            chat = await offload.run(request.ByteSize(), lambda: chat_request.parse(_body(request)))
+            answer = await self._pipeline.complete(caller, chat)
         body = orjson.loads(answer.body)
         return gateway_pb2.AskResponse(
             text=body["choices"][0]["message"].get("content") or "",
@@ -66,7 +69,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
         """The decision without the call."""
         async with self._admitted(request) as caller:
-            chat = chat_request.parse(request.body_json, allowed=caller.plan.allowed)
+            chat = await _parsed(request.body_json, caller)
             decision = await self._pipeline.route(caller, chat)
         return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
 
@@ -80,6 +83,11 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             with self._mistakes.guarding(caller.key_id) as attempt:
                 attempt.size = request.ByteSize()
                 yield caller
+
+
+async def _parsed(body: str, caller: Caller, *, stream: bool = False) -> ModelRequest:
+    parse = partial(chat_request.parse, body, stream=stream, allowed=caller.plan.allowed)
+    return await offload.run(len(body), parse)
 
 
 def _body(request: gateway_pb2.AskRequest) -> bytes:

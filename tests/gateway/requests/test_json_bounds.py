@@ -56,6 +56,12 @@ def test_what_stands_in_a_text_is_no_value(text: str) -> None:
     assert text == chat.body["messages"][0]["content"]
 
 
+def test_a_quote_that_is_escaped_across_chunks_ends_no_text() -> None:
+    for more in range(4):
+        text = "a" * (json_bounds.CHUNK - 12 + more) + '\\"' + ",[{" * MAX_VALUES
+        json_bounds.check(orjson.dumps({"messages": text}))
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text('"\\,[]{}:a\u00e9'),
     lambda inner: st.lists(inner) | st.dictionaries(st.text('"\\,[]{}:a'), inner),
@@ -66,6 +72,15 @@ def depth(value: object) -> int:
     if isinstance(value, dict):
         value = list(value.values())
     return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+
+@given(JSON, st.integers(2, 40))
+def test_it_makes_no_difference_where_a_text_is_cut(value: object, size: int) -> None:
+    text = orjson.dumps(value)
+    whole = b"".join(json_bounds._outside(text))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(json_bounds, "CHUNK", size)
+        assert whole == b"".join(json_bounds._outside(text))
 
 
 @given(JSON, st.integers(0, 80))

@@ -5,10 +5,14 @@ set -eu
 umask 077
 digest() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
 
-# Reservations and usage on their way to the ledger must survive a restart, and must never be evicted.
+# Reservations and usage on their way to the ledger must survive a restart, and must never be evicted. So beyond its
+# memory Valkey refuses writes: gateways then count by themselves and executors spool to disk, until the ledger has read
+# and trimmed what waits. Without the bound the kernel would end it. Rewriting the append-only file copies what changes
+# meanwhile, so the bound lies below the container's 1 GiB.
 exec docker-entrypoint.sh valkey-server - <<SETTINGS
 dir /data
 appendonly yes
+maxmemory 640mb
 maxmemory-policy noeviction
 user default on resetpass #$(digest "$REDISCLI_AUTH") ~* &* +@all
 user gateway on #$(digest "$VALKEY_GATEWAY_PASSWORD") resetchannels +ping +client|setinfo +client|setname +select +evalsha +eval +script|load +time +scan (%RW~lumni:{money}:reservations %RW~lumni:{money}:reservation:* %RW~lumni:{money}:rate:* %RW~lumni:{money}:live:* %RW~lumni:{money}:held:* %RW~lumni:{money}:spent:* +hget +hmget +hset +hsetnx +hincrby +hdel +get +exists +del +expire +pexpire +pexpireat +incrby +decrby +zadd +zcard +zrem +zremrangebyscore) (%W~lumni:{money}:probe +set) (%RW~lumni:keys:changes +xadd +xread +xrevrange) (%W~lumni:decisions +xadd)

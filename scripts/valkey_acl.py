@@ -13,10 +13,14 @@ set -eu
 umask 077
 digest() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
 
-# Reservations and usage on their way to the ledger must survive a restart, and must never be evicted.
+# Reservations and usage on their way to the ledger must survive a restart, and must never be evicted. So beyond its
+# memory Valkey refuses writes: gateways then count by themselves and executors spool to disk, until the ledger has read
+# and trimmed what waits. Without the bound the kernel would end it. Rewriting the append-only file copies what changes
+# meanwhile, so the bound lies below the container's 1 GiB.
 exec docker-entrypoint.sh valkey-server - <<SETTINGS
 dir /data
 appendonly yes
+maxmemory 640mb
 maxmemory-policy noeviction
 """
 # The user who may do everything, for valkey-cli.

@@ -1,6 +1,7 @@
 """The contract's messages from and to the core's types."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from google.protobuf.message import Message
 from lumni.chat.v1 import chat_pb2
@@ -116,13 +117,13 @@ def chunks(made: Sequence[Chunk]) -> pb.Chunks:
 
 
 def event(work: Work, made: Attempt) -> Message:
-    """What the ledger reads of an attempt."""
+    """What the ledger reads of an attempt; not the provider's own words, which may repeat the prompt."""
     origin = work.origin
     assert isinstance(origin, Origin)
     return events_pb2.UsageEvent(
         kind=EVENT_KINDS[made.state],
         context=origin.context,
-        attempt=attempt(made),
+        attempt=attempt(replace(made, message="")),
         max_cost_nano_usd=made.max_cost_nano_usd,
         category=origin.category,
         tier=origin.tier,

@@ -472,7 +472,7 @@ class Attempt(_message.Message):
     estimated: _builtins.bool
     """estimated is true when the tokens were counted by us."""
     message: _builtins.str
-    """message is the provider's error, without secrets."""
+    """message is the provider's error, without secrets; empty in usage events."""
     unpriced: _builtins.bool
     """unpriced is true when nobody knows what the deployment costs; then the cost is 0 and says nothing."""
     @_builtins.property

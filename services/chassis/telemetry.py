@@ -8,7 +8,7 @@ import contextvars
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,8 +21,11 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from services.chassis.config import Secret, variable
 from services.chassis.outage import Outage
@@ -35,6 +38,32 @@ _tracer = ServiceTracer()
 tracer: trace.Tracer = _tracer
 acting_as = _tracer.acting_as
 _propagator = TraceContextTextMapPropagator()
+
+
+class _Sampling:
+    """Which traces this process records; none where they would go nowhere.
+
+    By the trace's id alone, as in every service: the flags of a caller's traceparent would let it hide.
+    """
+
+    by = TraceIdRatioBased(0)
+
+    @contextmanager
+    def sampled(self, by: TraceIdRatioBased) -> Iterator[None]:
+        """Record what a sampler says until the block ends."""
+        before, self.by = self.by, by
+        try:
+            yield
+        finally:
+            self.by = before
+
+    def may_record(self, trace_id: int) -> bool:
+        """Whether a trace is recorded; one that has no id yet may be."""
+        return trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self.by.bound
+
+
+_sampling = _Sampling()
+_ids = RandomIdGenerator()
 
 DROPPED_SPANS = prometheus_client.Counter(
     "lumni_telemetry_dropped_spans", "Spans that an exporter could not deliver.", ["destination"]
@@ -129,19 +158,19 @@ class CountingExporter(SpanExporter):
 def running(service: str, settings: Settings) -> Iterator[None]:
     """Log, trace and measure as `service` until the block ends; then deliver the remaining spans."""
     _log_as(service, settings.log_level)
-    sampler = TraceIdRatioBased(settings.sampled)
+    exporters = list(_exporters(settings))
+    sampler = TraceIdRatioBased(settings.sampled if exporters else 0)
     spans = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
 
     def provider(name: str) -> TracerProvider:
         return TracerProvider(
-            # By the trace's id alone, as in every service: the flags of a caller's traceparent would let it hide.
             sampler=sampler,
             resource=Resource.create({"service.name": f"lumni-{name}"}),
             shutdown_on_exit=False,
             active_span_processor=spans,
         )
 
-    for name, exporter in _exporters(settings):
+    for name, exporter in exporters:
         spans.add_span_processor(
             BatchSpanProcessor(CountingExporter(exporter, name), schedule_delay_millis=1000)
         )
@@ -150,7 +179,7 @@ def running(service: str, settings: Settings) -> Iterator[None]:
         host, _, port = settings.metrics_listen.rpartition(":")
         metrics = prometheus_client.start_http_server(int(port), host)[0]
     try:
-        with _tracer.providing(service, provider):
+        with _tracer.providing(service, provider), _sampling.sampled(sampler):
             yield
     finally:
         # A second for each destination, of which there are at most two.
@@ -178,6 +207,39 @@ def _exporters(settings: Settings) -> Iterator[tuple[str, SpanExporter]]:
     if settings.portkey_key:
         headers = {"x-portkey-api-key": settings.portkey_key.reveal()}
         yield "portkey", OTLPSpanExporter(endpoint=settings.portkey_otlp, headers=headers, timeout=5)
+
+
+@contextmanager
+def server_span(
+    name: str,
+    parent: str,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    *,
+    start_time: int | None = None,
+) -> Iterator[Span]:
+    """The current span while the block serves a request; where its trace is not recorded, the ids of the trace alone.
+
+    Args:
+        name: What is done.
+        parent: The traceparent of who asked for it; empty begins a trace.
+        attributes: Of the span.
+        start_time: Nanoseconds since 1970; else now.
+    """
+    context = remote(parent)
+    known = trace.get_current_span(context).get_span_context() if context else INVALID_SPAN_CONTEXT
+    if not _sampling.may_record(known.trace_id):
+        if not known.is_valid:
+            known = SpanContext(_ids.generate_trace_id(), _ids.generate_span_id(), is_remote=False)
+        span: Span = trace.NonRecordingSpan(known)
+    else:
+        span = tracer.start_span(name, context, SpanKind.SERVER, attributes, start_time=start_time)
+    with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        yield span
+
+
+def recording() -> bool:
+    """Whether the current trace is recorded."""
+    return trace.get_current_span().is_recording()
 
 
 def traceparent() -> str:

@@ -187,7 +187,7 @@ async def test_a_call_brings_its_request_id_its_trace_and_its_deadline_and_nothi
         return pb.ExecuteResponse()
 
     async with connect(Scripted(execute)) as connection:
-        with telemetry.tracer.start_as_current_span("root"):
+        with telemetry.server_span("root", ""):
             telemetry.request_id.set("r-1")
             caller_side.set("here")
             await connection.execute()

@@ -87,7 +87,7 @@ async def test_the_text_of_our_own_mistake_does_not_reach_the_caller() -> None:
 async def test_a_call_carries_its_request_id_its_trace_and_its_deadline() -> None:
     script = Script()
     async with served(script) as stub:
-        with telemetry.tracer.start_as_current_span("root"):
+        with telemetry.server_span("root", ""):
             telemetry.request_id.set("r-1")
             await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=5)
             expected = telemetry.trace_id()

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from services.chassis import telemetry
 from services.chassis.config import Mistakes, from_environ
@@ -69,10 +70,40 @@ def test_lost_spans_are_counted_and_an_outage_is_logged_once(caplog: pytest.LogC
     ] == [r.message for r in caplog.records]
 
 
-def test_a_traceparent_from_elsewhere_is_continued() -> None:
-    parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
-    with telemetry.tracer.start_as_current_span("inner", telemetry.remote(parent)):
-        assert telemetry.trace_id() == "a" * 32
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """What a process that records half of all traces would deliver."""
+    exporter = InMemorySpanExporter()
+    sampler = TraceIdRatioBased(0.5)
+    provider = TracerProvider(sampler=sampler)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(telemetry._sampling, "by", sampler)
+    return exporter
+
+
+@pytest.mark.parametrize("flags", ["00", "01"])
+@pytest.mark.parametrize(("trace_id", "recorded"), [("1" * 32, True), ("f" * 32, False)])
+def test_a_trace_from_elsewhere_is_continued_and_recorded_by_its_id_alone(
+    spans: InMemorySpanExporter, trace_id: str, recorded: bool, flags: str
+) -> None:
+    with telemetry.server_span("inner", f"00-{trace_id}-{'b' * 16}-{flags}"):
+        assert telemetry.trace_id() == trace_id
+        assert telemetry.traceparent().split("-")[1] == trace_id
+        assert telemetry.recording() == recorded
+
+    assert [span.name for span in spans.get_finished_spans()] == ["inner"] * recorded
+    assert telemetry.trace_id() == ""
+
+
+def test_where_nothing_is_recorded_each_request_has_a_trace_id_all_the_same() -> None:
+    found = set()
+    for _ in range(3):
+        with telemetry.server_span("request", ""):
+            found.add(telemetry.trace_id())
+            assert not telemetry.recording()
+
+    assert len(found - {""}) == 3
 
 
 @pytest.mark.parametrize("share", ["-0.1", "1.5", "nan"])

@@ -80,7 +80,7 @@ async def stack(
             extra=telemetry,
             arrangement=request.param,
         ) as one:
-            one.database = database
+            one.database, one.valkey = database, valkey.url
             yield one
         async with redis.connect(valkey.url, timeout_s=5) as client:
             # Each service was allowed in Redis whatever its code did in all these tests.

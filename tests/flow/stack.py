@@ -114,6 +114,8 @@ class Stack:
     rest: str
     grpc: str
     database: str = ""
+    # The address of Valkey for somebody who may do everything there.
+    valkey: str = ""
     # The process of each service; those that are together have the same.
     services: dict[str, Service] = field(default_factory=dict)
     # The gRPC address of each service.

@@ -13,8 +13,7 @@ import grpc
 import prometheus_client
 from google.protobuf.message import DecodeError
 from lumni.chat.v1.chat_pb2 import RequestContext
-from opentelemetry import trace
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import StatusCode
 
 from services.chassis import errors, status, telemetry
 from services.chassis.byte_budget import Lease
@@ -24,6 +23,8 @@ from services.chassis.rpc.settings import REQUEST_KEY, Settings
 
 log = logging.getLogger(__name__)
 
+# How the names of methods begin that take several requests at once.
+BATCH = "/Batch"
 BUCKETS = (
     0.0005,
     0.001,
@@ -72,14 +73,12 @@ def record_item(name: str, context: RequestContext, began_ns: int, fault: errors
         began_ns: When the batch began, in nanoseconds since 1970.
         fault: Why it failed, if it did.
     """
-    parent = telemetry.remote(context.traceparent)
-    span = telemetry.tracer.start_span(name, parent, SpanKind.SERVER, start_time=began_ns)
-    if fault is not None:
-        span.set_attribute("error.type", fault.reason)
-        span.set_status(StatusCode.ERROR)
     token = telemetry.request_id.set(context.request_id)
     try:
-        with trace.use_span(span, end_on_exit=True):
+        with telemetry.server_span(name, context.traceparent, start_time=began_ns) as span:
+            if fault is not None:
+                span.set_attribute("error.type", fault.reason)
+                span.set_status(StatusCode.ERROR)
             code = fault.reason if fault else "OK"
             took = (time.time_ns() - began_ns) / 1e6
             log.info("%s %s", name, code, extra={"code": code, "duration_ms": round(took, 3)})
@@ -194,19 +193,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
         request, refused = await self._received(method.partition("/")[0], context, decode, lease)
         request_context = getattr(request, "context", None)
         telemetry.request_id.set(str(metadata.get(REQUEST_KEY) or getattr(request_context, "request_id", "")))
-        parent = telemetry.remote(
-            str(metadata.get("traceparent") or getattr(request_context, "traceparent", ""))
-        )
+        parent = str(metadata.get("traceparent") or getattr(request_context, "traceparent", ""))
         code = "OK"
         IN_FLIGHT.labels(method).inc()
-        with telemetry.tracer.start_as_current_span(
-            method,
-            parent,
-            SpanKind.SERVER,
-            {"rpc.system.name": "grpc", "rpc.method": method},
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
+        with telemetry.server_span(method, parent, {"rpc.system.name": "grpc", "rpc.method": method}) as span:
             try:
                 if refused is not None:
                     raise refused
@@ -236,5 +226,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 if code != "OK":
                     span.set_attribute("error.type", code)
                     span.set_status(StatusCode.ERROR)
-                log.info("%s %s", method, code, extra={"code": code, "duration_ms": round(took * 1000, 3)})
+                # Each item of a batch has its own line.
+                level = logging.DEBUG if BATCH in method and code == "OK" else logging.INFO
+                shown = {"code": code, "duration_ms": round(took * 1000, 3)}
+                log.log(level, "%s %s", method, code, extra=shown)
             return await context.abort_with_status(status.to_rpc(fault))

@@ -59,7 +59,8 @@ class Observer:
         """Record how an attempt ended, then measure and trace it."""
         self._sink.ended(work, attempt)
         _measure(attempt)
-        _trace(work.operation, attempt)
+        if telemetry.recording():
+            _trace(work.operation, attempt)
 
 
 def _measure(attempt: Attempt) -> None:

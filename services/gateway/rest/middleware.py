@@ -5,12 +5,13 @@ import time
 from urllib.parse import parse_qsl
 
 import prometheus_client
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis import errors, telemetry
 from services.gateway.requests.request_ids import request_id
 from services.gateway.rest.error_handlers import CALLER_LEFT, refusal
+from services.gateway.rest.requests import header
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ class RequestMiddleware:
             return
         began = time.perf_counter()
         telemetry.request_id.set(request_id())
-        incoming = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         code = CALLER_LEFT
 
         async def answer(message: Message) -> None:
@@ -57,13 +57,8 @@ class RequestMiddleware:
             await send(message)
 
         IN_FLIGHT.inc()
-        with telemetry.tracer.start_as_current_span(
-            scope["method"],
-            telemetry.remote(incoming.get("traceparent", "")),
-            SpanKind.SERVER,
-            {"http.request.method": scope["method"]},
-            record_exception=False,
-            set_status_on_exception=False,
+        with telemetry.server_span(
+            scope["method"], header(scope, b"traceparent"), {"http.request.method": scope["method"]}
         ) as span:
             try:
                 await (_refused(scope) or self._app)(scope, receive, answer)

@@ -7,6 +7,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from prometheus_client import REGISTRY
 
 from services.chassis import telemetry
@@ -15,14 +16,13 @@ from tests.simulator import Simulator
 
 
 async def test_every_attempt_is_measured_and_traced(
-    simulator: Simulator, valkey: str, tmp_path: Path, request: pytest.FixtureRequest
+    simulator: Simulator, valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    before = telemetry.tracer
-    telemetry.tracer = provider.get_tracer("test")
-    request.addfinalizer(lambda: setattr(telemetry, "tracer", before))
+    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(telemetry._sampling, "by", TraceIdRatioBased(1))
     config = deployments(simulator.url, [("measured-bad", "openai/m-sim-500"), ("measured", "anthropic/m")])
     async with executor(tmp_path, config, valkey) as caller:
         await caller.ask("measured-bad", "measured", stream=True)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import orjson
@@ -68,7 +68,12 @@ def dispatcher(limiter: ConcurrencyLimiter) -> Dispatcher:
         await exchange.body()
         await exchange.unless_caller_leaves(asyncio.Event().wait())
 
+    async def quick(exchange: Exchange) -> None:
+        await exchange.body()
+        await exchange.answer(await exchange.unless_caller_leaves(asyncio.sleep(0, b"{}")))
+
     routes = [
+        Route("POST", "/quick", quick),
         Route("POST", "/whole", whole),
         Route("POST", "/stream", stream),
         Route("POST", "/mistake", mistake),
@@ -201,6 +206,23 @@ async def test_pages_of_the_given_origins_may_call(http: httpx.AsyncClient) -> N
     answer = await http.post("/whole", headers={**KEY, "origin": "https://app.example"})
 
     assert "https://app.example" == answer.headers["access-control-allow-origin"]
+
+
+async def test_a_request_takes_one_task_to_notice_that_its_caller_leaves(http: httpx.AsyncClient) -> None:
+    made: list[str] = []
+
+    def count(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
+        made.append(work.__qualname__)
+        return asyncio.Task(work, loop=loop, **more)
+
+    asyncio.get_running_loop().set_task_factory(count)
+    try:
+        for path in ("/whole", "/quick", "/stream"):
+            (await http.post(path, headers=KEY)).raise_for_status()
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
+
+    assert ["unless_caller_leaves.<locals>.watch"] * 2 == made
 
 
 async def test_work_ends_and_its_place_is_free_when_the_caller_leaves(

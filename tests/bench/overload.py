@@ -43,7 +43,8 @@ MODEST = [f"modest-{i}" for i in range(9)]
 GREEDY = "greedy"
 # Of capacity, for each modest tenant.
 MODEST_SHARE = 0.05
-TIMES = (1, 2, 5)
+# 0 is without the greedy one, for comparison.
+TIMES = (0, 1, 2, 5)
 CLIENTS = 64
 # The greedy tenant's open connections; what arrives beyond is not sent.
 CONNECTIONS = 400
@@ -159,7 +160,8 @@ async def measure(stack: Stack, seconds: float) -> None:
         before = {name: cpu(process) for name, process in processes.items()}
         began = time.perf_counter()
         rates = dict.fromkeys(MODEST, most * MODEST_SHARE)
-        rates[GREEDY] = most * times - sum(rates.values())
+        if times:
+            rates[GREEDY] = most * times - sum(rates.values())
         runs = await asyncio.gather(
             *(
                 arrivals(url, keys[name], rate, seconds, seed)
@@ -170,9 +172,9 @@ async def measure(stack: Stack, seconds: float) -> None:
         spent = {name: (cpu(process) - before[name]) / took for name, process in processes.items()}
         shares.append(f"| {times}x | " + " | ".join(f"{share:.0%}" for share in spent.values()) + " |")
         modest = Seen()
-        for run in runs[:-1]:
+        for run in runs[: len(MODEST)]:
             modest.add(run)
-        for name, seen in (("nine modest", modest), ("greedy", runs[-1])):
+        for name, seen in (("nine modest", modest), *((GREEDY, run) for run in runs[len(MODEST) :])):
             sent = sum(count for ending, count in seen.endings.items() if ending != "not sent")
             answered, refused = len(seen.answered_ms), len(seen.refused_ms)
             print(

@@ -8,10 +8,12 @@ long providers take does not count, nor do open streams that send little, howeve
 
 # There is too much work when round trips take longer than this, in seconds.
 TARGET_S = 0.05
-# Only so many in a row count: a single one may have met one long piece of work.
+# Only so many in a row count: a single one may have met one long piece of work,
 IN_A_ROW = 2
+# unless it took so much longer that a second one would come too late to help those who wait, in seconds.
+STALLED_S = 0.25
 # Of what runs, when round trips are slow: the slower, the less, but never less than this at once.
-LOWERED_MOST = 0.8
+LOWERED_MOST = 0.5
 LOWERED_LEAST = 0.95
 # Of the limit, when they are quick and it is reached.
 RAISED = 1.1
@@ -31,7 +33,7 @@ class AdaptiveLimit:
     def observe(self, round_trip_s: float, running: int) -> int:
         """Take note of a round trip while so many requests ran; the limit from now on."""
         if round_trip_s > TARGET_S:
-            self._slow, self._quick = self._slow + 1, 0
+            self._slow, self._quick = IN_A_ROW if round_trip_s > STALLED_S else self._slow + 1, 0
         else:
             self._slow, self._quick = 0, self._quick + 1
         if self._slow == IN_A_ROW:

@@ -1,6 +1,5 @@
 """Run the classifier: python -m services.classifier."""
 
-import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -85,9 +84,6 @@ def _name(setting: str, version: str) -> str:
 async def main(settings: Settings) -> None:
     """Serve until asked to stop."""
     async with serving(settings):
-        # What is loaded now stays; the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
         await rpc.until_stopped()
 
 

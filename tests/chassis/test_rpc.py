@@ -1,6 +1,9 @@
 """gRPC as every service speaks it, over real sockets."""
 
 import asyncio
+import gc
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -95,6 +98,18 @@ async def test_a_call_carries_its_request_id_its_trace_and_its_deadline() -> Non
     request_id, trace_id, remaining = script.seen[0]
     assert (request_id, trace_id) == ("r-1", expected)
     assert 0 < remaining <= 5
+
+
+async def test_what_the_start_has_built_is_not_collected_again() -> None:
+    frozen = gc.get_freeze_count()
+    running = asyncio.create_task(rpc.until_stopped())
+    try:
+        await asyncio.sleep(0)
+        assert gc.get_freeze_count() > frozen
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+    finally:
+        gc.unfreeze()
 
 
 async def test_the_context_of_a_request_stands_in_for_missing_metadata() -> None:

@@ -1,6 +1,7 @@
 """A server of gRPC services with health, reflection and a drain at the end."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -127,7 +128,13 @@ async def _listening(
 
 
 async def until_stopped() -> None:
-    """Wait for SIGTERM or SIGINT."""
+    """Wait for SIGTERM or SIGINT, once the service is up.
+
+    What its start has built stays until its end, so the garbage collector need not look at it again: a full collection
+    of all modules stops the loop for 50 ms, with LiteLLM for 200.
+    """
+    gc.collect()
+    gc.freeze()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

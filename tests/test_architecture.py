@@ -29,7 +29,7 @@ OUTSIDE = (
 )
 # The modules of a service that may know them; all others are cores.
 EDGES = {
-    "chassis": "lua redis rpc rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.server rpc.service selection_messages status",
+    "chassis": "lua redis rpc rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.server rpc.service selection_messages status workers",
     "classifier": "__main__ servicer",
     "selector": "__main__ live.health live.replica_sync servicer",
     "executor": (

@@ -20,6 +20,14 @@ class HasTelemetry(Protocol):
 S = TypeVar("S", bound=HasTelemetry)
 
 
+def read_or_exit(read: Callable[[Mapping[str, str]], S]) -> S:
+    """Read the settings; mistakes are printed, all of them, and the process exits with code 2."""
+    try:
+        return read(os.environ)
+    except config.Mistakes as mistakes:
+        config.exit_naming(mistakes)
+
+
 def run(service: str, read: Callable[[Mapping[str, str]], S], main: Callable[[S], Awaitable[None]]) -> None:
     """Read the settings, then log, trace, measure and run until `main` returns.
 

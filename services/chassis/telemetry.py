@@ -27,6 +27,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext, SpanKin
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
+from services.chassis import measuring
 from services.chassis.config import Secret, variable
 from services.chassis.outage import Outage
 from services.chassis.tracing import ServiceTracer, acting
@@ -177,9 +178,9 @@ def running(service: str, settings: Settings) -> Iterator[None]:
     metrics = None
     if settings.metrics_listen:
         host, _, port = settings.metrics_listen.rpartition(":")
-        metrics = prometheus_client.start_http_server(int(port), host)[0]
+        metrics = prometheus_client.start_http_server(int(port), host, measuring.registry())[0]
     try:
-        with _tracer.providing(service, provider), _sampling.sampled(sampler):
+        with _tracer.providing(service, provider), _sampling.sampled(sampler), measuring.sampling():
             yield
     finally:
         # A second for each destination, of which there are at most two.

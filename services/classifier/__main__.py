@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lumni.classifier.v1.classifier_pb2_grpc import add_ClassifierServiceServicer_to_server
 
-from services.chassis import process, rpc
+from services.chassis import rpc, workers
 from services.chassis.config import Mistakes, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.classifier import heads
@@ -48,6 +48,11 @@ class Settings:
         self.shares()
         if self.shadow:
             _name(SHADOW, self.shadow)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return (self.listen,)
 
     def shares(self) -> list[tuple[str, float]]:
         """Versions and their shares; one without a share takes what is left.
@@ -118,4 +123,4 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
 
 
 if __name__ == "__main__":
-    process.run("classifier", reader(Settings), main)
+    workers.run("classifier", reader(Settings), main)

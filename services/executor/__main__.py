@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import litellm_environment, process, redis, rpc, telemetry
+from services.chassis import litellm_environment, redis, rpc, telemetry, workers
 from services.chassis.config import part, reader, variable
 from services.chassis.deployments import Deployment
 from services.chassis.telemetry import Settings as TelemetrySettings
@@ -92,6 +92,11 @@ class Settings:
             )
         if self.redis_url:
             redis.check_url(self.redis_url)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return (self.listen,)
 
 
 def seclude(environ: MutableMapping[str, str]) -> dict[str, str]:
@@ -242,4 +247,4 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 if __name__ == "__main__":
-    process.run("executor", reader(Settings), main)
+    workers.run("executor", reader(Settings), main)

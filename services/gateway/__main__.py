@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
 
-from services.chassis import litellm_config, litellm_environment, process, redis, rpc
+from services.chassis import litellm_config, litellm_environment, redis, rpc, workers
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
@@ -127,6 +127,11 @@ class Settings:
             raise ValueError("LUMNI_MAX_CONNECTIONS_PER_ADDRESS: expected 0 or more")
         if self.max_concurrent < 1:
             raise ValueError("LUMNI_MAX_CONCURRENT_REQUESTS: must be at least 1")
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return (self.rest, self.listen)
 
 
 async def main(settings: Settings) -> None:
@@ -253,7 +258,13 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             server.below_file_limit(settings.max_connections), settings.max_connections_per_address
         )
         rest_address = await enter(
-            server.serve(rest, settings.rest, settings.server.timeout_s, connections=connections)
+            server.serve(
+                rest,
+                settings.rest,
+                settings.server.timeout_s,
+                connections=connections,
+                shares_port=settings.server.workers > 1,
+            )
         )
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
         yield
@@ -275,4 +286,4 @@ async def _connects(pool: postgres.Pool) -> bool:
 
 
 if __name__ == "__main__":
-    process.run("gateway", reader(Settings, litellm_environment.of_gateway), main)
+    workers.run("gateway", reader(Settings, litellm_environment.of_gateway), main)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lumni.selector.v1.selector_pb2_grpc import add_SelectorServiceServicer_to_server
 
-from services.chassis import process, redis, rpc
+from services.chassis import redis, rpc, workers
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.selector.configuration import Configuration
@@ -41,6 +41,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         rpc.check_listen(self.listen, self.server)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return (self.listen,)
 
 
 async def main(settings: Settings) -> None:
@@ -75,4 +80,4 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
 
 
 if __name__ == "__main__":
-    process.run("selector", reader(Settings), main)
+    workers.run("selector", reader(Settings), main)

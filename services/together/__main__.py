@@ -1,10 +1,9 @@
 """Run the gateway and the services behind it in one process: python -m services.together."""
 
-import gc
 import importlib
 from contextlib import AsyncExitStack
 
-from services.chassis import process, rpc, telemetry
+from services.chassis import rpc, telemetry, workers
 from services.gateway.__main__ import serving
 from services.together.settings import Inside, read
 
@@ -18,11 +17,8 @@ async def main(settings: Inside) -> None:
             with telemetry.acting_as(name):
                 await stack.enter_async_context(service.serving(own, inside))
         await stack.enter_async_context(serving(settings.gateway, inside))
-        # What is loaded now stays; the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
         await rpc.until_stopped()
 
 
 if __name__ == "__main__":
-    process.run("gateway", read, main)
+    workers.run("gateway", read, main)

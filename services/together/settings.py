@@ -38,6 +38,17 @@ class Inside:
     behind: Mapping[str, Any]
 
     @property
+    def server(self) -> rpc.Settings:
+        """How the gateway serves, and in how many processes all of it."""
+        return self.gateway.server
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where all of it listens."""
+        inside = [own.listen for own in self.behind.values() if own.listen != rpc.INPROC]
+        return [*self.gateway.addresses, *inside]
+
+    @property
     def telemetry(self) -> telemetry.Settings:
         """Where logs, spans and metrics of all go."""
         return self.gateway.telemetry

@@ -123,7 +123,7 @@ async def running(folder: Path, arrangement: str, provider: str) -> AsyncIterato
                 arrangement=arrangement,
             )
         )
-        inside = ARRANGEMENTS[arrangement]
+        inside = ARRANGEMENTS[arrangement].inside
         pids = {name: stack.services[name].pid for name in SERVICES if name not in inside}
         pids |= {"postgres": postgres.pid, "valkey": valkey.pid}
         yield Measured(

@@ -45,7 +45,7 @@ def portkey() -> Iterator[Collector]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test runs with the services apart, and those marked `arrangements` also with some or all in one process."""
+    """Every test runs with the services apart, and those marked `arrangements` in all arrangements."""
     if "stack" in metafunc.fixturenames:
         in_all = any(metafunc.definition.iter_markers("arrangements"))
         chosen = list(stacks.ARRANGEMENTS) if in_all else ["apart"]

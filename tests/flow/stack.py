@@ -28,11 +28,20 @@ START_S = 120.0
 # What every service gets of the surroundings; no key of the developer's, no setting of his.
 KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
-# The services that run in the gateway's process, by the name of the arrangement.
-ARRANGEMENTS: Mapping[str, tuple[str, ...]] = {
-    "apart": (),
-    "deciding": ("classifier", "selector"),
-    "together": ("classifier", "selector", "executor"),
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Which services run in the gateway's process, and how many of that there are."""
+
+    inside: tuple[str, ...] = ()
+    workers: int = 1
+
+
+ARRANGEMENTS: Mapping[str, Arrangement] = {
+    "apart": Arrangement(),
+    "deciding": Arrangement(("classifier", "selector")),
+    "together": Arrangement(("classifier", "selector", "executor")),
+    "workers": Arrangement(("classifier", "selector", "executor"), workers=2),
 }
 
 FLEET = """
@@ -140,7 +149,7 @@ async def running(
     arrangement: str = "apart",
 ) -> AsyncIterator[Stack]:
     """Run classifier, selector, executor, ledger and gateway on free ports until the block ends."""
-    inside = ARRANGEMENTS[arrangement]
+    inside = ARRANGEMENTS[arrangement].inside
     config = folder / "config"
     config.mkdir(parents=True)
     (config / "litellm_config.yaml").write_text(fleet.format(simulator=simulator))
@@ -163,6 +172,7 @@ async def running(
         "LUMNI_API_KEY": API_KEY,
         "LUMNI_ADMIN_KEY": ADMIN_KEY,
         "LUMNI_CORS_ORIGINS": PAGE,
+        "LUMNI_WORKERS": str(ARRANGEMENTS[arrangement].workers),
     }
     own: dict[str, dict[str, str]] = {
         "executor": {"SIMULATOR_KEY": "sk-sim-canary"},

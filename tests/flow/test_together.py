@@ -1,6 +1,7 @@
 """What is particular to services that share a process."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import grpc
@@ -86,3 +87,25 @@ async def test_a_stream_under_way_ends_whole_when_the_one_process_stops(
     assert orjson.loads(rest[-2].removeprefix("data: "))["lumni"]["cost"]["nano_usd"] > 0
     assert 0 == one.exit_code
     assert '"level":"ERROR"' not in one.log.read_text()
+
+
+@pytest.mark.arrangements
+async def test_metrics_are_those_of_all_processes_that_serve_rest(stack: Stack) -> None:
+    admin = {"authorization": f"Bearer {stacks.ADMIN_KEY}"}
+    counted = re.compile(
+        r'^lumni_http_request_duration_seconds_count\{.*/v1/models".*\} (\S+)$', re.MULTILINE
+    )
+
+    async def shown() -> float:
+        async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False) as http:
+            return sum(map(float, counted.findall((await http.get("/metrics", headers=admin)).text)))
+
+    before = await shown()
+    for _ in range(10):
+        # A connection each, so that every process gets some.
+        async with httpx.AsyncClient(
+            base_url=stack.rest, headers=stack.headers, timeout=60, trust_env=False
+        ) as http:
+            (await http.get("/v1/models")).raise_for_status()
+
+    assert before + 10 == await shown()

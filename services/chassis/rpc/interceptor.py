@@ -53,7 +53,9 @@ DURATION = prometheus_client.Histogram(
     ["method", "code"],
     buckets=BUCKETS,
 )
-IN_FLIGHT = prometheus_client.Gauge("lumni_rpc_in_flight", "Calls under way.", ["method"])
+IN_FLIGHT = prometheus_client.Gauge(
+    "lumni_rpc_in_flight", "Calls under way.", ["method"], multiprocess_mode="livesum"
+)
 
 # The deadline of the current call, on the monotonic clock; what a servicer reads instead of its context.
 deadline: ContextVar[float] = ContextVar("deadline")

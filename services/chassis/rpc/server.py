@@ -90,7 +90,7 @@ async def _listening(
             ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ("grpc.max_connection_idle_ms", IDLE_MS),
             ("grpc.max_metadata_size", MAX_METADATA),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(settings.workers > 1)),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
             ("grpc.max_connection_age_ms", int(settings.connection_age_s * 1000)),

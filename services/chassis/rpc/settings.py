@@ -43,6 +43,7 @@ class Settings:
         256,
         "MiB that the messages of gRPC calls under way may have together in one process; further ones are refused",
     )
+    workers: int = variable("LUMNI_WORKERS", 1, "processes of this service that serve on the same ports")
     connection_age_s: float = variable(
         "LUMNI_CONNECTION_AGE_S", 60.0, "after which clients look for new replicas"
     )
@@ -55,6 +56,8 @@ class Settings:
             raise ValueError("LUMNI_MAX_CALLS: expected at least 1")
         if self.max_message_mib < MAX_MESSAGE // 2**20:
             raise ValueError(f"LUMNI_MAX_MESSAGE_MIB: expected at least {MAX_MESSAGE // 2**20}, one message")
+        if self.workers < 1:
+            raise ValueError("LUMNI_WORKERS: expected at least 1")
 
     @property
     def mutual_tls(self) -> bool:

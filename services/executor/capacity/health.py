@@ -29,9 +29,13 @@ BREAKER = prometheus_client.Gauge(
     "lumni_deployment_breaker_open",
     "1 while a deployment's circuit breaker is open or half-open.",
     ["deployment"],
+    multiprocess_mode="livemax",
 )
 IN_FLIGHT = prometheus_client.Gauge(
-    "lumni_deployment_in_flight", "Calls of a deployment under way.", ["deployment"]
+    "lumni_deployment_in_flight",
+    "Calls of a deployment under way.",
+    ["deployment"],
+    multiprocess_mode="livesum",
 )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import prometheus_client
 
-from services.chassis import errors
+from services.chassis import errors, measuring
 from services.chassis.redis import ERRORS, Redis
 from services.executor.attempts import messages
 from services.executor.attempts.model import Attempt, Work
@@ -30,7 +30,9 @@ BATCH = 512
 # Appended events that memory keeps for a ledger that is behind; more go to disk.
 KEPT = 20_000
 
-SPOOLED = prometheus_client.Gauge("lumni_usage_spooled_events", "Usage events on disk that the ledger lacks.")
+SPOOLED = prometheus_client.Gauge(
+    "lumni_usage_spooled_events", "Usage events on disk that the ledger lacks.", multiprocess_mode="livesum"
+)
 EVENTS = prometheus_client.Counter("lumni_usage_events", "Usage events, by where they were put.", ["to"])
 
 
@@ -65,7 +67,7 @@ class Outbox:
         # What the ledger has not acknowledged yet: single events, and segments by the last of their events.
         self._appended: list[Appended] = []
         self._replayed: dict[Segment, Appended] = {}
-        SPOOLED.set_function(lambda: self._spool.events)
+        measuring.follow(SPOOLED, lambda: self._spool.events)
 
     async def started(self, work: Work, attempt: Attempt) -> None:
         """Record an attempt before its provider is called; returns once the record is durable.

@@ -27,7 +27,9 @@ OVERLAP_S = 10.0
 KEPT_S = 86400
 
 CUT_OFF = prometheus_client.Gauge(
-    "lumni_gateway_key_changes_unheard_seconds", "Since when changed keys were read from neither store."
+    "lumni_gateway_key_changes_unheard_seconds",
+    "Since when changed keys were read from neither store.",
+    multiprocess_mode="livemax",
 )
 
 RECORD = "INSERT INTO key_changes (subject) VALUES ($1)"

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import prometheus_client
 
-from services.chassis import errors
+from services.chassis import errors, measuring
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.adaptive_limit import LEAST, AdaptiveLimit
 from services.gateway.limits.fairness import FairShare, State, Ticket
@@ -25,10 +25,16 @@ RETRY_S = 1.0
 PROBE_EVERY_S = 0.05
 
 LIMIT = prometheus_client.Gauge(
-    "lumni_gateway_concurrency_limit", "Requests that may run at once at the moment."
+    "lumni_gateway_concurrency_limit",
+    "Requests that may run at once at the moment.",
+    multiprocess_mode="livesum",
 )
-RUNNING = prometheus_client.Gauge("lumni_gateway_concurrency_running", "Requests that run.")
-WAITING = prometheus_client.Gauge("lumni_gateway_concurrency_waiting", "Requests that wait for a slot.")
+RUNNING = prometheus_client.Gauge(
+    "lumni_gateway_concurrency_running", "Requests that run.", multiprocess_mode="livesum"
+)
+WAITING = prometheus_client.Gauge(
+    "lumni_gateway_concurrency_waiting", "Requests that wait for a slot.", multiprocess_mode="livesum"
+)
 ROUND_TRIP = prometheus_client.Histogram(
     "lumni_gateway_executor_round_trip_seconds",
     "Time of a call of the executor that does nothing, while many requests run.",
@@ -49,9 +55,9 @@ class ConcurrencyLimiter:
         self._shares = FairShare(most)
         self._adaptive = AdaptiveLimit(most)
         self._queue_s = queue_s
-        LIMIT.set_function(lambda: self._shares.limit)
-        RUNNING.set_function(lambda: self._shares.running)
-        WAITING.set_function(lambda: self._shares.waiting)
+        measuring.follow(LIMIT, lambda: self._shares.limit)
+        measuring.follow(RUNNING, lambda: self._shares.running)
+        measuring.follow(WAITING, lambda: self._shares.waiting)
 
     @asynccontextmanager
     async def slot(self, caller: Caller) -> AsyncIterator[None]:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 PAUSE_S = 0.5
 
 REDIS_UP = prometheus_client.Gauge(
-    "lumni_gateway_limiter_redis", "1 while limits are counted in Redis, else 0."
+    "lumni_gateway_limiter_redis", "1 while limits are counted in Redis, else 0.", multiprocess_mode="livemin"
 )
 
 

@@ -21,7 +21,9 @@ DURATION = prometheus_client.Histogram(
     ["route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
 )
-IN_FLIGHT = prometheus_client.Gauge("lumni_http_in_flight", "Requests under way.")
+IN_FLIGHT = prometheus_client.Gauge(
+    "lumni_http_in_flight", "Requests under way.", multiprocess_mode="livesum"
+)
 
 
 class RequestMiddleware:

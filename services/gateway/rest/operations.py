@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import prometheus_client
 from fastapi import APIRouter, Request, Response
 
+from services.chassis import measuring
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.rest.requests import bearer
 from services.gateway.rest.responses import JsonResponse
@@ -66,6 +67,7 @@ def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool
     @routes.get("/metrics")
     async def metrics(request: Request) -> Response:
         await keys.admin(bearer(request.scope))
-        return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+        found = prometheus_client.generate_latest(measuring.registry())
+        return Response(found, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     return routes

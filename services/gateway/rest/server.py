@@ -52,7 +52,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serve(
-    application: ASGIApp, listen: str, drain_s: float, *, connections: Connections
+    application: ASGIApp, listen: str, drain_s: float, *, connections: Connections, shares_port: bool = False
 ) -> AsyncIterator[str]:
     """Serve REST until the block ends, then drain; yields the bound address.
 
@@ -61,6 +61,7 @@ async def serve(
         listen: host:port; port 0 takes a free one.
         drain_s: The longest that requests under way may go on after the block.
         connections: How many connections there may be.
+        shares_port: Whether other processes may serve there too.
 
     Raises:
         Mistakes: the address cannot be bound.
@@ -68,7 +69,9 @@ async def serve(
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        bound = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+        bound = socket.create_server(
+            (host.strip("[]"), int(port)), family=family, backlog=BACKLOG, reuse_port=shares_port
+        )
     except (OSError, ValueError) as error:
         raise Mistakes([f"LUMNI_REST_LISTEN: {listen} cannot be bound: {error}"]) from error
     with bound as listener:

@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.5
 # Until an executor has published: none of its deployments can be selected before.
 FIRST_S = 0.05
-AGE = prometheus_client.Gauge("lumni_selector_snapshot_age_seconds", "Age of the health snapshot.")
+AGE = prometheus_client.Gauge(
+    "lumni_selector_snapshot_age_seconds", "Age of the health snapshot.", multiprocess_mode="livemax"
+)
 
 
 class Health:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.run import MIXED, NAMES, run
+from tests.faults.run import EXECUTOR_KILLED, MIXED, NAMES, run
 
 
 async def main() -> int:
@@ -21,17 +21,23 @@ async def main() -> int:
     parser.add_argument("--fault", action="append", choices=NAMES)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
+        "--together", action="store_true", help="all services in each gateway's process, instead of apart"
+    )
+    parser.add_argument(
         "--list", action="store_true", help="also each row whose cost is not the provider's own count"
     )
     given = parser.parse_args()
     wrong = 0
-    for name in given.fault or NAMES:
+    executors = 0 if given.together else 2
+    for name in given.fault or [name for name in NAMES if executors or name != EXECUTOR_KILLED]:
         folder = Path(tempfile.mkdtemp(prefix=f"lumni-{name}-"))
         folder.chmod(0o711)
         began = time.monotonic()
         # Even a short run of mixed faults has each of them.
         a_round = max(1, min(250, given.requests // len(MIXED)))
-        load, found = await run(folder, name, given.requests, seed=given.seed, a_round=a_round)
+        load, found = await run(
+            folder, name, given.requests, seed=given.seed, executors=executors, a_round=a_round
+        )
         took = time.monotonic() - began
         print(
             f"{name}: {given.requests} requests in {took:.0f} s; callers saw {dict(load.endings.most_common())}; "

@@ -111,7 +111,10 @@ async def running(
     timeout_s: float = TIMEOUT_S,
     keep: int = 100_000,
 ) -> AsyncIterator[Cluster]:
-    """Run it all on free ports until the block ends; the provider remembers `keep` requests for the audit."""
+    """Run it all on free ports until the block ends; the provider remembers `keep` requests for the audit.
+
+    Without executors each gateway has all services in its own process.
+    """
     async with AsyncExitStack() as ends:
         postgres = await ends.enter_async_context(started(Postgres(folder / "postgres")))
         # Whatever Valkey promised is on its disk when it is killed.
@@ -167,23 +170,35 @@ def _describe(
             name, module, environ=given, log=folder / f"{name}.log", is_ready=ready
         )
 
-    addresses = {name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector")}
-    for name, listen in addresses.items():
-        add(name, f"services.{name}", listen, {})
-    listens = [f"127.0.0.1:{free_port()}" for _ in range(executors)]
-    for i, listen in enumerate(listens):
-        add(f"executor-{i}", "services.executor", listen, {"SIMULATOR_KEY": "sk-sim"})
+    together = not executors
+    provider_key = {"SIMULATOR_KEY": "sk-sim"}
+    if together:
+        peers = {
+            f"LUMNI_{name.upper()}_REDIS_URL": with_deadline(cluster.valkey.url_of(name), REDIS_TIMEOUT_S)
+            for name in ("selector", "executor")
+        } | provider_key
+    else:
+        addresses = {name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector")}
+        for name, listen in addresses.items():
+            add(name, f"services.{name}", listen, {})
+        listens = [f"127.0.0.1:{free_port()}" for _ in range(executors)]
+        for i, listen in enumerate(listens):
+            add(f"executor-{i}", "services.executor", listen, provider_key)
+        peers = {
+            "LUMNI_CLASSIFIER": addresses["classifier"],
+            "LUMNI_SELECTOR": addresses["selector"],
+            "LUMNI_EXECUTOR": f"ipv4:{','.join(listens)}",
+        }
     for i in range(ledgers):
         add(f"ledger-{i}", "services.gateway.ledger", "", {"DATABASE_URL": cluster.postgres.url})
     for i in range(gateways):
         rest = f"127.0.0.1:{free_port()}"
         cluster.rests.append(f"http://{rest}")
         environ = {
+            **peers,
             "DATABASE_URL": cluster.postgres.url,
-            "LUMNI_CLASSIFIER": addresses["classifier"],
-            "LUMNI_SELECTOR": addresses["selector"],
-            "LUMNI_EXECUTOR": f"ipv4:{','.join(listens)}",
             "LUMNI_REST_LISTEN": rest,
             "LUMNI_ADMIN_KEY": ADMIN_KEY,
         }
-        add(f"gateway-{i}", "services.gateway", f"127.0.0.1:{free_port()}", environ)
+        module = "services.together" if together else "services.gateway"
+        add(f"gateway-{i}", module, f"127.0.0.1:{free_port()}", environ)

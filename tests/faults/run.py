@@ -64,10 +64,11 @@ async def _deliver_twice(cluster: Cluster, rng: random.Random) -> None:
                 await client.xadd(stream, fields)
 
 
+EXECUTOR_KILLED = "executor-killed"
 FAULTS: dict[str, Fault] = {
     "none": _nothing,
     "gateway-killed": _crashes("gateway"),
-    "executor-killed": _crashes("executor"),
+    EXECUTOR_KILLED: _crashes("executor"),
     "ledger-killed": _crashes("ledger"),
     "valkey-frozen": _freeze_valkey,
     "valkey-restarted": _restart_valkey,
@@ -76,7 +77,7 @@ FAULTS: dict[str, Fault] = {
     "delivered-twice": _deliver_twice,
 }
 # One after the other, in an order of chance; those that are over soon.
-MIXED = ("gateway-killed", "executor-killed", "ledger-killed", "valkey-emptied", "delivered-twice")
+MIXED = ("gateway-killed", EXECUTOR_KILLED, "ledger-killed", "valkey-emptied", "delivered-twice")
 NAMES = ("mixed", *FAULTS)
 
 
@@ -99,18 +100,19 @@ async def run(
         requests: How many are made before the last check.
         seed: Decides the requests and the faults.
         gateways: How many of them run.
-        executors: How many of them run.
+        executors: How many of them run; 0 puts all services into each gateway's process, whose end is theirs.
         ledgers: How many of them run.
         a_round: How many requests share one fault.
 
     """
     rng = random.Random(seed)
+    mixed = [kind for kind in MIXED if executors or kind != EXECUTOR_KILLED]
     async with clusters.running(folder, gateways=gateways, executors=executors, ledgers=ledgers) as cluster:
         load = Load(await make_keys(cluster))
         kinds: list[str] = []
         for first in range(0, requests, a_round):
             # Each of the mixed faults comes once before one comes again.
-            kinds = kinds or (rng.sample(MIXED, len(MIXED)) if name == "mixed" else [name])
+            kinds = kinds or (rng.sample(mixed, len(mixed)) if name == "mixed" else [name])
             numbers = range(first, min(first + a_round, requests))
             await _round(cluster, load, numbers, FAULTS[kinds.pop()], rng, seed)
         statuses = await on_a_budget_for_one(cluster, load)

@@ -11,13 +11,23 @@ from tests.faults.run import MIXED, run
 @pytest.mark.timeout(900)
 # A caller who gives up while its client connects may leave the socket to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-async def test_whatever_is_killed_or_emptied_every_bill_is_right(servers_folder: Path) -> None:
-    folder = servers_folder / "faults"
+@pytest.mark.parametrize("executors", [1, 0], ids=["apart", "together"])
+async def test_whatever_is_killed_or_emptied_every_bill_is_right(
+    servers_folder: Path, executors: int
+) -> None:
+    folder = servers_folder / f"faults-{executors}"
     folder.mkdir(mode=0o711)
     a_round = 24
 
     load, found = await run(
-        folder, "mixed", a_round * len(MIXED), seed=5, gateways=2, executors=1, ledgers=1, a_round=a_round
+        folder,
+        "mixed",
+        a_round * len(MIXED),
+        seed=5,
+        gateways=2,
+        executors=executors,
+        ledgers=1,
+        a_round=a_round,
     )
 
     assert [] == found.problems

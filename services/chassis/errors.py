@@ -64,6 +64,12 @@ class TooLarge(Invalid):
     reason = "REQUEST_TOO_LARGE"
 
 
+class UnsupportedType(Invalid):
+    """The body is of a type, or packed in a way, that is not read here."""
+
+    reason = "UNSUPPORTED_MEDIA_TYPE"
+
+
 class Unauthenticated(Fault):
     """The key is missing, unknown, expired or revoked."""
 

@@ -33,6 +33,7 @@ GRPC: Mapping[type[errors.Fault], int] = {
 # HTTP status and OpenAI's error type.
 HTTP: Mapping[type[errors.Fault], tuple[int, str]] = {
     errors.TooLarge: (413, "invalid_request_error"),
+    errors.UnsupportedType: (415, "invalid_request_error"),
     errors.Invalid: (400, "invalid_request_error"),
     errors.Unauthenticated: (401, "invalid_request_error"),
     errors.Forbidden: (403, "permission_error"),

@@ -89,6 +89,8 @@ async def test_the_client_lists_the_models(client: openai.AsyncOpenAI) -> None:
 
     assert {"auto", "small", "large"} <= set(names)
     assert (await client.models.retrieve("small")).id == "small"
+    assert (await client.models.retrieve("auto")).id == "auto"
+    assert min([model.created async for model in client.models.list()]) > 1_500_000_000
     with pytest.raises(openai.NotFoundError):
         await client.models.retrieve("nothing")
 

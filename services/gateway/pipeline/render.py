@@ -1,5 +1,7 @@
 """Protobuf messages as plain JSON, in the words of the contract."""
 
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 from lumni.chat.v1 import chat_pb2
@@ -9,6 +11,9 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis.enums import word
 from services.chassis.money import usd
+
+# When this process began to serve models, in seconds since 1970.
+STARTED = int(time.time())
 
 
 def classification(judged: classifier_pb2.Classification) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def model(one: selector_pb2.Model) -> dict[str, Any]:
     return {
         "id": one.name,
         "object": "model",
-        "created": 0,
+        "created": created(one.release),
         "owned_by": one.organization or (one.providers[0] if one.providers else "unknown"),
         "lumni": {
             "catalog_id": one.catalog_id or None,
@@ -99,6 +104,21 @@ def model(one: selector_pb2.Model) -> dict[str, Any]:
             "available": one.available,
         },
     }
+
+
+def created(release: str) -> int:
+    """When a model came out, in seconds since 1970; where nobody knows, when it began to be served here.
+
+    Args:
+        release: YYYY-MM-DD, or a shorter prefix of it.
+
+    """
+    try:
+        year, month, day = (*map(int, release.split("-")), 1, 1)[:3]
+        return int(datetime(year, month, day, tzinfo=UTC).timestamp())
+    except ValueError:
+        # An operator's own entry may hold any text.
+        return STARTED
 
 
 def attempts(report: executor_pb2.Report) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from starlette.types import Message
 
 from services.chassis import json_bounds
 from services.gateway.keys.authenticator import Authenticator
-from services.gateway.rest.requests import bearer, read
+from services.gateway.rest import doors
+from services.gateway.rest.requests import read
 
 
 def _actor(request: Request) -> str:
@@ -32,7 +33,7 @@ def admin_route(keys: Authenticator) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def handle_for_admin(request: Request) -> Response:
-                request.state.actor = (await keys.admin(bearer(request.scope))).key_id
+                request.state.actor = (await keys.admin(doors.key(request.scope))).key_id
                 body = await read(request.receive)
                 json_bounds.check(body)
 

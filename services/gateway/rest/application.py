@@ -14,6 +14,8 @@ from services.gateway.rest.error_handlers import HANDLERS, refusal
 from services.gateway.rest.middleware import RequestMiddleware
 from services.gateway.rest.responses import JsonResponse
 
+# Every method that some route takes.
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # What a browser reads of a refusal to a page of another origin.
 CORS_HEADERS = ("access-control-allow-origin", "vary")
 
@@ -75,7 +77,7 @@ def with_middleware(app: ASGIApp, *, origins: Sequence[str] = ()) -> ASGIApp:
         app = _Cors(
             app,
             allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=METHODS,
             # OpenAI's client sends some dozen x-stainless-* headers, so any may be asked for; no cookie counts here.
             allow_headers=["*"],
             expose_headers=["*"],

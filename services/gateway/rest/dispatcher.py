@@ -5,18 +5,20 @@ route's API. All other paths are FastAPI's.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from starlette.responses import Response
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis import errors, status
+from services.gateway.rest import doors
 from services.gateway.rest.api_format import OPENAI, ApiFormat
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.error_handlers import CALLER_LEFT, WRONG_METHOD, http_error
 from services.gateway.rest.exchange import Exchange
-from services.gateway.rest.requests import CallerLeft, bearer
+from services.gateway.rest.requests import CallerLeft
 from services.gateway.rest.responses import send_json
 
 Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
@@ -55,23 +57,27 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        path, parameters = self._find(scope["path"])
-        methods = self._paths.get(path)
-        if methods is None:
-            await self._app(scope, receive, send)
+        if scope["method"] == "HEAD":
+            await self._head(scope, receive, send)
             return
-        route = methods.get(scope["method"])
+        found = self._find(scope["path"])
+        if found is None:
+            path = scope["path"].rstrip("/") or "/"
+            await self._app(scope if path == scope["path"] else {**scope, "path": path}, receive, send)
+            return
+        route = found.methods.get(scope["method"])
         if route is None:
             # Any of them, for its path is in metrics and logs.
-            scope["route"] = next(iter(methods.values()))
-            allowed = {"allow": ", ".join(methods)}
-            await http_error(405, WRONG_METHOD, allowed)(scope, receive, send)
+            scope["route"] = next(iter(found.methods.values()))
+            await _other_method(found.methods, scope)(scope, receive, send)
             return
         scope["route"] = route
         exchange: Exchange | None = None
         try:
-            async with self._checks.passed(bearer(scope)) as (caller, attempt):
-                exchange = Exchange(scope, receive, send, caller, attempt, route.form, parameters)
+            async with self._checks.passed(doors.key(scope)) as (caller, attempt):
+                exchange = Exchange(
+                    scope, receive, send, caller, attempt, route.form, found.parameters, found.model
+                )
                 await route.handle(exchange)
         except Exception as error:
             if exchange is None or not exchange.begun:
@@ -83,15 +89,51 @@ class Dispatcher:
 
     def route(self, scope: Scope) -> Route | None:
         """The route that serves a request, if any does."""
-        return self._paths.get(self._find(scope["path"])[0], {}).get(scope["method"])
+        found = self._find(scope["path"])
+        return found.methods.get(scope["method"]) if found else None
 
-    def _find(self, path: str) -> tuple[str, Mapping[str, str]]:
-        """The path of the routes that serve one, if any do, and its parameters."""
-        if path not in self._paths:
+    def _find(self, path: str) -> "_Found | None":
+        """The routes that a path means, if it means any."""
+        if (methods := self._paths.get(path)) is not None:
+            return _Found(methods)
+        for meant, model in doors.paths(path):
+            if (methods := self._paths.get(meant)) is not None:
+                return _Found(methods, model=model)
             for pattern, known in self._patterns:
-                if found := pattern.match(path):
-                    return known, found.groupdict()
-        return path, {}
+                if matched := pattern.match(meant):
+                    return _Found(self._paths[known], matched.groupdict(), model)
+        return None
+
+    async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request as if it wanted the body, which is not sent."""
+        whole = {**scope, "method": "GET"}
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        try:
+            await self(whole, receive, without_body)
+        finally:
+            if "route" in whole:
+                scope["route"] = whole["route"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a path means: the routes by method, the path's parameters, and the model that it names."""
+
+    methods: Mapping[str, Route]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+
+
+def _other_method(methods: Mapping[str, Route], scope: Scope) -> ASGIApp:
+    """The answer to a method that no route of a path takes: which ones there are."""
+    allowed = [*methods, *(("HEAD",) if "GET" in methods else ()), "OPTIONS"]
+    headers = {"allow": ", ".join(allowed)}
+    if scope["method"] == "OPTIONS":
+        return Response(status_code=204, headers=headers)
+    return http_error(405, WRONG_METHOD, headers)
 
 
 async def _refuse(send: Send, route: Route, error: Exception) -> None:

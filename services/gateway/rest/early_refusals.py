@@ -15,6 +15,7 @@ from services.chassis import errors, status
 from services.gateway.keys.authenticator import bearer
 from services.gateway.requests.request_ids import request_id
 from services.gateway.rest.dispatcher import Dispatcher, Route
+from services.gateway.rest.doors import KEY_HEADERS
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.middleware import DURATION
 from services.gateway.rest.responses import json_head
@@ -63,7 +64,7 @@ def _key(scope: Scope) -> str:
     """The key that a request shows; empty where other layers have to look at it, such as CORS at a page's."""
     shown: list[str] = []
     for name, value in scope["headers"]:
-        if name == b"origin":
+        if name == b"origin" or name in KEY_HEADERS:
             return ""
         if name == b"authorization":
             shown.append(value.decode("latin-1"))

@@ -40,12 +40,28 @@ def http_error(code: int, message: str, headers: Mapping[str, str] | None = None
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = {
-        404: f"no route {request.method} {request.url.path[:200]}",
-        405: WRONG_METHOD,
-    }
+    message = str(error.detail)
+    if error.status_code == 404:
+        message = _no_route(request)
+    elif error.status_code == 405:
+        message = WRONG_METHOD
     # The headers are such as Allow.
-    return http_error(error.status_code, known.get(error.status_code, str(error.detail)), error.headers)
+    return http_error(error.status_code, message, error.headers)
+
+
+def _no_route(request: Request) -> str:
+    """What a path that nobody serves is answered: what there is instead."""
+    paths: Mapping[str, Mapping[str, Any]] = request.app.openapi()["paths"]
+    routes = (
+        f"{method.upper()} {path}"
+        for path, methods in paths.items()
+        if path.startswith("/v1/")
+        for method in methods
+    )
+    return (
+        f"no route {request.method} {request.url.path[:200]}; there are {', '.join(routes)}; "
+        "GET /openapi.json describes all"
+    )
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:

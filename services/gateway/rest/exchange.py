@@ -1,17 +1,30 @@
 """A request of a caller who was let in, and the means to answer it."""
 
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from services.chassis import errors
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.mistakes import Attempt
-from services.gateway.rest import requests, responses
+from services.gateway.rest import content, doors, requests, responses
 from services.gateway.rest.api_format import ApiFormat
+from services.gateway.rest.event_stream import EventStream
+from services.gateway.rest.requests import CallerLeft
 
 T = TypeVar("T")
+
+
+class Streamed(Protocol):
+    """An answer in chunks that has begun."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def chunks(self) -> AsyncGenerator[str, None]: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -26,6 +39,7 @@ class Exchange:
         attempt: What the limit of wrong requests knows of it.
         form: The conventions of the route's API.
         parameters: What the path says, by the names in the route's path.
+        model: The model that the path names, for which the body asks then; empty where it names none.
         begun: Whether an answer has begun, so that no other one can be given.
 
     """
@@ -37,6 +51,7 @@ class Exchange:
     attempt: Attempt
     form: ApiFormat
     parameters: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
     begun: bool = False
 
     def header(self, name: bytes) -> str:
@@ -44,15 +59,18 @@ class Exchange:
         return requests.header(self.scope, name)
 
     async def body(self) -> bytes:
-        """The whole body.
+        """The whole body, unpacked.
 
         Raises:
+            UnsupportedType: it says that it is no JSON, or is packed by another coding than gzip.
             TooLarge: it is longer than 16 MiB.
             CallerLeft: the caller left while sending it, or was too slow.
         """
+        content.check_json(self.header(b"content-type"))
         body = await requests.read(self.receive)
+        body = await content.unpacked(body, self.header(b"content-encoding"))
         self.attempt.size = len(body)
-        return body
+        return doors.with_model(body, self.model)
 
     async def unless_caller_leaves(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work, after the body was read; it is cancelled when the caller leaves first.
@@ -63,11 +81,43 @@ class Exchange:
         return await requests.unless_caller_leaves(self.receive, work)
 
     async def answer(self, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Answer with JSON."""
+        """Answer with JSON, packed where that is worth it and the caller takes it."""
+        shown = dict(headers or {})
+        if len(body) >= content.PACKED_FROM and content.takes_gzip(self.header(b"accept-encoding")):
+            body = await content.packed(body)
+            shown |= {"content-encoding": "gzip", "vary": "accept-encoding"}
         self.begun = True
-        await responses.send_json(self.send, body, headers=headers)
+        await responses.send_json(self.send, body, headers=shown)
+
+    async def stream_of(self, beginning: Coroutine[Any, Any, "Streamed"]) -> None:
+        """Answer with a stream when its first piece has come, or when it has been silent for long.
+
+        Until then a failure is an ordinary one; afterwards the answer has begun, and a failure is its last event.
+
+        Raises:
+            CallerLeft: the caller left before anything was sent.
+            Fault: what went wrong before that.
+        """
+        async with EventStream(self.send, self.form) as events:
+            try:
+                streamed = await self.unless_caller_leaves(beginning)
+            except errors.Fault as fault:
+                if not events.begun:
+                    raise
+                await events.fail(fault)
+            else:
+                await self._send_all(events, streamed.chunks, streamed.headers)
+            finally:
+                self.begun = self.begun or events.begun
 
     async def stream(self, chunks: AsyncGenerator[str, None], headers: Mapping[str, str]) -> None:
         """Answer with the chunks as events, until they end or the caller leaves; closes them."""
+        async with EventStream(self.send, self.form) as events:
+            await self._send_all(events, chunks, headers)
+
+    async def _send_all(
+        self, events: EventStream, chunks: AsyncGenerator[str, None], headers: Mapping[str, str]
+    ) -> None:
         self.begun = True
-        await responses.send_events(self.receive, self.send, chunks, headers, self.form)
+        with suppress(CallerLeft):
+            await self.unless_caller_leaves(events.send_all(chunks, headers))

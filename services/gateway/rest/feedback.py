@@ -9,7 +9,8 @@ from services.gateway.keys.authenticator import Authenticator
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.requests.hints import NAME
-from services.gateway.rest.requests import bearer, read
+from services.gateway.rest import doors
+from services.gateway.rest.requests import read
 from services.gateway.rest.responses import JsonResponse
 
 LARGEST = 10
@@ -21,7 +22,7 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
 
     @routes.post("/v1/feedback")
     async def give(request: Request) -> JsonResponse:
-        caller = await keys.caller(bearer(request.scope))
+        caller = await keys.caller(doors.key(request.scope))
         text = await read(request.receive)
         json_bounds.check(text)
         try:
@@ -43,7 +44,7 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
 
     @routes.get("/admin/learning")
     async def learning(request: Request) -> StreamingResponse:
-        await keys.admin(bearer(request.scope))
+        await keys.admin(doors.key(request.scope))
         return StreamingResponse(feedback.examples(), media_type="application/x-ndjson")
 
     return routes

@@ -19,6 +19,9 @@ from services.gateway.rest import model_calls
 from services.gateway.rest.dispatcher import Route
 from services.gateway.rest.exchange import Exchange
 
+# The name that leaves the choice of a model to Lumni.
+AUTO = {"id": "auto", "object": "model", "created": render.STARTED, "owned_by": "lumni"}
+
 
 def routes(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: Fleet) -> list[Route]:
     """POST /v1/route, and the models in OpenAI's shape."""
@@ -35,13 +38,12 @@ def routes(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: F
         await exchange.answer(orjson.dumps(shown))
 
     async def models(exchange: Exchange) -> None:
-        auto = {"id": "auto", "object": "model", "created": 0, "owned_by": "lumni"}
-        data = [auto, *await _models(selector, fleet, exchange.caller)]
+        data = [AUTO, *await _models(selector, fleet, exchange.caller)]
         await exchange.answer(orjson.dumps({"object": "list", "data": data}))
 
     async def model(exchange: Exchange) -> None:
         name = exchange.parameters["name"]
-        known = await _models(selector, fleet, exchange.caller)
+        known = [AUTO] if name == AUTO["id"] else await _models(selector, fleet, exchange.caller)
         found = next((one for one in known if one["id"] == name), None)
         if found is None:
             raise errors.NotFound(
@@ -79,10 +81,9 @@ async def _models(selector: Selector, fleet: Fleet, caller: Caller) -> list[dict
         )
         rules = list(eligibility.permissions(policy, fleet.aliases))
         return [
-            {"id": name, "object": "model", "created": 0, "owned_by": deployments[0].provider}
+            {"id": name, "object": "model", "created": render.STARTED, "owned_by": deployments[0].provider}
             for name, deployments in sorted(fleet.by_model().items())
             if any(all(rule.passes(one) for rule in rules) for one in deployments)
         ]
-    # Apps offer what is listed, so what has no key is left out; unless no executor has published its health at all.
-    listed = [one for one in models if one.callable] or models
-    return [render.model(one) for one in listed]
+    # Apps offer what is listed, so what has no key is left out.
+    return [render.model(one) for one in models if one.callable]

@@ -61,8 +61,7 @@ def _hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:
 async def answer(exchange: Exchange, pipeline: Pipeline, request: ModelRequest) -> None:
     """Answer a request as it wishes: whole, or in chunks."""
     if request.stream:
-        stream = await exchange.unless_caller_leaves(pipeline.stream(exchange.caller, request))
-        await exchange.stream(stream.chunks, stream.headers)
+        await exchange.stream_of(pipeline.stream(exchange.caller, request))
     else:
         whole = await exchange.unless_caller_leaves(pipeline.complete(exchange.caller, request))
         await exchange.answer(whole.body.encode(), whole.headers)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from services.chassis import measuring
 from services.gateway.keys.authenticator import Authenticator
-from services.gateway.rest.requests import bearer
+from services.gateway.rest import doors
 from services.gateway.rest.responses import JsonResponse
 
 # How long the answer of a part is good for, in seconds: strangers may ask as often as they like.
@@ -66,7 +66,7 @@ def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool
 
     @routes.get("/metrics")
     async def metrics(request: Request) -> Response:
-        await keys.admin(bearer(request.scope))
+        await keys.admin(doors.key(request.scope))
         found = prometheus_client.generate_latest(measuring.registry())
         return Response(found, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from starlette.types import Receive, Scope
 
 from services.chassis import errors
-from services.gateway.keys import authenticator
 
 T = TypeVar("T")
 
@@ -54,16 +53,6 @@ async def read(receive: Receive) -> bytes:
 def header(scope: Scope, name: bytes) -> str:
     """The value of the first header of a name, which is in lower case; empty when there is none."""
     return next((value.decode("latin-1") for known, value in scope["headers"] if known == name), "")
-
-
-def bearer(scope: Scope) -> str:
-    """The key of the Authorization header, or of Anthropic's; empty when there is neither.
-
-    Raises:
-        Invalid: there are several.
-    """
-    keys = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
-    return authenticator.bearer(keys) if keys else header(scope, b"x-api-key")
 
 
 async def unless_caller_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

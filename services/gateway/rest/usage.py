@@ -11,8 +11,8 @@ from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
 from services.gateway.reports import usage
 from services.gateway.reports.usage import UsageReports
+from services.gateway.rest import doors
 from services.gateway.rest.admin_route import admin_route
-from services.gateway.rest.requests import bearer
 from services.gateway.rest.responses import JsonResponse
 
 
@@ -68,7 +68,7 @@ def router(keys: Authenticator, used: UsageReports) -> APIRouter:
         group_by: str = "model",
         form: Annotated[str, Query(alias="format", pattern="^(json|csv)$")] = "json",
     ) -> Response:
-        caller = await keys.caller(bearer(request.scope))
+        caller = await keys.caller(doors.key(request.scope))
         if not caller.is_admin and caller.user_id != user_id:
             # The same whether or not there is such a user: strangers learn nothing of users.
             raise errors.Forbidden("this is another user's usage", reason="NOT_YOUR_USAGE")
@@ -77,7 +77,7 @@ def router(keys: Authenticator, used: UsageReports) -> APIRouter:
 
     @routes.get("/key/info")
     async def info(request: Request) -> Response:
-        caller = await keys.caller(bearer(request.scope))
+        caller = await keys.caller(doors.key(request.scope))
         return JsonResponse(_info(caller, await used.spent([one.name for one in caller.subjects])))
 
     routes.include_router(for_admins)

@@ -13,6 +13,7 @@ from services.chassis.errors import Invalid
 __all__ = [
     "COUNT",
     "IDENT",
+    "METADATA",
     "MOST_SEARCHES",
     "NAME",
     "NAMES",
@@ -21,6 +22,7 @@ __all__ = [
     "Names",
     "Number",
     "Text",
+    "Texts",
     "check",
 ]
 
@@ -66,8 +68,30 @@ class Names:
         return f"expected at most {self.most} names of at most {self.longest} characters, and no NUL"
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A mapping of names to texts, each of at most so many characters; without NULs, which PostgreSQL does not take."""
+
+    most: int
+    longest_name: int
+    longest_text: int
+
+    def mistake(self, value: Mapping[str, str]) -> str:
+        """What was expected; empty when the value is that."""
+        fits = len(value) <= self.most and all(
+            len(name) <= self.longest_name and len(text) <= self.longest_text and "\0" not in name + text
+            for name, text in value.items()
+        )
+        if fits:
+            return ""
+        return (
+            f"expected at most {self.most} names of at most {self.longest_name} characters, each with a text of at "
+            f"most {self.longest_text} and without NULs"
+        )
+
+
 # The bounds of fields by their names; those of a message in a message lie in a table of their own.
-Bounds: TypeAlias = "Mapping[str, Number | Text | Names | Bounds]"
+Bounds: TypeAlias = "Mapping[str, Number | Text | Names | Texts | Bounds]"
 
 # The longest name of anything, in characters.
 NAME = Text(256)
@@ -79,6 +103,8 @@ NAMES = Names(1024, NAME.longest)
 COUNT = Number(0, 2**63 - 1)
 # Searches of the web for one answer; the bound of their cost grows with the square of this.
 MOST_SEARCHES = 1000
+# What a caller may note about a request; as much as OpenAI keeps of a response.
+METADATA = Texts(17, 64, 512)
 # Every request carries one, and its texts travel into spans, log lines and Redis.
 REQUEST_CONTEXT: Bounds = {
     "request_id": NAME,
@@ -90,6 +116,7 @@ REQUEST_CONTEXT: Bounds = {
     "traceparent": NAME,
     "deadline_unix_ms": COUNT,
     "admitted_unix_ms": COUNT,
+    "metadata": METADATA,
 }
 
 

@@ -235,7 +235,7 @@ class Import:
             "cost_nano_usd": legacy_fields.nano_usd("cost_usd", row["cost_usd"]),
             "duration_ms": legacy_fields.milliseconds("latency_ms", row.get("latency_ms")),
             "first_chunk_ms": 0.0,
-            "labels": {"imported_from": self._path.name},
+            "metadata": {"imported_from": self._path.name},
         }
         values["max_cost_nano_usd"] = values["cost_nano_usd"]
         return Ended(values["attempt_id"], request, tuple(values[name] for name in USAGE_COLUMNS), last=True)

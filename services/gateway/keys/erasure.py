@@ -32,7 +32,7 @@ KEPT: Mapping[str, str] = {
 }
 # The tables whose rows stay under the pseudonym, and what else of a row goes.
 RENAMED: Mapping[str, str] = {
-    "usage_records": ", tenant = '', labels = '{}'",
+    "usage_records": ", tenant = '', metadata = '{}'",
     "usage_metrics": "",
     # Features may hint at what the request was.
     "task_classifications": ", features = NULL",

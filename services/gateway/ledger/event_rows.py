@@ -98,7 +98,7 @@ def _ended(message: events_pb2.UsageEvent, kind: Kind, cost: int, started_at: da
         attempt.first_chunk_ms,
         attempt.status_code,
         attempt.error_class,
-        {},
+        dict(context.metadata),
     )
     return Ended(attempt.id, context.request_id, row, last=kind is Kind.FINAL)
 

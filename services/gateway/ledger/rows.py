@@ -38,7 +38,7 @@ USAGE_COLUMNS = (
     "first_chunk_ms",
     "status_code",
     "error_class",
-    "labels",
+    "metadata",
 )
 # What both rows of a decision begin with.
 DECISION_COLUMNS = (

@@ -27,6 +27,7 @@ from services.gateway.pipeline import metadata
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
+from services.gateway.requests import request_metadata
 from services.gateway.requests.model_request import ModelRequest
 
 # What a request that calls no model takes of a plan's limits, and what it cost.
@@ -211,6 +212,7 @@ class Pipeline:
             plan=caller.plan.name,
             deadline_unix_ms=int((time.time() + self._timeout_s) * 1000),
             traceparent=telemetry.traceparent(),
+            metadata=dict(request_metadata.noted.get()),
         )
 
     def _work(

@@ -13,12 +13,13 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis import errors, status
+from services.gateway.requests import request_metadata
 from services.gateway.rest import doors
 from services.gateway.rest.api_format import OPENAI, ApiFormat
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.error_handlers import CALLER_LEFT, WRONG_METHOD, http_error
 from services.gateway.rest.exchange import Exchange
-from services.gateway.rest.requests import CallerLeft
+from services.gateway.rest.requests import NOTES, CallerLeft, header
 from services.gateway.rest.responses import send_json
 
 Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
@@ -75,6 +76,8 @@ class Dispatcher:
         exchange: Exchange | None = None
         try:
             async with self._checks.passed(doors.key(scope)) as (caller, attempt):
+                trace_id, metadata = (header(scope, name) for name in NOTES)
+                request_metadata.noted.set(request_metadata.parse(trace_id, metadata))
                 exchange = Exchange(
                     scope, receive, send, caller, attempt, route.form, found.parameters, found.model
                 )

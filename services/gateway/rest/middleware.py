@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.chassis import errors, telemetry
 from services.gateway.requests.request_ids import request_id
 from services.gateway.rest.error_handlers import CALLER_LEFT, refusal
-from services.gateway.rest.requests import header
+from services.gateway.rest.requests import NOTES, header
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class RequestMiddleware:
                 message["headers"] = [
                     *message["headers"],
                     *((k.encode(), v.encode()) for k, v in own.items() if v and k.encode() not in present),
+                    *((name, value) for name, value in scope["headers"] if name in NOTES),
                 ]
             await send(message)
 

@@ -10,6 +10,9 @@ from services.chassis import errors
 
 T = TypeVar("T")
 
+# What callers note about a request: Portkey's trace id and metadata.
+NOTES = (b"x-portkey-trace-id", b"x-portkey-metadata")
+
 MAX_BODY = 16 * 1024 * 1024
 # A body that is too long is still read to its end within reason, so that the caller can read why it was refused.
 MAX_DRAINED = 64 * 1024 * 1024

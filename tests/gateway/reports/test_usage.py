@@ -67,6 +67,14 @@ async def test_a_cost_that_nobody_knows_is_null_in_its_row_and_counted_in_sums(p
     assert {"final": None, "failed": 0} == {row["kind"]: row["cost_nano_usd"] for row in by_kind}
 
 
+async def test_what_a_caller_notes_is_in_the_row(pool: postgres.Pool) -> None:
+    noted = event(FINAL, request="r1")
+    noted.context.metadata["team"] = "blue"
+    await LedgerStore(pool).write([usage_events.usage(noted.SerializeToString())])
+
+    assert {"team": "blue"} == await pool.fetchval("SELECT metadata FROM usage_records")
+
+
 async def test_readers_of_usage_leave_connections_for_those_whose_key_is_looked_up(
     pool: postgres.Pool,
 ) -> None:

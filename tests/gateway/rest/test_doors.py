@@ -16,6 +16,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Limits
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
+from services.gateway.requests import request_metadata
 from services.gateway.rest import application, content, doors
 from services.gateway.rest.dispatcher import Dispatcher, Route
 from services.gateway.rest.early_checks import EarlyChecks
@@ -43,8 +44,12 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
     async def model(exchange: Exchange) -> None:
         await exchange.answer(orjson.dumps(exchange.parameters))
 
+    async def noted(exchange: Exchange) -> None:
+        await exchange.answer(orjson.dumps(dict(request_metadata.noted.get())))
+
     routes = [
         Route("POST", CHAT, echo),
+        Route("GET", "/v1/noted", noted),
         Route("GET", "/v1/models", model),
         Route("GET", "/v1/models/{name:path}", model),
     ]
@@ -222,6 +227,20 @@ async def test_a_long_answer_is_packed_for_who_takes_it(
 @pytest.mark.parametrize("body", [b"", b"[]", b"no json"])
 def test_a_body_that_is_no_object_is_left_to_whoever_reads_it(body: bytes) -> None:
     assert body == doors.with_model(body, "gpt-4o")
+
+
+async def test_what_a_caller_notes_is_echoed_and_read(http: httpx.AsyncClient) -> None:
+    notes = {"x-portkey-trace-id": "t-1", "x-portkey-metadata": '{"team": "blue", "run": 7}'}
+
+    answer = await http.get("/v1/noted", headers={**KEY, **notes})
+    without = await http.get("/v1/noted", headers=KEY)
+    refused = await http.get("/v1/noted", headers={**KEY, "x-portkey-metadata": "[1]"})
+
+    assert {"trace_id": "t-1", "team": "blue", "run": "7"} == answer.json()
+    assert notes.items() <= dict(answer.headers).items()
+    assert {} == without.json()
+    assert "x-portkey-trace-id" not in without.headers
+    assert (400, "x-portkey-metadata") == (refused.status_code, refused.json()["error"]["param"])
 
 
 def test_names_in_paths_cannot_add_fields() -> None:

@@ -5,8 +5,10 @@ The nouns that every service shares: a message, the context of a request,
 and when a candidate may be tried.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -133,6 +135,26 @@ class RequestContext(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
@@ -142,6 +164,7 @@ class RequestContext(_message.Message):
     DEADLINE_UNIX_MS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     ADMITTED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """request_id is the gateway's id of the request, a UUIDv7."""
     tenant: _builtins.str
@@ -162,6 +185,10 @@ class RequestContext(_message.Message):
     """admitted_unix_ms is when the request was admitted, by Redis' clock, in milliseconds since 1970: the day, week and
     month that its cost counts for; 0 when it was not reserved.
     """
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """metadata is what the caller notes about the request, such as a trace id of its own; it is recorded with the usage."""
+
     def __init__(
         self,
         *,
@@ -174,10 +201,11 @@ class RequestContext(_message.Message):
         deadline_unix_ms: _builtins.int = ...,
         traceparent: _builtins.str = ...,
         admitted_unix_ms: _builtins.int = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted_unix_ms", b"admitted_unix_ms", "deadline_unix_ms", b"deadline_unix_ms", "key_id", b"key_id", "organization_id", b"organization_id", "plan", b"plan", "request_id", b"request_id", "tenant", b"tenant", "traceparent", b"traceparent", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted_unix_ms", b"admitted_unix_ms", "deadline_unix_ms", b"deadline_unix_ms", "key_id", b"key_id", "metadata", b"metadata", "organization_id", b"organization_id", "plan", b"plan", "request_id", b"request_id", "tenant", b"tenant", "traceparent", b"traceparent", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from services.chassis.deployments import Deployment, reference
 from services.chassis.litellm_deployments import LOCAL
 
-__all__ = ["missing"]
+__all__ = ["CLOUDS", "missing"]
 
 # Clouds whose credentials are no single key. One of these must be there: a parameter of the deployment, or a variable
 # of the environment, which is LiteLLM's and boto3's own.
-_CLOUDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+CLOUDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "azure": (
         frozenset(("azure_ad_token", "client_secret")),
         frozenset(("AZURE_AD_TOKEN", "AZURE_CLIENT_SECRET")),
@@ -46,7 +46,7 @@ def missing(deployment: Deployment, environ: Mapping[str, str]) -> str:
 
 def _has_credentials(deployment: Deployment, environ: Mapping[str, str]) -> bool:
     """Whether a cloud's own credentials stand in for a key."""
-    parameters, variables = _CLOUDS.get(deployment.provider, (frozenset(), frozenset()))
+    parameters, variables = CLOUDS.get(deployment.provider, (frozenset(), frozenset()))
     given = (deployment.params[name] for name in parameters & deployment.params.keys())
     return any(environ.get(reference(one)) if reference(one) else one for one in given) or any(
         environ.get(name) for name in variables

@@ -10,6 +10,7 @@ import litellm
 from litellm.anthropic_interface import messages as anthropic_messages
 from litellm.exceptions import Timeout
 
+from services.chassis.credentials import CLOUDS
 from services.chassis.deployments import Deployment
 from services.chassis.operations import Operation
 from services.executor.engines import litellm_globals, provider_errors, token_count
@@ -108,13 +109,15 @@ def _arguments(prepared: Prepared) -> dict[str, Any]:
             arguments["stream_options"] = {"include_usage": True}
     arguments.update(
         model=f"{call.deployment.provider}/{call.deployment.litellm_model}",
-        api_key=prepared.key,
         timeout=httpx.Timeout(call.timeout_s, connect=min(CONNECT_S, call.timeout_s)),
         max_retries=0,
         num_retries=0,
         caching=False,
         drop_params=prepared.drops_unsupported,
     )
+    if call.key or call.deployment.provider not in CLOUDS:
+        # A cloud that is shown any key takes it for one, and does not sign by its own credentials.
+        arguments["api_key"] = prepared.key
     if prepared.base:
         arguments["api_base"] = prepared.base
     return arguments

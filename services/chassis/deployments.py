@@ -66,6 +66,8 @@ class Deployment:
     proxies: tuple[str, ...] = ()
     proxy_interval_s: float = 60.0
     base_model: str = ""
+    # The paths that its API is known to serve beside chat completions, in LiteLLM's spelling.
+    endpoints: tuple[str, ...] = ()
     # The remaining litellm_params, still with their references to environment variables.
     params: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 

@@ -272,6 +272,7 @@ def _deployment(
         proxies=info.texts("proxies"),
         proxy_interval_s=info.number("proxy_interval_s", 60.0, low=1),
         base_model=base_model,
+        endpoints=info.texts("supported_endpoints"),
         params={word: params.plain(word, None) for word in params.keys if word in litellm_settings.PASSED_ON},
     )
 

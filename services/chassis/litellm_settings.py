@@ -62,7 +62,7 @@ TAKEN: Mapping[str, frozenset[str]] = {
     | frozenset(prices.WEB_SEARCH)
     | frozenset(
         "id mode base_model max_input_tokens max_output_tokens access_groups region free_quota proxies "
-        "proxy_interval_s priority metadata rpm tpm".split()
+        "proxy_interval_s priority supported_endpoints metadata rpm tpm".split()
     ),
 }
 _REDIS = "Redis is named by REDIS_URL"

@@ -41,6 +41,7 @@ from services.gateway.rest import (
     messages,
     model_calls,
     operations,
+    response_calls,
     server,
     usage,
 )
@@ -247,6 +248,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         routes = [
             *model_calls.routes(pipeline),
             *messages.routes(pipeline),
+            *response_calls.routes(pipeline),
             *inference.routes(keys, pipeline, selector, fleet),
         ]
         checks = EarlyChecks(keys, limiter, mistakes, limits)

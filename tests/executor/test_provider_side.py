@@ -52,14 +52,17 @@ async def test_what_no_provider_can_be_told_is_refused_by_its_field(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     async with executor(tmp_path, deployments(simulator.url, MODELS)) as caller:
-        outcome = await caller.ask("anthropic", seed=7)
+        outcome = await caller.ask("anthropic", logit_bias={"7": 1})
 
     assert isinstance(outcome.fault, errors.Invalid)
-    assert "seed" == outcome.fault.param
+    assert "logit_bias" == outcome.fault.param
 
 
 async def test_openai_is_told_to_keep_no_response(simulator: Simulator, tmp_path: Path) -> None:
-    async with executor(tmp_path, deployments(simulator.url, MODELS)) as caller:
+    config = deployments(simulator.url, MODELS)
+    for one in config["model_list"]:
+        one["model_info"]["supported_endpoints"] = ["/v1/responses"]
+    async with executor(tmp_path, config) as caller:
         outcome = await caller.ask("openai", operation="responses", input="hi")
     [sent] = await simulator.requests()
 

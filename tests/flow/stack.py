@@ -82,6 +82,13 @@ model_list:
       {{input_cost_per_token: 0.0005, output_cost_per_token: 0.001, cache_read_input_token_cost: 0.00005,
        max_input_tokens: 200000, priority: 0, supports_function_calling: true, supports_response_schema: true,
        supports_vision: true, access_groups: [all]}}
+  # OpenAI's own responses; all others chat.
+  - model_name: responder
+    litellm_params: {{model: openai/responder, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info:
+      {{input_cost_per_token: 0.0005, output_cost_per_token: 0.001, max_input_tokens: 128000, priority: 0,
+       supports_function_calling: true, supports_response_schema: true, supports_vision: true, access_groups: [all],
+       supported_endpoints: [/v1/responses]}}
   # What only does one thing: vectors, and texts to go on with.
   - model_name: vectors
     litellm_params: {{model: openai/vectors, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}

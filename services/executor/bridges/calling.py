@@ -10,13 +10,17 @@ from services.chassis.operations import Operation
 from services.executor.bridges.base import Bridge
 from services.executor.bridges.completions import CompletionsBridge
 from services.executor.bridges.messages import MessagesBridge
+from services.executor.bridges.responses import ResponsesBridge
 from services.executor.engines.base import Call, Engine, Piece
 from services.executor.engines.outcomes import ErrorClass, Failed
 
+# How LiteLLM's `supported_endpoints` names it.
+RESPONSES_PATH = "/v1/responses"
 MakeBridge: TypeAlias = Callable[[Mapping[str, Any], Deployment], Bridge]
 BRIDGES: Mapping[Operation, MakeBridge] = {
     Operation.COMPLETIONS: CompletionsBridge,
     Operation.MESSAGES: MessagesBridge,
+    Operation.RESPONSES: ResponsesBridge,
 }
 
 
@@ -27,6 +31,12 @@ def speaks(deployment: Deployment, operation: Operation) -> bool:
             return deployment.mode == "completion"
         case Operation.MESSAGES:
             return deployment.provider == "anthropic"
+        case Operation.RESPONSES:
+            # What stands behind an address of one's own speaks chat in OpenAI's format, and seldom more.
+            elsewhere = bool(deployment.api_base or deployment.api_base_ref)
+            return deployment.provider == "openai" and (
+                not elsewhere or RESPONSES_PATH in deployment.endpoints
+            )
         case _:
             return True
 

@@ -84,6 +84,11 @@ def added(body: str, lumni: dict[str, Any]) -> str:
 
 def last_chunk(operation: Operation, chunk: str | None, decision: Decision, lumni: dict[str, Any]) -> str:
     """The chunk that ends a stream with `lumni`; one without choices where none came that could carry it."""
+    if chunk is not None and operation is Operation.RESPONSES:
+        # Where an answer without a stream has it, too.
+        event = orjson.loads(chunk)
+        event.get("response", event)["lumni"] = lumni
+        return orjson.dumps(event).decode()
     return added(chunk or _empty_chunk(operation, decision), lumni)
 
 

@@ -46,10 +46,15 @@ async def read(exchange: Exchange, parse: Parse) -> ModelRequest:
     body = await exchange.body()
     allowed = exchange.caller.plan.allowed
     request = await offload.run(len(body), lambda: parse(body, allowed=allowed))
-    return _hinted(exchange, request)
+    return hinted(exchange, request)
 
 
-def _hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:
+def hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:
+    """The request with what its headers wish.
+
+    Raises:
+        Invalid: a header says what it cannot say.
+    """
     hint = exchange.header(b"x-lumni-task-type")
     if not hint:
         return request

@@ -1,0 +1,110 @@
+"""The output items of OpenAI's responses, and the events about them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from services.executor.bridges.blocks import Block, Kind, Step
+from services.executor.bridges.responses_body import FREE_TEXT
+
+_PREFIXES = {Kind.THOUGHT: "rs", Kind.TEXT: "msg", Kind.REFUSAL: "msg", Kind.CALL: "fc"}
+# The part of an item that grows, the field of it, and what its events are called.
+_PARTS = {
+    Kind.THOUGHT: ("reasoning_text", "text", "response.reasoning_text"),
+    Kind.TEXT: ("output_text", "text", "response.output_text"),
+    Kind.REFUSAL: ("refusal", "refusal", "response.refusal"),
+}
+
+
+class Items:
+    """Shows blocks as items.
+
+    Args:
+        ident: What the ids of the items are made of.
+        free_text: The names of the tools that take free text, not arguments.
+
+    """
+
+    def __init__(self, ident: str, free_text: frozenset[str]) -> None:
+        self._ident = ident
+        self._free_text = free_text
+
+    def whole(self, block: Block, status: str = "completed") -> dict[str, Any]:
+        """The item of a whole block."""
+        item: dict[str, Any] = {"id": self._id(block), "status": status}
+        if block.kind is Kind.CALL:
+            about = {"call_id": block.call_id, "name": block.name}
+            if block.name in self._free_text:
+                return {"type": "custom_tool_call", **item, **about, "input": _free_text(block)}
+            return {"type": "function_call", **item, **about, "arguments": block.text}
+        part = _part(block, block.text)
+        if block.kind is Kind.THOUGHT:
+            return {"type": "reasoning", **item, "summary": [], "content": [part]}
+        return {"type": "message", **item, "role": "assistant", "content": [part]}
+
+    def events(self, step: Step, block: Block, piece: str) -> Iterator[dict[str, Any]]:
+        """The events of what happens to a block."""
+        if block.kind is Kind.CALL:
+            yield from self._of_call(step, block, piece)
+            return
+        name = _PARTS[block.kind][2]
+        place = {"item_id": self._id(block), "output_index": block.index, "content_index": 0}
+        extra: dict[str, Any] = {"logprobs": []} if block.kind is Kind.TEXT else {}
+        match step:
+            case Step.BEGINS:
+                yield self._added(block, {"content": []})
+                yield {"type": "response.content_part.added", **place, "part": _part(block, "")}
+            case Step.GROWS:
+                yield {"type": f"{name}.delta", **place, "delta": piece, **extra}
+            case Step.ENDS:
+                field = _PARTS[block.kind][1]
+                yield {"type": f"{name}.done", **place, field: block.text, **extra}
+                yield {"type": "response.content_part.done", **place, "part": _part(block, block.text)}
+                yield self._done(block)
+
+    def _of_call(self, step: Step, block: Block, piece: str) -> Iterator[dict[str, Any]]:
+        place = {"item_id": self._id(block), "output_index": block.index}
+        if block.name in self._free_text:
+            # The text stands in the arguments, and is known when they are whole.
+            name, field = "response.custom_tool_call_input", "input"
+        else:
+            name, field = "response.function_call_arguments", "arguments"
+        match step:
+            case Step.BEGINS:
+                yield self._added(block, {field: ""})
+            case Step.GROWS if field == "arguments":
+                yield {"type": f"{name}.delta", **place, "delta": piece}
+            case Step.ENDS if field == "arguments":
+                yield {"type": f"{name}.done", **place, "name": block.name, field: block.text}
+                yield self._done(block)
+            case Step.ENDS:
+                text = _free_text(block)
+                yield {"type": f"{name}.delta", **place, "delta": text}
+                yield {"type": f"{name}.done", **place, field: text}
+                yield self._done(block)
+
+    def _added(self, block: Block, unsaid: dict[str, Any]) -> dict[str, Any]:
+        item = {**self.whole(block, "in_progress"), **unsaid}
+        return {"type": "response.output_item.added", "output_index": block.index, "item": item}
+
+    def _done(self, block: Block) -> dict[str, Any]:
+        return {"type": "response.output_item.done", "output_index": block.index, "item": self.whole(block)}
+
+    def _id(self, block: Block) -> str:
+        return f"{_PREFIXES[block.kind]}_{self._ident}{block.index:02d}"
+
+
+def _part(block: Block, text: str) -> dict[str, Any]:
+    kind, field, _ = _PARTS[block.kind]
+    extra: dict[str, Any] = {"annotations": [], "logprobs": []} if block.kind is Kind.TEXT else {}
+    return {"type": kind, field: text, **extra}
+
+
+def _free_text(block: Block) -> str:
+    """What a tool of free text was called with."""
+    try:
+        given = orjson.loads(block.text or "{}")
+    except orjson.JSONDecodeError:
+        return block.text
+    return str(given.get(FREE_TEXT, "")) if isinstance(given, dict) else block.text

@@ -40,7 +40,7 @@ EDGES = {
 }
 # The gateway is made of wires and stores, so its cores are what is listed.
 GATEWAY_CORES = (
-    "config.budgets config.plans config.switches keys.cache keys.digests keys.fields keys.permissions ledger.rows "
+    "config.budgets config.plans config.switches conversations.cipher conversations.conversation keys.cache keys.digests keys.fields keys.permissions ledger.rows "
     "limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local "
     "limits.mistakes limits.refusal requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids rest.connections"
 )

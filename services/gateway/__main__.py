@@ -15,6 +15,8 @@ from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
 from services.gateway.config import plans, switches
+from services.gateway.conversations.cipher import Cipher
+from services.gateway.conversations.store import ResponseStore
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.changes import ChangeFeed
@@ -58,6 +60,9 @@ GATEWAY = "lumni.gateway.v1.GatewayService"
 KEYS = "lumni.gateway.v1.KeyService"
 # Bytes of one message about a key: 256 models' names and 16 KiB of metadata, in whatever letters.
 LONGEST_KEY = 512 * 1024
+# In characters: what `openssl rand -hex 16` gives.
+SHORTEST_SECRET = 32
+LONGEST_DAYS = 3650
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,12 @@ class Settings:
     key_secret: Secret = variable(
         "LUMNI_KEY_SECRET", Secret(""), "keys the digests of virtual keys; never changes"
     )
+    responses_key: Secret = variable(
+        "LUMNI_RESPONSES_KEY",
+        Secret(""),
+        "encrypts the responses that are kept, at least 32 characters; without it none are kept",
+    )
+    responses_days: int = variable("LUMNI_RESPONSES_DAYS", 30, "days for which responses are kept")
     key_stale_s: float = variable(
         "LUMNI_KEY_STALE_S", 300.0, "how long known keys are good without any store"
     )
@@ -122,6 +133,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.max_mistakes < 0:
             raise ValueError("LUMNI_MAX_MISTAKES: expected 0 or more")
+        if 0 < len(self.responses_key.reveal()) < SHORTEST_SECRET:
+            raise ValueError(f"LUMNI_RESPONSES_KEY: expected at least {SHORTEST_SECRET} characters")
+        if not 1 <= self.responses_days <= LONGEST_DAYS:
+            raise ValueError(f"LUMNI_RESPONSES_DAYS: expected 1 to {LONGEST_DAYS}")
         if self.max_connections < 1:
             raise ValueError("LUMNI_MAX_CONNECTIONS: expected at least 1")
         if self.max_connections_per_address < 0:
@@ -248,7 +263,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         routes = [
             *model_calls.routes(pipeline),
             *messages.routes(pipeline),
-            *response_calls.routes(pipeline),
+            *response_calls.routes(pipeline, _response_store(pool, settings)),
             *inference.routes(keys, pipeline, selector, fleet),
         ]
         checks = EarlyChecks(keys, limiter, mistakes, limits)
@@ -270,6 +285,11 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         )
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
         yield
+
+
+def _response_store(pool: postgres.Pool, settings: Settings) -> ResponseStore | None:
+    secret = settings.responses_key.reveal()
+    return ResponseStore(pool, Cipher(secret), settings.responses_days) if secret else None
 
 
 async def _answers(client: redis.Redis) -> bool:

@@ -68,6 +68,9 @@ class Settings:
     key_secret: Secret = variable(
         "LUMNI_KEY_SECRET", Secret(""), "keys the digests of virtual keys; as above"
     )
+    responses_key: Secret = variable(
+        "LUMNI_RESPONSES_KEY", Secret(""), "encrypts the responses that are kept; as above"
+    )
 
     def __post_init__(self) -> None:
         try:
@@ -148,6 +151,7 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
             "LUMNI_API_KEY": state.secret("api_key", settings.api_key.reveal(), "sk-lumni-"),
             "LUMNI_ADMIN_KEY": state.secret("admin_key", settings.admin_key.reveal(), "sk-lumni-admin-"),
             "LUMNI_KEY_SECRET": state.secret("key_secret", settings.key_secret.reveal()),
+            "LUMNI_RESPONSES_KEY": state.secret("responses_key", settings.responses_key.reveal()),
         },
         "executor": {**token, **model},
         "selector": token,

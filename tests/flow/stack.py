@@ -178,6 +178,7 @@ async def running(
         "LUMNI_REST_LISTEN": ports["rest"],
         "LUMNI_API_KEY": API_KEY,
         "LUMNI_ADMIN_KEY": ADMIN_KEY,
+        "LUMNI_RESPONSES_KEY": "a-key-of-the-tests-for-what-is-kept",
         "LUMNI_CORS_ORIGINS": PAGE,
         "LUMNI_WORKERS": str(ARRANGEMENTS[arrangement].workers),
     }

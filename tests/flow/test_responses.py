@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import asyncpg
 import httpx
 import openai
 import pytest
@@ -10,7 +11,7 @@ from openai.types.responses import Response
 from pydantic import BaseModel
 
 from tests.flow.provider_counts import counted_alike
-from tests.flow.stack import Stack
+from tests.flow.stack import ADMIN_KEY, Stack
 from tests.simulator import Simulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -213,3 +214,82 @@ async def test_a_wrong_body_names_its_field(http: httpx.AsyncClient, body: Any, 
     answer = await http.post("/v1/responses", json={"model": "small", **body})
 
     assert (400, param) == (answer.status_code, answer.json()["error"]["param"])
+
+
+async def test_a_conversation_goes_on_from_its_responses(
+    stack: Stack, provider: Simulator, client: openai.AsyncOpenAI
+) -> None:
+    first = await client.responses.create(model="large", input="canary-first", instructions="Be brief.")
+    stream = await client.responses.create(
+        model="native", input="canary-second", previous_response_id=first.id, stream=True
+    )
+    ends = [event async for event in stream if event.type == "response.completed"]
+    second = ends[0].response
+    third = await client.responses.create(model="large", input="canary-third", previous_response_id=second.id)
+    sent = (await provider.requests())[-1]["body"]["messages"]
+
+    assert [first.id, second.id] == [second.previous_response_id, third.previous_response_id]
+    assert [
+        ("user", "canary-first"),
+        ("assistant", first.output_text),
+        ("user", "canary-second"),
+        ("assistant", second.output_text),
+        ("user", "canary-third"),
+    ] == [(message["role"], message["content"]) for message in sent]
+    again = await client.responses.retrieve(second.id)
+    assert (second.id, second.output, True) == (again.id, again.output, (again.model_extra or {})["store"])
+    # The database alone tells nothing of it.
+    connection = await asyncpg.connect(stack.database)
+    try:
+        sealed = await connection.fetchval("SELECT sealed FROM responses WHERE response_id = $1", first.id)
+    finally:
+        await connection.close()
+    assert b"canary" not in sealed
+
+    await client.responses.delete(second.id)
+    for gone in (second.id, "resp_nothing"):
+        with pytest.raises(openai.NotFoundError) as missing:
+            await client.responses.create(model="large", input="a", previous_response_id=gone)
+        assert ("previous_response_id", "response_not_found") == (missing.value.param, missing.value.code)
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve(second.id)
+    assert (await client.responses.retrieve(third.id)).id == third.id
+
+
+async def test_functions_results_go_back_to_a_kept_response(client: openai.AsyncOpenAI) -> None:
+    called = await client.responses.create(model="large", input=QUESTION, tools=[WEATHER])
+    (call,) = called.output
+    assert call.type == "function_call"
+    output: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "18 degrees"}
+    answered = await client.responses.create(
+        model="large", input=[output], tools=[WEATHER], previous_response_id=called.id
+    )
+
+    assert answered.output_text
+
+
+async def test_what_is_not_to_be_stored_is_not(stack: Stack, client: openai.AsyncOpenAI) -> None:
+    response = await client.responses.create(model="large", input="a", store=False)
+
+    assert (response.model_extra or {})["store"] is False
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve(response.id)
+
+
+async def test_nobody_else_reaches_a_kept_response(stack: Stack, client: openai.AsyncOpenAI) -> None:
+    response = await client.responses.create(model="large", input="a")
+    async with httpx.AsyncClient(base_url=stack.rest, trust_env=False, timeout=60) as http:
+        made = await http.post(
+            "/admin/keys", json={"user_id": "else"}, headers={"authorization": f"Bearer {ADMIN_KEY}"}
+        )
+        http.headers["authorization"] = f"Bearer {made.json()['key']}"
+        answers = [
+            await http.get(f"/v1/responses/{response.id}"),
+            await http.delete(f"/v1/responses/{response.id}"),
+            await http.post(
+                "/v1/responses", json={"model": "large", "input": "a", "previous_response_id": response.id}
+            ),
+        ]
+
+    assert [404] * 3 == [answer.status_code for answer in answers]
+    assert (await client.responses.retrieve(response.id)).id == response.id

@@ -1,6 +1,6 @@
-"""Gives a response the id by which its caller may come back to it, whoever made it."""
+"""Gives a response the id by which its caller may come back to it, whoever made it, and has it kept."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +9,9 @@ import orjson
 
 from services.chassis import errors, status
 
-# How an event that carries the whole response begins, wherever its name stands: all others travel as they came.
+# What every event with a response in it holds; all others travel as they came.
 _WHOLE = '"response":'
+_ENDS = ("response.completed", "response.incomplete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,42 +21,50 @@ class ResponseEdit:
     Args:
         ident: Its id.
         previous: The id of the one that it goes on from; empty where it begins anew.
-        store: Whether it is kept.
+        keep: Keeps the whole response, and says whether it is kept; None where it is not to be.
 
     """
 
     ident: str
     previous: str = ""
-    store: bool = False
+    keep: Callable[[dict[str, Any]], Awaitable[bool]] | None = None
 
-    def edited(self, response: dict[str, Any]) -> dict[str, Any]:
-        """The response under its id; changes it in place."""
-        response["id"] = self.ident
-        response["previous_response_id"] = self.previous or None
-        response["store"] = self.store
+    async def whole(self, response: dict[str, Any]) -> dict[str, Any]:
+        """The response when it is whole; changes it in place."""
+        self._name(response)
+        if self.keep is not None:
+            response["store"] = await self.keep(response)
         return response
 
     async def events(self, chunks: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-        """The events of a stream; an error after the first is the last of them. Closes the stream.
+        """The events of a stream, of which an error is the last. Closes the stream.
 
-        Raises:
-            Fault: nothing came before it.
+        A response is kept before its caller learns that it is whole.
         """
         sent = 0
         async with aclosing(chunks):
             try:
                 async for chunk in chunks:
-                    yield self._event(chunk) if _WHOLE in chunk else chunk
+                    yield await self._event(chunk) if _WHOLE in chunk else chunk
                     sent += 1
             except errors.Fault as fault:
-                yield _error(fault, sent)
+                yield error_event(fault, sent)
 
-    def _event(self, chunk: str) -> str:
+    async def _event(self, chunk: str) -> str:
         event = orjson.loads(chunk)
-        if not isinstance(event.get("response"), dict):
+        response = event.get("response")
+        if not isinstance(response, dict):
             return chunk
-        self.edited(event["response"])
+        if event.get("type") in _ENDS:
+            await self.whole(response)
+        else:
+            self._name(response)
         return orjson.dumps(event).decode()
+
+    def _name(self, response: dict[str, Any]) -> None:
+        response["id"] = self.ident
+        response["previous_response_id"] = self.previous or None
+        response["store"] = self.keep is not None
 
 
 def of_request(request_id: str) -> str:
@@ -63,7 +72,7 @@ def of_request(request_id: str) -> str:
     return f"resp_{request_id.replace('-', '')}"
 
 
-def _error(fault: errors.Fault, sent: int) -> str:
+def error_event(fault: errors.Fault, sent: int) -> str:
     """An error as the last event; official clients raise it by the object, and others read the fields."""
     error = status.to_http(fault)[2]["error"]
     event = {

@@ -28,6 +28,8 @@ KEPT: Mapping[str, str] = {
     "task_classifications": OWN,
     "model_selections": OWN,
     "feedback": OWN,
+    # As they are kept: encrypted.
+    "responses": OWN,
     "audit_events": f"({ABOUT} OR detail ->> 'user_id' = $1::text)",
 }
 # The tables whose rows stay under the pseudonym, and what else of a row goes.
@@ -122,6 +124,7 @@ async def _forget(connection: postgres.Connection, user_id: str, pseudonym: str)
     )
     await connection.execute("DELETE FROM virtual_keys WHERE user_id = $1", user_id)
     await connection.execute("DELETE FROM users WHERE user_id = $1", user_id)
+    await connection.execute("DELETE FROM responses WHERE user_id = $1", user_id)
     was, becomes = f"user:{user_id}", f"user:{pseudonym}"
     await connection.execute(
         "UPDATE audit_events SET subject = $2, detail = '{}' WHERE subject = $1", was, becomes

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -49,14 +50,19 @@ class Housekeeping:
         self._recovery = recovery
         self._usage = usage
         self._decisions = decisions
-        # For how many days rows are kept, and what deletes a batch of them. Nothing learnt outlives its usage row.
-        self._kept = [
-            (retention_days, retention.prune),
-            (min(filter(None, (retention_days, learning_days)), default=0), retention.prune_learning),
+        # What deletes a batch of rows that are older than so many days. Nothing learnt outlives its usage row; each
+        # response has its own end.
+        learnt_days = min(filter(None, (retention_days, learning_days)), default=0)
+        self._prunes: list[tuple[int, Callable[[datetime], Awaitable[int]]]] = [
+            (0, retention.prune_responses)
         ]
+        if retention_days:
+            self._prunes.append((retention_days, retention.prune))
+        if learnt_days:
+            self._prunes.append((learnt_days, retention.prune_learning))
         self._pause_s = pause_s
         self._partitions_at = 0.0
-        self._prune_at = [0.0] * len(self._kept)
+        self._prune_at = [0.0] * len(self._prunes)
 
     async def run(self) -> None:
         """Go on until cancelled; what fails is tried again in the next round."""
@@ -80,8 +86,8 @@ class Housekeeping:
             await self._retention.make_partitions(datetime.now(UTC))
             await self._retention.forget_erased()
             self._partitions_at = now + HOURLY_S
-        for place, (days, prune) in enumerate(self._kept):
-            if days and now >= self._prune_at[place]:
+        for place, (days, prune) in enumerate(self._prunes):
+            if now >= self._prune_at[place]:
                 # In bounded batches, one a round, so that they are in nothing's way.
                 removed = await prune(datetime.now(UTC) - timedelta(days=days))
                 self._prune_at[place] = now + (0 if removed else HOURLY_S)

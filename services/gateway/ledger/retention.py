@@ -67,6 +67,17 @@ class Retention:
                 touched += int(status.rpartition(" ")[2])
         return touched
 
+    async def prune_responses(self, now: datetime, batch: int = 1000) -> int:
+        """Delete a batch of the kept responses that have expired; how many."""
+        async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
+            status = await connection.execute(
+                "DELETE FROM responses WHERE ctid = ANY(ARRAY("
+                "SELECT ctid FROM responses WHERE expires_at < $1 LIMIT $2))",
+                now,
+                batch,
+            )
+        return int(status.rpartition(" ")[2])
+
     async def forget_erased(self) -> None:
         """Keep the names of erased users no longer than events of theirs may be on their way."""
         async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:

@@ -1,13 +1,17 @@
-"""OpenAI's responses: answered whole, or as typed events."""
+"""OpenAI's responses: answered whole or as typed events, kept, retrieved and deleted."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
 from services.chassis import offload, telemetry
-from services.chassis.errors import Invalid
-from services.gateway.conversations import response_edit
+from services.chassis.errors import NotFound
+from services.gateway.conversations import conversation, response_edit
 from services.gateway.conversations.response_edit import ResponseEdit
+from services.gateway.conversations.store import Kept, ResponseStore
+from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.pipeline import Pipeline, Stream
 from services.gateway.requests import responses_request
 from services.gateway.rest import model_calls
@@ -15,24 +19,31 @@ from services.gateway.rest.api_format import OPENAI, ApiFormat, event_of
 from services.gateway.rest.dispatcher import Route
 from services.gateway.rest.exchange import Exchange
 
-# An error within a stream is one of its events already.
-RESPONSES = ApiFormat(error=OPENAI.error, event=event_of, error_event=OPENAI.error_event, end=b"")
+# After the first piece an error is one of the stream's events already; before that nothing but comments was sent.
+RESPONSES = ApiFormat(
+    error=OPENAI.error,
+    event=event_of,
+    error_event=lambda fault: event_of(response_edit.error_event(fault, 0)),
+    end=b"",
+)
 
 
-def routes(pipeline: Pipeline) -> list[Route]:
-    """The routes of OpenAI's responses."""
+def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
+    """The routes of OpenAI's responses; without a store none are kept."""
 
     async def create(exchange: Exchange) -> None:
         body = await exchange.body()
         asked = await offload.run(len(body), lambda: responses_request.read(body))
+        earlier: list[Any] = []
         if asked.previous:
-            raise Invalid(
-                "previous_response_id: responses are not kept here; send the whole conversation",
-                param="previous_response_id",
+            kept = await _store(store, "previous_response_id").read(
+                exchange.caller, asked.previous, "previous_response_id"
             )
-        parsed = await offload.run(len(body), lambda: responses_request.parse(asked))
+            earlier = conversation.after(kept.items, kept.response)
+        parsed = await offload.run(len(body), lambda: responses_request.parse(asked, earlier))
         request = model_calls.hinted(exchange, parsed)
-        edit = ResponseEdit(response_edit.of_request(telemetry.request_id.get()))
+        keep = _keeping(store, exchange.caller, [*earlier, *asked.items]) if store and asked.store else None
+        edit = ResponseEdit(response_edit.of_request(telemetry.request_id.get()), asked.previous, keep)
 
         async def edited() -> Stream:
             stream = await pipeline.stream(exchange.caller, request)
@@ -42,6 +53,44 @@ def routes(pipeline: Pipeline) -> list[Route]:
             await exchange.stream_of(edited())
         else:
             answer = await exchange.unless_caller_leaves(pipeline.complete(exchange.caller, request))
-            await exchange.answer(orjson.dumps(edit.edited(orjson.loads(answer.body))), answer.headers)
+            response = await edit.whole(orjson.loads(answer.body))
+            await exchange.answer(orjson.dumps(response), answer.headers)
 
-    return [Route("POST", "/v1/responses", create, RESPONSES)]
+    async def retrieve(exchange: Exchange) -> None:
+        async with pipeline.without_model(exchange.caller):
+            ident = exchange.parameters["response_id"]
+            kept = await _store(store, "response_id").read(exchange.caller, ident, "response_id")
+        await exchange.answer(orjson.dumps(kept.response))
+
+    async def delete(exchange: Exchange) -> None:
+        async with pipeline.without_model(exchange.caller):
+            ident = exchange.parameters["response_id"]
+            await _store(store, "response_id").delete(exchange.caller, ident, "response_id")
+        await exchange.answer(orjson.dumps({"id": ident, "object": "response", "deleted": True}))
+
+    return [
+        Route("POST", "/v1/responses", create, RESPONSES),
+        Route("GET", "/v1/responses/{response_id}", retrieve),
+        Route("DELETE", "/v1/responses/{response_id}", delete),
+    ]
+
+
+def _keeping(
+    store: ResponseStore, caller: Caller, items: Sequence[Any]
+) -> Callable[[dict[str, Any]], Awaitable[bool]]:
+    """Keeps the response that ends a conversation."""
+
+    async def keep(response: dict[str, Any]) -> bool:
+        return await store.keep(caller, Kept(response, list(items)))
+
+    return keep
+
+
+def _store(store: ResponseStore | None, param: str) -> ResponseStore:
+    if store is None:
+        raise NotFound(
+            f"{param}: responses are not kept here, as LUMNI_RESPONSES_KEY is not set; send the whole conversation",
+            reason="RESPONSE_NOT_FOUND",
+            param=param,
+        )
+    return store

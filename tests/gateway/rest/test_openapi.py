@@ -38,7 +38,7 @@ def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[
     routes = [
         *model_calls.routes(pipeline),
         *messages.routes(pipeline),
-        *response_calls.routes(pipeline),
+        *response_calls.routes(pipeline, None),
         *inference.routes(
             cast("Authenticator", nobody), pipeline, cast("Selector", nobody), cast("Fleet", nobody)
         ),

@@ -18,7 +18,7 @@ import litellm
 from services.chassis.money import nano
 from services.chassis.prices import DATA, FIELDS, PER_REQUEST, capability, family, nano_per_mtok
 
-MODES = {"chat", "responses", "completion", "embedding"}
+MODES = {"chat", "responses", "completion", "embedding", "moderation"}
 TIERS = {"": "", "_priority": "priority", "_flex": "flex"}
 # Models that search the web for every request, for a fee beside their tokens.
 SEARCHES = re.compile(r"search-preview|search-api|^perplexity/sonar")

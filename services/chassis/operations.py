@@ -12,6 +12,7 @@ class Operation(StrEnum):
     MESSAGES = "messages"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
+    MODERATIONS = "moderations"
 
 
 # LiteLLM's modes of the models that can take an operation.
@@ -21,4 +22,5 @@ MODES: Mapping[str, frozenset[str]] = {
     Operation.MESSAGES: frozenset({"chat", "responses"}),
     Operation.COMPLETIONS: frozenset({"chat", "completion"}),
     Operation.EMBEDDINGS: frozenset({"embedding"}),
+    Operation.MODERATIONS: frozenset({"moderation"}),
 }

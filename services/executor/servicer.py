@@ -41,6 +41,7 @@ REQUIRED: Mapping[Operation, tuple[str, ...]] = {
     Operation.MESSAGES: ("messages", "max_tokens"),
     Operation.COMPLETIONS: ("prompt",),
     Operation.EMBEDDINGS: ("input",),
+    Operation.MODERATIONS: ("input",),
 }
 # The end of a backlog.
 END = None

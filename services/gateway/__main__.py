@@ -42,6 +42,7 @@ from services.gateway.rest import (
     inference,
     messages,
     model_calls,
+    not_served,
     operations,
     response_calls,
     server,
@@ -264,6 +265,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             *model_calls.routes(pipeline),
             *messages.routes(pipeline),
             *response_calls.routes(pipeline, _response_store(pool, settings)),
+            *not_served.routes(),
             *inference.routes(keys, pipeline, selector, fleet),
         ]
         checks = EarlyChecks(keys, limiter, mistakes, limits)

@@ -26,6 +26,7 @@ OPERATIONS = {
     "chat": pb.OPERATION_CHAT,
     "completions": pb.OPERATION_COMPLETIONS,
     "embeddings": pb.OPERATION_EMBEDDINGS,
+    "moderations": pb.OPERATION_MODERATIONS,
     "responses": pb.OPERATION_RESPONSES,
     "messages": pb.OPERATION_MESSAGES,
 }

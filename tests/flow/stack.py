@@ -93,6 +93,9 @@ model_list:
   - model_name: vectors
     litellm_params: {{model: openai/vectors, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
     model_info: {{mode: embedding, input_cost_per_token: 0.00000002, max_input_tokens: 8192, access_groups: [all]}}
+  - model_name: judge
+    litellm_params: {{model: openai/judge, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{mode: moderation, input_cost_per_token: 0, max_input_tokens: 32768, access_groups: [all]}}
   - model_name: legacy
     litellm_params: {{model: openai/legacy, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
     model_info:

@@ -1,9 +1,12 @@
 """Legacy completions and embeddings by the official client's own methods, whole road."""
 
+from typing import Any
+
 import httpx
 import openai
 import pytest
 
+from services.gateway.rest import not_served
 from tests.flow.provider_counts import counted_alike
 from tests.flow.stack import Stack
 from tests.simulator import Simulator
@@ -89,3 +92,26 @@ async def test_a_wrong_body_names_its_field(http: httpx.AsyncClient) -> None:
 
     assert [400] * 3 == [answer.status_code for answer in answers]
     assert ["input", "prompt", "store"] == [answer.json()["error"]["param"] for answer in answers]
+
+
+async def test_texts_and_pictures_are_judged_for_nothing(
+    stack: Stack, provider: Simulator, client: openai.AsyncOpenAI
+) -> None:
+    texts = await client.moderations.create(model="judge", input=["I kill you", "hello"])
+    picture: Any = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
+    parts = await client.moderations.create(input=[{"type": "text", "text": "hello"}, picture])
+
+    assert ("judge", 2, True) == (texts.model, len(texts.results), texts.results[0].flagged)
+    assert [False] == [result.flagged for result in parts.results]
+    extra = parts.model_extra
+    assert extra is not None
+    assert ("judge@openai", 0) == (extra["lumni"]["deployment"], extra["lumni"]["cost"]["nano_usd"])
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+@pytest.mark.parametrize("path", sorted(not_served.WHY))
+async def test_what_is_not_served_says_so(http: httpx.AsyncClient, path: str, prefix: str) -> None:
+    answer = await http.post(path.removeprefix(prefix), json={})
+
+    assert (404, "not_supported") == (answer.status_code, answer.json()["error"]["code"])
+    assert "not served here" in answer.json()["error"]["message"]

@@ -332,6 +332,43 @@ class Embeddings(_Errors):
         return self.whole(request, behaviour)
 
 
+class Moderations(_Errors):
+    """POST /moderations, which costs nothing."""
+
+    def read(self, request: Request) -> ParsedRequest:
+        """Understand a request; its texts are the question."""
+        given = request.body["input"]
+        inputs = given if isinstance(given, list) else [given]
+        return ParsedRequest(
+            model=request.body["model"],
+            digest=request.digest,
+            body=request.body,
+            stream=False,
+            question=" ".join(one if isinstance(one, str) else text_of(one.get("text")) for one in inputs),
+            prompt_tokens=0,
+            choices=len(inputs) if all(isinstance(one, str) for one in inputs) else 1,
+        )
+
+    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
+        """A result for each text; the word kill is violent."""
+        flagged = "kill" in request.question
+        result = {
+            "flagged": flagged,
+            "categories": {"violence": flagged},
+            "category_scores": {"violence": 0.5},
+        }
+        shown = {
+            "id": f"modr-{request.digest}",
+            "model": request.model,
+            "results": [result] * request.choices,
+        }
+        return Plan([Part(dump(shown))], Tokens())
+
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
+        """Moderations have no stream."""
+        return self.whole(request, behaviour)
+
+
 class Responses(_Errors):
     """POST /responses."""
 

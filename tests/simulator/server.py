@@ -24,6 +24,7 @@ _FORMATS: tuple[tuple[str, Format], ...] = (
     ("/chat/completions", openai.Chat()),
     ("/completions", openai.Completions()),
     ("/embeddings", openai.Embeddings()),
+    ("/moderations", openai.Moderations()),
     ("/responses", openai.Responses()),
     ("/messages", anthropic.Messages()),
     ("/messages/count_tokens", anthropic.CountTokens()),

@@ -131,6 +131,8 @@ def _entry(call: Call) -> Any:
             return litellm.atext_completion
         case Operation.EMBEDDINGS:
             return litellm.aembedding
+        case Operation.MODERATIONS:
+            return litellm.amoderation
         case Operation.RESPONSES:
             return litellm.aresponses
         case Operation.MESSAGES:

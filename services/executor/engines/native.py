@@ -10,6 +10,7 @@ _OPENAI_PATHS = {
     Operation.RESPONSES: "/responses",
     Operation.COMPLETIONS: "/completions",
     Operation.EMBEDDINGS: "/embeddings",
+    Operation.MODERATIONS: "/moderations",
 }
 # Switches of LiteLLM's that are fields of these formats, too.
 _FIELDS = frozenset(("metadata",))

@@ -38,6 +38,7 @@ ARGUMENTS: Mapping[Operation, frozenset[str]] = {
         """.split()
     ),
     Operation.EMBEDDINGS: frozenset("input dimensions encoding_format user".split()),
+    Operation.MODERATIONS: frozenset(("input",)),
     Operation.RESPONSES: frozenset(
         """
         input include instructions max_output_tokens parallel_tool_calls reasoning store temperature text tool_choice

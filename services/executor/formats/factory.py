@@ -8,6 +8,7 @@ from services.executor.formats.base import ResponseFormat
 from services.executor.formats.chat import ChatFormat
 from services.executor.formats.embeddings import EmbeddingsFormat
 from services.executor.formats.messages import MessagesFormat
+from services.executor.formats.moderations import ModerationsFormat
 from services.executor.formats.responses import ResponsesFormat
 
 
@@ -26,3 +27,5 @@ def response_format(operation: Operation, model: str, body: Mapping[str, Any]) -
             return MessagesFormat(model)
         case Operation.EMBEDDINGS:
             return EmbeddingsFormat(model)
+        case Operation.MODERATIONS:
+            return ModerationsFormat(model)

@@ -6,7 +6,12 @@ from typing import Protocol
 from services.chassis import errors, offload
 from services.chassis.provider_side import Allowed
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.requests import chat_request, completions_request, embeddings_request
+from services.gateway.requests import (
+    chat_request,
+    completions_request,
+    embeddings_request,
+    moderations_request,
+)
 from services.gateway.requests.hints import TASK_TYPES
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.rest.dispatcher import Handler, Route
@@ -32,6 +37,7 @@ def routes(pipeline: Pipeline) -> list[Route]:
         Route("POST", "/v1/chat/completions", calling(chat_request.parse)),
         Route("POST", "/v1/completions", calling(completions_request.parse)),
         Route("POST", "/v1/embeddings", calling(embeddings_request.parse)),
+        Route("POST", "/v1/moderations", calling(moderations_request.parse)),
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
-from services.gateway.requests import completions_request, embeddings_request
+from services.gateway.requests import completions_request, embeddings_request, moderations_request
 
 
 def completion(**fields: Any) -> bytes:
@@ -96,3 +96,28 @@ def test_clients_that_send_tokens_may_send_as_many_as_openai_takes() -> None:
     asked = embeddings_request.parse(embedding(input=[[7] * 1000] * 300))
 
     assert (300_000, 1000) == (asked.prompt_tokens, asked.window_tokens)
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        (None, "input"),
+        ("", "input"),
+        ([{"type": "video"}], "input[0].type"),
+        ([{"type": "text"}], "input[0].text"),
+        (["a", {"type": "text", "text": "a"}], "input[0].type"),
+        ([{"type": "image_url", "image_url": "https://a.example"}], "input[0].image_url"),
+    ],
+)
+def test_what_is_to_be_judged_is_texts_or_parts(given: Any, param: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        moderations_request.parse(orjson.dumps({"input": given}))
+
+    assert param == refused.value.param
+
+
+def test_a_picture_to_judge_is_bounded() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
+    asked = moderations_request.parse(orjson.dumps({"input": [picture]}))
+
+    assert ("auto", True, 0) == (asked.model, asked.prompt_tokens > 8000, asked.output_bound(256))

@@ -6,7 +6,7 @@ from typing import Any, cast, get_type_hints
 import httpx
 import pytest
 from fastapi.openapi.models import OpenAPI
-from openai.types import EmbeddingCreateParams, completion_create_params
+from openai.types import EmbeddingCreateParams, ModerationCreateParams, completion_create_params
 from openai.types.chat import completion_create_params as chat_completion_create_params
 
 from services.chassis.deployments import Fleet
@@ -55,6 +55,7 @@ def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[
         ("ChatCompletionRequest", chat_completion_create_params.CompletionCreateParamsBase),
         ("CompletionRequest", completion_create_params.CompletionCreateParamsBase),
         ("EmbeddingRequest", EmbeddingCreateParams),
+        ("ModerationRequest", ModerationCreateParams),
     ],
 )
 def test_every_field_that_openai_documents_is_described(

@@ -39,6 +39,8 @@ class _OperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operation.V
     """OPERATION_COMPLETIONS is OpenAI's legacy completions."""
     OPERATION_EMBEDDINGS: _Operation.ValueType  # 5
     """OPERATION_EMBEDDINGS is OpenAI's embeddings."""
+    OPERATION_MODERATIONS: _Operation.ValueType  # 6
+    """OPERATION_MODERATIONS is OpenAI's moderations."""
 
 class Operation(_Operation, metaclass=_OperationEnumTypeWrapper):
     """Operation is the kind of call."""
@@ -55,6 +57,8 @@ OPERATION_COMPLETIONS: Operation.ValueType  # 4
 """OPERATION_COMPLETIONS is OpenAI's legacy completions."""
 OPERATION_EMBEDDINGS: Operation.ValueType  # 5
 """OPERATION_EMBEDDINGS is OpenAI's embeddings."""
+OPERATION_MODERATIONS: Operation.ValueType  # 6
+"""OPERATION_MODERATIONS is OpenAI's moderations."""
 Global___Operation: _TypeAlias = Operation  # noqa: Y015
 
 class _Outcome:

@@ -35,6 +35,8 @@ QUESTION = {"messages": [{"role": "user", "content": "Which planet is the larges
 OURS = ("gateway", "classifier", "selector", "executor")
 SERVICES = (*OURS, "ledger")
 CLIENTS = (1, 16)
+# Seconds of looking at a stack that nobody asks.
+REST_S = 5.0
 # Streams at a time, and the chunks of each; they come 10 ms apart.
 STREAMS, CHUNKS = 16, 200
 DRIPPING = f"""  - model_name: drips
@@ -135,7 +137,9 @@ async def running(folder: Path, arrangement: str, provider: str) -> AsyncIterato
 
 async def measure(measured: Measured, direct: str, requests: int) -> dict[str, float]:
     """One round: every figure, by its name."""
-    found: dict[str, float] = {}
+    before = measured.cpu()
+    await asyncio.sleep(REST_S)
+    found = {f"rest {name}": (ms - before[name]) / REST_S for name, ms in measured.cpu().items()}
     for clients in CLIENTS:
         alone = spread(await ask(measured.session, direct, "small", clients, requests))
         before, began = measured.cpu(), time.perf_counter()
@@ -175,8 +179,9 @@ def report(arrangement: str, rounds: Sequence[Mapping[str, float]]) -> None:
             f"| {middle[f'{clients} added p50']:.1f} | {middle[f'{clients} added p99']:.1f} "
             f"| {middle[f'{clients} rate']:.0f} |"
         )
-    chunk = statistics.median(of_ours("chunk"))
-    print(f"\n{STREAMS} streams of {CHUNKS} chunks: {chunk:.3f} ms of CPU a chunk, ", end="")
+    chunk, rest = statistics.median(of_ours("chunk")), statistics.median(of_ours("rest"))
+    print(f"\nat rest {rest:.0f} ms of CPU a second")
+    print(f"{STREAMS} streams of {CHUNKS} chunks: {chunk:.3f} ms of CPU a chunk, ", end="")
     print(f"first token {middle['first added']:.1f} ms later")
     print(f"\n| process | CPU ms a request ({CLIENTS[-1]} clients) | resident MiB |\n| --- | --- | --- |")
     for name in (name.removeprefix("MiB ") for name in middle if name.startswith("MiB ")):

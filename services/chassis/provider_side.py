@@ -47,6 +47,7 @@ _FIELDS: Mapping[str, str] = {
     _STATE: """
         store background deferred previous_response_id conversation conversation_id thread_id assistant_id
         agent_id container container_id vector_store_id vector_store_ids file_id file_ids file_search cached_content
+        user_profile_id workspace_id
     """,
     _PRICE: "context_management speed inference_geo performance_config",
 }

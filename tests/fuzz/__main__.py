@@ -1,14 +1,16 @@
 """Fuzz all services, on a stack of their own: `make fuzz`, or `python -m tests.fuzz --minutes 1 --seed 7`.
 
-Each RPC is searched in turn, with a seed that is printed, until the time is over. What fails is shrunk by hypothesis and
-kept in `tests/fuzz/cases`; the answers' codes, the longest wait of a probe beside each search, and the memory of every
-process are printed at the end.
+First each parser is searched by coverage, for a fifth of the time together. Then each RPC and REST route is searched in
+turn, with a seed that is printed, until the time is over. What fails is shrunk by hypothesis and kept in
+`tests/fuzz/cases`; the answers' codes, the longest wait of a probe beside each search, and the memory of every process
+are printed at the end.
 """
 
 import argparse
 import asyncio
 import itertools
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,8 +19,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import randrange
+from typing import Any
 
 import grpc
+import httpx
 import psutil
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
@@ -29,7 +33,7 @@ from services.chassis import rpc
 from tests.faults import cluster as clusters
 from tests.faults.cluster import Cluster
 from tests.flow.stack import ADMIN_KEY
-from tests.fuzz import cases, rpcs, served
+from tests.fuzz import cases, parsers, rest, rpcs, served
 from tests.fuzz.rpcs import Rpc
 
 # Examples of one search, before the next method has its turn.
@@ -38,6 +42,8 @@ EXAMPLES = 100
 PROBE_S, LONGEST_WAIT_S = 0.005, 0.1
 # Memory may grow by this share of its start, and by caches that fill: in bytes.
 GROWTH, CACHES = 0.1, 64 * 2**20
+# What of the time the parsers are searched for.
+PARSERS = 0.2
 MODELS = ("small", "large", "slow", "breaks", "cuts")
 
 
@@ -49,29 +55,42 @@ class Search:
         self._cluster = cluster
         self._channels = {name: served.channel(address) for name, address in addresses.items()}
         self._about = rpcs.known(MODELS, tuple(f"{model}@openai" for model in MODELS))
+        self._http = httpx.Client(base_url=cluster.rests[0], trust_env=False)
+        document = self._http.get("/openapi.json").json()
+        self._routes = {f"rest.{name}": one for name, one in rest.operations(document).items()}
+        self.names = (*rpcs.RPCS, *self._routes)
         self.codes: Counter[tuple[str, str]] = Counter()
         self.found: list[str] = []
-        self.longest_wait_s: dict[str, float] = dict.fromkeys(rpcs.RPCS, 0.0)
+        self.longest_wait_s: dict[str, float] = dict.fromkeys(self.names, 0.0)
 
-    def search(self, method: Rpc, seed: int) -> None:
-        """Look for a request of a method that is answered with a mistake of ours."""
-        last: list[Message] = []
+    def search(self, name: str, seed: int) -> None:
+        """Look for a request of a method or route that is answered with a mistake of ours."""
+        last: list[Message | rest.Sent] = []
+        route = self._routes.get(name)
 
         @seeded(seed)
         @settings(
             max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck)
         )
-        @given(rpcs.requests(method, self._about))
-        def look(request: Message) -> None:
+        @given(rest.requests(route) if route else rpcs.requests(rpcs.RPCS[name], self._about))
+        def look(request: Any) -> None:
             last[:] = [request]
-            self.codes[str(method), self._runner.run(self._call(method, request))] += 1
+            if route:
+                code = rest.check(self._http, request, ADMIN_KEY)
+            else:
+                code = self._runner.run(self._call(rpcs.RPCS[name], request))
+            self.codes[name, code] += 1
 
         try:
             look()
-        except (AssertionError, HypothesisException) as mistake:
+        except (AssertionError, HypothesisException, httpx.HTTPError) as mistake:
             # Hypothesis tries the smallest example last.
-            path = cases.keep(str(method), last[0])
-            self.found.append(f"{method}: {str(mistake).splitlines()[0][:200]} ({path}, seed {seed})")
+            smallest = last[0]
+            if isinstance(smallest, rest.Sent):
+                path = cases.keep("parser.rest", smallest.to_bytes())
+            else:
+                path = cases.keep(name, smallest)
+            self.found.append(f"{name}: {str(mistake).splitlines()[0][:200]} ({path}, seed {seed})")
 
     async def _call(self, method: Rpc, request: Message) -> str:
         channel = self._channels[method.served_by]
@@ -93,6 +112,7 @@ class Search:
 
     async def aclose(self) -> None:
         """Close the channels."""
+        self._http.close()
         for channel in self._channels.values():
             await channel.close()
 
@@ -108,11 +128,38 @@ def main(arguments: Sequence[str]) -> int:
     print(f"seed {given_.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="lumni-fuzz-"))
     folder.chmod(0o711)
+    seconds = given_.minutes * 60
     try:
+        found = _parsers(folder, seconds * PARSERS, given_.seed)
         with asyncio.Runner() as runner:
-            return _run(runner, folder, given_.minutes * 60, given_.seed)
+            return max(found, _run(runner, folder, seconds * (1 - PARSERS), given_.seed))
     finally:
         shutil.rmtree(folder)
+
+
+def _parsers(folder: Path, seconds: float, seed: int) -> int:
+    """Search each parser by coverage, in a process of its own; 1 when something was found."""
+    found = 0
+    for name, beginnings in parsers.SEEDS.items():
+        corpus = folder / f"corpus-{name}"
+        corpus.mkdir()
+        for number, data in enumerate([*beginnings, *(data for _, data in cases.of_parser(name))]):
+            (corpus / str(number)).write_bytes(data)
+        share_s = max(1, round(seconds / len(parsers.SEEDS)))
+        options = (f"-max_total_time={share_s}", f"-seed={seed}", "-max_len=4096", "-timeout=10")
+        command = [sys.executable, "-m", "tests.fuzz.parsers", name, *options]
+        ended = subprocess.run(
+            [*command, f"-artifact_prefix={folder}/found-{name}-", str(corpus)],
+            capture_output=True,
+            text=True,
+            timeout=share_s * 10 + 60,
+        )
+        kept = [cases.keep(f"parser.{name}", one.read_bytes()) for one in folder.glob(f"found-{name}-*")]
+        print(f"parser.{name}: {share_s} s, {len(list(corpus.iterdir()))} ways through it, found {kept}")
+        if ended.returncode:
+            print(ended.stderr[-2000:])
+            found = 1
+    return found
 
 
 def _run(runner: asyncio.Runner, folder: Path, seconds: float, seed: int) -> int:
@@ -125,8 +172,8 @@ def _run(runner: asyncio.Runner, folder: Path, seconds: float, seed: int) -> int
         ends = time.monotonic() + seconds
         start: dict[str, int] = {}
         for turn in itertools.count():
-            for method in rpcs.RPCS.values():
-                search.search(method, seed + turn)
+            for name in search.names:
+                search.search(name, seed + turn)
                 if time.monotonic() > ends:
                     break
             # After the first round what is loaded late is there.
@@ -151,7 +198,7 @@ def _memory(cluster: Cluster) -> dict[str, int]:
 
 def _report(search: Search, start: dict[str, int], end: dict[str, int]) -> int:
     mistakes = list(search.found)
-    for method in rpcs.RPCS:
+    for method in search.names:
         codes = {code: count for (name, code), count in search.codes.items() if name == method}
         wait_s = search.longest_wait_s[method]
         print(f"{method}: {sum(codes.values())} calls {codes}, a probe waited at most {wait_s * 1000:.0f} ms")

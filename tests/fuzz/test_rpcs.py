@@ -1,6 +1,6 @@
 """A short search over the RPCs of classifier, selector and executor, the same every time, and what was found before.
 
-`make fuzz` does the same with the gateway, which needs its stores.
+`tests/flow/test_fuzz.py` does the same with the gateway, which needs its stores; `make fuzz` does so for ten minutes.
 """
 
 import asyncio

@@ -159,11 +159,12 @@ def _waits(headers: Mapping[str, str], problem: Mapping[str, Any]) -> Iterator[f
         if (found := _seconds(after)) is not None:
             yield found
         else:
-            # Neither seconds nor a date is no hint at all.
-            with suppress(ValueError):
+            # Neither seconds nor a date of any calendar is no hint at all.
+            with suppress(ValueError, TypeError, OverflowError):
                 yield min(LONGEST_WAIT_S, max(0.0, parsedate_to_datetime(after).timestamp() - time.time()))
     # Gemini sends it as google.rpc.RetryInfo.
-    for detail in problem.get("details") or ():
+    details = problem.get("details")
+    for detail in details if isinstance(details, list) else ():
         delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
         if isinstance(delay, str) and (found := _seconds(delay.removesuffix("s"))) is not None:
             yield found

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+# The most that is believed of a count: far beyond any context window, and its cost fits into 64 bits at any price.
+MOST = 2**34
+# The same of searches, which may cost more than a token.
+MOST_SEARCHES = 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -24,13 +29,13 @@ class Usage:
 
 
 def _number(part: Any, *names: str) -> int:
-    """The first of several names that holds a count; a negative or absent one is none."""
+    """The first of several names that holds a count; a negative or absent one is none, one beyond belief the most."""
     if not isinstance(part, Mapping):
         return 0
     for name in names:
         value = part.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-            return int(value)
+            return int(min(value, MOST))
     return 0
 
 
@@ -101,7 +106,7 @@ def from_responses(reported: Mapping[str, Any]) -> Usage:
 
 def _searches(reported: Mapping[str, Any]) -> int:
     """Anthropic's count of its searches of the web, which LiteLLM's translation keeps."""
-    return _number(reported.get("server_tool_use"), "web_search_requests")
+    return min(MOST_SEARCHES, _number(reported.get("server_tool_use"), "web_search_requests"))
 
 
 def _bounded(

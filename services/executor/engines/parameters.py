@@ -39,6 +39,11 @@ _USUAL: Mapping[str, Any] = {
 }
 # Of the harmless ones, those that change what is said where they are not as usual.
 _HARMLESS_IF: Mapping[str, Any] = {"modalities": ["text"], "parallel_tool_calls": True}
+# Providers with a format of their own, who refuse unknown fields: the fields they know beyond OpenAI's.
+OWN_FIELDS: Mapping[str, frozenset[str]] = {
+    "anthropic": frozenset("top_k cache_control output_config".split()),
+    "gemini": frozenset("top_k safety_settings".split()),
+}
 # What LiteLLM passes on by itself, whatever it lists.
 _ALWAYS = frozenset(("messages", "max_tokens", "max_completion_tokens"))
 # What OpenAI documents and LiteLLM does not list: who takes it.
@@ -127,4 +132,5 @@ def _supported(deployment: Deployment) -> frozenset[str] | None:
     if found is None:
         return None
     unlisted = _UNLISTED if deployment.provider in _TAKE_UNLISTED else frozenset[str]()
-    return frozenset(found) | _ALWAYS | unlisted
+    own = OWN_FIELDS.get(deployment.provider, frozenset())
+    return frozenset(found) | _ALWAYS | unlisted | own

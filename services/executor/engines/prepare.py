@@ -51,11 +51,6 @@ ARGUMENTS: Mapping[Operation, frozenset[str]] = {
         """.split()
     ),
 }
-# Providers with a format of their own, who refuse unknown fields: the fields they know beyond OpenAI's.
-OWN_FIELDS: Mapping[str, frozenset[str]] = {
-    "anthropic": frozenset("top_k cache_control output_config".split()),
-    "gemini": frozenset("top_k safety_settings".split()),
-}
 # With these a router would call, and bill us for, other models, hosts and tools than the admitted.
 ROUTING: Mapping[str, frozenset[str]] = {
     "openrouter": frozenset("models route provider plugins preset transforms".split()),
@@ -175,11 +170,11 @@ class Preparer:
 def split(call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
     """What of a body LiteLLM takes as arguments, and what travels as it is; its switches do neither."""
     deployment = call.deployment
-    known = ARGUMENTS[call.operation] | OWN_FIELDS.get(deployment.provider, frozenset())
+    known = ARGUMENTS[call.operation] | parameters.OWN_FIELDS.get(deployment.provider, frozenset())
     arguments = {name: value for name, value in call.body.items() if name in known and value is not None}
     if "max_completion_tokens" in arguments and not _reads_max_completion_tokens(deployment):
         arguments["max_tokens"] = arguments.pop("max_completion_tokens")
-    if deployment.provider in OWN_FIELDS:
+    if deployment.provider in parameters.OWN_FIELDS:
         return arguments, {}
     barred = SWITCHES | ROUTING.get(_router(deployment), frozenset())
     rest = {name: value for name, value in call.body.items() if name not in known and name not in barred}
@@ -198,7 +193,7 @@ def _left_out(
     call: Call, arguments: Mapping[str, Any], rest: Mapping[str, Any], dropped: Iterable[str]
 ) -> Iterator[str]:
     """What a provider with a format of its own is not sent, as it knows nothing of it."""
-    if call.deployment.provider in OWN_FIELDS:
+    if call.deployment.provider in parameters.OWN_FIELDS:
         sent = {*arguments, *rest, *dropped, "max_completion_tokens", "model"} | SWITCHES
         yield from (name for name, value in call.body.items() if name not in sent and value is not None)
 

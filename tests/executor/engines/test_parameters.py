@@ -20,6 +20,7 @@ def model(provider: str, name: str) -> Deployment:
 HAIKU = model("anthropic", "claude-haiku-5-5")
 LUNA = model("openai", "gpt-6-luna")
 CEREBRAS = model("cerebras", "gpt-oss-120b")
+GEMINI = model("gemini", "gemini-2.5-flash")
 
 
 def fit(deployment: Deployment, settings: dict[str, Any] | None = None, **body: Any) -> Any:
@@ -29,6 +30,15 @@ def fit(deployment: Deployment, settings: dict[str, Any] | None = None, **body: 
     arguments, left, dropped = fitted(deployment, {"messages": MESSAGES, **body}, rest, settings or {})
     assert MESSAGES == arguments.pop("messages")
     return {**arguments, **left}, dropped
+
+
+@pytest.mark.parametrize(
+    ("deployment", "name"),
+    [(HAIKU, "top_k"), (HAIKU, "cache_control"), (GEMINI, "top_k"), (GEMINI, "safety_settings")],
+)
+def test_what_a_format_of_its_own_has_beyond_openais_is_sent(deployment: Deployment, name: str) -> None:
+    sent: dict[str, Any] = {name: 5}
+    assert (sent, ()) == fit(deployment, **sent)
 
 
 @pytest.mark.parametrize(

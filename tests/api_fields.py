@@ -26,6 +26,7 @@ from services.gateway.requests import (
     completions_request,
     embeddings_request,
     messages_request,
+    moderations_request,
     responses_request,
 )
 from services.gateway.requests.model_request import ModelRequest
@@ -57,6 +58,7 @@ PARSERS: Mapping[Operation, Callable[[bytes], ModelRequest]] = {
     Operation.CHAT: chat_request.parse,
     Operation.COMPLETIONS: completions_request.parse,
     Operation.EMBEDDINGS: embeddings_request.parse,
+    Operation.MODERATIONS: moderations_request.parse,
     Operation.MESSAGES: messages_request.parse,
     Operation.RESPONSES: _responses,
 }

@@ -156,7 +156,7 @@ def _tools(body: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     choice = body.get("tool_choice")
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
-        allowed = {tool.get("name") for tool in objects(choice.get("tools"))}
+        allowed = [tool.get("name") for tool in objects(choice.get("tools"))]
         tools = [tool for tool in tools if tool["function"]["name"] in allowed]
         choice = choice.get("mode", "auto")
     elif isinstance(choice, Mapping):

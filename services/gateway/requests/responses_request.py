@@ -162,7 +162,7 @@ def _turn(item: Any, place: str) -> dict[str, Any]:
         if item.get("role") not in ROLES:
             raise Invalid(f"{place}.role: expected one of {', '.join(ROLES)}", param=f"{place}.role")
         return {"role": item["role"], "content": _content(item.get("content"), f"{place}.content")}
-    if kind not in ITEMS:
+    if not isinstance(kind, str) or kind not in ITEMS:
         known = ", ".join(("message", *ITEMS))
         raise Invalid(f"{place}.type: expected one of {known}", param=f"{place}.type")
     for name in ITEMS[kind]:
@@ -185,7 +185,7 @@ def _content(content: Any, place: str) -> Any:
 def _part(part: Any, place: str) -> dict[str, Any]:
     if not isinstance(part, dict):
         raise Invalid(f"{place}: expected an object with a type", param=place)
-    if part.get("type") not in PARTS:
+    if not isinstance(part.get("type"), str) or part["type"] not in PARTS:
         raise Invalid(f"{place}.type: expected one of {', '.join(PARTS)}", param=f"{place}.type")
     kind, field = PARTS[part["type"]]
     if not isinstance(held := part.get(field), dict if kind == "input_audio" else str):

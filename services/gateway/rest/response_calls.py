@@ -1,6 +1,6 @@
 """OpenAI's responses: answered whole or as typed events, kept, retrieved and deleted."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,13 +44,8 @@ def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
         request = model_calls.hinted(exchange, parsed)
         keep = _keeping(store, exchange.caller, [*earlier, *asked.items]) if store and asked.store else None
         edit = ResponseEdit(response_edit.of_request(telemetry.request_id.get()), asked.previous, keep)
-
-        async def edited() -> Stream:
-            stream = await pipeline.stream(exchange.caller, request)
-            return replace(stream, chunks=edit.events(stream.chunks))
-
         if request.stream:
-            await exchange.stream_of(edited())
+            await exchange.stream_of(_edited(pipeline.stream(exchange.caller, request), edit))
         else:
             answer = await exchange.unless_caller_leaves(pipeline.complete(exchange.caller, request))
             response = await edit.whole(orjson.loads(answer.body))
@@ -73,6 +68,11 @@ def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
         Route("GET", "/v1/responses/{response_id}", retrieve),
         Route("DELETE", "/v1/responses/{response_id}", delete),
     ]
+
+
+async def _edited(beginning: Coroutine[Any, Any, Stream], edit: ResponseEdit) -> Stream:
+    stream = await beginning
+    return replace(stream, chunks=edit.events(stream.chunks))
 
 
 def _keeping(

@@ -65,6 +65,7 @@ WAYS: dict[str, Way] = {
     "embeddings": rest("/v1/embeddings", model="vectors", input="hello"),
     "messages": rest("/v1/messages"),
     "count_tokens": rest("/v1/messages/count_tokens"),
+    "input_tokens": rest("/v1/responses/input_tokens", input="Say hello."),
     "responses": rest("/v1/responses", input="Say hello."),
     "Complete": grpc_unary("Complete", gateway_pb2.CompleteRequest(body_json=BODY)),
     "StreamComplete": grpc_stream,

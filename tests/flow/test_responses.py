@@ -293,3 +293,16 @@ async def test_nobody_else_reaches_a_kept_response(stack: Stack, client: openai.
 
     assert [404] * 3 == [answer.status_code for answer in answers]
     assert (await client.responses.retrieve(response.id)).id == response.id
+
+
+async def test_tokens_are_counted_without_a_call(provider: Simulator, client: openai.AsyncOpenAI) -> None:
+    first = await client.responses.create(model="large", input="one two three " * 50)
+    before = (await provider.counts())["requests"]
+    alone = await client.responses.input_tokens.count(model="large", input="hello")
+    continued = await client.responses.input_tokens.count(
+        model="large", input="hello", previous_response_id=first.id
+    )
+
+    assert "response.input_tokens" == alone.object
+    assert continued.input_tokens > alone.input_tokens + 100
+    assert before == (await provider.counts())["requests"]

@@ -14,6 +14,8 @@ from services.gateway.conversations.store import Kept, ResponseStore
 from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.pipeline import Pipeline, Stream
 from services.gateway.requests import responses_request
+from services.gateway.requests.model_request import ModelRequest
+from services.gateway.requests.responses_request import Asked
 from services.gateway.rest import model_calls
 from services.gateway.rest.api_format import OPENAI, ApiFormat, event_of
 from services.gateway.rest.dispatcher import Route
@@ -31,7 +33,8 @@ RESPONSES = ApiFormat(
 def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
     """The routes of OpenAI's responses; without a store none are kept."""
 
-    async def create(exchange: Exchange) -> None:
+    async def continued(exchange: Exchange) -> tuple[Asked, list[Any], ModelRequest]:
+        """What is asked, what was said before, and the request that both make."""
         body = await exchange.body()
         asked = await offload.run(len(body), lambda: responses_request.read(body))
         earlier: list[Any] = []
@@ -40,8 +43,11 @@ def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
                 exchange.caller, asked.previous, "previous_response_id"
             )
             earlier = conversation.after(kept.items, kept.response)
-        parsed = await offload.run(len(body), lambda: responses_request.parse(asked, earlier))
-        request = model_calls.hinted(exchange, parsed)
+        request = await offload.run(len(body), lambda: responses_request.parse(asked, earlier))
+        return asked, earlier, model_calls.hinted(exchange, request)
+
+    async def create(exchange: Exchange) -> None:
+        asked, earlier, request = await continued(exchange)
         keep = _keeping(store, exchange.caller, [*earlier, *asked.items]) if store and asked.store else None
         edit = ResponseEdit(response_edit.of_request(telemetry.request_id.get()), asked.previous, keep)
         if request.stream:
@@ -50,6 +56,12 @@ def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
             answer = await exchange.unless_caller_leaves(pipeline.complete(exchange.caller, request))
             response = await edit.whole(orjson.loads(answer.body))
             await exchange.answer(orjson.dumps(response), answer.headers)
+
+    async def count_tokens(exchange: Exchange) -> None:
+        _, _, request = await continued(exchange)
+        async with pipeline.without_model(exchange.caller):
+            counted = {"object": "response.input_tokens", "input_tokens": request.likely_prompt_tokens}
+        await exchange.answer(orjson.dumps(counted))
 
     async def retrieve(exchange: Exchange) -> None:
         async with pipeline.without_model(exchange.caller):
@@ -65,6 +77,7 @@ def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
 
     return [
         Route("POST", "/v1/responses", create, RESPONSES),
+        Route("POST", "/v1/responses/input_tokens", count_tokens),
         Route("GET", "/v1/responses/{response_id}", retrieve),
         Route("DELETE", "/v1/responses/{response_id}", delete),
     ]

@@ -42,6 +42,8 @@ EXAMPLES = 100
 PROBE_S, LONGEST_WAIT_S = 0.005, 0.1
 # Memory may grow by this share of its start, and by caches that fill: in bytes.
 GROWTH, CACHES = 0.1, 64 * 2**20
+# A busy machine takes a minute to import LiteLLM, in seconds.
+START_S = 600
 # What of the time the parsers are searched for.
 PARSERS = 0.2
 MODELS = ("small", "large", "slow", "breaks", "cuts")
@@ -152,7 +154,7 @@ def _parsers(folder: Path, seconds: float, seed: int) -> int:
             [*command, f"-artifact_prefix={folder}/found-{name}-", str(corpus)],
             capture_output=True,
             text=True,
-            timeout=share_s * 10 + 60,
+            timeout=share_s * 10 + START_S,
         )
         kept = [cases.keep(f"parser.{name}", one.read_bytes()) for one in folder.glob(f"found-{name}-*")]
         print(f"parser.{name}: {share_s} s, {len(list(corpus.iterdir()))} ways through it, found {kept}")

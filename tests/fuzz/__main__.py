@@ -30,12 +30,15 @@ from hypothesis import seed as seeded
 from hypothesis.errors import HypothesisException
 
 from services.chassis import rpc
+from services.chassis.rpc.settings import TOKEN_KEY
 from tests.faults import cluster as clusters
 from tests.faults.cluster import Cluster
 from tests.flow.stack import ADMIN_KEY
 from tests.fuzz import cases, parsers, rest, rpcs, served
 from tests.fuzz.rpcs import Rpc
 
+# What a caller shows the gateway, and a service the others.
+SHOWN = {"authorization": f"Bearer {ADMIN_KEY}", TOKEN_KEY: clusters.SERVICE_TOKEN}
 # Examples of one search, before the next method has its turn.
 EXAMPLES = 100
 # How often a probe asks, and what a service's loop may keep it waiting: the machine is ours alone meanwhile.
@@ -98,7 +101,7 @@ class Search:
         channel = self._channels[method.served_by]
         probe = asyncio.create_task(self._probe(method, channel))
         try:
-            return await rpcs.check(channel, method, request, {"authorization": f"Bearer {ADMIN_KEY}"})
+            return await rpcs.check(channel, method, request, SHOWN)
         finally:
             probe.cancel()
             with suppress(asyncio.CancelledError):

@@ -25,7 +25,11 @@ def _ident(text: str) -> str:
 
 
 def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    text = orjson.dumps(value)
+    try:
+        text = orjson.dumps(value)
+    except TypeError as error:
+        # A number of more than 64 bits, or half of a surrogate pair.
+        raise ValueError(f"cannot be stored: {error}") from error
     if len(text) > MOST_METADATA:
         raise ValueError(f"expected at most {MOST_METADATA} bytes of JSON")
     # An escaped backslash before u0000 is no NUL.

@@ -1,7 +1,6 @@
 """A request of a caller who was let in, and the means to answer it."""
 
 from collections.abc import AsyncGenerator, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -89,10 +88,11 @@ class Exchange:
         self.begun = True
         await responses.send_json(self.send, body, headers=shown)
 
-    async def stream_of(self, beginning: Coroutine[Any, Any, "Streamed"]) -> None:
+    async def stream_of(self, beginning: Coroutine[Any, Any, Streamed]) -> None:
         """Answer with a stream when its first piece has come, or when it has been silent for long.
 
-        Until then a failure is an ordinary one; afterwards the answer has begun, and a failure is its last event.
+        Until then a failure is an ordinary one; afterwards the answer has begun, and a failure is its last event. The
+        chunks are closed when they end or the caller leaves.
 
         Raises:
             CallerLeft: the caller left before anything was sent.
@@ -100,24 +100,18 @@ class Exchange:
         """
         async with EventStream(self.send, self.form) as events:
             try:
-                streamed = await self.unless_caller_leaves(beginning)
+                await self.unless_caller_leaves(_send(events, beginning))
+            except CallerLeft:
+                if not events.begun:
+                    raise
             except errors.Fault as fault:
                 if not events.begun:
                     raise
                 await events.fail(fault)
-            else:
-                await self._send_all(events, streamed.chunks, streamed.headers)
             finally:
-                self.begun = self.begun or events.begun
+                self.begun = events.begun
 
-    async def stream(self, chunks: AsyncGenerator[str, None], headers: Mapping[str, str]) -> None:
-        """Answer with the chunks as events, until they end or the caller leaves; closes them."""
-        async with EventStream(self.send, self.form) as events:
-            await self._send_all(events, chunks, headers)
 
-    async def _send_all(
-        self, events: EventStream, chunks: AsyncGenerator[str, None], headers: Mapping[str, str]
-    ) -> None:
-        self.begun = True
-        with suppress(CallerLeft):
-            await self.unless_caller_leaves(events.send_all(chunks, headers))
+async def _send(events: EventStream, beginning: Coroutine[Any, Any, Streamed]) -> None:
+    streamed = await beginning
+    await events.send_all(streamed.chunks, streamed.headers)

@@ -17,6 +17,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Limits
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
+from services.gateway.pipeline.pipeline import Stream
 from services.gateway.rest import application
 from services.gateway.rest.api_format import OPENAI
 from services.gateway.rest.dispatcher import Dispatcher, Route
@@ -52,7 +53,10 @@ def dispatcher(limiter: ConcurrencyLimiter) -> Dispatcher:
             for _ in range(2):
                 yield str(limiter._shares.running)
 
-        await exchange.stream(pieces(), {})
+        async def beginning() -> Stream:
+            return Stream({}, pieces())
+
+        await exchange.stream_of(beginning())
 
     async def parameters(exchange: Exchange) -> None:
         await exchange.answer(orjson.dumps(exchange.parameters))

@@ -40,6 +40,18 @@ class Answer:
             self.closed = True
 
 
+@dataclass
+class Begun:
+    """What a pipeline gives when the first piece has come."""
+
+    chunks: AsyncGenerator[str, None]
+    headers: dict[str, str]
+
+
+async def begun(chunks: AsyncGenerator[str, None], headers: dict[str, str]) -> Begun:
+    return Begun(chunks, headers)
+
+
 def exchange(receive: Receive, send: Send) -> Exchange:
     caller = Caller(key_id="k", plan=Plan("open"))
     return Exchange({}, receive, send, caller, Attempt(), OPENAI)
@@ -59,7 +71,7 @@ async def sent(answer: Answer, *, leaves: bool = False) -> tuple[int, bytes]:
 
     chunks = answer.chunks()
     await anext(chunks)
-    await exchange(receive, send).stream(chunks, {"x-lumni-tier": "fast"})
+    await exchange(receive, send).stream_of(begun(chunks, {"x-lumni-tier": "fast"}))
     assert (b"x-lumni-tier", b"fast") in messages[0]["headers"]
     return messages[0]["status"], b"".join(one.get("body", b"") for one in messages)
 
@@ -105,17 +117,9 @@ async def test_the_chunks_are_closed_when_the_connection_is_broken_before_the_fi
     chunks = answer.chunks()
     await anext(chunks)
     with pytest.raises(ConnectionResetError):
-        await exchange(receive, broken).stream(chunks, {})
+        await exchange(receive, broken).stream_of(begun(chunks, {}))
 
     assert answer.closed
-
-
-@dataclass
-class Begun:
-    """What a pipeline gives when the first piece has come."""
-
-    chunks: AsyncGenerator[str, None]
-    headers: dict[str, str]
 
 
 async def streamed(work: Coroutine[Any, Any, Begun]) -> list[Message]:

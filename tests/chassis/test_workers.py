@@ -39,6 +39,8 @@ class Run:
             "LUMNI_LISTEN": self.listen,
             "LUMNI_METRICS_LISTEN": self.metrics,
             "LUMNI_WORKERS": "2",
+            # What is killed leaves its files behind.
+            "TMPDIR": str(folder),
             **environ,
         }
         with self.log.open("w") as out:

@@ -241,3 +241,19 @@ async def test_a_bearer_key_is_as_good(http: httpx.AsyncClient) -> None:
     )
 
     assert 200 == answer.status_code
+
+
+async def test_a_failing_model_falls_back(claude: anthropic.AsyncAnthropic) -> None:
+    answer = await claude.messages.create(model="breaks", max_tokens=5, messages=QUESTION)
+
+    assert "small" == answer.model
+    assert answer.model_extra is not None
+    assert ["failed", "succeeded"] == [one["outcome"] for one in answer.model_extra["lumni"]["attempts"]]
+
+
+async def test_auto_chooses_for_a_message_as_for_a_chat(claude: anthropic.AsyncAnthropic) -> None:
+    answer = await claude.messages.create(model="auto", max_tokens=5, messages=QUESTION)
+
+    assert answer.model in ("small", "large")
+    assert answer.model_extra is not None
+    assert answer.model_extra["lumni"]["classification"]["category"]

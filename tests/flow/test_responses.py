@@ -306,3 +306,11 @@ async def test_tokens_are_counted_without_a_call(provider: Simulator, client: op
     assert "response.input_tokens" == alone.object
     assert continued.input_tokens > alone.input_tokens + 100
     assert before == (await provider.counts())["requests"]
+
+
+async def test_a_failing_model_falls_back(client: openai.AsyncOpenAI) -> None:
+    response = await client.responses.create(model="breaks", input=QUESTION)
+    chosen = await client.responses.create(model="auto", input=QUESTION)
+
+    assert "small" == response.model
+    assert chosen.model in ("small", "large")

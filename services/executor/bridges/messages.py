@@ -42,6 +42,7 @@ class MessagesBridge:
         self._begun = False
         self._finish = ""
         self._usage: Mapping[str, Any] = {}
+        self._tier: Any = None
 
     def whole(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """The message."""
@@ -54,7 +55,7 @@ class MessagesBridge:
             "stop_reason": "refusal"
             if refused
             else _REASONS.get(str(choice.get("finish_reason")), "end_turn"),
-            "usage": _usage(mapping(answer.get("usage"))),
+            "usage": _usage(mapping(answer.get("usage")), answer.get("service_tier")),
         }
 
     def events(self, chunk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -63,6 +64,7 @@ class MessagesBridge:
             self._begun = True
             yield {"type": "message_start", "message": _message(chunk)}
         self._usage = mapping(chunk.get("usage")) or self._usage
+        self._tier = chunk.get("service_tier") or self._tier
         for choice in objects(chunk.get("choices")):
             if choice.get("index"):
                 continue
@@ -81,7 +83,7 @@ class MessagesBridge:
         yield {
             "type": "message_delta",
             "delta": {"stop_reason": reason, "stop_sequence": None},
-            "usage": _usage(self._usage),
+            "usage": _usage(self._usage, self._tier),
         }
         yield {"type": "message_stop"}
 
@@ -100,7 +102,7 @@ def _message(part: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _usage(reported: Mapping[str, Any]) -> dict[str, Any]:
+def _usage(reported: Mapping[str, Any], tier: Any) -> dict[str, Any]:
     """A chat's usage as Anthropic reports it, where the parts of the prompt stand side by side."""
     used = from_chat(reported) if reported else Usage()
     return {
@@ -112,6 +114,7 @@ def _usage(reported: Mapping[str, Any]) -> dict[str, Any]:
             "ephemeral_1h_input_tokens": used.cache_write_1h_tokens,
         },
         "output_tokens": used.completion_tokens,
+        "service_tier": tier,
     }
 
 

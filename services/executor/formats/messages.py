@@ -50,6 +50,7 @@ class MessagesFormat(ResponseFormat):
 
     def _read_usage(self, reported: Any) -> None:
         if isinstance(reported, dict):
+            self.service_tier = str(reported.get("service_tier") or self.service_tier)
             # The last event's counts are running totals; what it leaves out was in the first.
             self._reported.update({name: value for name, value in reported.items() if value is not None})
             if self._reported.get("output_tokens") or self._reported.get("input_tokens"):

@@ -6,11 +6,13 @@ import orjson
 import pytest
 
 from services.chassis.operations import Operation
+from services.executor.bridges.calling import BRIDGES
 from services.executor.engines.base import Piece
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.usage import Usage
 from services.executor.formats.base import Chunk
 from services.executor.formats.factory import response_format
+from tests.executor.fleet import deployment
 
 
 def piece(text: str) -> Piece:
@@ -97,3 +99,32 @@ def test_an_answer_without_what_makes_it_one_is_malformed(operation: Operation) 
         response_format(operation, "public", {}).whole(Piece({"id": "x"}))
 
     assert caught.value.error is ErrorClass.MALFORMED
+
+
+@pytest.mark.parametrize("operation", [Operation.MESSAGES, Operation.RESPONSES])
+def test_the_tier_that_a_chat_was_served_by_is_the_one_that_is_paid(operation: Operation) -> None:
+    chats = deployment("http://127.0.0.1:1")
+    body = {"messages": [{"role": "user", "content": "a"}], "input": "a"}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2}
+    choice = {"index": 0, "finish_reason": "stop"}
+    whole = {**choice, "message": {"content": "b"}}
+    answer = response_format(operation, "m", {})
+    answer.whole(
+        Piece(
+            BRIDGES[operation](body, chats).whole(
+                {"choices": [whole], "usage": usage, "service_tier": "priority"}
+            )
+        )
+    )
+    streamed, bridge = response_format(operation, "m", {}), BRIDGES[operation](body, chats)
+    chunks: list[dict[str, Any]] = [
+        {"choices": [{**choice, "delta": {"content": "b"}}], "service_tier": "priority"},
+        {"choices": [], "usage": usage},
+    ]
+    for event in [*(one for chunk in chunks for one in bridge.events(chunk)), *bridge.end(done=True)]:
+        streamed.chunk(Piece(event))
+
+    for one in (answer, streamed):
+        assert ("priority", True) == (one.service_tier, one.complete)
+        assert one.usage is not None
+        assert (5, 2) == (one.usage.prompt_tokens, one.usage.completion_tokens)

@@ -51,21 +51,23 @@ async def test_a_thousand_searches_are_no_bargain_for_half_a_cent(
 
 
 @pytest.mark.parametrize(
-    ("asked", "searched"),
+    ("path", "asked", "searched"),
     [
-        ({"tools": [SEARCH | {"max_uses": 2}]}, 2),
-        ({"tools": [SEARCH]}, 3),
-        ({"web_search_options": {"search_context_size": "low"}}, 1),
-        ({"web_search_options": {"user_location": PARIS}}, 3),
+        ("/v1/chat/completions", {"tools": [SEARCH | {"max_uses": 2}]}, 2),
+        ("/v1/chat/completions", {"tools": [SEARCH]}, 3),
+        ("/v1/chat/completions", {"web_search_options": {"search_context_size": "low"}}, 1),
+        ("/v1/chat/completions", {"web_search_options": {"user_location": PARIS}}, 3),
+        ("/v1/messages", {"tools": [SEARCH | {"max_uses": 2}], "max_tokens": 64}, 2),
+        ("/v1/messages", {"tools": [SEARCH], "max_tokens": 64}, 3),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_was_searched_is_booked_to_the_nano_dollar(
-    stack: Stack, http: httpx.AsyncClient, asked: dict[str, Any], searched: int, *, stream: bool
+    stack: Stack, http: httpx.AsyncClient, path: str, asked: dict[str, Any], searched: int, *, stream: bool
 ) -> None:
     user = f"searcher.{uuid4().hex[:8]}"
     own = await key(http, user)
-    answer = await http.post("/v1/chat/completions", json=body(**asked, stream=stream), headers=own)
+    answer = await http.post(path, json=body(**asked, stream=stream), headers=own)
     assert 200 == answer.status_code, answer.text
 
     database = await asyncpg.connect(stack.database)

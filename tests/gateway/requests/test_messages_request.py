@@ -8,6 +8,7 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.errors import Invalid
+from services.chassis.provider_side import Allowed
 from services.gateway.requests import messages_request, prompt_size
 
 HELLO = {"role": "user", "content": "hello"}
@@ -135,3 +136,11 @@ def test_blocks_in_blocks_have_an_end() -> None:
         messages_request.parse(body([block]))
     with pytest.raises(Invalid):
         messages_request.parse(body([{"type": "text", "text": "a"}] * (messages_request.MAX_PARTS + 1)))
+
+
+def test_searches_that_a_plan_allows_are_bounded_and_counted() -> None:
+    tools = [{"type": "web_search_20250305", "name": "web_search"}]
+    asked = messages_request.parse(body(tools=tools), allowed=Allowed(web_search=5))
+
+    assert (5, ["web_search"]) == (asked.searches, asked.tools)
+    assert [{**tools[0], "max_uses": 5}] == asked.body["tools"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 # A longer conversation, compressed and in bytes, is not kept: it could hardly be gone on from.
 MOST = 8 * 1024 * 1024
-# Up to this size, in bytes, sealing and opening take less than a millisecond; beyond it a thread does it.
+# Up to this size, in bytes, sealing takes less than a millisecond; beyond it a thread does it.
 AT_ONCE = 64 * 1024
 KEEP = """
 INSERT INTO responses (response_id, tenant, user_id, sealed, expires_at)
@@ -30,10 +30,16 @@ DELETE = (
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A response, and the items of the conversation that it ends."""
+    """A response, and the items of the conversation that it ends.
+
+    Attributes:
+        size: Bytes of both as JSON, of what was read.
+
+    """
 
     response: dict[str, Any]
     items: list[Any]
+    size: int = field(default=0, compare=False)
 
 
 class ResponseStore:
@@ -56,7 +62,12 @@ class ResponseStore:
         ident = kept.response["id"]
         text = orjson.dumps({"response": kept.response, "items": kept.items})
         place = _place(caller, ident)
-        sealed = await _off_loop(len(text), self._cipher.seal, text, place)
+        # zlib and the cipher let the loop go on meanwhile.
+        sealed = (
+            await asyncio.to_thread(self._cipher.seal, text, place)
+            if len(text) > AT_ONCE
+            else self._cipher.seal(text, place)
+        )
         if len(sealed) > MOST:
             return False
         try:
@@ -87,11 +98,12 @@ class ResponseStore:
         if sealed is None:
             raise _not_found(ident, param)
         try:
-            text = await _off_loop(len(sealed), self._cipher.open, sealed, _place(caller, ident))
+            # However short it is: nobody knows how long a text it becomes.
+            kept = await asyncio.to_thread(self._opened, sealed, _place(caller, ident))
         except UnreadableError:
             log.warning("a kept response cannot be decrypted: LUMNI_RESPONSES_KEY is another one now")
             raise _not_found(ident, param) from None
-        return Kept(**orjson.loads(text))
+        return kept
 
     async def delete(self, caller: Caller, ident: str, param: str) -> None:
         """Forget a caller's response.
@@ -107,11 +119,9 @@ class ResponseStore:
         if deleted.endswith(" 0"):
             raise _not_found(ident, param)
 
-
-async def _off_loop(size: int, work: Any, *arguments: Any) -> bytes:
-    """What takes long is done in a thread; zlib and the cipher let the loop go on meanwhile."""
-    done: bytes = await asyncio.to_thread(work, *arguments) if size > AT_ONCE else work(*arguments)
-    return done
+    def _opened(self, sealed: bytes, place: str) -> Kept:
+        text = self._cipher.open(sealed, place)
+        return Kept(**orjson.loads(text), size=len(text))
 
 
 def _place(caller: Caller, ident: str) -> str:

@@ -38,12 +38,14 @@ def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
         body = await exchange.body()
         asked = await offload.run(len(body), lambda: responses_request.read(body))
         earlier: list[Any] = []
+        size = len(body)
         if asked.previous:
             kept = await _store(store, "previous_response_id").read(
                 exchange.caller, asked.previous, "previous_response_id"
             )
             earlier = conversation.after(kept.items, kept.response)
-        request = await offload.run(len(body), lambda: responses_request.parse(asked, earlier))
+            size += kept.size
+        request = await offload.run(size, lambda: responses_request.parse(asked, earlier))
         return asked, earlier, model_calls.hinted(exchange, request)
 
     async def create(exchange: Exchange) -> None:

@@ -48,7 +48,9 @@ async def test_only_its_caller_reads_and_deletes_a_response(pool: postgres.Pool)
     large = kept(text="x" * stores.AT_ONCE * 20)
     assert await store.keep(of("ann"), large)
 
-    assert large == await store.read(of("ann"), "resp_1", "response_id")
+    found = await store.read(of("ann"), "resp_1", "response_id")
+    assert large == found
+    assert found.size > stores.AT_ONCE * 20
     for other in (of("bob"), Caller(key_id="k", plan=caller().plan, user_id="ann", tenant="organization:o")):
         with pytest.raises(errors.NotFound):
             await store.read(other, "resp_1", "response_id")

@@ -42,10 +42,12 @@ DATA ?= ../shared/data/routing
 SCORES ?= ../shared/data/models/model_benchmarks.csv
 
 train-classifier: setup ## train the classifier's weights anew (DATA=folder of routing data)
+	$(bin)/python -m services.classifier.training.courtesies
 	$(bin)/python -m services.classifier.training.train --data $(DATA)
 
-eval-classifier: setup ## measure the classifier on routing benchmarks (DATA=folder of routing data, PLOT=picture)
-	$(bin)/python -m services.classifier.training.evaluate --data $(DATA) $(if $(PLOT),--plot $(PLOT))
+PART ?= development
+eval-classifier: setup ## measure the classifier on a part of its corpus (DATA=folder of routing data for outcomes too, PLOT=picture)
+	$(bin)/python -m services.classifier.training.evaluate --part $(PART) $(if $(DATA),--data $(DATA)) $(if $(PLOT),--plot $(PLOT))
 
 eval-selector: setup ## quality against cost of classify-and-select (DATA=folder of routing data)
 	$(bin)/python scripts/evaluate_selector.py --data $(DATA)

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.chassis.draws import fraction
-from services.classifier import heads
+from services.classifier import heads, words
 from services.classifier.embedding import Embedder
-from services.classifier.features import INDEX, NAMES, Observation, observe
+from services.classifier.features import INDEX, Observation, observe
 from services.classifier.heads import CATEGORIES, SUBJECTS, Heads
 from services.classifier.reading import Reading
 from services.classifier.reasons import Factor, explain
 
 # Classifications remembered by one version; about 2 KiB each.
 REMEMBERED = 4096
-# A subject is named when it is at least this probable, and the task of a kind that has one.
-SUBJECT_PROBABILITY = 0.5
+# A subject is named when it is at least so probable, and so probable among the subjects, and the task of a kind that
+# has one. The first is low: exam questions, which subjects are learnt from, are worded unlike requests.
+SUBJECT_PROBABILITY, SUBJECT_SHARE = 0.1, 0.5
 ACADEMIC = frozenset(("factual question", "math", "reasoning", "science"))
 
 
@@ -37,8 +38,7 @@ class Classification:
         factors: What decided, the largest contribution first.
         version: The weights that judged.
         truncated: Whether something of the question went unread.
-        features: What was counted, in the order of features.NAMES; without the embedding, from which words could be
-            read back.
+        features: What was counted, in the order of features.NAMES.
     """
 
     powerful: bool
@@ -80,6 +80,7 @@ class Classifier:
         """Judge by `weights`; `threshold` replaces the score from which their default tier is powerful."""
         self.weights = weights
         self._embedder = embedder
+        self._vectors = words.Vectors(weights.tables)
         self._threshold = weights.threshold if threshold is None else threshold
         self._known: OrderedDict[bytes, Classification] = OrderedDict()
 
@@ -109,24 +110,36 @@ class Classifier:
 
     def _judge(self, seen: Seen, keys: Sequence[bytes]) -> list[Classification]:
         observations = [seen.observation(key) for key in keys]
-        inputs = np.stack([observation.inputs for observation in observations])
-        judgement = heads.judge(self.weights, inputs)
+        parts, judgement = self._heads(observations)
         return [
-            self._classification(judgement, number, seen.readings[key], observation)
+            self._classification(judgement, number, seen.readings[key], observation, parts[number])
             for number, (key, observation) in enumerate(zip(keys, observations, strict=True))
         ]
 
+    def _heads(self, observations: Sequence[Observation]) -> tuple[list[list[heads.Array]], heads.Judgement]:
+        parts = [self._vectors.parts(observation.words) for observation in observations]
+        said = [[words.mean(sums) for sums in own] for own in parts]
+        return parts, heads.judge(self.weights, observations, said, self._embedder)
+
+    def scores(self, observations: Sequence[Observation]) -> heads.Array:
+        """The scores of observations, in log-odds."""
+        return self._heads(observations)[1].score
+
     def _classification(
-        self, judgement: heads.Judgement, number: int, reading: Reading, observation: Observation
+        self,
+        judgement: heads.Judgement,
+        number: int,
+        reading: Reading,
+        observation: Observation,
+        parts: Sequence[heads.Array],
     ) -> Classification:
-        inputs = observation.inputs
         rate = heads.sigmoid(judgement.score[number])
         shares = judgement.category[number]
         best = int(shares.argmax())
-        subject = int(judgement.subject[number].argmax())
+        subjects = judgement.subject[number][: len(SUBJECTS)]
+        subject = int(subjects.argmax())
         named = (
-            subject < len(SUBJECTS)
-            and judgement.subject[number][subject] >= SUBJECT_PROBABILITY
+            subjects[subject] >= max(SUBJECT_PROBABILITY, SUBJECT_SHARE * subjects.sum())
             and CATEGORIES[best] in ACADEMIC
         )
         return Classification(
@@ -134,14 +147,14 @@ class Classifier:
             category=CATEGORIES[best],
             subject=SUBJECTS[subject] if named else "",
             strong_win_rate=rate,
-            confidence=float(shares[best]) if inputs[INDEX["chars"]] > 0 else 0.0,
+            confidence=float(shares[best]) if observation.features[INDEX["chars"]] > 0 else 0.0,
             language=observation.language,
             prompt_tokens=reading.prompt_tokens,
             long_context=reading.long_context,
-            factors=explain(self.weights, judgement, number, inputs),
+            factors=explain(self.weights, judgement, number, observation, parts),
             version=self.weights.version,
             truncated=reading.truncated,
-            features=inputs[: len(NAMES)].copy(),
+            features=observation.features,
         )
 
 

@@ -5,6 +5,8 @@ has a name that a person would understand, because the largest ones are given as
 """
 
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log1p
 from operator import ne
@@ -12,9 +14,11 @@ from operator import ne
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.embedding import DIMENSIONS, Embedder
+from services.classifier import words as word_sums
+from services.classifier.courtesy import Courtesies
+from services.classifier.embedding import Embedder
 from services.classifier.languages import language
-from services.classifier.lexicon import FEATURES, UNSPACED, count
+from services.classifier.lexicon import FEATURES, UNSPACED, kinds_of
 from services.classifier.reading import Reading
 
 # Features in their order, and what each is called as a reason when there is much of it, and when there is little. That
@@ -23,8 +27,8 @@ NAMED: dict[str, tuple[str, str]] = {
     "chars": ("a long question", "a short question"),
     "sentences": ("many sentences", ""),
     "sentence_words": ("long sentences", "short sentences"),
-    "word_chars": ("long words", "plain words"),
-    "variety": ("little to keep track of", "several things to keep track of"),
+    "word_chars": ("", ""),
+    "variety": ("", "several things to keep track of"),
     "lines": ("many lines", ""),
     "numerals": ("numbers to work with", ""),
     "numeral_share": ("dense with numbers", ""),
@@ -84,7 +88,6 @@ NAMED: dict[str, tuple[str, str]] = {
     "attachments": ("images, sound or files", ""),
 }
 NAMES: tuple[str, ...] = tuple(NAMED)
-INPUTS = len(NAMES) + DIMENSIONS
 INDEX = {name: number for number, name in enumerate(NAMES)}
 # Features that are log(1 + n) of something that can be counted.
 COUNTED = FEATURES | {
@@ -137,24 +140,37 @@ ONE_STEP_WORDS = 12
 # From so many marks of code on, a text holds a program.
 PROGRAM_MARKS = 4
 
+_COURTESIES = Courtesies.load()
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What was seen in a Reading.
 
     Attributes:
-        inputs: What the heads see: the features in the order of NAMES, then the embedding.
+        features: In the order of NAMES.
+        words: Of the question.
+        kinds: The features that words stand for, of those that stand for one.
+        plain: The question's words of letters, in lower case, as the embedder reads them.
         language: BCP 47; empty when it is not known.
     """
 
-    inputs: NDArray[np.float32]
+    features: NDArray[np.float32]
+    words: word_sums.Words
+    kinds: Mapping[str, str]
+    plain: Sequence[str]
     language: str
 
 
 def observe(reading: Reading, embedder: Embedder) -> Observation:
-    """Count what can be counted in a question, and embed it."""
+    """Count what can be counted in a question, courtesies left out.
+
+    The embedder compares the answers of a multiple choice; other questions do not need it.
+    """
+    text = _COURTESIES.without(reading.question)
+    chars = reading.question_chars - len(reading.question) + len(text)
     # Python lowers the Turkish capital to two characters.
-    text = reading.question.replace("İ", "i")
+    text = text.replace("İ", "i")
     ascii_only = text.isascii()
     unspaced = [] if ascii_only else UNSPACED.findall(text)
     pattern = _TOKEN if ascii_only or not _MARK.search(text) else _MARKED_TOKEN
@@ -173,9 +189,7 @@ def observe(reading: Reading, embedder: Embedder) -> Observation:
     code_marks = len(_CODE.findall(text)) if any(sign in text for sign in _CODE_SIGNS) else 0
     amount = not _AMOUNTS.isdisjoint(lowered) and _AMOUNT.search(lower) is not None
     found: dict[str, float] = {
-        "chars": log1p(
-            reading.question_chars * (1.0 + (UNSPACED_WEIGHT - 1.0) * len(unspaced) / max(1, len(text)))
-        ),
+        "chars": log1p(chars * (1.0 + (UNSPACED_WEIGHT - 1.0) * len(unspaced) / max(1, len(text)))),
         "sentences": log1p(sentences),
         "sentence_words": log1p(n / sentences),
         # Without words these say nothing, and are as usual.
@@ -222,13 +236,21 @@ def observe(reading: Reading, embedder: Embedder) -> Observation:
         "structured": float(reading.structured),
         "attachments": log1p(reading.attachments),
     }
-    spoken = language(lower, lowered, ascii_only=ascii_only)
-    kinds = count(spaced, lower, english=spoken == "en", unspaced=bool(unspaced))
-    found.update((kind, log1p(number)) for kind, number in kinds.items())
-    values = np.empty(INPUTS, np.float32)
-    values[: len(NAMES)] = [found.get(name, 0.0) for name in NAMES]
-    values[len(NAMES) :] = embedder.embed(lowered)
-    return Observation(values, spoken)
+    spoken = (
+        _spoken(reading.question)
+        if chars < reading.question_chars
+        else language(lower, lowered, ascii_only=ascii_only)
+    )
+    kinds = kinds_of(spaced, lower, english=spoken == "en", unspaced=bool(unspaced))
+    found.update((kind, log1p(number)) for kind, number in Counter(kind for _, kind in kinds).items())
+    values = np.array([found.get(name, 0.0) for name in NAMES], np.float32)
+    return Observation(values, word_sums.split(lower), dict(kinds), lowered, spoken)
+
+
+def _spoken(text: str) -> str:
+    """The language of a text, courtesies and all."""
+    lower = text.replace("İ", "i").lower()
+    return language(lower, _MARKED_TOKEN.findall(lower), ascii_only=text.isascii())
 
 
 def _likeness(options: list[tuple[str, str]], embedder: Embedder) -> float:

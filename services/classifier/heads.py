@@ -1,13 +1,14 @@
-"""The trained part: linear heads over features and embedding, and the file they are kept in.
+"""The trained part: linear heads over words and features, and the file they are kept in.
 
-One matrix holds all heads side by side. The score's head sees the features, the embedding and, through a prior for
-each category, what kind of task it probably is.
+Three kinds of heads share the inputs: the score, the categories and the subjects. All are linear in the features and
+in what the words say (`words`). Two kinds of requests are also judged by what is known from outcomes of real models:
+questions of an exam with answers to choose from, and sums told as a story. There the score leans on those outcomes.
 """
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.features import INDEX, INPUTS, NAMES
+from services.classifier.embedding import DIMENSIONS, Embedder
+from services.classifier.features import INDEX, NAMES, Observation
+from services.classifier.words import END_WEIGHT, PARTS, Table
 
 Array = NDArray[np.float32]
 
@@ -29,8 +32,15 @@ SUBJECTS = (
     "history", "law", "math", "other", "philosophy", "physics", "psychology",
 )  # fmt: skip
 MATH = CATEGORIES.index("math")
-# Deviations of effort that count: a short mathematical question still is one.
-LEAST_EFFORT, MOST_EFFORT = -0.75, 2.0
+# Heads in their order: the score, the categories, the subjects and none. The ends of a text have no say in subjects.
+SCORE = 0
+KINDS = slice(1, 1 + len(CATEGORIES))
+TOPICS = slice(KINDS.stop, KINDS.stop + len(SUBJECTS) + 1)
+WIDTHS = {"whole": TOPICS.stop, "first": KINDS.stop, "last": KINDS.stop}
+# How far the score of a question with answers to choose from is that of the exam's head.
+EXAM_TRUST = 0.8
+# Deviations of effort that count.
+LEAST_EFFORT, MOST_EFFORT = -2.0, 2.0
 # Standardized inputs beyond this many deviations say no more.
 CLIP = 4.0
 # No weight, mean or scale is this large: a mistake, or no number at all.
@@ -39,9 +49,8 @@ LARGEST = 1e4
 COMMITTED = Path(__file__).parent / "weights"
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-_HALF = ("category", "subject")
-_WHOLE = ("mean", "scale", "win", "prior", "effort")
-_NUMBERS = ("win_bias", "effort_weight", "threshold")
+_WHOLE = ("mean", "scale", "inputs", "biases", "embedding_mean", "embedding_scale", "exam", "effort")
+_NUMBERS = ("exam_bias", "effort_bias", "effort_weight", "threshold")
 
 
 def check_name(version: str) -> str:
@@ -64,16 +73,19 @@ class Heads:
 
     Attributes:
         version: Their name.
-        mean: Of each input over the training prompts.
-        scale: Standard deviation of each input.
-        win: What a deviation of each input adds to the score, in log-odds.
-        win_bias: The score of the average prompt, in log-odds.
-        prior: What each category adds to the score, in log-odds.
-        effort: What each input adds to the effort of a mathematical solution, in deviations among word problems, and
-            its bias in the last row.
-        effort_weight: What a deviation of effort adds to the score as far as a prompt is mathematical, in log-odds.
-        category: Inputs x categories, and their biases in the last row.
-        subject: Inputs x (subjects and none), and their biases in the last row.
+        mean: Of each feature over the training requests.
+        scale: Standard deviation of each feature.
+        inputs: Features x heads; what a deviation of each feature adds, in log-odds.
+        biases: Of the heads.
+        tables: Vectors of n-grams for each of words.PARTS.
+        embedding_mean: Of each dimension of the embedding over exam questions.
+        embedding_scale: Its standard deviation.
+        exam: What a deviation of each feature, then of each dimension, adds to the score of a question with answers
+            to choose from, in log-odds.
+        exam_bias: The score of the average such question, in log-odds.
+        effort: The same of the effort that a story's sum takes, in deviations among word problems.
+        effort_bias: Its bias.
+        effort_weight: What a deviation of effort adds to the score of a story's sum, in log-odds.
         threshold: The score from which the default tier is powerful.
         features: The names of the features it was trained with.
         facts: How it came about: data, seed, metrics.
@@ -82,92 +94,116 @@ class Heads:
     version: str
     mean: Array
     scale: Array
-    win: Array
-    win_bias: float
-    prior: Array
+    inputs: Array
+    biases: Array
+    tables: tuple[Table, ...]
+    embedding_mean: Array
+    embedding_scale: Array
+    exam: Array
+    exam_bias: float
     effort: Array
+    effort_bias: float
     effort_weight: float
-    category: Array
-    subject: Array
     threshold: float
     features: tuple[str, ...]
     facts: Mapping[str, Any]
-    # All heads side by side, without their biases; and those.
-    _matrix: Array = field(init=False, repr=False)
-    _biases: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.features != NAMES:
             raise ValueError(f"weights {self.version}: trained with other features; train again")
+        size, both = len(NAMES), len(NAMES) + DIMENSIONS
         shapes = {
-            "mean": (INPUTS,),
-            "scale": (INPUTS,),
-            "win": (INPUTS,),
-            "prior": (len(CATEGORIES),),
-            "effort": (INPUTS + 1,),
-            "category": (INPUTS + 1, len(CATEGORIES)),
-            "subject": (INPUTS + 1, len(SUBJECTS) + 1),
+            "mean": (size,),
+            "scale": (size,),
+            "inputs": (size, TOPICS.stop),
+            "biases": (TOPICS.stop,),
+            "embedding_mean": (DIMENSIONS,),
+            "embedding_scale": (DIMENSIONS,),
+            "exam": (both,),
+            "effort": (both,),
         }
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"weights {self.version}: {name} is not of shape {shape}")
-        for name in (*shapes, *_NUMBERS):
+        if [table.weights.shape[1] for table in self.tables] != [WIDTHS[part] for part in PARTS]:
+            raise ValueError(f"weights {self.version}: the tables of n-grams are for other heads")
+        numbers = {name: getattr(self, name) for name in (*shapes, *_NUMBERS)}
+        for part, table in zip(PARTS, self.tables, strict=True):
+            numbers |= {f"the table of {part}": table.weights, f"the rarity of {part}": table.rarity}
+        for name, value in numbers.items():
             # Put so that NaN is refused as well.
-            if not (np.abs(getattr(self, name)) < LARGEST).all():
+            if not (np.abs(value) < LARGEST).all():
                 raise ValueError(
                     f"weights {self.version}: {name} holds something that is no number or is beyond {LARGEST:.0f}"
                 )
-        if not (self.scale > 0).all():
-            raise ValueError(f"weights {self.version}: scale holds a number that is not positive")
-        win = np.append(self.win, np.float32(self.win_bias))
-        stacked = np.column_stack([self.category, self.subject, self.effort, win]).astype(np.float32)
-        object.__setattr__(self, "_matrix", np.ascontiguousarray(stacked[:-1]))
-        object.__setattr__(self, "_biases", stacked[-1])
+        for name in ("scale", "embedding_scale"):
+            if not (getattr(self, name) > 0).all():
+                raise ValueError(f"weights {self.version}: {name} holds a number that is not positive")
 
-    def logits(self, standard: Array) -> Array:
-        """Categories, subjects and none, effort, score without category and effort; one row a prompt."""
-        logits: Array = standard @ self._matrix + self._biases
-        return logits
+    def standardize(self, features: Array) -> Array:
+        """Features in deviations from the training requests' mean, one row a request."""
+        return standardize(features, self.mean, self.scale)
 
-    def standardize(self, inputs: Array) -> Array:
-        """Inputs, all or only the first ones, in deviations from the training prompts' mean."""
-        size = inputs.shape[1]
-        standard: Array = np.minimum(np.maximum((inputs - self.mean[:size]) / self.scale[:size], -CLIP), CLIP)
-        return standard
+
+def standardize(values: Array, mean: Array, scale: Array) -> Array:
+    """Values in deviations from a mean, none beyond CLIP."""
+    standard: Array = np.minimum(np.maximum((values - mean) / scale, -CLIP), CLIP)
+    return standard
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the heads say of a batch of prompts, one row a prompt.
+    """What the heads say of a batch of requests, one row a request.
 
     Attributes:
-        score: Log-odds that a powerful model answers better.
+        score: Log-odds that a powerful model is needed.
         category: Probabilities of the categories.
         subject: Probabilities of the subjects, and of none in the last column.
-        effort: What the steps of a mathematical solution add to the score, in log-odds.
-        standard: The standardized inputs.
+        outcomes: What outcomes of real models added to the score, in log-odds; 0 for most requests.
+        standard: The standardized features.
     """
 
     score: Array
     category: Array
     subject: Array
-    effort: Array
+    outcomes: Array
     standard: Array
 
 
-def judge(heads: Heads, inputs: Array) -> Judgement:
-    """Apply all heads to raw inputs, one row a prompt: features, then embedding."""
-    standard = heads.standardize(inputs)
-    logits = heads.logits(standard)
-    kinds = len(CATEGORIES)
-    category = _softmax(logits[:, :kinds])
-    subject = _softmax(logits[:, kinds:-2])
-    # Only a question for an amount can be short of steps: a proof is as much work however short it is put.
-    least = np.where(inputs[:, INDEX["amount"]] > 0, LEAST_EFFORT, 0.0).astype(np.float32)
-    steps = np.minimum(np.maximum(logits[:, -2], least), MOST_EFFORT)
-    effort = category[:, MATH] * steps * np.float32(heads.effort_weight)
-    score = logits[:, -1] + category @ heads.prior + effort
-    return Judgement(score, category, subject, effort, standard)
+def judge(
+    heads: Heads, seen: Sequence[Observation], said: Sequence[Sequence[Array]], embedder: Embedder
+) -> Judgement:
+    """Apply all heads to observations, given what the words of each part add to the heads, as `words.mean`."""
+    features = np.stack([observation.features for observation in seen])
+    standard = heads.standardize(features)
+    logits = standard @ heads.inputs + heads.biases
+    for row, (whole, first, last) in enumerate(said):
+        logits[row] += whole
+        logits[row, : KINDS.stop] += END_WEIGHT * (first + last)
+    category = _softmax(logits[:, KINDS])
+    subject = _softmax(logits[:, TOPICS])
+    score = logits[:, SCORE]
+    outcomes = np.zeros_like(score)
+    known = features[:, INDEX["options"]] + features[:, INDEX["story_sum"]]
+    for row in np.flatnonzero(known).tolist():
+        both = np.concatenate([standard[row], embedded(heads, seen[row], embedder)])
+        is_exam = features[row, INDEX["options"]] > 0
+        outcomes[row] = (
+            EXAM_TRUST * (both @ heads.exam + heads.exam_bias - score[row])
+            if is_exam
+            else category[row, MATH] * heads.effort_weight * effort(heads, both)
+        )
+    return Judgement(score + outcomes, category, subject, outcomes, standard)
+
+
+def embedded(heads: Heads, observation: Observation, embedder: Embedder) -> Array:
+    """The standardized embedding of a question."""
+    return standardize(embedder.embed(observation.plain), heads.embedding_mean, heads.embedding_scale)
+
+
+def effort(heads: Heads, both: Array) -> float:
+    """The effort of a story's sum, in deviations, given its standardized features and embedding."""
+    return min(max(float(both @ heads.effort) + heads.effort_bias, LEAST_EFFORT), MOST_EFFORT)
 
 
 def sigmoid(score: float) -> float:
@@ -185,22 +221,30 @@ def _softmax(logits: Array) -> Array:
 
 
 def save(heads: Heads, folder: Path) -> Path:
-    """Write a version's weights in half precision where that is exact enough; replaces the file at once.
+    """Write a version's weights, those of n-grams in bytes with a scale for each head; replaces the file at once.
 
     Raises:
         ValueError: the version's name is no name for a file.
     """
     path = folder / f"{check_name(heads.version)}.npz"
     folder.mkdir(parents=True, exist_ok=True)
-    half = {name: getattr(heads, name).astype(np.float16) for name in _HALF}
-    whole = {name: getattr(heads, name) for name in _WHOLE}
+    arrays = {name: getattr(heads, name) for name in _WHOLE}
+    for part, table in zip(PARTS, heads.tables, strict=True):
+        scales = np.maximum(np.abs(table.weights).max(axis=0), 1e-6) / 127
+        arrays |= {
+            # Differences of ascending numbers compress better than the numbers.
+            f"{part}_digests": np.diff(table.digests, prepend=np.uint32(0)),
+            f"{part}_rarity": table.rarity.astype(np.float16),
+            f"{part}_scales": scales.astype(np.float32),
+            f"{part}_weights": np.rint(table.weights / scales).astype(np.int8),
+        }
     about = {
         **{name: getattr(heads, name) for name in _NUMBERS},
         "features": list(heads.features),
         "facts": dict(heads.facts),
     }
     partial = path.with_suffix(".partial.npz")
-    np.savez_compressed(partial, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **half, **whole)
+    np.savez_compressed(partial, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
     partial.replace(path)
     return path
 
@@ -219,9 +263,11 @@ def _fields(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
-            arrays = {name: file[name].astype(np.float32) for name in (*_HALF, *_WHOLE)}
+            arrays = {name: file[name].astype(np.float32) for name in _WHOLE}
+            tables = tuple(_table(file, part) for part in PARTS)
         return {
             **arrays,
+            "tables": tables,
             **{name: float(about[name]) for name in _NUMBERS},
             "features": tuple(about["features"]),
             "facts": dict(about["facts"]),
@@ -233,3 +279,11 @@ def _fields(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} cannot be read as weights ({type(error).__name__}): put a good copy there, or train or refit again"
         ) from error
+
+
+def _table(file: Mapping[str, NDArray[Any]], part: str) -> Table:
+    return Table(
+        np.cumsum(file[f"{part}_digests"], dtype=np.uint32),
+        file[f"{part}_rarity"].astype(np.float32),
+        file[f"{part}_weights"] * file[f"{part}_scales"],
+    )

@@ -6,7 +6,6 @@ anywhere.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -50,8 +49,8 @@ def _lengths() -> dict[str, list[int]]:
 _CUE_LENGTHS = MappingProxyType(_lengths())
 
 
-def count(words: Sequence[str], text: str, *, english: bool, unspaced: bool) -> Counter[str]:
-    """How many words of a text in lower case count towards each feature.
+def kinds_of(words: Sequence[str], text: str, *, english: bool, unspaced: bool) -> list[tuple[str, str]]:
+    """The words of a text in lower case that count towards a feature, each with it, as often as they occur.
 
     Args:
         words: Of the text, in lower case.
@@ -59,13 +58,12 @@ def count(words: Sequence[str], text: str, *, english: bool, unspaced: bool) -> 
         english: Whether prefixes need not be looked at.
         unspaced: Whether the text holds words of scripts without spaces.
     """
-    features = [_WORDS.get(word) for word in words]
-    found = Counter(feature for feature in features if feature)
-    if not english:
-        found.update(_by_prefix(word) for word, feature in zip(words, features, strict=True) if not feature)
-        found.pop("", None)
+    if english:
+        found = [(word, _WORDS[word]) for word in words if word in _WORDS]
+    else:
+        found = [(word, kind) for word in words if (kind := _WORDS.get(word) or _by_prefix(word))]
     if unspaced:
-        found.update(_cues(text))
+        found.extend(_cues(text))
     return found
 
 
@@ -73,8 +71,8 @@ def _by_prefix(word: str) -> str:
     return next((_PREFIXES[word[:size]] for size in _LENGTHS if word[:size] in _PREFIXES), "")
 
 
-def _cues(text: str) -> Iterator[str]:
-    """The features of the words found in a text without spaces, from left to right, the longest first."""
+def _cues(text: str) -> Iterator[tuple[str, str]]:
+    """The words found, each with its feature, in a text without spaces, from left to right, the longest first."""
     # A pattern of a thousand alternatives would try them all at every character.
     end = 0
     for start, first in enumerate(text):
@@ -82,5 +80,5 @@ def _cues(text: str) -> Iterator[str]:
             for size in _CUE_LENGTHS[first]:
                 if feature := _WORDS.get(text[start : start + size]):
                     end = start + size
-                    yield feature
+                    yield text[start:end], feature
                     break

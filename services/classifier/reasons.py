@@ -1,17 +1,25 @@
-"""Why a score is what it is, in words a person would accept."""
+"""Why a score is what it is, in words a person would accept.
 
+What a reason contributes is what the score loses when it is taken out of the request: the words of one kind, all words
+that are of no named kind, or what was counted of something (set to what is usual).
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import expm1
+from math import expm1, sqrt
 
-from services.classifier.features import COUNTED, NAMED, NAMES
-from services.classifier.heads import CATEGORIES, Array, Heads, Judgement
+import numpy as np
+
+from services.classifier.features import COUNTED, INDEX, NAMED, NAMES, Observation
+from services.classifier.heads import CATEGORIES, SCORE, Array, Heads, Judgement
+from services.classifier.words import END_WEIGHT
 
 # Reasons that are given, and the least contribution of one, as a share of the largest.
 MOST = 5
 LEAST = 0.1
-# What a category is called as a reason.
+# What a request of each category is called.
 TASKS = {
-    "chat": "ordinary talk",
+    "chat": "talk",
     "factual question": "a question of fact",
     "writing": "a text to write",
     "summarization": "a text to summarize",
@@ -22,10 +30,17 @@ TASKS = {
     "reasoning": "a task of reasoning",
     "science": "a question of science",
     "planning": "something to plan",
-    "other": "no particular kind of task",
+    "other": "a task of no common kind",
 }
-TOPIC = "its topic and wording"
+# The wording as a whole, after what the request is called.
+WORDING = ("worded like demanding ones", "worded like easy ones")
+# What outcomes of real models say of questions of an exam, and of sums told as a story.
+EXAM = ("an exam question that models often fail", "an exam question that models seldom fail")
 EFFORT = ("many steps to a solution", "few steps to a solution")
+
+_WEIGHTS = (1.0, END_WEIGHT, END_WEIGHT)
+# Whether much, and little, of what a feature counts is a reason.
+_NAMED_MANY, _NAMED_FEW = np.array([[bool(name) for name in names] for names in NAMED.values()]).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +50,7 @@ class Factor:
     Attributes:
         name: The reason in words.
         value: What was observed: a count, a length, a share or a probability; 0 for what is not counted.
-        contribution: What it added to the score, in log-odds, against the average prompt.
+        contribution: What the score would lose without it, in log-odds.
     """
 
     name: str
@@ -43,40 +58,72 @@ class Factor:
     contribution: float
 
 
-def explain(weights: Heads, judgement: Judgement, row: int, inputs: Array) -> tuple[Factor, ...]:
+def explain(
+    weights: Heads, judgement: Judgement, row: int, observation: Observation, parts: Sequence[Array]
+) -> tuple[Factor, ...]:
     """The largest contributions to one row's score, named when a person would name them.
 
-    The kind of task counts as far as the request is of that kind. What has no name (other kinds that it might be of,
-    the embedding, words that do not occur) is added up as topic and wording.
+    Args:
+        weights: That judged.
+        judgement: Of a batch.
+        row: In the batch.
+        observation: What was seen in the request.
+        parts: Sums of each distinct word of each part of the request, as `words.Vectors.parts`.
     """
-    size = len(NAMES)
-    standard = judgement.standard[row, :size].tolist()
-    parts = weights.win * judgement.standard[row]
-    added = parts[:size].tolist()
-    kind, unnamed = _kind(weights, judgement.category[row])
-    unnamed += float(parts[size:].sum())
-    effort = float(judgement.effort[row])
-    factors = [kind, Factor(EFFORT[effort < 0], 0.0, effort)]
-    for number, contribution in enumerate(added):
-        named = NAMED[NAMES[number]][standard[number] <= 0]
-        if named:
-            factors.append(Factor(named, _value(number, float(inputs[number])), contribution))
-        else:
-            unnamed += contribution
-    factors.append(Factor(TOPIC, 0.0, unnamed))
+    standard = judgement.standard[row]
+    contributions = weights.inputs[:, SCORE] * standard
+    by_kind, unnamed = _by_kind(observation, parts)
+    for kind, contribution in by_kind.items():
+        contributions[INDEX[kind]] += contribution
+    named = np.where(standard > 0, _NAMED_MANY, _NAMED_FEW)
+    told = _wording(judgement, row, unnamed + float(contributions[~named].sum()))
+    factors = [told]
+    if outcomes := float(judgement.outcomes[row]):
+        names = EXAM if observation.features[INDEX["options"]] > 0 else EFFORT
+        factors.append(Factor(names[outcomes < 0], 0.0, outcomes))
+    contributions[~named] = 0.0
+    for number in np.argsort(-np.abs(contributions))[:MOST].tolist():
+        name = NAMED[NAMES[number]][bool(standard[number] <= 0)]
+        if name:
+            value = _value(number, float(observation.features[number]))
+            factors.append(Factor(name, value, float(contributions[number])))
     factors.sort(key=lambda factor: -abs(factor.contribution))
     least = LEAST * abs(factors[0].contribution)
     return tuple(factor for factor in factors[:MOST] if abs(factor.contribution) >= least)
 
 
-def _kind(weights: Heads, categories: Array) -> tuple[Factor, float]:
-    """The likeliest kind of task, and what the other kinds add."""
-    shares, priors = categories.tolist(), weights.prior.tolist()
-    usual = sum(priors) / len(priors)
-    best = max(range(len(shares)), key=shares.__getitem__)
-    contribution = shares[best] * (priors[best] - usual)
-    others = sum(share * (prior - usual) for share, prior in zip(shares, priors, strict=True)) - contribution
-    return Factor(TASKS[CATEGORIES[best]], round(shares[best], 3), contribution), others
+def _wording(judgement: Judgement, row: int, contribution: float) -> Factor:
+    """The wording as a whole, told with the likeliest kind of task."""
+    best = int(judgement.category[row].argmax())
+    name = f"{TASKS[CATEGORIES[best]]}, {WORDING[contribution < 0]}"
+    return Factor(name, round(float(judgement.category[row][best]), 3), contribution)
+
+
+def _by_kind(observation: Observation, parts: Sequence[Array]) -> tuple[dict[str, float], float]:
+    """What the score loses without the words of each kind, and without those of none."""
+    kinds = observation.kinds
+    lost = dict.fromkeys(kinds.values(), 0.0)
+    unnamed = 0.0
+    words = observation.words
+    for own, sums, weight in zip((words.whole, words.first, words.last), parts, _WEIGHTS, strict=True):
+        # The score's sum and the squared length: of all words, of each kind, of all kinds.
+        added, squared = float(sums[:, SCORE].sum()), float(sums[:, -1].sum())
+        score = _score(added, squared)
+        groups: dict[str, list[int]] = {}
+        for place, word in enumerate(own):
+            if word in kinds:
+                groups.setdefault(kinds[word], []).append(place)
+        of_kinds = [0.0, 0.0]
+        for kind, places in groups.items():
+            less = sums[places, SCORE].sum(), sums[places, -1].sum()
+            lost[kind] += weight * (score - _score(added - float(less[0]), squared - float(less[1])))
+            of_kinds = [of_kinds[0] + float(less[0]), of_kinds[1] + float(less[1])]
+        unnamed += weight * (score - _score(*of_kinds))
+    return lost, unnamed
+
+
+def _score(added: float, squared: float) -> float:
+    return added / sqrt(max(squared, 1.0))
 
 
 def _value(number: int, seen: float) -> float:

@@ -101,7 +101,7 @@ def test_an_embedding_is_the_mean_of_the_tokens_vectors() -> None:
 
 def test_features_count_what_they_say() -> None:
     text = "Given 3 apples at $1.50 each, which is NOT true?\nA. 12 apples\nB. 13 apples\nC. 14 apples"
-    seen = dict(zip(NAMES, observe(ask(text), EMBEDDER).inputs, strict=False))
+    seen = dict(zip(NAMES, observe(ask(text), EMBEDDER).features, strict=True))
 
     assert seen["options"] == 1.0
     assert seen["money"] == pytest.approx(np.log(2))
@@ -116,7 +116,7 @@ def test_tools_and_turns_are_seen() -> None:
     reading = read(
         [Turn("user", "a" * 200), Turn("assistant", "b"), Turn("user", "c" * 200)], 3, structured=True
     )
-    values = observe(reading, EMBEDDER).inputs
+    values = observe(reading, EMBEDDER).features
 
     assert values[INDEX["tools"]] == pytest.approx(np.log(4))
     assert values[INDEX["turns"]] == pytest.approx(np.log(2))
@@ -153,9 +153,13 @@ def test_weights_are_saved_and_read_back(weights: Heads, tmp_path: Path) -> None
     again = heads.load(path)
 
     assert again.version == "copy"
-    assert np.array_equal(again.win, weights.win)
+    assert np.array_equal(again.inputs, weights.inputs)
+    for found, table in zip(again.tables, weights.tables, strict=True):
+        assert np.array_equal(found.digests, table.digests)
+        # In bytes, with a scale for each head.
+        assert np.abs(found.weights - table.weights).max() <= np.abs(table.weights).max() / 127
     assert again.threshold == weights.threshold
-    assert path.stat().st_size <= 4 * 1024 * 1024
+    assert path.stat().st_size <= 8 * 1024 * 1024
 
 
 def test_weights_for_other_features_are_refused(weights: Heads) -> None:
@@ -165,9 +169,9 @@ def test_weights_for_other_features_are_refused(weights: Heads) -> None:
 
 def test_text_without_spaces_counts_as_words_and_sentences_of_its_own() -> None:
     text = "用Python写一个函数，计算所有素数的和。不要使用外部库。请解释每一步。"
-    seen = dict(zip(NAMES, observe(ask(text), EMBEDDER).inputs, strict=False))
+    seen = dict(zip(NAMES, observe(ask(text), EMBEDDER).features, strict=True))
     latin = dict(
-        zip(NAMES, observe(ask("Add all primes in Python. Use no library."), EMBEDDER).inputs, strict=False)
+        zip(NAMES, observe(ask("Add all primes in Python. Use no library."), EMBEDDER).features, strict=True)
     )
 
     assert seen["one_step"] == 0.0
@@ -177,7 +181,7 @@ def test_text_without_spaces_counts_as_words_and_sentences_of_its_own() -> None:
     assert seen["variety"] < 1.0
     assert seen["code"] == pytest.approx(np.log(3))  # Python, 函数
     assert min(seen["math"], seen["negation"], seen["why"]) > 0
-    assert observe(ask("你好"), EMBEDDER).inputs[INDEX["greetings"]] == pytest.approx(np.log(2))
+    assert observe(ask("你好"), EMBEDDER).features[INDEX["greetings"]] == pytest.approx(np.log(2))
 
 
 @pytest.mark.parametrize("word", ["stone", "камень", "石头"])

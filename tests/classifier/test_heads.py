@@ -10,8 +10,8 @@ import pytest
 from services.classifier import heads
 from services.classifier.heads import Heads
 
-ARRAYS = ("mean", "scale", "win", "prior", "effort", "category", "subject")
-NUMBERS = ("win_bias", "effort_weight", "threshold")
+ARRAYS = ("mean", "scale", "inputs", "biases", "embedding_mean", "embedding_scale", "exam", "effort")
+NUMBERS = ("exam_bias", "effort_bias", "effort_weight", "threshold")
 
 
 @pytest.mark.parametrize("score", [-1e9, -800.0, -745.2, -1.0, 0.0, 1.0, 800.0, 1e9])
@@ -34,6 +34,21 @@ def test_weights_that_are_no_numbers_are_refused(weights: Heads, name: str, valu
         changed.flat[-1] = value
     with pytest.raises(ValueError, match=f"weights v1: {name} holds"):
         replace(weights, **{name: changed})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+@pytest.mark.parametrize("name", ["weights", "rarity"])
+def test_tables_that_hold_no_numbers_are_refused(weights: Heads, name: str, value: float) -> None:
+    whole, *ends = weights.tables
+    changed = getattr(whole, name).copy()
+    changed.flat[0] = value
+    with pytest.raises(ValueError, match="of whole holds"):
+        replace(weights, tables=(replace(whole, **{name: changed}), *ends))
+
+
+def test_tables_for_other_heads_are_refused(weights: Heads) -> None:
+    with pytest.raises(ValueError, match="other heads"):
+        replace(weights, tables=weights.tables[::-1])
 
 
 def test_a_scale_of_zero_is_refused(weights: Heads) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2 as pb
@@ -58,7 +59,7 @@ def asking(text: str, request_id: str = "r", **more: Any) -> pb.ClassifyRequest:
 
 async def test_a_request_is_classified(stub: Any) -> None:
     response = await stub.Classify(
-        asking("Write a Python function that merges overlapping intervals"), timeout=5
+        asking("Implement a lock-free queue in Rust and prove that it is linearizable"), timeout=5
     )
     found = response.classification
 
@@ -182,7 +183,9 @@ def beside(weights: Heads, embedder: Embedder, shadow: Classifier) -> Classifier
 async def test_a_shadow_beyond_all_scores_is_only_counted(
     weights: Heads, embedder: Embedder, bias: float, agrees: str
 ) -> None:
-    shadow = Classifier(replace(weights, version=f"bias{bias:.0f}", win_bias=bias), embedder)
+    shadow = Classifier(
+        replace(weights, version=f"bias{bias:.0f}", biases=np.full_like(weights.biases, bias)), embedder
+    )
     before = SHADOWED.labels(shadow.weights.version, agrees)._value.get()
     async with serving(beside(weights, embedder, shadow)) as stub:
         hard = asking("Prove that the product of three consecutive integers is divisible by 6")

@@ -1,28 +1,15 @@
 """Several versions beside each other."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from services.classifier import classify, features
 from services.classifier.classify import Classifier, Versions
 from services.classifier.embedding import Embedder
 from services.classifier.heads import Heads
 from services.classifier.reading import Reading, Turn, read
-
-
-class Counting(Embedder):
-    """An embedder that counts the questions it reads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.questions = 0
-
-    def embed(self, words: Sequence[str]) -> NDArray[np.float32]:
-        self.questions += 1
-        return super().embed(words)
 
 
 def ask(text: str) -> Reading:
@@ -30,24 +17,32 @@ def ask(text: str) -> Reading:
 
 
 @pytest.fixture
-def counting() -> Counting:
-    return Counting()
+def observed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The questions that are observed, as often as they are."""
+    questions: list[str] = []
+
+    def observe(one: Reading, embedder: Embedder) -> features.Observation:
+        questions.append(one.question)
+        return features.observe(one, embedder)
+
+    monkeypatch.setattr(classify, "observe", observe)
+    return questions
 
 
 @pytest.fixture
-def pair(weights: Heads, counting: Counting) -> tuple[Classifier, Classifier]:
-    other = replace(weights, version="other", win_bias=weights.win_bias + 1.0)
-    return Classifier(weights, counting), Classifier(other, counting)
+def pair(weights: Heads, embedder: Embedder) -> tuple[Classifier, Classifier]:
+    other = replace(weights, version="other", biases=weights.biases + np.float32(1.0))
+    return Classifier(weights, embedder), Classifier(other, embedder)
 
 
 def test_two_versions_judge_what_is_looked_at_once(
-    pair: tuple[Classifier, Classifier], counting: Counting
+    pair: tuple[Classifier, Classifier], observed: list[str]
 ) -> None:
     one, two = pair
     seen = one.look([ask("What is the tallest mountain?"), ask("hi"), ask("hi")])
     first, second = one.judge(seen), two.judge(seen)
 
-    assert counting.questions == 2
+    assert observed == ["What is the tallest mountain?", "hi"]
     assert [found.version for found in (*first, *second)] == ["v1"] * 3 + ["other"] * 3
     assert first[1] is first[2]
     assert all(b.strong_win_rate > a.strong_win_rate for a, b in zip(first, second, strict=True))
@@ -65,18 +60,18 @@ def test_judging_together_is_judging_alone(
     assert [found.strong_win_rate for found in two.judge(seen)] == [found.strong_win_rate for found in alone]
 
 
-def test_each_version_remembers_for_itself(pair: tuple[Classifier, Classifier], counting: Counting) -> None:
+def test_each_version_remembers_for_itself(pair: tuple[Classifier, Classifier], observed: list[str]) -> None:
     one, two = pair
     [first] = one.classify([ask("What is the tallest mountain?")])
     seen = one.look([ask("What is the tallest mountain?")])
 
     assert one.judge(seen) == [first]
-    assert counting.questions == 1
+    assert len(observed) == 1
     [second] = two.judge(seen)
-    assert counting.questions == 2
+    assert len(observed) == 2
     assert second.version == "other"
     assert two.judge(two.look([ask("What is the tallest mountain?")])) == [second]
-    assert counting.questions == 2
+    assert len(observed) == 2
 
 
 @pytest.mark.parametrize("shares", [[float("nan")], [0.5, float("nan")], [0.0, 0.0], []])

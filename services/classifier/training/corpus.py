@@ -7,6 +7,7 @@ how far the second labels agree, and, given a folder of public prompts, the requ
 """
 
 import argparse
+import gzip
 import json
 import re
 import sys
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from services.classifier.heads import CATEGORIES
-from services.classifier.training.examples import OWN, labelled, rows
+from services.classifier.training.data import rows
 
 FOLDER = Path(__file__).parent / "requests"
 PARTS = ("train", "development", "test")
 LEVELS = (1, 2, 3, 4)
+# Of the further requests in `kinds.tsv`, those of these categories want a fast model; of the others nobody said.
+EASY = frozenset(("chat", "factual question", "writing", "summarization", "translation", "extraction"))
 # Words in a row that two texts share when one was copied from the other.
 SHINGLE = 8
 # Two requests are near duplicates when they share this part of the shorter one's shingles.
@@ -73,6 +76,13 @@ def load(part: str) -> list[Request]:
     """
     lines = (FOLDER / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()
     return [_request(json.loads(line)) for line in lines]
+
+
+def kinds() -> list[tuple[str, str]]:
+    """Further requests, text and category, short and ordinary; those of EASY are for fast models, save a few."""
+    lines = (FOLDER / "kinds.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines if line]
+    return [(text.replace("\\n", "\n"), category) for category, _, text in rows]
 
 
 def _request(line: dict[str, Any]) -> Request:
@@ -128,13 +138,30 @@ def near_duplicates(requests: Sequence[Request], others: Iterable[str]) -> Itera
 
 def public_prompts(data: Path) -> Iterator[str]:
     """The prompts of public benchmarks in a folder of routing data."""
-    yield from (example.text for example in labelled(data, seed=0) if example.source != OWN)
     for path in sorted((data / "dev").glob("*.csv.gz")):
         yield from (row["prompt"] for row in rows(path))
     for path in sorted((data / "train").glob("*.csv.gz")):
         yield from (row["question"] for row in rows(path))
-    for line in (data / "train" / "gsm8k_train.jsonl").read_text(encoding="utf-8").splitlines():
-        yield json.loads(line)["question"]
+    for path in sorted(data.rglob("*.jsonl")):
+        for line in path.read_text("utf-8").splitlines():
+            yield from _texts(json.loads(line))
+    for path in sorted(data.rglob("*.jsonl.gz")):
+        for packed in gzip.decompress(path.read_bytes()).splitlines():
+            yield from _texts(json.loads(packed))
+    for path in sorted((data / "prompts" / "bbh").glob("*.json")):
+        yield from _texts(json.loads(path.read_text("utf-8")))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts within a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
 
 
 def _shingles(text: str) -> list[str]:

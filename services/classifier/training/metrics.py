@@ -73,3 +73,15 @@ def calibration_error(probabilities: Vector, outcomes: Vector, bins: int = 10) -
     parts = [part for part in np.array_split(order, bins) if len(part)]
     gaps = [abs(probabilities[part].mean() - outcomes[part].mean()) * len(part) for part in parts]
     return float(sum(gaps) / len(probabilities))
+
+
+def in_order(scores: Vector, levels: NDArray[np.int_]) -> float:
+    """The share of pairs of requests two levels or more apart whose harder one scores higher; ties are half right."""
+    harder, pairs = 0.0, 0
+    for level in np.unique(levels):
+        low = np.sort(scores[levels == level])
+        high = scores[levels >= level + 2]
+        below = np.searchsorted(low, high, "left")
+        harder += float(below.sum() + (np.searchsorted(low, high, "right") - below).sum() / 2)
+        pairs += len(low) * len(high)
+    return harder / pairs if pairs else float("nan")

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from services.classifier import heads
 from services.classifier.features import NAMES
-from services.classifier.heads import Array, Heads
+from services.classifier.heads import SCORE, Array, Heads
 from services.classifier.training.metrics import Vector, bootstrap
 
 # How firmly the old weights hold. Chosen on the development half of MMLU in RouteLLM's data, with the weak model's
@@ -195,13 +195,14 @@ def refit(old: Heads, feedback: Feedback, version: str) -> Refit:
     # In single precision, as the weights are kept: the bias makes up for exactly what they add.
     moved = _moved(standard, scores, outcomes).astype(np.float32).astype(float)
     level = float(standard.mean(axis=0) @ moved)
-    win = old.win.copy()
-    win[: len(NAMES)] += moved.astype(np.float32)
+    inputs, biases = old.inputs.copy(), old.biases.copy()
+    inputs[:, SCORE] += moved.astype(np.float32)
+    biases[SCORE] -= np.float32(level)
     weights = replace(
         old,
         version=version,
-        win=win,
-        win_bias=old.win_bias - level,
+        inputs=inputs,
+        biases=biases,
         facts={**old.facts, "refitted_from": old.version, "requests": len(scores)},
     )
     return Refit(

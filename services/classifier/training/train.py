@@ -2,293 +2,293 @@
 
     python -m services.classifier.training.train --data FOLDER
 
-Where the score comes from, and why it is built of parts rather than fitted as one:
-
-- True difficulty is not need: what every model gets wrong gains nothing from a powerful one. And pooling outcomes of
-  unlike data sets teaches which data set a prompt is from. So each part is learnt inside one source, or set by a
-  stated reason, put on one scale, and added up. Of parts that agree in sign, equal weights travel better to unseen
-  data than fitted ones.
-- PRIORS: kinds of tasks whose answers take several steps (mathematics, code, reasoning) are where weak models
-  fall behind in every public comparison; talk, facts and prose are where they keep up.
-- REASONING: within a kind, what must be held together counts: length, terms that return, quantities compared, logic,
-  answers that resemble each other, plain words rather than rare ones.
-- difficulty: ridge regression of the share of 29 models that fail an MMLU-Pro question.
-- effort: ridge regression of the steps of the worked solutions of GSM8K, for mathematics only.
-- One slope and one intercept, fitted on outcomes of a weak and a strong model over ten sources, make the sum a
-  probability.
-
-The only numbers chosen with an eye on the development halves of RouteLLM's data are the few weights below; none of
-their prompts or outcomes is trained on.
+- The score, the categories: logistic regression on the corpus of requests (`requests/README.md`), each request as it
+  was written and as variants of it (`variants`), and on ordinary requests (`corpus.kinds`), over n-grams and features.
+- The subjects: the same, on questions of MMLU-Pro and on requests of categories that have no subject.
+- Exam questions and sums told as a story: `outcomes`.
+- Calibration: every request is scored by heads that saw nothing of its writer; slope and intercept of these scores
+  make the score a probability, and the default threshold is where mistakes on them cost least.
 """
 
 import argparse
-import json
+import random
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression, Ridge
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack, vstack
+from sklearn.linear_model import LogisticRegression
 
 from services.classifier import heads
-from services.classifier.embedding import DIMENSIONS, Embedder
-from services.classifier.features import INDEX, NAMES, observe
-from services.classifier.heads import CATEGORIES, COMMITTED, SUBJECTS, Array, Heads
-from services.classifier.reading import Turn, read
-from services.classifier.training.examples import DEVELOPMENT, OWN, Example, check, labelled, rows
-from services.classifier.training.holdout import held_out, wording
+from services.classifier.classify import Classifier
+from services.classifier.embedding import Embedder
+from services.classifier.features import INDEX, NAMES, Observation, observe
+from services.classifier.heads import CATEGORIES, COMMITTED, KINDS, SCORE, SUBJECTS, TOPICS, Array, Heads
+from services.classifier.reading import Reading, Turn, read
+from services.classifier.training import corpus, outcomes, subjects, variants
+from services.classifier.training.corpus import Request
+from services.classifier.training.data import check
+from services.classifier.training.ngrams import Vocabulary, vocabulary
+from services.classifier.words import END_WEIGHT, PARTS, Table
 
-# What a category adds to the score, in units of SPREAD.
-PRIORS = {
-    "chat": -1.2, "factual question": -0.4, "writing": -0.6, "summarization": -0.4, "translation": -0.4,
-    "extraction": 0.2, "code": 1.0, "math": 1.3, "reasoning": 1.0, "science": 0.2, "planning": -0.1, "other": -0.3,
-}  # fmt: skip
-SPREAD = 4.0
-# What a deviation of a feature adds. Those after the blank line occur in no public routing data: small, and by hand.
-REASONING = {
-    "chars": 0.5, "variety": -1.5, "option_likeness": 1.0, "quantities": 1.0, "logic": 0.25, "word_chars": -0.5,
-
-    "enumerated": 0.2, "constraints": 0.2, "tools": 0.2, "structured": 0.1, "attachments": 0.2, "turns": 0.1,
-    "one_step": -0.2, "greetings": -0.2,
-}  # fmt: skip
-DIFFICULTY = 0.5
-# What a standard deviation of effort among GSM8K's problems adds, within mathematics.
-EFFORT = 4.0
-# Deviations of features that never vary in training are counted against these.
-SCALES = {"turns": 0.7, "tools": 1.0, "structured": 0.5, "attachments": 0.7, "history": 4.0, "system": 4.0}
-# The embedding says much about the source of a prompt: it is trusted half as much as the features.
-EMBEDDING = 0.5
-# The category's log-odds are shrunk by regularization, and stretched back.
-STRETCH = 2.0
-# Inverse strength of the category's regularization.
-REGULARIZATION = 0.003
-# How much more a prompt of our own says about its category than one labelled by where it was found.
-OWN_WEIGHT = 4.0
-# Share of the reference prompts that the default threshold calls powerful.
-POWERFUL = 0.5
+# Inverse strength of regularization.
+SCORE_C, CATEGORY_C, SUBJECT_C = 10.0, 20.0, 50.0
+# What a deviation of a feature weighs beside the n-grams of a whole text.
+FEATURE_WEIGHT = 0.03
+# What a variant of a request weighs beside the request.
+VARIANT_WEIGHT = 0.5
+# What an ordinary easy request weighs beside one with a level.
+EASY_WEIGHT = 0.2
 LEAST_SCALE = 0.05
+# Writers are left out in so many groups for calibration.
+GROUPS = 6
+# What the wrong tier costs by level: a hard request that is answered badly weighs more than an easy one that is
+# answered dearly.
+COSTS = {1: 2.0, 2: 0.8, 3: 1.0, 4: 3.0}
+# Exam questions of one subject, and requests without a subject for each of them, at most.
+MOST_OF_SUBJECT = 250
+ACADEMIC = frozenset(("factual question", "math", "reasoning", "science", "code"))
 
-# The pair whose outcomes on MMLU-Pro are the nearest to a fast and a powerful model's.
-WEAK = "Mixtral-8x7B-Instruct-v0.1"
-STRONG = "gemini-1.5-pro-002"
-# Of LLMRouter's nine models, these two are a gap apart on tasks that neither of them breaks at.
-WEAK_ROUTER = "mistral-7b-instruct-v0.3"
-STRONG_ROUTER = "llama-3.1-nemotron-51b-instruct"
-ROUTER_TASKS = (
-    "openbook_qa", "arc_challenge", "commonsense_qa", "natural_qa", "trivia_qa", "gpqa", "math",
-    "agentverse-logicgrid", "human_eval",
-)  # fmt: skip
+Labels = NDArray[np.int_]
+Weights = NDArray[np.float64]
 
 
-class Observer:
-    """Texts to what the heads see."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Requests and their variants: what was seen, the requests' labels, and what each weighs."""
 
-    def __init__(self) -> None:
-        self._embedder = Embedder()
+    seen: list[Observation]
+    requests: list[Request]
+    weights: Weights
 
-    def inputs(self, texts: Sequence[str]) -> Array:
-        """One row a text, each the only turn of a conversation."""
-        return np.stack([observe(read([Turn("user", text)]), self._embedder).inputs for text in texts])
+
+def reading(request: Request, last: str | None = None) -> Reading:
+    """A request as the classifier reads it, its last message replaced by another text if one is given."""
+    *before, (role, text) = request.turns
+    turns = [*before, (role, text if last is None else last)]
+    return read([Turn(who, said) for who, said in turns], len(request.tools))
+
+
+def sample(requests: Sequence[Request], embedder: Embedder, draw: random.Random) -> Sample:
+    """Every request, then every request as each of the trained variants."""
+    seen = [observe(reading(request), embedder) for request in requests]
+    for variant in variants.TRAINED:
+        texts = [variant(request.text, request.language, draw) for request in requests]
+        seen += [observe(reading(*pair), embedder) for pair in zip(requests, texts, strict=True)]
+    size, times = len(requests), len(variants.TRAINED)
+    weights = np.concatenate([np.ones(size), np.full(size * times, VARIANT_WEIGHT)])
+    return Sample(seen, [*requests] * (1 + times), weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How observations become rows of numbers, in the way that the heads will see them."""
+
+    vocabularies: tuple[Vocabulary, ...]
+    mean: Array
+    scale: Array
+
+    def rows(self, seen: Sequence[Observation]) -> csr_array:
+        """The n-grams of the whole, the first and the last words, then the features; one row an observation."""
+        blocks = [
+            vocabulary.matrix([getattr(one.words, part) for one in seen])
+            * (1.0 if part == "whole" else END_WEIGHT)
+            for part, vocabulary in zip(PARTS, self.vocabularies, strict=True)
+        ]
+        features = np.stack([one.features for one in seen])
+        standard = heads.standardize(features, self.mean, self.scale)
+        return csr_array(hstack([*blocks, csr_array(standard * FEATURE_WEIGHT)], format="csr"))
+
+    def split(self, coefficients: Array) -> tuple[list[Array], Array]:
+        """Columns of coefficients (rows x heads) as the tables' weights of each part, and the features'."""
+        ends = np.cumsum([len(vocabulary.digests) for vocabulary in self.vocabularies])
+        *parts, features = np.split(coefficients, ends)
+        return parts, features * FEATURE_WEIGHT
+
+
+def design(seen: Sequence[Observation]) -> Design:
+    """Vocabularies, means and scales of observations."""
+    features = np.stack([one.features for one in seen])
+    return Design(
+        tuple(vocabulary(getattr(one.words, part) for one in seen) for part in PARTS),
+        features.mean(axis=0),
+        features.std(axis=0) + np.float32(LEAST_SCALE),
+    )
+
+
+def fit(rows: csr_array, labels: Labels, weights: Weights, strength: float) -> tuple[Array, float]:
+    """Logistic regression: coefficients and intercept."""
+    model = LogisticRegression(C=strength, solver="liblinear", max_iter=1000, random_state=0)
+    model.fit(rows, labels, sample_weight=weights)
+    return model.coef_[0].astype(np.float32), float(model.intercept_[0])
+
+
+def fit_score(rows: csr_array, powerful: Labels, weights: Weights, easy: csr_array) -> tuple[Array, float]:
+    """The score's coefficients and intercept, from requests with levels and from easy ones."""
+    size = easy.shape[0]
+    return fit(
+        csr_array(vstack([rows, easy], format="csr")),
+        np.concatenate([powerful, np.zeros(size, int)]),
+        np.concatenate([weights, np.full(size, EASY_WEIGHT)]),
+        SCORE_C,
+    )
 
 
 def train(data: Path, seed: int, version: str) -> Heads:
-    """Train one version of the weights on the public data in a folder; says what it uses."""
-    rng = np.random.default_rng(seed)
-    observer = Observer()
-    reported = development(data)
-    offered = labelled(data, seed)
-    examples = [example for example in offered if wording(example.text) not in reported]
-    say("prompts refused because results are reported on them", len(offered) - len(examples))
-    say("weakly labelled prompts", Counter(example.source for example in examples))
-    seen = observer.inputs([example.text for example in examples])
-    mean, scale = reference(examples, seen, rng)
-    standard = standardize(seen, mean, scale)
-    category = categories(examples, standard)
-    subject = subjects(examples, standard)
+    """Train one version of the weights; says what it uses."""
+    embedder = Embedder()
+    requests = corpus.load("train")
+    told = sample(requests, embedder, random.Random(seed))
+    # A variant holds the n-grams of its request: only what several requests hold says something of others.
+    made = design(told.seen[: len(requests)])
+    rows = made.rows(told.seen)
+    say("requests, and their variants", (len(requests), len(told.seen) - len(requests)))
+    say("n-grams of the whole and of both ends", [len(own.digests) for own in made.vocabularies])
 
-    def free(text: str) -> bool:
-        return not held_out(text) and wording(text) not in reported
+    texts, named = zip(*corpus.kinds(), strict=True)
+    ordinary = made.rows(outcomes.seen(texts, embedder))
+    easy = ordinary[np.flatnonzero([category in corpus.EASY for category in named])]
+    say("ordinary requests of known category, of them easy", (len(texts), easy.shape[0]))
 
-    questions = [row for row in rows(data / "train" / "mmlu_pro_correctness.csv.gz") if free(row["question"])]
-    say("MMLU-Pro questions with outcomes", len(questions))
-    choices = standardize(observer.inputs([four_choices(row, rng) for row in questions]), mean, scale)
-    failed = np.array([1 - np.mean([float(v) for v in list(row.values())[7:] if v]) for row in questions])
-    hard = Ridge(300.0).fit(choices, failed).coef_
-    win = (DIFFICULTY * hard / (standard @ hard).std()).astype(np.float32)
-    for name, weight in REASONING.items():
-        win[INDEX[name]] += weight
+    slope, intercept, threshold = calibrate(told, rows, easy)
+    columns = np.zeros((rows.shape[1], TOPICS.stop), np.float32)
+    biases = np.zeros(TOPICS.stop, np.float32)
+    powerful = np.array([one.powerful for one in told.requests], int)
+    columns[:, SCORE], biases[SCORE] = fit_score(rows, powerful, told.weights, easy)
+    columns[:, SCORE] *= slope
+    biases[SCORE] = biases[SCORE] * slope + intercept
+    labelled = csr_array(vstack([rows, ordinary], format="csr"))
+    names = np.array([*(one.category for one in told.requests), *named])
+    weights = np.concatenate([told.weights, np.ones(len(texts))])
+    for number, category in enumerate(CATEGORIES):
+        at = KINDS.start + number
+        columns[:, at], biases[at] = fit(labelled, (names == category).astype(int), weights, CATEGORY_C)
 
-    effort = solution_effort(data, observer, mean, scale, free)
-    prior = np.array([SPREAD * PRIORS[name] for name in CATEGORIES], np.float32)
-    raw = Heads(
-        version=version, mean=mean, scale=scale, win=win, win_bias=0.0, prior=prior, effort=effort,
-        effort_weight=EFFORT, category=category, subject=subject, threshold=0.5, features=NAMES,
-        facts={"seed": seed, "prompts": len(examples), "outcomes": len(questions)},
-    )  # fmt: skip
-    slope, intercept = calibrate(raw, data, observer, questions, free, rng)
-    say("slope and intercept of the score", [round(slope, 3), round(intercept, 3)])
-    final = replace(
-        raw, win=win * slope, prior=prior * slope, effort_weight=EFFORT * slope, win_bias=intercept
-    )
-    return replace(final, threshold=default_threshold(final, seen[mix(examples, rng, 60)]))
-
-
-def development(data: Path) -> frozenset[str]:
-    """The wordings that results are reported on, which are refused for training wherever they turn up."""
-    return frozenset(wording(row["prompt"]) for name in DEVELOPMENT.values() for row in rows(data / name))
-
-
-def reference(examples: Sequence[Example], seen: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Mean and scale of every input over equally many prompts of each source."""
-    chosen = seen[mix(examples, rng, 300)]
-    mean, scale = chosen.mean(axis=0), chosen.std(axis=0)
-    scale[: len(NAMES)] += LEAST_SCALE
-    for name, value in SCALES.items():
-        mean[INDEX[name]], scale[INDEX[name]] = 0.0, value
-    scale[-DIMENSIONS:] /= EMBEDDING
-    return mean.astype(np.float32), scale.astype(np.float32)
-
-
-def mix(
-    examples: Sequence[Example], rng: np.random.Generator, most: int
-) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Indices of at most so many prompts of each source and category."""
-    groups: dict[str, list[int]] = {}
-    for number, example in enumerate(examples):
-        groups.setdefault(
-            example.source if example.source != OWN else f"{OWN} {example.category}", []
-        ).append(number)
-    return np.concatenate([rng.permutation(group)[:most] for group in groups.values()])
-
-
-def standardize(seen: Array, mean: Array, scale: Array) -> Array:
-    """As Heads.standardize."""
-    standard: Array = np.clip((seen - mean) / scale, -heads.CLIP, heads.CLIP)
-    return standard
-
-
-def categories(examples: Sequence[Example], standard: Array) -> Array:
-    """The category's head: multinomial logistic regression on prompts whose kind is known."""
-    known = np.array([bool(example.category) for example in examples])
-    labels = np.array([CATEGORIES.index(example.category) for example in examples if example.category])
-    sources = [example.source for example in examples if example.category]
-    counts = Counter(zip(labels.tolist(), sources, strict=True))
-    weights = np.array([counts[pair] ** -0.5 for pair in zip(labels.tolist(), sources, strict=True)])
-    weights *= np.where(np.array(sources) == OWN, OWN_WEIGHT, 1.0)
-    weights /= np.bincount(labels, weights, len(CATEGORIES))[labels]
-    return STRETCH * _multinomial(standard[known], labels, weights, REGULARIZATION, len(CATEGORIES))
-
-
-def subjects(examples: Sequence[Example], standard: Array) -> Array:
-    """The subject's head, with one more class for none; every subject counts the same."""
-    names = (*SUBJECTS, "none")
-    known = np.array([bool(example.subject) for example in examples])
-    labels = np.array([names.index(example.subject) for example in examples if example.subject])
-    weights = 1.0 / np.bincount(labels, minlength=len(names))[labels]
-    return _multinomial(standard[known], labels, weights, 0.03, len(names))
-
-
-def _multinomial(
-    standard: Array,
-    labels: np.ndarray[tuple[int], np.dtype[np.int_]],
-    weights: np.ndarray[tuple[int], np.dtype[np.float64]],
-    c: float,
-    classes: int,
-) -> Array:
-    model = LogisticRegression(C=c, max_iter=300).fit(
-        standard, labels, sample_weight=weights * len(labels) / weights.sum()
-    )
-    if len(model.classes_) != classes:
-        raise SystemExit("the data lacks a category or subject; is the folder complete?")
-    matrix: Array = np.vstack([model.coef_.T, model.intercept_]).astype(np.float32)
-    return matrix
-
-
-def four_choices(row: dict[str, str], rng: np.random.Generator) -> str:
-    """A question of MMLU-Pro with the right answer and three others, as MMLU prints it."""
-    lines = [
-        option.partition(". ")[2] for option in ("\n" + row["options"]).split("\n") if option[1:3] == ". "
+    questions = outcomes.exam(data, embedder, np.random.default_rng(seed))
+    say("exam questions with outcomes", len(questions.questions))
+    columns[:, TOPICS], biases[TOPICS] = topics(questions, told, made, embedder)
+    learnt = outcomes.learn(data, questions, made.mean, made.scale, embedder)
+    parts, inputs = made.split(columns)
+    tables = [
+        Table(own.digests, own.rarity, np.ascontiguousarray(weights[:, : heads.WIDTHS[part]]))
+        for part, own, weights in zip(PARTS, made.vocabularies, parts, strict=True)
     ]
-    right = min("ABCDEFGHIJ".index(row["answer"]), len(lines) - 1)
-    others = rng.permutation([number for number in range(len(lines)) if number != right])[:3]
-    kept = rng.permutation([right, *others])
-    return (
-        row["question"]
-        + "".join(f"\n{letter}. {lines[n]}" for letter, n in zip("ABCD", kept, strict=False))
-        + "\nAnswer:"
+    found = Heads(
+        version=version, mean=made.mean, scale=made.scale, inputs=inputs, biases=biases, tables=tuple(tables),
+        embedding_mean=learnt.embedding_mean, embedding_scale=learnt.embedding_scale, exam=learnt.exam,
+        exam_bias=0.0, effort=learnt.effort, effort_bias=learnt.effort_bias,
+        effort_weight=outcomes.EFFORT_WEIGHT, threshold=threshold, features=NAMES,
+        facts={"seed": seed, "requests": len(requests), "outcomes": len(questions.questions)},
+    )  # fmt: skip
+    return centred(found, questions, told, embedder)
+
+
+def centred(found: Heads, questions: outcomes.Exam, told: Sample, embedder: Embedder) -> Heads:
+    """With exam questions on the level that their words give them, and efforts split between the corpus' tiers."""
+    rows = np.stack([one.features for one in questions.questions])
+    both = np.hstack(
+        [found.standardize(rows), [heads.embedded(found, one, embedder) for one in questions.questions]]
+    )
+    classifier = Classifier(replace(found, exam=np.zeros_like(found.exam)), embedder)
+    plain = classifier.scores(questions.questions)
+    # An exam's head of zeros leaves the rest of the trust.
+    level = plain.mean() / (1 - heads.EXAM_TRUST)
+    stories = [
+        (one, request)
+        for one, request in zip(told.seen, told.requests, strict=True)
+        if one.features[INDEX["story_sum"]] > 0
+    ]
+    efforts = [
+        heads.effort(
+            found,
+            np.concatenate([found.standardize(one.features[None])[0], heads.embedded(found, one, embedder)]),
+        )
+        for one, _ in stories
+    ]
+    of_tier = [
+        np.median([e for e, (_, request) in zip(efforts, stories, strict=True) if request.powerful is tier])
+        for tier in (False, True)
+    ]
+    return replace(
+        found,
+        exam_bias=float(level - (both @ found.exam).mean()),
+        effort_bias=found.effort_bias - float(np.mean(of_tier)),
     )
 
 
-def solution_effort(
-    data: Path, observer: Observer, mean: Array, scale: Array, free: Callable[[str], bool]
-) -> Array:
-    """The effort's head: steps of the worked solution, length and returning terms, each a deviation within GSM8K."""
-    lines = (data / "train" / "gsm8k_train.jsonl").read_text("utf-8").splitlines()
-    problems = [problem for problem in map(json.loads, lines) if free(problem["question"])]
-    say("GSM8K problems with worked solutions", len(problems))
-    standard = standardize(observer.inputs([problem["question"] for problem in problems]), mean, scale)
-    steps = np.log1p([problem["answer"].count("<<") for problem in problems])
-    written = np.log1p([problem["answer"].count("\n") for problem in problems])
-    model = Ridge(100.0).fit(standard, steps / steps.std() + written / written.std())
-    weights = model.coef_ / (standard @ model.coef_).std()
-    for name, sign in (("chars", 1.0), ("variety", -1.0)):
-        weights[INDEX[name]] += sign / standard[:, INDEX[name]].std()
-    weights /= (standard @ weights).std()
-    effort: Array = np.append(weights, -(standard @ weights).mean()).astype(np.float32)
-    return effort
+def calibrate(told: Sample, rows: csr_array, easy: csr_array) -> tuple[float, float, float]:
+    """Slope, intercept and threshold from scores by heads that saw nothing of a request's writer."""
+    writers = sorted({one.writer for one in told.requests})
+    group = np.array([writers.index(one.writer) % GROUPS for one in told.requests])
+    powerful = np.array([one.powerful for one in told.requests], int)
+    scores = np.zeros(len(powerful))
+    for held in range(GROUPS):
+        others = group != held
+        coefficients, intercept = fit_score(rows[others], powerful[others], told.weights[others], easy)
+        scores[~others] = rows[~others] @ coefficients + intercept
+    model = LogisticRegression(C=1e3).fit(scores[:, None], powerful, sample_weight=told.weights)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    say("slope and intercept of the score", (round(slope, 3), round(intercept, 3)))
+    levels = np.array([one.level for one in told.requests])
+    threshold = cheapest(slope * scores + intercept, levels, told.weights)
+    right = (slope * scores + intercept >= threshold) == (powerful > 0)
+    say("tier right, writers left out", round(float(np.average(right, weights=told.weights)), 3))
+    return slope, intercept, heads.sigmoid(threshold)
 
 
-def calibrate(
-    raw: Heads,
-    data: Path,
-    observer: Observer,
-    questions: Sequence[dict[str, str]],
-    free: Callable[[str], bool],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    """Slope and intercept that turn the sum of the parts into log-odds of a strong model's being better.
-
-    Every source counts the same; one slope over all of them together.
-    """
-    texts: list[str] = []
-    wins: list[float] = []
-    sources: list[str] = []
-    for row in questions:
-        texts.append(four_choices(row, rng))
-        wins.append(float(float(row[STRONG] or 0) > float(row[WEAK] or 0)))
-        sources.append("MMLU-Pro")
-    for row in rows(data / "train" / "llmrouter_scores_9models.csv.gz"):
-        if row["task"] in ROUTER_TASKS and free(row["question"]):
-            texts.append(row["question"])
-            wins.append(float(float(row[STRONG_ROUTER] or 0) > float(row[WEAK_ROUTER] or 0)))
-            sources.append(row["task"])
-    score = heads.judge(raw, observer.inputs(texts)).score
-    counts = Counter(sources)
-    weights = np.array([1.0 / counts[source] for source in sources])
-    model = LogisticRegression(C=1e3, max_iter=1000).fit(
-        score[:, None], np.array(wins), sample_weight=weights
-    )
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+def cheapest(scores: Weights, levels: Labels, weights: Weights) -> float:
+    """The score from which calling requests powerful costs least, by COSTS."""
+    order = np.argsort(scores)
+    cost = np.array([COSTS[level] for level in levels[order]]) * weights[order]
+    # Below the threshold the hard ones are mistakes, above it the easy ones.
+    hard = levels[order] >= 3
+    total = np.cumsum(cost * hard) + (cost * ~hard).sum() - np.cumsum(cost * ~hard)
+    best = int(total.argmin())
+    return float(scores[order[best : best + 2]].mean())
 
 
-def default_threshold(weights: Heads, mixed: Array) -> float:
-    """The score above which the share POWERFUL of the mixed prompts lies."""
-    return heads.sigmoid(float(np.quantile(heads.judge(weights, mixed).score, 1.0 - POWERFUL)))
+def topics(questions: outcomes.Exam, told: Sample, made: Design, embedder: Embedder) -> tuple[Array, Array]:
+    """The heads of the subjects and of none, over the n-grams of whole texts; as columns and biases."""
+    kept: list[tuple[Observation, str]] = []
+    for subject in SUBJECTS:
+        own = [
+            one for one, name in zip(questions.questions, questions.subjects, strict=True) if name == subject
+        ]
+        kept += [(one, subject) for one in own[:MOST_OF_SUBJECT]]
+    texts, names = zip(*subjects.questions(), strict=True)
+    kept += zip(outcomes.seen(texts, embedder), names, strict=True)
+    others = [
+        one for one, request in zip(told.seen, told.requests, strict=True) if request.category not in ACADEMIC
+    ]
+    kept += [(one, "none") for one in others[:: max(1, len(others) // (4 * MOST_OF_SUBJECT))]]
+    rows = made.rows([one for one, _ in kept])
+    # The ends have no say.
+    size = len(made.vocabularies[0].digests)
+    rows = csr_array(hstack([rows[:, :size], rows[:, -len(NAMES) :]], format="csr"))
+    columns = np.zeros((sum(len(own.digests) for own in made.vocabularies) + len(NAMES), len(SUBJECTS) + 1))
+    biases = np.zeros(len(SUBJECTS) + 1, np.float32)
+    for number, subject in enumerate((*SUBJECTS, "none")):
+        labels = np.array([name == subject for _, name in kept], int)
+        found, biases[number] = fit(rows, labels, np.ones(len(kept)), SUBJECT_C)
+        columns[:size, number], columns[-len(NAMES) :, number] = found[:size], found[size:]
+    return columns.astype(np.float32), biases
 
 
 def say(what: str, value: object) -> None:
     """Print what is used."""
-    sys.stdout.write(f"{what}: {dict(value) if isinstance(value, Counter) else value}\n")
+    sys.stdout.write(f"{what}: {value}\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
     """Train, save, and say what was used."""
-    parser = argparse.ArgumentParser(description="Train the classifier's heads on public data.")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with train/ and prompts/ (docs/data.md)"
+    parser = argparse.ArgumentParser(
+        description="Train the classifier's heads on the corpus and public data."
     )
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and dev/ (docs/data.md)")
     parser.add_argument("--out", type=Path, default=COMMITTED, help="folder of the weights")
     parser.add_argument("--version", default="v1", help="name of the weights")
     parser.add_argument("--seed", type=int, default=0)

@@ -2,14 +2,18 @@
 
 import csv
 import gzip
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from services.classifier.heads import CATEGORIES, SUBJECTS
-from services.classifier.training import holdout, phrases, train
-from services.classifier.training.examples import DEVELOPMENT, RULES, check, instruction
+from services.classifier import words
+from services.classifier.embedding import Embedder
+from services.classifier.heads import KINDS, SUBJECTS
+from services.classifier.training import corpus, holdout, outcomes, subjects, train
+from services.classifier.training.data import DEVELOPMENT, check
+from services.classifier.words import Table
 
 
 @pytest.fixture
@@ -24,7 +28,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_a_prompt_that_is_reported_on_is_known_wherever_it_turns_up(data: Path) -> None:
-    reported = train.development(data)
+    reported = outcomes.reported(data)
 
     assert holdout.wording("what is red") in reported
     assert holdout.wording("What is blue?") not in reported
@@ -41,7 +45,7 @@ def test_a_question_keeps_its_right_answer_among_four() -> None:
         "options": "A. one\nB. two\nC. three\nD. four\nE. five\nF. six",
         "answer": "F",
     }
-    text = train.four_choices(row, np.random.default_rng(3))
+    text = outcomes.four_choices(row, np.random.default_rng(3))
 
     assert text.startswith("Which?\nA. ")
     assert text.endswith("\nAnswer:")
@@ -49,29 +53,46 @@ def test_a_question_keeps_its_right_answer_among_four() -> None:
     assert text.count("\n") == 5
 
 
-def test_our_own_requests_cover_every_category_and_are_the_same_each_time() -> None:
-    made = list(phrases.requests(50, 0))
-
-    assert {category for _, category in made} == set(CATEGORIES)
-    assert made == list(phrases.requests(50, 0))
-    assert not any("{" + name + "}" in text for text, _ in made for name in phrases.TOPICS)
-
-
 def test_the_questions_of_subjects_name_subjects() -> None:
-    assert {subject for _, subject in phrases.subject_questions()} <= set(SUBJECTS)
+    found = list(subjects.questions())
+
+    assert {subject for _, subject in found} <= set(SUBJECTS)
+    assert not any("{" in text for text, _ in found)
 
 
-def test_every_category_has_a_prior() -> None:
-    assert set(train.PRIORS) == set(CATEGORIES)
-
-
-def test_a_task_is_read_as_a_user_would_send_it() -> None:
-    assert (
-        instruction({"instruction": "Shorten.", "instances": [{"input": "Long text"}]})
-        == "Shorten.\n\nLong text"
+def test_heads_say_in_serving_what_they_said_in_training(embedder: Embedder) -> None:
+    told = train.sample(corpus.load("train")[::100], embedder, random.Random(0))
+    made = train.design(told.seen)
+    rows = made.rows(told.seen)
+    columns = np.random.default_rng(0).normal(size=(rows.shape[1], KINDS.stop)).astype(np.float32)
+    parts, inputs = made.split(columns)
+    vectors = words.Vectors(
+        [
+            Table(own.digests, own.rarity, weights)
+            for own, weights in zip(made.vocabularies, parts, strict=True)
+        ]
     )
-    assert instruction({"instruction": "Sing.", "instances": []}) == "Sing."
+
+    for row, one in zip(rows @ columns, told.seen, strict=True):
+        whole, first, last = map(words.mean, vectors.parts(one.words))
+        counted = ((one.features - made.mean) / made.scale).clip(-4, 4) @ inputs
+        served = whole + words.END_WEIGHT * (first + last) + counted
+        assert served == pytest.approx(row, rel=1e-3, abs=1e-3)
 
 
-def test_rules_over_instructions_name_categories() -> None:
-    assert {category for category, _ in RULES} <= set(CATEGORIES)
+def test_the_threshold_is_where_mistakes_cost_least() -> None:
+    # A level 4 below the threshold costs 3, two levels 1 above it as much; level 2 costs little.
+    scores = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    levels = np.array([1, 2, 4, 1, 3])
+
+    assert train.cheapest(scores, levels, np.ones(5)) == pytest.approx(1.5)
+    assert train.cheapest(scores, np.array([1, 1, 1, 4, 4]), np.ones(5)) == pytest.approx(2.5)
+
+
+def test_every_request_has_variants_that_keep_its_labels(embedder: Embedder) -> None:
+    requests = corpus.load("development")[:20]
+    told = train.sample(requests, embedder, random.Random(0))
+
+    assert told.requests == [*requests, *requests, *requests]
+    assert told.weights.tolist() == [1.0] * 20 + [train.VARIANT_WEIGHT] * 40
+    assert [one.words for one in told.seen[:20]] != [one.words for one in told.seen[20:40]]

@@ -38,6 +38,7 @@ class Request:
     """One request.
 
     Attributes:
+        id: Its name.
         turns: Role and text of each message; the last is the user's, and is what the labels are about.
         category: One of `CATEGORIES`.
         level: 1 to 4; from 3 on a powerful model is needed.
@@ -48,6 +49,7 @@ class Request:
         second: Level and category by a second hand, who saw no label; None where there was none.
     """
 
+    id: str
     turns: tuple[tuple[str, str], ...]
     category: str
     level: int
@@ -85,9 +87,16 @@ def kinds() -> list[tuple[str, str]]:
     return [(text.replace("\\n", "\n"), category) for category, _, text in rows]
 
 
+def translations() -> dict[str, str]:
+    """Some requests of the test part in another of its languages, by their id."""
+    lines = (FOLDER / "test_translations.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["id"]: row["text"] for row in map(json.loads, lines)}
+
+
 def _request(line: dict[str, Any]) -> Request:
     second = line.get("second")
     found = Request(
+        id=line["id"],
         turns=tuple((message["role"], message["content"]) for message in line["messages"]),
         category=line["category"],
         level=line["level"],

@@ -143,6 +143,16 @@ def robustness(
         pairs = list(zip(found, other, strict=True))
         changed = [old.powerful != new.powerful for old, new in pairs]
         table((name, percent(changed), percent([new.powerful and not old.powerful for old, new in pairs])))
+    translated = corpus.translations()
+    pairs = [
+        (old, classifier.classify([reading(request, translated[request.id])])[0])
+        for request, old in zip(requests, found, strict=True)
+        if request.id in translated
+    ]
+    if pairs:
+        changed = [old.powerful != new.powerful for old, new in pairs]
+        risen = [new.powerful and not old.powerful for old, new in pairs]
+        table((f"its translation, of {len(pairs)}", percent(changed), percent(risen)))
 
 
 def speed(weights: heads.Heads, requests: Sequence[Request], embedder: Embedder) -> None:

@@ -20,7 +20,7 @@ EVERYTHING = [request for part in CORPUS.values() for request in part]
 
 
 def request(text: str, level: int = 1) -> Request:
-    return Request((("user", text),), "other", level, "en", "w", "plain")
+    return Request("x", (("user", text),), "other", level, "en", "w", "plain")
 
 
 def test_a_writer_is_in_one_part_alone() -> None:

@@ -44,7 +44,7 @@ from services.gateway.rest import (
     model_calls,
     not_served,
     operations,
-    response_calls,
+    responses,
     server,
     usage,
 )
@@ -264,7 +264,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         routes = [
             *model_calls.routes(pipeline),
             *messages.routes(pipeline),
-            *response_calls.routes(pipeline, _response_store(pool, settings)),
+            *responses.routes(pipeline, _response_store(pool, settings)),
             *not_served.routes(),
             *inference.routes(keys, pipeline, selector, fleet),
         ]

@@ -16,7 +16,7 @@ from services.gateway.keys.store import KeyStore
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import schemas
 from services.gateway.rest.admin_route import Actor, admin_route
-from services.gateway.rest.responses import JsonResponse
+from services.gateway.rest.json_answers import JsonResponse
 
 
 @dataclass(frozen=True, slots=True)

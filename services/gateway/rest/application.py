@@ -11,8 +11,8 @@ from starlette.types import ASGIApp
 from services.chassis import errors
 from services.gateway.rest import openapi
 from services.gateway.rest.error_handlers import HANDLERS, refusal
+from services.gateway.rest.json_answers import JsonResponse
 from services.gateway.rest.middleware import RequestMiddleware
-from services.gateway.rest.responses import JsonResponse
 
 # Every method that some route takes.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

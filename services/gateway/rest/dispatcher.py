@@ -19,8 +19,8 @@ from services.gateway.rest.api_format import OPENAI, ApiFormat
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.error_handlers import CALLER_LEFT, WRONG_METHOD, http_error
 from services.gateway.rest.exchange import Exchange
+from services.gateway.rest.json_answers import send_json
 from services.gateway.rest.requests import NOTES, CallerLeft, header
-from services.gateway.rest.responses import send_json
 
 Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
 

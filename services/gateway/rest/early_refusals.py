@@ -17,8 +17,8 @@ from services.gateway.requests.request_ids import request_id
 from services.gateway.rest.dispatcher import Dispatcher, Route
 from services.gateway.rest.doors import KEY_HEADERS
 from services.gateway.rest.early_checks import EarlyChecks
+from services.gateway.rest.json_answers import json_head
 from services.gateway.rest.middleware import DURATION
-from services.gateway.rest.responses import json_head
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from services.chassis import errors, status
+from services.gateway.rest.json_answers import JsonResponse
 from services.gateway.rest.requests import CallerLeft
-from services.gateway.rest.responses import JsonResponse
 
 # nginx's status for a caller who left.
 CALLER_LEFT = 499

@@ -9,7 +9,7 @@ from starlette.types import Message, Send
 
 from services.chassis import errors
 from services.gateway.rest.api_format import ApiFormat
-from services.gateway.rest.responses import raw_headers
+from services.gateway.rest.json_answers import raw_headers
 
 HEAD = (
     (b"content-type", b"text/event-stream; charset=utf-8"),

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from services.chassis import errors
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.mistakes import Attempt
-from services.gateway.rest import content, doors, requests, responses
+from services.gateway.rest import content, doors, json_answers, requests
 from services.gateway.rest.api_format import ApiFormat
 from services.gateway.rest.event_stream import EventStream
 from services.gateway.rest.requests import CallerLeft
@@ -86,7 +86,7 @@ class Exchange:
             body = await content.packed(body)
             shown |= {"content-encoding": "gzip", "vary": "accept-encoding"}
         self.begun = True
-        await responses.send_json(self.send, body, headers=shown)
+        await json_answers.send_json(self.send, body, headers=shown)
 
     async def stream_of(self, beginning: Coroutine[Any, Any, Streamed]) -> None:
         """Answer with a stream when its first piece has come, or when it has been silent for long.

@@ -10,8 +10,8 @@ from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.requests.hints import NAME
 from services.gateway.rest import doors
+from services.gateway.rest.json_answers import JsonResponse
 from services.gateway.rest.requests import read
-from services.gateway.rest.responses import JsonResponse
 
 LARGEST = 10
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from services.chassis import measuring
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.rest import doors
-from services.gateway.rest.responses import JsonResponse
+from services.gateway.rest.json_answers import JsonResponse
 
 # How long the answer of a part is good for, in seconds: strangers may ask as often as they like.
 REMEMBERED_S = 1.0

@@ -1,39 +1,111 @@
-"""Whole answers, which are JSON."""
+"""OpenAI's responses: answered whole or as typed events, kept, retrieved and deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
-from fastapi import Response
-from starlette.types import Send
+
+from services.chassis import offload, telemetry
+from services.chassis.errors import NotFound
+from services.gateway.conversations import conversation, response_edit
+from services.gateway.conversations.response_edit import ResponseEdit
+from services.gateway.conversations.store import Kept, ResponseStore
+from services.gateway.keys.permissions import Caller
+from services.gateway.pipeline.pipeline import Pipeline, Stream
+from services.gateway.requests import responses_request
+from services.gateway.requests.model_request import ModelRequest
+from services.gateway.requests.responses_request import Asked
+from services.gateway.rest import model_calls
+from services.gateway.rest.api_format import OPENAI, ApiFormat, event_of
+from services.gateway.rest.dispatcher import Route
+from services.gateway.rest.exchange import Exchange
+
+# After the first piece an error is one of the stream's events already; before that nothing but comments was sent.
+RESPONSES = ApiFormat(
+    error=OPENAI.error,
+    event=event_of,
+    error_event=lambda fault: event_of(response_edit.error_event(fault, 0)),
+    end=b"",
+)
 
 
-class JsonResponse(Response):
-    """JSON by orjson, for the routes of FastAPI."""
+def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
+    """The routes of OpenAI's responses; without a store none are kept."""
 
-    media_type = "application/json"
+    async def continued(exchange: Exchange) -> tuple[Asked, list[Any], ModelRequest]:
+        """What is asked, what was said before, and the request that both make."""
+        body = await exchange.body()
+        asked = await offload.run(len(body), lambda: responses_request.read(body))
+        earlier: list[Any] = []
+        size = len(body)
+        if asked.previous:
+            kept = await _store(store, "previous_response_id").read(
+                exchange.caller, asked.previous, "previous_response_id"
+            )
+            earlier = conversation.after(kept.items, kept.response)
+            size += kept.size
+        request = await offload.run(size, lambda: responses_request.parse(asked, earlier))
+        return asked, earlier, model_calls.hinted(exchange, request)
 
-    def render(self, content: Any) -> bytes:
-        """Serialize; bytes and texts are JSON already."""
-        if isinstance(content, str):
-            return content.encode()
-        return content if isinstance(content, bytes) else orjson.dumps(content)
+    async def create(exchange: Exchange) -> None:
+        asked, earlier, request = await continued(exchange)
+        keep = _keeping(store, exchange.caller, [*earlier, *asked.items]) if store and asked.store else None
+        edit = ResponseEdit(response_edit.of_request(telemetry.request_id.get()), asked.previous, keep)
+        if request.stream:
+            await exchange.stream_of(_edited(pipeline.stream(exchange.caller, request), edit))
+        else:
+            answer = await exchange.unless_caller_leaves(pipeline.complete(exchange.caller, request))
+            response = await edit.whole(orjson.loads(answer.body))
+            await exchange.answer(orjson.dumps(response), answer.headers)
+
+    async def count_tokens(exchange: Exchange) -> None:
+        _, _, request = await continued(exchange)
+        async with pipeline.without_model(exchange.caller):
+            counted = {"object": "response.input_tokens", "input_tokens": request.likely_prompt_tokens}
+        await exchange.answer(orjson.dumps(counted))
+
+    async def retrieve(exchange: Exchange) -> None:
+        async with pipeline.without_model(exchange.caller):
+            ident = exchange.parameters["response_id"]
+            kept = await _store(store, "response_id").read(exchange.caller, ident, "response_id")
+        await exchange.answer(orjson.dumps(kept.response))
+
+    async def delete(exchange: Exchange) -> None:
+        async with pipeline.without_model(exchange.caller):
+            ident = exchange.parameters["response_id"]
+            await _store(store, "response_id").delete(exchange.caller, ident, "response_id")
+        await exchange.answer(orjson.dumps({"id": ident, "object": "response", "deleted": True}))
+
+    return [
+        Route("POST", "/v1/responses", create, RESPONSES),
+        Route("POST", "/v1/responses/input_tokens", count_tokens),
+        Route("GET", "/v1/responses/{response_id}", retrieve),
+        Route("DELETE", "/v1/responses/{response_id}", delete),
+    ]
 
 
-def json_head(body: bytes, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """The headers of a whole answer."""
-    length = b"%d" % len(body)
-    return [(b"content-type", b"application/json"), (b"content-length", length), *raw_headers(headers)]
+async def _edited(beginning: Coroutine[Any, Any, Stream], edit: ResponseEdit) -> Stream:
+    stream = await beginning
+    return replace(stream, chunks=edit.events(stream.chunks))
 
 
-async def send_json(
-    send: Send, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
-) -> None:
-    """Send a whole answer."""
-    await send({"type": "http.response.start", "status": status, "headers": json_head(body, headers or {})})
-    await send({"type": "http.response.body", "body": body})
+def _keeping(
+    store: ResponseStore, caller: Caller, items: Sequence[Any]
+) -> Callable[[dict[str, Any]], Awaitable[bool]]:
+    """Keeps the response that ends a conversation."""
+
+    async def keep(response: dict[str, Any]) -> bool:
+        return await store.keep(caller, Kept(response, list(items)))
+
+    return keep
 
 
-def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Headers as ASGI has them."""
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+def _store(store: ResponseStore | None, param: str) -> ResponseStore:
+    if store is None:
+        raise NotFound(
+            f"{param}: responses are not kept here, as LUMNI_RESPONSES_KEY is not set; send the whole conversation",
+            reason="RESPONSE_NOT_FOUND",
+            param=param,
+        )
+    return store

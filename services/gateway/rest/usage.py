@@ -13,7 +13,7 @@ from services.gateway.reports import usage
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import doors
 from services.gateway.rest.admin_route import admin_route
-from services.gateway.rest.responses import JsonResponse
+from services.gateway.rest.json_answers import JsonResponse
 
 
 def router(keys: Authenticator, used: UsageReports) -> APIRouter:

@@ -1,19 +1,15 @@
 """Answers given before the request's body came to its end: the last ones of their connection.
 
-Otherwise a body that never ends would keep the connection for ever. What still comes is read for a moment and thrown
-away, for closing a socket with unread bytes would take the answer away from a caller who is still sending.
+Otherwise a body that never ends would keep the connection for ever.
 """
 
 import asyncio
-from collections.abc import Awaitable
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# How long the rest of a body is read, in seconds.
-LINGER_S = 1.0
-# The extension by which a connection learns that its answer was given, and that it may make way for another.
-LINGERS = "lumni.lingers"
+# The extension by which a connection learns that the answer under way is its last, and that the caller may still send.
+CLOSES = "lumni.closes"
 
 
 class EarlyAnswers:
@@ -35,35 +31,22 @@ class EarlyAnswers:
             complete = complete or message["type"] != "http.request" or not message.get("more_body")
             return message
 
-        async def drain() -> None:
-            while not complete:
-                await read()
-
         async def answer(message: Message) -> None:
             nonlocal early
             if message["type"] == "http.response.start" and not complete:
                 if not _asks_first(scope):
                     # It may have come already, unread.
-                    await _within(0, read())
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(0):
+                            await read()
                 if not complete:
                     early = True
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             elif early and not message.get("more_body"):
-                await send({**message, "more_body": True})
-                if lingers := scope.get("extensions", {}).get(LINGERS):
-                    lingers["call"]()
-                await _within(LINGER_S, drain())
-                message = {"type": "http.response.body", "body": b""}
+                scope["extensions"][CLOSES]["call"]()
             await send(message)
 
         await self._app(scope, read, answer)
-
-
-async def _within(seconds: float, work: Awaitable[object]) -> None:
-    """Do what can be done in so much time."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await work
 
 
 def _asks_first(scope: Scope) -> bool:

@@ -3,22 +3,29 @@
 A body must have come within `ARRIVAL_S` of the end of its head, which has at most `HEAD_BYTES` and
 comes within `HEAD_S` of its first byte, or of the connection's beginning. An answer must be read on within `UNREAD_S`.
 `Connections` bounds how many there are.
+
+A connection whose request has not come to its end is closed in two steps. Closing a socket at once while its peer sends
+makes the kernel reset the connection, and a reset can take the answer away from a caller who has not read it yet. So
+only our side is closed at first; what still comes is read and thrown away, within a time and a number of bytes.
 """
 
 import asyncio
-from functools import partial
+from contextlib import suppress
 from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.gateway.rest.connections import Connections
-from services.gateway.rest.early_answers import LINGERS
+from services.gateway.rest.early_answers import CLOSES
 
 HEAD_S = 10.0
 ARRIVAL_S = 30.0
 UNREAD_S = 60.0
 HEAD_BYTES = 64 * 1024
+# How long what still comes after the last answer is read, in seconds, and how many bytes of it: twice the longest body.
+LINGER_S = 1.0
+LINGER_BYTES = 32 * 1024 * 1024
 
 
 def _answer(
@@ -68,6 +75,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._reading_head = True
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        # Whether the answer under way is the last, though its request has not come to its end.
+        self._closes = False
+        # Bytes that may still be dropped; None while requests are read.
+        self._left_to_drop: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head, if there is room for another connection."""
@@ -75,7 +86,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self._open.enter(self, self.client[0] if self.client else ""):
             self._start_timer(HEAD_S)
         else:
-            self._refuse(FULL)
+            # Without lingering: who is turned away for want of room takes none.
+            self.transport.write(FULL)
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers."""
@@ -93,13 +106,15 @@ class HttpProtocol(HttpToolsProtocol):
         """Read on; a head that does not end is refused, however slowly or quickly it grows."""
         if self.transport.is_closing():
             return
-        if self._reading_head:
+        if self._left_to_drop is not None:
+            self._drop(len(data))
+        elif self._reading_head:
             if self._timer is None:
                 self._start_timer(HEAD_S)
             heads = self._heads
             super().data_received(data)
             # What came with a finished head may be body: only an unfinished one is counted raw.
-            if self._heads == heads and not self.transport.is_closing():
+            if self._heads == heads and not self._is_ending():
                 self._bytes += len(data)
                 if self._bytes > HEAD_BYTES:
                     self._refuse(TOO_LARGE)
@@ -123,7 +138,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._start_timer(ARRIVAL_S)
         self._open.serve(self)
-        self.scope["extensions"] = {LINGERS: {"call": partial(self._open.wait, self)}}
+        self.scope["extensions"] = {CLOSES: {"call": self._close_after_answer}}
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -134,7 +149,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Wait for the next request, if there may be one."""
+        if self._closes and not self.transport.is_closing():
+            self._linger()
+            return
         super().on_response_complete()
         if not self._is_answering():
             self._open.wait(self)
@@ -154,7 +172,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Answer that this is not HTTP, unless the connection is closing with an answer."""
-        if not self.transport.is_closing():
+        if not self._is_ending():
             self._refuse(NOT_HTTP)
 
     def _grow(self, size: int) -> None:
@@ -165,10 +183,43 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, answer: bytes) -> None:
         """Answer and close; only close when an earlier answer is on its way."""
-        self._stop_timer()
+        if self.pipeline:
+            # The answer to an earlier request has to come first.
+            self.transport.close()
+            return
         if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
             self.transport.write(answer)
-        self.transport.close()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The application is told as if the caller had gone: nothing can be sent any more.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._linger()
+
+    def _close_after_answer(self) -> None:
+        """Have the answer under way be the connection's last."""
+        # Uvicorn would close the socket at once.
+        self.cycle.keep_alive = True
+        self._closes = True
+
+    def _linger(self) -> None:
+        """Close our side, and read on for a moment; the connection may make way for another."""
+        self._stop_timer()
+        self._left_to_drop = LINGER_BYTES
+        self._open.wait(self)
+        self.flow.resume_reading()
+        with suppress(OSError):
+            # The caller may have gone.
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _drop(self, size: int) -> None:
+        """Throw away what came; close when it was too much. The caller's own end closes the connection too."""
+        self._left_to_drop = (self._left_to_drop or 0) - size
+        if self._left_to_drop < 0:
+            self.transport.close()
+
+    def _is_ending(self) -> bool:
+        return self._left_to_drop is not None or self.transport.is_closing()
 
     def _is_answering(self) -> bool:
         return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)

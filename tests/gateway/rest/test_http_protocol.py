@@ -2,6 +2,8 @@
 
 import asyncio
 import resource
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -10,7 +12,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from services.chassis.config import Mistakes
-from services.gateway.rest import early_answers, http_protocol
+from services.gateway.rest import http_protocol
 from services.gateway.rest.connections import Connections
 from services.gateway.rest.server import below_file_limit, serve
 
@@ -107,13 +109,38 @@ async def test_a_body_that_does_not_end_is_not_waited_for(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "ARRIVAL_S", 0.5)
-    async with connected(address) as (reader, writer):
-        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
-        dripping = asyncio.create_task(drip(writer, b"1\r\na\r\n"))
-        answer = await asyncio.wait_for(reader.read(), 5)
-        dripping.cancel()
+    monkeypatch.setattr(http_protocol, "LINGER_S", 60.0)
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    answer = await asyncio.to_thread(answer_to_who_sends_on, address, head)
 
     assert_openai_error(answer, 408, "request_timeout")
+
+
+def answer_to_who_sends_on(address: tuple[str, int], head: bytes) -> bytes:
+    """The answer, up to the end of the connection, to a caller who sends pieces of a body until well after it came."""
+    piece = b"1\r\na\r\n"
+    with socket.create_connection(address, timeout=10) as caller:
+        caller.sendall(head + piece)
+        assert caller.recv(1, socket.MSG_PEEK)
+        for _ in range(20):
+            caller.sendall(piece)
+            time.sleep(0.01)
+        answer = b""
+        while received := caller.recv(2**16):
+            answer += received
+    return answer
+
+
+@pytest.mark.parametrize("limit", [{"LINGER_S": 0.2}, {"LINGER_BYTES": 1000, "LINGER_S": 60.0}])
+async def test_who_sends_on_after_an_early_answer_is_cut_off(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, limit: dict[str, float]
+) -> None:
+    for name, value in limit.items():
+        monkeypatch.setattr(http_protocol, name, value)
+    async with connected(address) as (_, writer):
+        writer.write(b"POST /early HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        # It ends only with the connection.
+        await asyncio.wait_for(drip(writer, b"1\r\na\r\n" * 10), 10)
 
 
 async def drip(writer: asyncio.StreamWriter, piece: bytes) -> None:
@@ -143,12 +170,10 @@ async def test_what_is_not_http_is_refused_in_openais_shape(address: tuple[str, 
 async def test_an_early_answer_is_the_last_of_its_connection(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, framing: bytes
 ) -> None:
-    monkeypatch.setattr(early_answers, "LINGER_S", 0.3)
-    async with connected(address) as (reader, writer):
-        writer.write(b"POST /early HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n")
-        dripping = asyncio.create_task(drip(writer, b"1\r\na\r\n"))
-        answer = await asyncio.wait_for(reader.read(), 5)
-        dripping.cancel()
+    monkeypatch.setattr(http_protocol, "LINGER_S", 60.0)
+    answer = await asyncio.to_thread(
+        answer_to_who_sends_on, address, b"POST /early HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n"
+    )
 
     assert answer.startswith(b"HTTP/1.1 401 ")
     assert b"\r\nconnection: close\r\n" in answer
@@ -166,7 +191,7 @@ async def test_an_early_answer_to_a_body_that_has_come_keeps_the_connection(addr
 async def test_who_waits_for_leave_to_send_a_body_is_not_given_it_with_an_early_answer(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(early_answers, "LINGER_S", 0.1)
+    monkeypatch.setattr(http_protocol, "LINGER_S", 0.1)
     head = b"POST /early HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n"
     assert (await say(address, head)).startswith(b"HTTP/1.1 401 ")
 

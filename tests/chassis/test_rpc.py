@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -252,6 +253,34 @@ async def test_leaving_a_stream_closes_it_at_the_other_end() -> None:
             await anext(pieces)
             await pieces.aclose()
             await asyncio.wait_for(endless.closed.wait(), 60)
+
+
+class Stalled(Endless):
+    """Keeps the event loop busy beyond the deadline, from when its first response is about to be written."""
+
+    async def StreamExecute(
+        self, request: executor_pb2.StreamExecuteRequest, context: object
+    ) -> AsyncIterator[executor_pb2.StreamExecuteResponse]:
+        asyncio.get_running_loop().call_soon(time.sleep, rpc.remaining_s() + 0.1)
+        yield executor_pb2.StreamExecuteResponse(chunks=executor_pb2.Chunks(chunk_json=["{}"]))
+        await asyncio.Event().wait()
+
+
+async def test_a_deadline_that_passes_while_the_first_response_is_written_reaches_the_caller() -> None:
+    name = "lumni.executor.v1.ExecutorService"
+    service = rpc.Service(name, executor_pb2_grpc.add_ExecutorServiceServicer_to_server, Stalled())
+    async with rpc.serve("127.0.0.1:0", rpc.Settings(timeout_s=0.5), [service]) as address:
+        async with rpc.connect(address, PLAIN, name, repeatable=False) as channel:
+            stub = executor_pb2_grpc.ExecutorServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                async for _ in stub.StreamExecute(executor_pb2.StreamExecuteRequest(), timeout=20):
+                    pass
+
+    # Said by the server, not by the caller's own deadline.
+    assert (grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed") == (
+        caught.value.code(),
+        caught.value.details(),
+    )
 
 
 def test_an_unknown_failure_of_the_channel_is_our_own() -> None:

@@ -100,6 +100,9 @@ class Call:
         request, self._request = self._request, None
         return grpc.aio.EOF if request is None else request
 
+    async def send_initial_metadata(self, metadata: Metadata) -> None:
+        """Nothing is sent before the responses."""
+
     async def write(self, response: Message) -> None:
         """Send a response, after waiting for a caller that has `AHEAD` to read."""
         while len(self._responses) >= AHEAD:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from math import inf
 from typing import Any
@@ -88,6 +88,22 @@ def record_item(name: str, context: RequestContext, began_ns: int, fault: errors
         telemetry.request_id.reset(token)
 
 
+async def _send_headers(context: Any) -> None:
+    """Send the headers of a stream, to the end even if the deadline passes meanwhile.
+
+    gRPC would send them with the first response, and hold them for unsent when that write is interrupted: then every
+    status fails, for it would send them again, and the caller waits for the end of the stream in vain.
+    """
+    sending = asyncio.ensure_future(context.send_initial_metadata(()))
+    try:
+        await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        # They fail only where the caller has gone.
+        with suppress(grpc.aio.InternalError):
+            await sending
+        raise
+
+
 class Interceptor(grpc.aio.ServerInterceptor):
     """Wraps each handler once, so that a call is admitted by its metadata before a byte of its message is read.
 
@@ -144,7 +160,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
             async def run(request: Any) -> None:
                 # Closing the generator when the caller hangs up stops the provider's bill at once.
                 async with aclosing(handler.unary_stream(request, context)) as responses:
+                    begun = False
                     async for response in responses:
+                        if not begun:
+                            await _send_headers(context)
+                            begun = True
                         await context.write(response)
 
             await self._guard(name, context, handler.request_deserializer, run)

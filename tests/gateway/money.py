@@ -175,9 +175,9 @@ def this_minute_ends_in() -> float:
     return 60 - time.time() % 60
 
 
-async def a_whole_minute() -> None:
-    """Wait for the next window when this one is nearly over, so that a test sees one window only."""
-    if this_minute_ends_in() < 5:
+async def a_whole_minute(needed_s: float = 5) -> None:
+    """Wait for the next window when less than that is left of this one, so that a test sees one window only."""
+    if this_minute_ends_in() < needed_s:
         await asyncio.sleep(this_minute_ends_in() + 0.05)
 
 

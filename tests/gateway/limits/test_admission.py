@@ -47,6 +47,7 @@ async def test_of_50_concurrent_requests_on_a_budget_for_one_exactly_one_is_admi
 async def test_of_10000_requests_exactly_the_limit_is_admitted_over_three_gateways(
     three: list[Limits],
 ) -> None:
+    await a_whole_minute(needed_s=20)
     who = caller(rate=Rate(rpm=3000))
 
     answers = await asyncio.gather(*(admit(three[i % 3], who) for i in range(10_000)), return_exceptions=True)
@@ -56,6 +57,7 @@ async def test_of_10000_requests_exactly_the_limit_is_admitted_over_three_gatewa
 
 
 async def test_tokens_are_reserved_and_never_exceed_the_limit(three: list[Limits]) -> None:
+    await a_whole_minute()
     who = caller(rate=Rate(tpm=1000))
 
     answers = await asyncio.gather(
@@ -66,6 +68,7 @@ async def test_tokens_are_reserved_and_never_exceed_the_limit(three: list[Limits
 
 
 async def test_a_refusal_counts_for_no_subject(limits: Limits, client: redis.Redis) -> None:
+    await a_whole_minute()
     who = caller(
         rate=Rate(rpm=5), budget=Budget(10_000, Period.TOTAL), others=(Subject("user:u1", Rate(rpm=1)),)
     )
@@ -153,6 +156,7 @@ async def test_at_the_limit_the_plan_says_refuse_or_free_models(
 
 
 async def test_a_limit_for_one_model_takes_only_that_model_away(limits: Limits) -> None:
+    await a_whole_minute()
     plan = Plan("test", model_rates={"gpt": Rate(rpm=1)})
     offers = [Offer("paid", "gpt"), Offer("other", "mini")]
 

@@ -16,6 +16,7 @@ from services.local.valkey import Valkey
 from tests.gateway.conftest import eventually
 from tests.gateway.money import (
     TOTAL,
+    a_whole_minute,
     admit,
     bill,
     caller,
@@ -37,6 +38,7 @@ async def test_without_redis_an_allowing_plan_counts_locally(
     async with redis.connect(server.url, timeout_s=1) as client:
         async with (limits := Limits(client, pool, billable_attempts=1)).delivering():
             await server.stop()
+            await a_whole_minute()
 
             answers = [await admit(limits, who) for _ in range(3)]
             with pytest.raises(errors.Exhausted):

@@ -102,6 +102,7 @@ async def test_a_refusal_shows_the_limits_too_and_its_memory_counts_down(limits:
 
 
 async def test_a_refused_model_shows_its_own_limit(limits: Limits) -> None:
+    await a_whole_minute()
     plan = Plan("test", model_rates={"gpt": Rate(rpm=1)})
     await admit(limits, caller(plan=plan))
 

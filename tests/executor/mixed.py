@@ -87,7 +87,7 @@ async def run(
         for words in (*GOOD, *BAD, *SLOW)
     ]
     config = deployments(simulator.url, models)
-    config["router_settings"]["num_retries"] = 1
+    config["router_settings"] |= {"num_retries": 1, "timeout": DEADLINE_S}
     chance = random.Random(seed)
     received: dict[str, int] = {}
     async with executor(folder, config, redis_url, engine=engine) as caller:

@@ -192,7 +192,8 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
     step = Part(migrate, after=("postgres",), step=migrate.finish)
     behind = [
         Part(answering("executor"), ("valkey",), settings.grpc("executor"), drain_s=settings.drain_s),
-        Part(answering("selector"), ("valkey",), settings.grpc("selector")),
+        # It reads at its start what the executor says of keys: the first request must not meet a model without one.
+        Part(answering("selector"), ("valkey", "executor"), settings.grpc("selector")),
         Part(answering("classifier"), (), settings.grpc("classifier")),
     ]
     return [

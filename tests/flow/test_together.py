@@ -34,7 +34,7 @@ model_list:
 @pytest.mark.arrangements
 async def test_every_service_answers_at_its_own_port(stack: Stack) -> None:
     asked = classifier_pb2.ClassifyRequest(
-        messages=[chat_pb2.Message(role=chat_pb2.ROLE_USER, text="What is 17 * 23?")]
+        messages=[chat_pb2.Message(role=chat_pb2.ROLE_USER, text="What is 15 % of 80?")]
     )
     async with (
         grpc.aio.insecure_channel(stack.listen["classifier"]) as classifier,

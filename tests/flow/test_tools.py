@@ -56,7 +56,7 @@ async def test_grpcurl_calls_ask_and_classify(stack: Stack) -> None:
         grpcurl,
         "-plaintext",
         "-d",
-        '{"messages": [{"role": "ROLE_USER", "text": "What is 17 * 23?"}]}',
+        '{"messages": [{"role": "ROLE_USER", "text": "What is 15 % of 80?"}]}',
         stack.listen["classifier"],
         "lumni.classifier.v1.ClassifierService/Classify",
     )
@@ -88,7 +88,7 @@ async def test_ghz_loads_the_classifier_without_a_failure(stack: Stack) -> None:
         "-O",
         "json",
         "-d",
-        '{"messages": [{"role": "ROLE_USER", "text": "What is 17 * 23?"}]}',
+        '{"messages": [{"role": "ROLE_USER", "text": "What is 15 % of 80?"}]}',
         stack.listen["classifier"],
     )
 

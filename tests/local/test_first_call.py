@@ -74,7 +74,7 @@ def test_the_printed_call_is_answered_with_any_keys(
         )
 
     answer = json.loads(done.stdout)
-    assert "chat.completion" == answer["object"], answer
+    assert "chat.completion" == answer.get("object"), answer
     assert answer["choices"][0]["message"]["content"]
     # Where the selector does not answer in time, as on a machine that is just starting, the first in the file is called.
     local = "smollm2-135m" == answer["lumni"]["model"]

@@ -79,4 +79,7 @@ def test_the_printed_call_is_answered_with_any_keys(
     # Where the selector does not answer in time, as on a machine that is just starting, the first in the file is called.
     local = "smollm2-135m" == answer["lumni"]["model"]
     assert provider == answer["lumni"]["provider"] or (local and (not key or answer["lumni"]["degraded"]))
-    assert "general_settings.alerting: alerts come from Prometheus: docs/monitoring.md; ignored" in said
+    assert (
+        "general_settings.alerting: alerts are for Prometheus to send, from what /metrics shows; ignored"
+        in said
+    )

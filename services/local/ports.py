@@ -1,7 +1,12 @@
 """Whether the addresses that the services need are free, and which process has them."""
 
+import random
 import socket
 from pathlib import Path
+
+# Between the ports of well-known services and those that the kernel gives to outgoing connections, which could take
+# one in the moment before its server binds it.
+UNASSIGNED = range(10_000, 32_768)
 
 
 def split(address: str) -> tuple[str, int]:
@@ -16,11 +21,13 @@ def split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def free() -> int:
-    """A port on loopback that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free(count: int = 1) -> int:
+    """The first of `count` ports in a row on loopback on which nothing listened a moment ago."""
+    while True:
+        # At random: two that choose at the same time differ.
+        first = random.choice(UNASSIGNED[:-count])
+        if all(is_free(f"127.0.0.1:{port}") for port in range(first, first + count)):
+            return first
 
 
 def is_free(address: str) -> bool:

@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from services.chassis.rpc.settings import TOKEN_KEY
+from services.local import ports
 from tests import tools
 from tests.simulator import spawned
 
@@ -39,19 +39,6 @@ def configurations(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     }
 
 
-def _free_ports(count: int) -> int:
-    """The first of so many free ports in a row on loopback."""
-    for first in range(52000, 60000, count):
-        try:
-            for port in range(first, first + count):
-                with socket.create_server(("127.0.0.1", port)):
-                    pass
-        except OSError:
-            continue
-        return first
-    raise OSError("no free ports in a row")
-
-
 @contextmanager
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lumni-load-") as name:
@@ -64,7 +51,7 @@ def _folder() -> Iterator[Path]:
 @asynccontextmanager
 async def lumni(provider: str, state: Path) -> AsyncIterator[tuple[dict[str, str], dict[str, str]]]:
     """A whole Lumni that asks `provider`; gives each service's address, and what its callers export."""
-    first = _free_ports(16)
+    first = ports.free(16)
     environ = os.environ | {
         "LUMNI_CONFIG_DIR": str(FOLDER / "config"),
         "LUMNI_STATE_DIR": str(state),

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.local.test_run import ROOT, SURROUNDINGS, ports_in_a_row, running
+from services.local import ports
+from tests.local.test_run import ROOT, SURROUNDINGS, running
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def configuration(folder: Path, simulator: str) -> Path:
 def test_the_printed_call_is_answered_with_any_keys(
     key: str, provider: str, simulator: str, servers_folder: Path, tmp_path: Path
 ) -> None:
-    first = ports_in_a_row(10)
+    first = ports.free(10)
     environ = {
         **{name: os.environ[name] for name in SURROUNDINGS if name in os.environ},
         "LUMNI_STATE_DIR": str(servers_folder / f"first-{key or 'none'}"),

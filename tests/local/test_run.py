@@ -5,12 +5,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -18,6 +17,7 @@ import psutil
 import pytest
 import yaml
 
+from services.local import ports
 from services.local.__main__ import SERVICES
 from tests.attacks import service_token
 from tests.load import __main__ as load
@@ -27,20 +27,6 @@ NAME = "smollm2-135m"
 SURROUNDINGS = ("PATH", "HOME", "PYTHONPATH")
 KEY = "a-providers-secret"
 PARTS = {"gateway", "executor", "selector", "classifier", "ledger", "model", "postgres", "valkey"}
-
-
-def ports_in_a_row(count: int) -> int:
-    """The first of `count` free ports, from a range of this worker's own."""
-    start = 21000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for first in range(start, start + 1000, count):
-        with ExitStack() as probes:
-            try:
-                for port in range(first, first + count):
-                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return first
-    raise AssertionError("no free ports")
 
 
 ALONE = ("services.local",)
@@ -90,7 +76,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environ(servers_folder: Path, configuration: Path) -> dict[str, str]:
     folder = servers_folder / "run"
-    first = ports_in_a_row(10)
+    first = ports.free(10)
     return {
         **{name: os.environ[name] for name in SURROUNDINGS if name in os.environ},
         "LUMNI_STATE_DIR": str(folder),

@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Coroutine, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lumni.executor.v1 import executor_pb2_grpc
 
 from services.chassis import litellm_environment, redis, rpc, telemetry, workers
+from services.chassis.background import beside
 from services.chassis.config import part, reader, variable
 from services.chassis.deployments import Deployment
 from services.chassis.telemetry import Settings as TelemetrySettings
@@ -221,29 +222,6 @@ async def _sync(breakers: Breakers) -> None:
     while True:
         await breakers.sync()
         await asyncio.sleep(0.25)
-
-
-@asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something until the block ends. Should it die before, the block is cancelled and its error raised.
-
-    Not a TaskGroup: that would end the others at once, the outbox among them, while calls are still drained.
-    """
-    owner = asyncio.current_task()
-    task = asyncio.create_task(work)
-
-    def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None and owner is not None:
-            log.critical("a task of the executor died, so it ends", exc_info=task.exception())
-            owner.cancel()
-
-    task.add_done_callback(ended)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 if __name__ == "__main__":

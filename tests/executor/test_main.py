@@ -1,10 +1,6 @@
-"""How the executor is put together: its environment, and the tasks beside its server."""
+"""How the executor is put together: its environment."""
 
-import asyncio
-
-import pytest
-
-from services.executor.__main__ import beside, seclude
+from services.executor.__main__ import seclude
 
 
 def test_provider_keys_leave_the_environment() -> None:
@@ -19,27 +15,3 @@ def test_provider_keys_leave_the_environment() -> None:
 
     assert environ == {"HOME": "/root"}
     assert taken["OPENAI_API_KEY"] == "sk-1"
-
-
-async def test_a_part_that_dies_ends_what_it_stands_beside(caplog: pytest.LogCaptureFixture) -> None:
-    async def dies() -> None:
-        raise ZeroDivisionError("the part's own")
-
-    with pytest.raises(ZeroDivisionError, match="the part's own"):
-        async with asyncio.timeout(60), beside(dies()):
-            await asyncio.Event().wait()
-    assert "died" in caplog.text
-
-
-async def test_a_part_ends_with_what_it_stands_beside() -> None:
-    ended = asyncio.Event()
-
-    async def runs() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    async with beside(runs()):
-        await asyncio.sleep(0)
-    assert ended.is_set()

@@ -8,13 +8,13 @@ has acknowledged it, and published again should Redis have lost it meanwhile.
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import prometheus_client
 
 from services.chassis import errors, measuring
+from services.chassis.background import beside
 from services.chassis.redis import ERRORS, Redis
 from services.executor.attempts import messages
 from services.executor.attempts.model import Attempt, Work
@@ -85,16 +85,13 @@ class Outbox:
 
     async def run(self) -> None:
         """Publish events as they come, until cancelled; then publish what is left."""
-        maintenance = asyncio.create_task(self._maintain())
         try:
-            while True:
-                await self._awake.wait()
-                self._awake.clear()
-                await self._publish_pending()
+            async with beside(self._maintain()):
+                while True:
+                    await self._awake.wait()
+                    self._awake.clear()
+                    await self._publish_pending()
         finally:
-            maintenance.cancel()
-            with suppress(asyncio.CancelledError):
-                await maintenance
             await self._publish_pending()
             self._spool.close()
 

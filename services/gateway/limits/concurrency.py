@@ -7,11 +7,12 @@ selection, Redis. What it refuses has cost a look at a key.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import prometheus_client
 
 from services.chassis import errors, measuring
+from services.chassis.background import beside
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.adaptive_limit import LEAST, AdaptiveLimit
 from services.gateway.limits.fairness import FairShare, State, Ticket
@@ -80,13 +81,8 @@ class ConcurrencyLimiter:
     @asynccontextmanager
     async def adapting(self, call: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
         """Adapt the limit until the block ends, by an empty `call` of the executor that does not raise."""
-        task = asyncio.create_task(self._adapt(call))
-        try:
+        async with beside(self._adapt(call)):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _enter(self, caller: Caller) -> Ticket:
         decided = asyncio.Event()

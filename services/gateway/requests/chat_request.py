@@ -62,7 +62,7 @@ def parse(text: bytes | str, *, stream: bool = False, allowed: Allowed = NOTHING
     fields.at_most(body.get("stop"), fields.MAX_STOPS, "stop")
     bound, likely = prompt_size.measure(messages)
     # Tools, schemas and whatever else a provider may read as a part of the prompt.
-    extra = prompt_size.of_fields(body, NOT_PROMPT)
+    extra, likely_extra = prompt_size.of_fields(body, NOT_PROMPT)
     return ModelRequest(
         operation=Operation.CHAT,
         body=body,
@@ -74,7 +74,7 @@ def parse(text: bytes | str, *, stream: bool = False, allowed: Allowed = NOTHING
         tools=tools,
         output_format=_output_format(body),
         prompt_tokens=bound + extra,
-        likely_prompt_tokens=likely + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
+        likely_prompt_tokens=likely + likely_extra,
         predicted_tokens=prompt_size.json_bytes(body["prediction"]) if body.get("prediction") else 0,
         searches=provider_side.searches(body),
         hints=hints.parse(own),

@@ -44,7 +44,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     body["stream"] = stream
     body["max_tokens"] = fields.whole(body, "max_tokens", 1) or DEFAULT_OUTPUT_TOKENS
     size = inputs.measure(body, "prompt", MAX_PROMPTS)
-    extra = prompt_size.of_fields(body, NOT_PROMPT)
+    extra, likely_extra = prompt_size.of_fields(body, NOT_PROMPT)
     answers = fields.whole(body, "n", 1, fields.MAX_CHOICES) or 1
     # A provider bills every answer that it chooses the best ones of.
     drafts = fields.whole(body, "best_of", 1, fields.MAX_CHOICES) or 1
@@ -57,8 +57,8 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         output_tokens=body["max_tokens"],
         choices=max(answers, drafts) * size.count,
         prompt_tokens=size.bound + extra,
-        likely_prompt_tokens=size.likely + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
-        window_tokens=size.longest + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
+        likely_prompt_tokens=size.likely + likely_extra,
+        window_tokens=size.longest + likely_extra,
         hints=hints.parse(own),
     )
 

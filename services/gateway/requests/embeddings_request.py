@@ -41,13 +41,13 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     if body.get("encoding_format") not in (None, *ENCODINGS):
         raise Invalid(f"encoding_format: expected one of {', '.join(ENCODINGS)}", param="encoding_format")
     size = inputs.measure(body, "input", MAX_INPUTS)
-    extra = prompt_size.of_fields(body, NOT_PROMPT)
+    extra, likely_extra = prompt_size.of_fields(body, NOT_PROMPT)
     return ModelRequest(
         operation=Operation.EMBEDDINGS,
         body=body,
         model=model,
         prompt_tokens=size.bound + extra,
-        likely_prompt_tokens=size.likely + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
+        likely_prompt_tokens=size.likely + likely_extra,
         window_tokens=size.longest,
         hints=hints.parse(own),
     )

@@ -53,7 +53,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     fields.typed(body, "stop_sequences", list, "a list of texts")
     fields.at_most(body.get("stop_sequences"), fields.MAX_STOPS, "stop_sequences")
     bound, likely = prompt_size.measure(turns)
-    extra = prompt_size.of_fields(body, NOT_PROMPT)
+    extra, likely_extra = prompt_size.of_fields(body, NOT_PROMPT)
     return ModelRequest(
         operation=Operation.MESSAGES,
         body=body,
@@ -65,7 +65,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         searches=provider_side.searches(body),
         output_format=_output_format(body),
         prompt_tokens=bound + extra,
-        likely_prompt_tokens=likely + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
+        likely_prompt_tokens=likely + likely_extra,
         hints=hints.parse(own),
     )
 

@@ -52,13 +52,14 @@ def of_text(text: str) -> tuple[int, int]:
     return size, size // 2
 
 
-def of_fields(body: Mapping[str, Any], apart: Collection[str]) -> int:
-    """An upper bound of all that a provider may read as a part of the prompt beside the fields that are `apart`."""
-    return sum(
+def of_fields(body: Mapping[str, Any], apart: Collection[str]) -> tuple[int, int]:
+    """The same of all that a provider may read as a part of the prompt beside the fields that are `apart`."""
+    bound = sum(
         json_bytes(value)
         for name, value in body.items()
         if name not in apart and isinstance(value, dict | list | str)
     )
+    return bound, int(bound / LIKELY_CHARS_PER_TOKEN)
 
 
 def json_bytes(part: Any) -> int:

@@ -100,7 +100,7 @@ def parse(asked: Asked, earlier: Sequence[dict[str, Any]] = ()) -> ModelRequest:
     _check(body)
     turns = _turns(body, [*earlier, *asked.items])
     bound, likely = prompt_size.measure(turns)
-    extra = prompt_size.of_fields(body, NOT_PROMPT)
+    extra, likely_extra = prompt_size.of_fields(body, NOT_PROMPT)
     return ModelRequest(
         operation=Operation.RESPONSES,
         body=body,
@@ -111,7 +111,7 @@ def parse(asked: Asked, earlier: Sequence[dict[str, Any]] = ()) -> ModelRequest:
         tools=[tool["name"] for tool in body.get("tools") or ()],
         output_format=_output_format(body),
         prompt_tokens=bound + extra,
-        likely_prompt_tokens=likely + int(extra / prompt_size.LIKELY_CHARS_PER_TOKEN),
+        likely_prompt_tokens=likely + likely_extra,
         hints=hints.parse(own),
     )
 

@@ -30,7 +30,7 @@ class Classification:
         powerful: Whether the score reaches the default threshold.
         category: One of heads.CATEGORIES.
         subject: One of heads.SUBJECTS; empty when there is none.
-        strong_win_rate: Probability that a powerful model answers better.
+        strong_win_rate: Probability that a powerful model is needed.
         confidence: Probability of the category.
         language: BCP 47; empty when unknown.
         prompt_tokens: An estimate.

@@ -55,7 +55,7 @@ LATENCY = prometheus_client.Histogram(
 )
 SCORE = prometheus_client.Histogram(
     "lumni_classifier_strong_win_rate",
-    "Probability that a powerful model answers better.",
+    "Probability that a powerful model is needed.",
     ["version", "served"],
     buckets=tuple(step / 20 for step in range(1, 20)),
 )

@@ -343,7 +343,9 @@ class Classification(_message.Message):
     subject: _builtins.str
     """subject is the academic subject, one of the 14 of MMLU-Pro; empty when there is none."""
     strong_win_rate: _builtins.float
-    """strong_win_rate is the probability that a powerful model answers better, 0 to 1."""
+    """strong_win_rate is the probability that a powerful model is needed, 0 to 1: that the person who asked would notice
+    which model answered.
+    """
     confidence: _builtins.float
     """confidence is the probability of the category, 0 to 1; 0 for a question without text, such as a picture alone."""
     language: _builtins.str
@@ -369,8 +371,8 @@ class Classification(_message.Message):
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """features are counts, lengths and shares, in the order of the weights' own
-        list, only when asked for: never the embedding, from which words could be
-        read back. A guessed text can be checked against them.
+        list, only when asked for: never what the words say, from which they could
+        be guessed. A guessed text can be checked against them.
         """
 
     def __init__(
@@ -411,7 +413,7 @@ class Factor(_message.Message):
     value: _builtins.float
     """value is what was observed."""
     contribution: _builtins.float
-    """contribution is what it added to the score, in log-odds."""
+    """contribution is what the score would lose without it, in log-odds."""
     def __init__(
         self,
         *,

@@ -12,10 +12,9 @@ from collections import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.chassis import errors, status
-from services.gateway.keys.authenticator import bearer
 from services.gateway.requests.request_ids import request_id
+from services.gateway.rest import doors
 from services.gateway.rest.dispatcher import Dispatcher, Route
-from services.gateway.rest.doors import KEY_HEADERS
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.json_answers import json_head
 from services.gateway.rest.middleware import DURATION
@@ -62,13 +61,12 @@ class EarlyRefusals:
 
 def _key(scope: Scope) -> str:
     """The key that a request shows; empty where other layers have to look at it, such as CORS at a page's."""
-    shown: list[str] = []
-    for name, value in scope["headers"]:
-        if name == b"origin" or name in KEY_HEADERS:
-            return ""
-        if name == b"authorization":
-            shown.append(value.decode("latin-1"))
-    return bearer(shown) if len(shown) == 1 else ""
+    if any(name == b"origin" for name, _ in scope["headers"]):
+        return ""
+    try:
+        return doors.key(scope)
+    except errors.Invalid:
+        return ""
 
 
 def _rendered(route: Route, fault: errors.Fault) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

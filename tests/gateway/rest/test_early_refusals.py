@@ -76,7 +76,7 @@ class Gateway:
             self.limiter._shares.enter("organization:greedy", 1, lambda: None)
 
     async def ask(
-        self, key: str, *more: tuple[bytes, bytes], path: str = "/chat"
+        self, key: str, *more: tuple[bytes, bytes], path: str = "/chat", header: bytes = b"authorization"
     ) -> tuple[int, dict[str, str], bytes]:
         sent: list[Message] = []
 
@@ -86,7 +86,7 @@ class Gateway:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        headers = [(b"authorization", f"Bearer {key}".encode()), *more]
+        headers = [(header, f"Bearer {key}".encode()), *more]
         await self.app({"type": "http", "method": "POST", "path": path, "headers": headers}, receive, send)
         shown = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], shown, sent[1]["body"]
@@ -106,6 +106,14 @@ async def test_a_tenant_that_fills_the_queue_is_refused_and_others_go_on(gateway
     assert {"message", "type", "param", "code"} == json.loads(body)["error"].keys()
     assert "overloaded" == json.loads(body)["error"]["code"]
     assert 200 == (await gateway.ask("sk-modest"))[0]
+
+
+@pytest.mark.parametrize("header", [b"x-api-key", b"api-key", b"x-portkey-api-key"])
+async def test_the_key_counts_in_whichever_header_it_comes(gateway: Gateway, header: bytes) -> None:
+    gateway.fill()
+
+    assert 429 == (await gateway.ask("sk-greedy", header=header))[0]
+    assert 200 == (await gateway.ask("sk-modest", header=header))[0]
 
 
 async def test_each_refusal_has_an_id_of_its_own(gateway: Gateway) -> None:

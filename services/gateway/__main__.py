@@ -11,6 +11,7 @@ import grpc
 from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
 
 from services.chassis import litellm_config, litellm_environment, redis, rpc, workers
+from services.chassis.byte_budget import ByteBudget
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
@@ -269,7 +270,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             *inference.routes(keys, pipeline, selector, fleet),
         ]
         checks = EarlyChecks(keys, limiter, mistakes, limits)
-        dispatcher = Dispatcher(app, routes, checks)
+        dispatcher = Dispatcher(app, routes, checks, ByteBudget(settings.server.max_message_mib * 2**20))
         rest = EarlyRefusals(
             application.with_middleware(dispatcher, origins=settings.cors), dispatcher, checks
         )

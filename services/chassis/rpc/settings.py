@@ -41,7 +41,8 @@ class Settings:
     max_message_mib: int = variable(
         "LUMNI_MAX_MESSAGE_MIB",
         256,
-        "MiB that the messages of gRPC calls under way may have together in one process; further ones are refused",
+        "MiB that the messages of gRPC calls under way may have together in one process, and the bodies of REST "
+        "requests as much again; further ones are refused",
     )
     workers: int = variable("LUMNI_WORKERS", 1, "processes of this service that serve on the same ports")
     connection_age_s: float = variable(

@@ -10,7 +10,7 @@ from starlette.types import Message
 from services.chassis import json_bounds
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.rest import doors
-from services.gateway.rest.requests import read
+from services.gateway.rest.requests import read_short
 
 
 def _actor(request: Request) -> str:
@@ -34,7 +34,7 @@ def admin_route(keys: Authenticator) -> type[APIRoute]:
 
             async def handle_for_admin(request: Request) -> Response:
                 request.state.actor = (await keys.admin(doors.key(request.scope))).key_id
-                body = await read(request.receive)
+                body = await read_short(request.receive)
                 json_bounds.check(body)
 
                 async def again() -> Message:

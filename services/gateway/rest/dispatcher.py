@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis import errors, status
+from services.chassis.byte_budget import ByteBudget
 from services.gateway.requests import request_metadata
 from services.gateway.rest import doors
 from services.gateway.rest.api_format import OPENAI, ApiFormat
@@ -44,11 +45,22 @@ class Route:
 
 
 class Dispatcher:
-    """Serves its routes, and leaves all other paths to another application."""
+    """Serves its routes, and leaves all other paths to another application.
 
-    def __init__(self, app: ASGIApp, routes: Sequence[Route], checks: EarlyChecks) -> None:
+    Args:
+        app: The other application.
+        routes: What is served here.
+        checks: What a request must pass before its body is read.
+        bodies: What the bodies of all requests under way may have together.
+
+    """
+
+    def __init__(
+        self, app: ASGIApp, routes: Sequence[Route], checks: EarlyChecks, bodies: ByteBudget
+    ) -> None:
         self._app = app
         self._checks = checks
+        self._bodies = bodies
         # By path, then by method.
         self._paths: dict[str, dict[str, Route]] = {}
         for route in routes:
@@ -78,10 +90,19 @@ class Dispatcher:
             async with self._checks.passed(doors.key(scope)) as (caller, attempt):
                 trace_id, metadata = (header(scope, name) for name in NOTES)
                 request_metadata.noted.set(request_metadata.parse(trace_id, metadata))
-                exchange = Exchange(
-                    scope, receive, send, caller, attempt, route.form, found.parameters, found.model
-                )
-                await route.handle(exchange)
+                with self._bodies.lease() as lease:
+                    exchange = Exchange(
+                        scope,
+                        receive,
+                        send,
+                        caller,
+                        attempt,
+                        lease,
+                        route.form,
+                        found.parameters,
+                        found.model,
+                    )
+                    await route.handle(exchange)
         except Exception as error:
             if exchange is None or not exchange.begun:
                 await _refuse(send, route, error)

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from services.chassis import errors
+from services.chassis.byte_budget import Lease
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.mistakes import Attempt
 from services.gateway.rest import content, doors, json_answers, requests
@@ -36,6 +37,7 @@ class Exchange:
         send: Takes the answer's.
         caller: Who sent it.
         attempt: What the limit of wrong requests knows of it.
+        lease: What the bytes of its body are taken from.
         form: The conventions of the route's API.
         parameters: What the path says, by the names in the route's path.
         model: The model that the path names, for which the body asks then; empty where it names none.
@@ -48,6 +50,7 @@ class Exchange:
     send: Send
     caller: Caller
     attempt: Attempt
+    lease: Lease
     form: ApiFormat
     parameters: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
@@ -63,11 +66,13 @@ class Exchange:
         Raises:
             UnsupportedType: it says that it is no JSON, or is packed by another coding than gzip.
             TooLarge: it is longer than 16 MiB.
+            Exhausted: the bodies of all requests under way are too long together.
             CallerLeft: the caller left while sending it, or was too slow.
         """
         content.check_json(self.header(b"content-type"))
-        body = await requests.read(self.receive)
-        body = await content.unpacked(body, self.header(b"content-encoding"))
+        sent = await requests.read(self.receive, self.lease)
+        body = await content.unpacked(sent, self.header(b"content-encoding"))
+        requests.take(self.lease, max(0, len(body) - len(sent)))
         self.attempt.size = len(body)
         return doors.with_model(body, self.model)
 

@@ -11,7 +11,7 @@ from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.requests.hints import NAME
 from services.gateway.rest import doors
 from services.gateway.rest.json_answers import JsonResponse
-from services.gateway.rest.requests import read
+from services.gateway.rest.requests import read_short
 
 LARGEST = 10
 
@@ -23,7 +23,7 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
     @routes.post("/v1/feedback")
     async def give(request: Request) -> JsonResponse:
         caller = await keys.caller(doors.key(request.scope))
-        text = await read(request.receive)
+        text = await read_short(request.receive)
         json_bounds.check(text)
         try:
             body = orjson.loads(text)

@@ -1,6 +1,7 @@
 """Routes without a framework: who is let in before the body is read, and what every answer has in common."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Any, cast
@@ -11,6 +12,7 @@ import pytest
 from starlette.types import Message
 
 from services.chassis import errors
+from services.chassis.byte_budget import ByteBudget
 from services.gateway.config.plans import Plan
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
@@ -42,7 +44,12 @@ def limiter() -> ConcurrencyLimiter:
 
 
 @pytest.fixture
-def dispatcher(limiter: ConcurrencyLimiter) -> Dispatcher:
+def bodies() -> ByteBudget:
+    return ByteBudget(2000)
+
+
+@pytest.fixture
+def dispatcher(limiter: ConcurrencyLimiter, bodies: ByteBudget) -> Dispatcher:
     async def whole(exchange: Exchange) -> None:
         body = (await exchange.body()).decode()
         shown = [exchange.caller.tenant, limiter._shares.running, body, exchange.header(b"x-colour")]
@@ -91,7 +98,7 @@ def dispatcher(limiter: ConcurrencyLimiter) -> Dispatcher:
     # Nobody asks it: what is known of limits is looked at before.
     limits = cast("Limits", None)
     checks = EarlyChecks(cast("Authenticator", Keys()), limiter, MistakeLimit(2), limits)
-    return Dispatcher(application.create([]), routes, checks)
+    return Dispatcher(application.create([]), routes, checks, bodies)
 
 
 @pytest.fixture
@@ -100,6 +107,25 @@ async def http(dispatcher: Dispatcher) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [(b"a" * 1501, {}), (gzip.compress(b"a" * 1501), {"content-encoding": "gzip"})],
+    ids=["as it is", "unpacked"],
+)
+async def test_bodies_beyond_what_all_may_hold_are_refused_until_there_is_room(
+    http: httpx.AsyncClient, bodies: ByteBudget, body: bytes, headers: dict[str, str]
+) -> None:
+    with bodies.lease() as another:
+        assert another.take(500)
+        refused = await http.post("/quick", content=body, headers=KEY | headers)
+        assert 500 == bodies.held
+    taken = await http.post("/quick", content=body, headers=KEY | headers)
+
+    assert (429, "1") == (refused.status_code, refused.headers["retry-after"])
+    assert "too many bytes" in refused.json()["error"]["message"]
+    assert (200, 0) == (taken.status_code, bodies.held)
 
 
 @pytest.mark.parametrize(

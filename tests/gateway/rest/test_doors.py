@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from services.chassis import errors
+from services.chassis.byte_budget import ByteBudget
 from services.gateway.config.plans import Plan
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
@@ -56,7 +57,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
     checks = EarlyChecks(
         cast("Authenticator", Keys()), ConcurrencyLimiter(8), MistakeLimit(0), cast("Limits", None)
     )
-    app = Dispatcher(application.create([]), routes, checks)
+    app = Dispatcher(application.create([]), routes, checks, ByteBudget(2**20))
     transport = httpx.ASGITransport(
         application.with_middleware(app, origins=["https://app.example"]), raise_app_exceptions=False
     )

@@ -8,6 +8,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from services.chassis import errors
+from services.chassis.byte_budget import ByteBudget
 from services.gateway.config.plans import Plan
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
@@ -63,7 +64,7 @@ class Gateway:
         async def unreached(_: Exchange) -> None:
             raise AssertionError("the application below answers")
 
-        dispatcher = Dispatcher(self._answer, [Route("POST", "/chat", unreached)], checks)
+        dispatcher = Dispatcher(self._answer, [Route("POST", "/chat", unreached)], checks, ByteBudget(0))
         self.app = EarlyRefusals(self._answer, dispatcher, checks)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Send
 
 from services.chassis import errors
+from services.chassis.byte_budget import ByteBudget, Lease
 from services.gateway.config.plans import Plan
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.mistakes import Attempt
@@ -54,7 +55,7 @@ async def begun(chunks: AsyncGenerator[str, None], headers: dict[str, str]) -> B
 
 def exchange(receive: Receive, send: Send) -> Exchange:
     caller = Caller(key_id="k", plan=Plan("open"))
-    return Exchange({}, receive, send, caller, Attempt(), OPENAI)
+    return Exchange({}, receive, send, caller, Attempt(), Lease(ByteBudget(0)), OPENAI)
 
 
 async def sent(answer: Answer, *, leaves: bool = False) -> tuple[int, bytes]:

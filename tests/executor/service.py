@@ -184,7 +184,8 @@ async def executor(
             "first_backoff_s": 0.01,
             "longest_backoff_s": 0.1,
             "reload_s": 0.05,
-            "server": rpc.Settings(timeout_s=30),
+            # Longer than any call here takes on a busy machine.
+            "server": rpc.Settings(timeout_s=120),
             "telemetry": TelemetrySettings(),
             **more,
         }

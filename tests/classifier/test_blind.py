@@ -39,8 +39,8 @@ def test_as_many_blind_requests_are_judged_right_as_the_documents_say(classifier
 
 
 @pytest.mark.parametrize("english", [True, False])
-def test_the_language_of_nine_requests_in_ten_is_found(english: bool) -> None:
+def test_the_language_of_nine_requests_in_ten_is_found(embedder: Embedder, english: bool) -> None:
     requests = [request for request in corpus.load("development") if (request.language == "en") == english]
-    found = [observe(reading(request), Embedder()).language for request in requests]
+    found = [observe(reading(request), embedder).language for request in requests]
 
     assert sum(map(str.__eq__, found, (request.language for request in requests))) >= 0.9 * len(requests)

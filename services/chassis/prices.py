@@ -10,41 +10,19 @@ from dataclasses import dataclass, fields, replace
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
+from services.chassis import costs
+from services.chassis.costs import MTOK, Cost, Usage
 from services.chassis.money import nano
 
 DATA = Path(__file__).parent / "data" / "prices.json"
-MTOK = 1_000_000
 # What the contract can say of a cost: far beyond any budget.
 MOST_NANO_USD = 2**63 - 1
 # From USD per token to nano-USD per million tokens.
 _SCALE = Decimal(10) ** 15
-
-
-class Usage(Protocol):
-    """Tokens of one attempt, as lumni.executor.v1.Usage counts them: the parts lie within the totals."""
-
-    @property
-    def prompt_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def completion_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def cached_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def cache_write_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def cache_write_1h_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def reasoning_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def audio_prompt_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def audio_completion_tokens(self) -> int: ...  # noqa: D102
-    @property
-    def web_searches(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +124,25 @@ class Price:
         ) + choices * output_tokens * max(rates.dearest_output for rates in reachable)
         return min(MOST_NANO_USD, fees - (-dearest // MTOK))
 
-    def cost(self, usage: Usage, service_tier: str = "") -> int:
-        """What an attempt cost, in nano-USD, each token priced once, rounded half up."""
+    def cost(self, usage: Usage, service_tier: str = "") -> Cost:
+        """What an attempt cost, each token priced once, their sum rounded half up."""
         rates = self._row(usage.prompt_tokens, service_tier).rates
         plain_input = (
             usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens - usage.audio_prompt_tokens
         )
         plain_output = usage.completion_tokens - usage.reasoning_tokens - usage.audio_completion_tokens
-        total = (
-            max(0, plain_input) * rates.input
-            + usage.cached_tokens * rates.cached
+        searched = usage.web_searches * self.web_search.nano_usd if self.web_search else 0
+        return costs.rounded(
+            input=max(0, plain_input) * rates.input
             + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * rates.cache_write
             + usage.cache_write_1h_tokens * rates.cache_write_1h
-            + usage.audio_prompt_tokens * rates.audio_input
-            + max(0, plain_output) * rates.output
+            + usage.audio_prompt_tokens * rates.audio_input,
+            cached=usage.cached_tokens * rates.cached,
+            output=max(0, plain_output) * rates.output
             + usage.reasoning_tokens * rates.reasoning
-            + usage.audio_completion_tokens * rates.audio_output
+            + usage.audio_completion_tokens * rates.audio_output,
+            fees=self.per_request + searched,
         )
-        searched = usage.web_searches * self.web_search.nano_usd if self.web_search else 0
-        return self.per_request + searched + (total + MTOK // 2) // MTOK
 
     def _row(self, prompt_tokens: int, service_tier: str) -> Row:
         fitting = [row for row in self.rows if row.from_tokens <= prompt_tokens]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis import prices
+from services.chassis.costs import Cost
 from services.chassis.prices import Price, Row, WebSearch, rates_of
 
 
@@ -37,22 +38,26 @@ def test_a_price_finer_than_a_nano_dollar_a_token_is_exact() -> None:
 def test_long_prompts_cost_what_long_prompts_cost() -> None:
     gemini = known("gemini", "gemini-2.5-pro")
 
-    assert gemini.cost(Tokens(prompt_tokens=200_000)) == 250_000_000
-    assert gemini.cost(Tokens(prompt_tokens=200_001)) == 500_002_500
+    assert gemini.cost(Tokens(prompt_tokens=200_000)).total == 250_000_000
+    assert gemini.cost(Tokens(prompt_tokens=200_001)).total == 500_002_500
 
 
 def test_a_service_tier_costs_what_it_costs_and_an_unknown_one_the_standard() -> None:
     gpt = known("openai", "gpt-4o")
 
     assert [2_500_000, 4_250_000, 2_500_000] == [
-        gpt.cost(Tokens(prompt_tokens=1000), tier) for tier in ("", "priority", "default")
+        gpt.cost(Tokens(prompt_tokens=1000), tier).total for tier in ("", "priority", "default")
     ]
 
 
 def test_a_cost_is_rounded_once_and_half_up() -> None:
     price = Price((Row("", 0, rates_of({"input": 250_000, "output": 250_000})),))
 
-    assert [0, 1, 1] == [price.cost(Tokens(1)), price.cost(Tokens(1, 1)), price.cost(Tokens(3))]
+    assert [0, 1, 1] == [
+        price.cost(Tokens(1)).total,
+        price.cost(Tokens(1, 1)).total,
+        price.cost(Tokens(3)).total,
+    ]
 
 
 def test_an_operator_may_name_only_what_differs() -> None:
@@ -85,7 +90,7 @@ def test_a_model_that_searches_unasked_costs_its_fee_in_every_bound_and_cost(
 ) -> None:
     price = known(provider, model)
 
-    assert (fee, fee) == (price.bound(0, 0), price.cost(Tokens()))
+    assert (fee, fee) == (price.bound(0, 0), price.cost(Tokens()).total)
 
 
 def test_a_model_that_searches_as_often_as_it_likes_has_no_price() -> None:
@@ -145,7 +150,24 @@ def test_no_cost_exceeds_its_bound(model: tuple[str, str], prompt: int, output: 
     price = known(*model)
 
     for tier in ("", "priority", "flex"):
-        assert price.cost(tokens, tier) <= price.bound(prompt, output)
+        assert price.cost(tokens, tier).total <= price.bound(prompt, output)
+
+
+def test_each_token_is_in_one_part_of_the_cost_and_the_parts_add_up() -> None:
+    known = {"input": 2_500_000, "cached": 500_000, "cache_write": 3_000_000, "output": 10_000_000}
+    price = Price((Row("", 0, rates_of(known)),), 7, web_search=WebSearch(100, 10))
+    tokens = Tokens(
+        prompt_tokens=10,
+        cached_tokens=3,
+        cache_write_tokens=2,
+        completion_tokens=4,
+        reasoning_tokens=1,
+        web_searches=2,
+    )
+
+    # 5 x 2.5 + 2 x 3 = 18.5, and 3 x 0.5 = 1.5 that the rounding of the sum takes from.
+    assert Cost(input=19, cached=1, output=40, fees=207) == price.cost(tokens)
+    assert 267 == price.cost(tokens).total
 
 
 @given(st.integers(0, 20_000), st.integers(0, 5000), st.lists(st.integers(0, 10_000), max_size=6), st.data())
@@ -161,7 +183,7 @@ def test_no_search_costs_more_than_its_bound(prompt: int, output: int, results: 
         billed += read
     cost = price.cost(
         Tokens(prompt_tokens=billed, completion_tokens=output, web_searches=len(results)),
-    )
+    ).total
 
     assert cost <= price.bound(prompt, output, searches=len(results))
 

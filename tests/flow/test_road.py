@@ -113,6 +113,13 @@ async def test_the_answer_says_what_was_decided_and_what_it_cost(http: httpx.Asy
     assert (
         extra["cost"]["nano_usd"] == usage["prompt_tokens"] * rates[0] + usage["completion_tokens"] * rates[1]
     )
+    parts = [extra["cost"][f"{part}_usd"] for part in ("input", "cached", "output", "fees")]
+    assert [
+        usage["prompt_tokens"] * rates[0] / 1e9,
+        0,
+        usage["completion_tokens"] * rates[1] / 1e9,
+        0,
+    ] == parts
     assert extra["latency_ms"]["total"] >= extra["latency_ms"]["provider"]
     assert response.headers["x-request-id"] == extra["request_id"]
     assert response.headers["x-lumni-trace-id"] == extra["trace_id"]

@@ -85,6 +85,17 @@ async def test_what_was_searched_is_booked_to_the_nano_dollar(
         tokens = booked["prompt_tokens"] * INPUT + booked["completion_tokens"] * OUTPUT
         assert tokens + searched * A_SEARCH == booked["cost_nano_usd"]
         assert booked["cost_nano_usd"] <= booked["max_cost_nano_usd"]
+        assert (
+            booked["prompt_tokens"] * INPUT,
+            0,
+            booked["completion_tokens"] * OUTPUT,
+            searched * A_SEARCH,
+        ) == (
+            booked["input_cost_nano_usd"],
+            booked["cached_cost_nano_usd"],
+            booked["output_cost_nano_usd"],
+            booked["fees_nano_usd"],
+        )
     finally:
         await database.close()
     used = await http.get(f"/usage/{user}", headers=own)

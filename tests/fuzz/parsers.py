@@ -127,7 +127,7 @@ def _openai(data: bytes) -> None:
         with suppress(Failed, ValueError, TypeError, AttributeError, KeyError):
             read(answer, data)
         if answer.usage is not None:
-            assert PRICE.cost(answer.usage) < 2**63
+            assert PRICE.cost(answer.usage).total < 2**63
 
 
 def _whole(answer: ChatFormat, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from services.chassis import provider_side
+from services.chassis.costs import Cost
 from services.executor.attempts.model import Attempt, AttemptState
 from services.executor.engines.base import Call, Engine
 from services.executor.engines.outcomes import Failed
@@ -16,17 +17,13 @@ def whole(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat) 
     """The attempt with the cost of its whole answer; tokens that the provider did not report are counted."""
     usage = answer.usage or engine.estimate(call, "".join(answer.texts))
     cost = call.deployment.price.cost(usage, answer.service_tier)
-    if answer.usage is None and provider_side.searches(call.body):
-        # Nothing shows how often it searched.
-        cost = max(cost, attempt.max_cost_nano_usd)
-    return replace(
-        attempt,
-        state=AttemptState.FINAL,
-        status_code=200,
-        usage=usage,
-        estimated=answer.usage is None,
-        cost_nano_usd=cost,
+    attempt = replace(
+        attempt, state=AttemptState.FINAL, status_code=200, usage=usage, estimated=answer.usage is None
     )
+    if answer.usage is None and provider_side.searches(call.body) and attempt.max_cost_nano_usd > cost.total:
+        # Nothing shows how often it searched.
+        return _at_bound(attempt)
+    return _at(attempt, cost)
 
 
 def broken(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat, failed: Failed) -> Attempt:
@@ -41,15 +38,23 @@ def broken(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat,
         # Of a cut stream the last reported count may be old: what we saw is a floor.
         completion = max(answer.usage.completion_tokens, seen.completion_tokens)
         usage = replace(answer.usage, completion_tokens=completion)
+    attempt = replace(attempt, state=AttemptState.PARTIAL, usage=usage, estimated=True)
     bound = attempt.max_cost_nano_usd
     hidden = _may_have_reasoned(call, answer) or provider_side.searches(call.body)
     if call.stream and begun and not hidden:
         cost = call.deployment.price.cost(usage, answer.service_tier)
-        cost = min(cost, bound) if bound else cost
-    else:
-        # Nothing came, yet the provider may have generated all of it: only the bound is sure.
-        cost = bound or call.deployment.price.cost(usage)
-    return replace(attempt, state=AttemptState.PARTIAL, usage=usage, estimated=True, cost_nano_usd=cost)
+        return _at_bound(attempt) if 0 < bound < cost.total else _at(attempt, cost)
+    # Nothing came, yet the provider may have generated all of it: only the bound is sure.
+    return _at_bound(attempt) if bound else _at(attempt, call.deployment.price.cost(usage))
+
+
+def _at(attempt: Attempt, cost: Cost) -> Attempt:
+    return replace(attempt, cost_nano_usd=cost.total, cost_parts=cost)
+
+
+def _at_bound(attempt: Attempt) -> Attempt:
+    """The attempt at what was reserved for it, of which nobody knows the parts."""
+    return replace(attempt, cost_nano_usd=attempt.max_cost_nano_usd)
 
 
 def _may_have_reasoned(call: Call, answer: ResponseFormat) -> bool:

@@ -9,6 +9,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2 as pb
 
+from services.chassis.costs import Cost
 from services.chassis.operations import Operation
 from services.chassis.selection_messages import only_on
 from services.executor.attempts.model import Attempt, AttemptState, Candidate, Report, Skip, Work
@@ -82,6 +83,7 @@ def attempt(made: Attempt) -> pb.Attempt:
         status_code=made.status_code,
         usage=usage(made.usage) if made.state is not AttemptState.STARTED else None,
         cost_nano_usd=made.cost_nano_usd,
+        cost_parts=_cost_parts(made.cost_parts) if made.cost_parts else None,
         started_unix_us=made.started_unix_us,
         duration_ms=made.duration_ms,
         first_chunk_ms=made.first_chunk_ms,
@@ -130,6 +132,15 @@ def event(work: Work, made: Attempt) -> Message:
         tier=origin.tier,
         operation=origin.operation,
         stream=work.stream,
+    )
+
+
+def _cost_parts(cost: Cost) -> pb.CostParts:
+    return pb.CostParts(
+        input_nano_usd=cost.input,
+        cached_nano_usd=cost.cached,
+        output_nano_usd=cost.output,
+        fees_nano_usd=cost.fees,
     )
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from services.chassis.candidates import OnlyOn
+from services.chassis.costs import Cost
 from services.chassis.deployments import Deployment
 from services.chassis.operations import Operation
 from services.executor.engines.base import Engine
@@ -78,6 +79,8 @@ class Attempt:
     status_code: int = 0
     usage: Usage = NO_USAGE
     cost_nano_usd: int = 0
+    # What its parts cost; None where the cost is 0, or the bound that was reserved.
+    cost_parts: Cost | None = None
     duration_ms: float = 0.0
     first_chunk_ms: float = 0.0
     # The tokens were counted here, as the provider did not report them.

@@ -26,7 +26,7 @@ from services.gateway.keys import audit
 from services.gateway.keys.database import KeyDatabase
 from services.gateway.keys.digests import IMPORTED_PREFIX, Digests
 from services.gateway.keys.store import ImportedKey, KeyStore
-from services.gateway.ledger.rows import USAGE_COLUMNS, Ended, Kind
+from services.gateway.ledger.rows import COST_PARTS, USAGE_COLUMNS, Ended, Kind
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter
 
@@ -232,6 +232,7 @@ class Import:
             "estimated": False,
             "prompt_tokens": legacy_fields.tokens("prompt_tokens", row["prompt_tokens"]),
             "completion_tokens": legacy_fields.tokens("completion_tokens", row["completion_tokens"]),
+            **dict.fromkeys(COST_PARTS),
             "cost_nano_usd": legacy_fields.nano_usd("cost_usd", row["cost_usd"]),
             "duration_ms": legacy_fields.milliseconds("latency_ms", row.get("latency_ms")),
             "first_chunk_ms": 0.0,

@@ -93,6 +93,7 @@ def _ended(message: events_pb2.UsageEvent, kind: Kind, cost: int, started_at: da
         used.audio_completion_tokens,
         used.web_searches,
         None if attempt.unpriced and kind is not Kind.FAILED else cost,
+        *_cost_parts(attempt, kind),
         message.max_cost_nano_usd,
         attempt.duration_ms,
         attempt.first_chunk_ms,
@@ -101,6 +102,14 @@ def _ended(message: events_pb2.UsageEvent, kind: Kind, cost: int, started_at: da
         dict(context.metadata),
     )
     return Ended(attempt.id, context.request_id, row, last=kind is Kind.FINAL)
+
+
+def _cost_parts(attempt: executor_pb2.Attempt, kind: Kind) -> tuple[int | None, ...]:
+    """What the parts of an attempt cost: input, cached, output, fees; null where nobody knows that."""
+    known = kind is Kind.FAILED or (attempt.HasField("cost_parts") and not attempt.unpriced)
+    parts = attempt.cost_parts
+    costs = (parts.input_nano_usd, parts.cached_nano_usd, parts.output_nano_usd, parts.fees_nano_usd)
+    return costs if known else (None,) * len(costs)
 
 
 def decision(event: bytes) -> Decided:

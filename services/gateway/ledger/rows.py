@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+# What the parts of a cost are; they add up to it, and all are null where nobody knows them.
+COST_PARTS = ("input_cost_nano_usd", "cached_cost_nano_usd", "output_cost_nano_usd", "fees_nano_usd")
 USAGE_COLUMNS = (
     "attempt_id",
     "started_at",
@@ -33,6 +35,7 @@ USAGE_COLUMNS = (
     "audio_completion_tokens",
     "web_searches",
     "cost_nano_usd",
+    *COST_PARTS,
     "max_cost_nano_usd",
     "duration_ms",
     "first_chunk_ms",

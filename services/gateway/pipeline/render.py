@@ -55,11 +55,21 @@ def candidate(one: selector_pb2.Candidate) -> dict[str, Any]:
 
 
 def cost(report: executor_pb2.Report) -> dict[str, Any]:
-    """What a call cost; null where nobody knows the price of an attempt that may be billed."""
+    """What a call cost, and what its parts did; null where nobody knows the price of an attempt that may be billed.
+
+    The parts are null, too, where only a bound of an attempt's cost is known.
+    """
     unpriced = any(_is_unpriced(attempt) for attempt in report.attempts)
+    billed = [one for one in report.attempts if one.outcome != executor_pb2.OUTCOME_FAILED]
+    known = not unpriced and all(one.HasField("cost_parts") for one in billed)
+    parts = [one.cost_parts for one in billed]
     shown: dict[str, Any] = {
         "usd": None if unpriced else usd(report.cost_nano_usd),
         "nano_usd": None if unpriced else report.cost_nano_usd,
+        "input_usd": usd(sum(one.input_nano_usd for one in parts)) if known else None,
+        "cached_usd": usd(sum(one.cached_nano_usd for one in parts)) if known else None,
+        "output_usd": usd(sum(one.output_nano_usd for one in parts)) if known else None,
+        "fees_usd": usd(sum(one.fees_nano_usd for one in parts)) if known else None,
         "estimated": report.estimated,
     }
     return {**shown, "unpriced": True} if unpriced else shown
@@ -68,6 +78,8 @@ def cost(report: executor_pb2.Report) -> dict[str, Any]:
 def benchmark(one: selector_pb2.Benchmark) -> dict[str, Any]:
     """A published score, or an imputed one with its uncertainty."""
     shown: dict[str, Any] = {"name": one.name, "score": round(one.score, 2), "source": one.source or None}
+    if one.date:
+        shown["read"] = one.date
     if one.imputed:
         shown |= {"imputed": True, "uncertainty": round(one.uncertainty, 2)}
     return shown

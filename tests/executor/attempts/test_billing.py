@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from services.chassis import errors
+from services.chassis.costs import Cost
 from services.chassis.deployments import Deployment
+from services.executor.attempts import messages
 from services.executor.attempts.model import AttemptState, Candidate
 from services.executor.engines.base import Engine
 from services.executor.engines.outcomes import ErrorClass
@@ -27,7 +29,28 @@ async def test_a_partial_stream_never_costs_more_than_its_bound() -> None:
     with pytest.raises(errors.Unavailable):
         await played.play()
 
-    assert played.events.made[0].cost_nano_usd == 900
+    [attempt] = played.events.made
+    # Of a bound nobody knows what is input and what output.
+    assert (900, None) == (attempt.cost_nano_usd, attempt.cost_parts)
+
+
+async def test_the_parts_of_a_whole_answers_cost_are_known() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}
+    played = stage({"a": Script([{**ANSWER, "usage": usage}])}, "a")
+
+    await played.play()
+
+    [attempt] = played.events.made
+    # The deployment has no rate of its own for cached tokens.
+    assert Cost(input=6, cached=4, output=20, fees=0) == attempt.cost_parts
+    assert 30 == attempt.cost_nano_usd
+    sent = messages.attempt(attempt).cost_parts
+    assert (6, 4, 20, 0) == (
+        sent.input_nano_usd,
+        sent.cached_nano_usd,
+        sent.output_nano_usd,
+        sent.fees_nano_usd,
+    )
 
 
 async def test_no_more_attempts_are_billed_than_were_reserved() -> None:

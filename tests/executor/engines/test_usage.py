@@ -142,7 +142,7 @@ def test_chat_usage_is_priced_exactly(case: str) -> None:
     reported, usage, cost = CHAT[case]
 
     assert from_chat(reported) == usage
-    assert PRICE.cost(usage) == cost
+    assert PRICE.cost(usage).total == cost
 
 
 def test_anthropics_own_counts_are_disjoint_and_added_up() -> None:
@@ -156,7 +156,7 @@ def test_anthropics_own_counts_are_disjoint_and_added_up() -> None:
     usage = from_messages(reported)
 
     assert usage == Usage(1000, 10, cached_tokens=600, cache_write_tokens=300, cache_write_1h_tokens=200)
-    assert PRICE.cost(usage) == 100 * 2000 + 600 * 300 + 100 * 5000 + 200 * 7000 + 10 * 11000
+    assert PRICE.cost(usage).total == 100 * 2000 + 600 * 300 + 100 * 5000 + 200 * 7000 + 10 * 11000
 
 
 def test_responses_usage_is_openais() -> None:
@@ -169,22 +169,22 @@ def test_responses_usage_is_openais() -> None:
     usage = from_responses(reported)
 
     assert usage == Usage(100, 60, cached_tokens=40, reasoning_tokens=50)
-    assert PRICE.cost(usage) == 60 * 2000 + 40 * 300 + 10 * 11000 + 50 * 13000
+    assert PRICE.cost(usage).total == 60 * 2000 + 40 * 300 + 10 * 11000 + 50 * 13000
 
 
 def test_another_service_tier_has_rates_of_its_own() -> None:
-    assert PRICE.cost(Usage(100, 10), "flex") == 100 * 1000 + 10 * 3000
-    assert PRICE.cost(Usage(100, 10), "unheard of") == PRICE.cost(Usage(100, 10))
+    assert PRICE.cost(Usage(100, 10), "flex").total == 100 * 1000 + 10 * 3000
+    assert PRICE.cost(Usage(100, 10), "unheard of").total == PRICE.cost(Usage(100, 10)).total
 
 
 def test_a_cost_is_rounded_once_and_half_up() -> None:
     third = Price((Row("", 0, rates_of({"input": 333_333, "output": 0})),))
 
-    assert third.cost(Usage(1)) == 0
-    assert third.cost(Usage(3)) == 1
-    assert third.cost(Usage(1500)) == 500
+    assert third.cost(Usage(1)).total == 0
+    assert third.cost(Usage(3)).total == 1
+    assert third.cost(Usage(1500)).total == 500
 
 
 def test_no_cost_passes_the_bound_of_its_tokens() -> None:
     for reported, usage, _ in CHAT.values():
-        assert PRICE.cost(usage) <= PRICE.bound(usage.prompt_tokens, usage.completion_tokens), reported
+        assert PRICE.cost(usage).total <= PRICE.bound(usage.prompt_tokens, usage.completion_tokens), reported

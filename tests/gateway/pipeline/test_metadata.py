@@ -10,7 +10,7 @@ from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.gateway.limits.admission import Admission
-from services.gateway.pipeline import metadata
+from services.gateway.pipeline import metadata, render
 from services.gateway.pipeline.decision import Decision
 
 ADMISSION = Admission("r1", ("a", "b"), headers={"x-ratelimit-remaining-requests": "3"})
@@ -23,6 +23,9 @@ REPORT = executor_pb2.Report(
         executor_pb2.Attempt(deployment="b", model="small", cost_nano_usd=1500),
     ],
 )
+
+
+PARTS = ("input_usd", "cached_usd", "output_usd", "fees_usd")
 
 
 def decision(**more: object) -> Decision:
@@ -63,7 +66,7 @@ def test_the_summary_is_of_the_deployment_that_answered() -> None:
     shown = metadata.summary(decision(), REPORT)
 
     assert ("b", "small", "bench-b") == (shown["deployment"], shown["model"], shown["benchmark"]["name"])
-    assert {"usd": 1.5e-06, "nano_usd": 1500, "estimated": False} == shown["cost"]
+    assert (1.5e-06, 1500, False) == tuple(shown["cost"][name] for name in ("usd", "nano_usd", "estimated"))
     assert ["failed", None] == [one["outcome"] for one in shown["attempts"]]
     assert 12 == shown["classification"]["prompt_tokens"]
 
@@ -101,7 +104,11 @@ def test_a_cost_that_nobody_knows_is_null_and_said_to_be_so() -> None:
     lumni = metadata.summary(decision(), report)
     headers = metadata.headers(decision(), ADMISSION, report)
 
-    assert {"usd": None, "nano_usd": None, "estimated": False, "unpriced": True} == lumni["cost"]
+    assert {
+        **dict.fromkeys(("usd", "nano_usd", *PARTS)),
+        "estimated": False,
+        "unpriced": True,
+    } == lumni["cost"]
     assert [0.0, None] == [attempt["cost_usd"] for attempt in lumni["attempts"]]
     assert "true" == headers["x-lumni-unpriced"]
     assert "x-lumni-cost-usd" not in headers
@@ -116,3 +123,34 @@ def test_an_attempt_that_failed_costs_nothing_at_any_price() -> None:
     ]
 
     assert (1500, False) == (cost["nano_usd"], "unpriced" in cost)
+
+
+def test_the_parts_of_the_cost_are_those_of_all_attempts_that_may_be_billed() -> None:
+    failed = executor_pb2.Attempt(outcome=executor_pb2.OUTCOME_FAILED)
+    whole = executor_pb2.Attempt(
+        cost_nano_usd=1500,
+        cost_parts=executor_pb2.CostParts(
+            input_nano_usd=200, cached_nano_usd=100, output_nano_usd=1000, fees_nano_usd=200
+        ),
+        outcome=executor_pb2.OUTCOME_SUCCEEDED,
+    )
+    bounded = executor_pb2.Attempt(cost_nano_usd=900, outcome=executor_pb2.OUTCOME_PARTIAL)
+
+    known = render.cost(executor_pb2.Report(attempts=[failed, whole, whole], cost_nano_usd=3000))
+    unknown = render.cost(executor_pb2.Report(attempts=[bounded, whole], cost_nano_usd=2400))
+
+    assert [4e-07, 2e-07, 2e-06, 4e-07] == [known[name] for name in PARTS]
+    assert ([None] * 4, 2400) == ([unknown[name] for name in PARTS], unknown["nano_usd"])
+
+
+def test_a_score_is_shown_with_where_it_was_published_and_when_it_was_read_there() -> None:
+    score = selector_pb2.Benchmark(
+        name="MMLU", score=80.123, source="https://example.org/scores", date="2026-11-01"
+    )
+
+    assert {
+        "name": "MMLU",
+        "score": 80.12,
+        "source": "https://example.org/scores",
+        "read": "2026-11-01",
+    } == render.benchmark(score)

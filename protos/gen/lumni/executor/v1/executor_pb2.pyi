@@ -430,6 +430,40 @@ class Usage(_message.Message):
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
+class CostParts(_message.Message):
+    """CostParts is what the parts of an attempt cost; they add up to its cost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_NANO_USD_FIELD_NUMBER: _builtins.int
+    CACHED_NANO_USD_FIELD_NUMBER: _builtins.int
+    OUTPUT_NANO_USD_FIELD_NUMBER: _builtins.int
+    FEES_NANO_USD_FIELD_NUMBER: _builtins.int
+    input_nano_usd: _builtins.int
+    """input_nano_usd is the prompt, what was written to the provider's cache included."""
+    cached_nano_usd: _builtins.int
+    """cached_nano_usd is the part of the prompt that was read from the provider's cache."""
+    output_nano_usd: _builtins.int
+    """output_nano_usd is the answer, reasoning included."""
+    fees_nano_usd: _builtins.int
+    """fees_nano_usd is what is billed beside tokens: for the request, and for searches of the web."""
+    def __init__(
+        self,
+        *,
+        input_nano_usd: _builtins.int = ...,
+        cached_nano_usd: _builtins.int = ...,
+        output_nano_usd: _builtins.int = ...,
+        fees_nano_usd: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_nano_usd", b"cached_nano_usd", "fees_nano_usd", b"fees_nano_usd", "input_nano_usd", b"input_nano_usd", "output_nano_usd", b"output_nano_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CostParts: _TypeAlias = CostParts  # noqa: Y015
+
+@_typing.final
 class Attempt(_message.Message):
     """Attempt is one call of a provider."""
 
@@ -451,6 +485,7 @@ class Attempt(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     UNPRICED_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
+    COST_PARTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """id is the request's id, a slash, and the attempt's number from 1."""
     deployment: _builtins.str
@@ -489,6 +524,12 @@ class Attempt(_message.Message):
         configuration leaves them out.
         """
 
+    @_builtins.property
+    def cost_parts(self) -> Global___CostParts:
+        """cost_parts is what the parts cost; unset where nothing is known of them: the cost is 0, or the bound that was
+        reserved.
+        """
+
     def __init__(
         self,
         *,
@@ -508,10 +549,11 @@ class Attempt(_message.Message):
         message: _builtins.str = ...,
         unpriced: _builtins.bool = ...,
         dropped: _abc.Iterable[_builtins.str] | None = ...,
+        cost_parts: Global___CostParts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost_parts", b"cost_parts", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_nano_usd", b"cost_nano_usd", "deployment", b"deployment", "dropped", b"dropped", "duration_ms", b"duration_ms", "error_class", b"error_class", "estimated", b"estimated", "first_chunk_ms", b"first_chunk_ms", "id", b"id", "message", b"message", "model", b"model", "outcome", b"outcome", "provider", b"provider", "started_unix_us", b"started_unix_us", "status_code", b"status_code", "unpriced", b"unpriced", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_nano_usd", b"cost_nano_usd", "cost_parts", b"cost_parts", "deployment", b"deployment", "dropped", b"dropped", "duration_ms", b"duration_ms", "error_class", b"error_class", "estimated", b"estimated", "first_chunk_ms", b"first_chunk_ms", "id", b"id", "message", b"message", "model", b"model", "outcome", b"outcome", "provider", b"provider", "started_unix_us", b"started_unix_us", "status_code", b"status_code", "unpriced", b"unpriced", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -47,6 +47,7 @@ from services.gateway.rest import (
     operations,
     responses,
     server,
+    simple,
     usage,
 )
 from services.gateway.rest.connections import Connections
@@ -265,6 +266,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         routes = [
             *model_calls.routes(pipeline),
             *messages.routes(pipeline),
+            *simple.routes(pipeline),
             *responses.routes(pipeline, _response_store(pool, settings)),
             *not_served.routes(),
             *inference.routes(keys, pipeline, selector, fleet),

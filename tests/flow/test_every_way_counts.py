@@ -16,10 +16,12 @@ BODY = '{"model": "small", "messages": [{"role": "user", "content": "Say hello."
 Way = Callable[[Stack, str], Awaitable[int]]
 
 
-def rest(path: str, **more: Any) -> Way:
+def rest(path: str, *, sent: Any = None, **more: Any) -> Way:
     async def ask(stack: Stack, key: str) -> int:
         async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False) as http:
-            answer = await http.post(path, json=CHAT | more, headers={"authorization": f"Bearer {key}"})
+            answer = await http.post(
+                path, json=sent or CHAT | more, headers={"authorization": f"Bearer {key}"}
+            )
         return answer.status_code
 
     return ask
@@ -66,6 +68,8 @@ WAYS: dict[str, Way] = {
     "messages": rest("/v1/messages"),
     "count_tokens": rest("/v1/messages/count_tokens"),
     "input_tokens": rest("/v1/responses/input_tokens", input="Say hello."),
+    "simple": rest("/llm/simple", sent={"model": "small", "prompt": "Say hello.", "max_tokens": 8}),
+    "simple chat": rest("/llm/chat"),
     "responses": rest("/v1/responses", input="Say hello."),
     "Complete": grpc_unary("Complete", gateway_pb2.CompleteRequest(body_json=BODY)),
     "StreamComplete": grpc_stream,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from lumni.chat.v1 import chat_pb2
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from services.chassis import errors, status
@@ -125,6 +126,12 @@ async def test_the_stubs_complete_stream_ask_and_route(stack: Stack) -> None:
         (gateway_pb2.AskRequest(), errors.Invalid, "prompt"),
         (gateway_pb2.AskRequest(prompt="hi", model="nothing"), errors.NotFound, "model"),
         (gateway_pb2.AskRequest(prompt="hi", temperature=9), errors.Invalid, "temperature"),
+        (gateway_pb2.AskRequest(prompt="hi", max_tokens=-1), errors.Invalid, "max_tokens"),
+        (
+            gateway_pb2.AskRequest(messages=[chat_pb2.Message(text="hi")], system="Be brief."),
+            errors.Invalid,
+            "system",
+        ),
     ],
 )
 async def test_grpc_callers_get_the_same_faults(

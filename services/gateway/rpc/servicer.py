@@ -6,15 +6,15 @@ from functools import partial
 
 import orjson
 from google.protobuf.message import Message
-from lumni.chat.v1 import chat_pb2
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from services.chassis import errors, offload, telemetry
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
+from services.gateway.pipeline import simple_answer
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.requests import chat_request, conversation
+from services.gateway.requests import chat_request, conversation, simple_request
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.requests.request_ids import request_id
 from services.gateway.rpc import admission
@@ -53,17 +53,18 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Ask(self, request: gateway_pb2.AskRequest, context: object) -> gateway_pb2.AskResponse:
         """A question in typed fields."""
         async with self._admitted(request) as caller:
-            chat = await offload.run(request.ByteSize(), lambda: chat_request.parse(_body(request)))
+            chat = await offload.run(request.ByteSize(), lambda: _asked(request))
             answer = await self._pipeline.complete(caller, chat)
-        body = orjson.loads(answer.body)
+        short = simple_answer.of(answer)
         return gateway_pb2.AskResponse(
-            text=body["choices"][0]["message"].get("content") or "",
-            model=body["model"],
+            text=short.text,
+            model=short.model,
             classification=answer.decision.classification,
             reason=answer.decision.selection.reason,
             usage=answer.report.usage,
             cost_nano_usd=answer.report.cost_nano_usd,
             request_id=answer.decision.request_id,
+            unpriced=short.lumni["cost"]["usd"] is None,
         )
 
     async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
@@ -90,17 +91,21 @@ async def _parsed(body: str, caller: Caller, *, stream: bool = False) -> ModelRe
     return await offload.run(len(body), parse)
 
 
-def _body(request: gateway_pb2.AskRequest) -> bytes:
+def _asked(request: gateway_pb2.AskRequest) -> ModelRequest:
     if bool(request.prompt) == bool(request.messages):
         raise errors.Invalid("prompt: set either prompt or messages", param="prompt")
-    messages = request.messages or [chat_pb2.Message(role=chat_pb2.ROLE_USER, text=request.prompt)]
-    body: dict[str, object] = {
-        "messages": [{"role": NAMES.get(m.role, "user"), "content": m.text} for m in messages]
-    }
+    if request.messages and request.system:
+        raise errors.Invalid("system: only beside prompt; make it the first of the messages", param="system")
+    body: dict[str, object] = {}
     if request.model:
         body["model"] = request.model
     if request.max_tokens:
-        body["max_completion_tokens"] = request.max_tokens
+        body["max_tokens"] = request.max_tokens
     if request.HasField("temperature"):
         body["temperature"] = request.temperature
-    return orjson.dumps(body)
+    if request.prompt:
+        return simple_request.of_prompt(
+            orjson.dumps({**body, "prompt": request.prompt, "system": request.system})
+        )
+    messages = [{"role": NAMES.get(m.role, "user"), "content": m.text} for m in request.messages]
+    return simple_request.of_messages(orjson.dumps({**body, "messages": messages}))

@@ -14,7 +14,7 @@ from services.gateway.keys.authenticator import Authenticator
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request, conversation, fields, hints, messages_request
-from services.gateway.rest import application, inference, messages, model_calls, responses
+from services.gateway.rest import application, inference, messages, model_calls, responses, simple
 
 
 @pytest.fixture
@@ -39,6 +39,7 @@ def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[
         *model_calls.routes(pipeline),
         *messages.routes(pipeline),
         *responses.routes(pipeline, None),
+        *simple.routes(pipeline),
         *inference.routes(
             cast("Authenticator", nobody), pipeline, cast("Selector", nobody), cast("Fleet", nobody)
         ),

@@ -28,7 +28,7 @@ from lumni.executor.v1 import executor_pb2 as lumni_dot_executor_dot_v1_dot_exec
 from lumni.selector.v1 import selector_pb2 as lumni_dot_selector_dot_v1_dot_selector__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elumni/gateway/v1/gateway.proto\x12\x10lumni.gateway.v1\x1a\x18lumni/chat/v1/chat.proto\x1a$lumni/classifier/v1/classifier.proto\x1a lumni/executor/v1/executor.proto\x1a lumni/selector/v1/selector.proto\"$\n\x0f\x43ompleteRequest\x12\x11\n\tbody_json\x18\x01 \x01(\t\"%\n\x10\x43ompleteResponse\x12\x11\n\tbody_json\x18\x01 \x01(\t\"*\n\x15StreamCompleteRequest\x12\x11\n\tbody_json\x18\x01 \x01(\t\",\n\x16StreamCompleteResponse\x12\x12\n\nchunk_json\x18\x01 \x03(\t\"\x93\x01\n\nAskRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12(\n\x08messages\x18\x02 \x03(\x0b\x32\x16.lumni.chat.v1.Message\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\nmax_tokens\x18\x04 \x01(\x03\x12\x18\n\x0btemperature\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_temperature\"\xcb\x01\n\x0b\x41skResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12;\n\x0e\x63lassification\x18\x03 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\'\n\x05usage\x18\x05 \x01(\x0b\x32\x18.lumni.executor.v1.Usage\x12\x15\n\rcost_nano_usd\x18\x06 \x01(\x03\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"!\n\x0cRouteRequest\x12\x11\n\tbody_json\x18\x01 \x01(\t\"}\n\rRouteResponse\x12;\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12/\n\tselection\x18\x02 \x01(\x0b\x32\x1c.lumni.selector.v1.Selection2\xdd\x02\n\x0eGatewayService\x12Q\n\x08\x43omplete\x12!.lumni.gateway.v1.CompleteRequest\x1a\".lumni.gateway.v1.CompleteResponse\x12\x65\n\x0eStreamComplete\x12\'.lumni.gateway.v1.StreamCompleteRequest\x1a(.lumni.gateway.v1.StreamCompleteResponse0\x01\x12\x42\n\x03\x41sk\x12\x1c.lumni.gateway.v1.AskRequest\x1a\x1d.lumni.gateway.v1.AskResponse\x12M\n\x05Route\x12\x1e.lumni.gateway.v1.RouteRequest\x1a\x1f.lumni.gateway.v1.RouteResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elumni/gateway/v1/gateway.proto\x12\x10lumni.gateway.v1\x1a\x18lumni/chat/v1/chat.proto\x1a$lumni/classifier/v1/classifier.proto\x1a lumni/executor/v1/executor.proto\x1a lumni/selector/v1/selector.proto\"$\n\x0f\x43ompleteRequest\x12\x11\n\tbody_json\x18\x01 \x01(\t\"%\n\x10\x43ompleteResponse\x12\x11\n\tbody_json\x18\x01 \x01(\t\"*\n\x15StreamCompleteRequest\x12\x11\n\tbody_json\x18\x01 \x01(\t\",\n\x16StreamCompleteResponse\x12\x12\n\nchunk_json\x18\x01 \x03(\t\"\xa3\x01\n\nAskRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12(\n\x08messages\x18\x02 \x03(\x0b\x32\x16.lumni.chat.v1.Message\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\nmax_tokens\x18\x04 \x01(\x03\x12\x18\n\x0btemperature\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06system\x18\x06 \x01(\tB\x0e\n\x0c_temperature\"\xdd\x01\n\x0b\x41skResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12;\n\x0e\x63lassification\x18\x03 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\'\n\x05usage\x18\x05 \x01(\x0b\x32\x18.lumni.executor.v1.Usage\x12\x15\n\rcost_nano_usd\x18\x06 \x01(\x03\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x10\n\x08unpriced\x18\x08 \x01(\x08\"!\n\x0cRouteRequest\x12\x11\n\tbody_json\x18\x01 \x01(\t\"}\n\rRouteResponse\x12;\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12/\n\tselection\x18\x02 \x01(\x0b\x32\x1c.lumni.selector.v1.Selection2\xdd\x02\n\x0eGatewayService\x12Q\n\x08\x43omplete\x12!.lumni.gateway.v1.CompleteRequest\x1a\".lumni.gateway.v1.CompleteResponse\x12\x65\n\x0eStreamComplete\x12\'.lumni.gateway.v1.StreamCompleteRequest\x1a(.lumni.gateway.v1.StreamCompleteResponse0\x01\x12\x42\n\x03\x41sk\x12\x1c.lumni.gateway.v1.AskRequest\x1a\x1d.lumni.gateway.v1.AskResponse\x12M\n\x05Route\x12\x1e.lumni.gateway.v1.RouteRequest\x1a\x1f.lumni.gateway.v1.RouteResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,13 +46,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMCOMPLETERESPONSE']._serialized_start=305
   _globals['_STREAMCOMPLETERESPONSE']._serialized_end=349
   _globals['_ASKREQUEST']._serialized_start=352
-  _globals['_ASKREQUEST']._serialized_end=499
-  _globals['_ASKRESPONSE']._serialized_start=502
-  _globals['_ASKRESPONSE']._serialized_end=705
-  _globals['_ROUTEREQUEST']._serialized_start=707
-  _globals['_ROUTEREQUEST']._serialized_end=740
-  _globals['_ROUTERESPONSE']._serialized_start=742
-  _globals['_ROUTERESPONSE']._serialized_end=867
-  _globals['_GATEWAYSERVICE']._serialized_start=870
-  _globals['_GATEWAYSERVICE']._serialized_end=1219
+  _globals['_ASKREQUEST']._serialized_end=515
+  _globals['_ASKRESPONSE']._serialized_start=518
+  _globals['_ASKRESPONSE']._serialized_end=739
+  _globals['_ROUTEREQUEST']._serialized_start=741
+  _globals['_ROUTEREQUEST']._serialized_end=774
+  _globals['_ROUTERESPONSE']._serialized_start=776
+  _globals['_ROUTERESPONSE']._serialized_end=901
+  _globals['_GATEWAYSERVICE']._serialized_start=904
+  _globals['_GATEWAYSERVICE']._serialized_end=1253
 # @@protoc_insertion_point(module_scope)

@@ -123,6 +123,7 @@ class AskRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     TEMPERATURE_FIELD_NUMBER: _builtins.int
+    SYSTEM_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """prompt is the question; or use messages."""
     model: _builtins.str
@@ -131,6 +132,8 @@ class AskRequest(_message.Message):
     """max_tokens caps the answer; 0 leaves it to the plan."""
     temperature: _builtins.float
     """temperature is passed on when set."""
+    system: _builtins.str
+    """system is what the model is told before the prompt; only beside prompt."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_chat_pb2.Message]:
         """messages is the conversation, oldest first; or use prompt."""
@@ -143,10 +146,11 @@ class AskRequest(_message.Message):
         model: _builtins.str = ...,
         max_tokens: _builtins.int = ...,
         temperature: _builtins.float | None = ...,
+        system: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "temperature", b"temperature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "max_tokens", b"max_tokens", "messages", b"messages", "model", b"model", "prompt", b"prompt", "temperature", b"temperature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "max_tokens", b"max_tokens", "messages", b"messages", "model", b"model", "prompt", b"prompt", "system", b"system", "temperature", b"temperature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
@@ -167,6 +171,7 @@ class AskResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     COST_NANO_USD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UNPRICED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """text is what the model said."""
     model: _builtins.str
@@ -174,9 +179,11 @@ class AskResponse(_message.Message):
     reason: _builtins.str
     """reason is why this model."""
     cost_nano_usd: _builtins.int
-    """cost_nano_usd is what it cost."""
+    """cost_nano_usd is what it cost; 0 where nobody knows the price."""
     request_id: _builtins.str
     """request_id finds it again."""
+    unpriced: _builtins.bool
+    """unpriced is true when nobody knows what it cost."""
     @_builtins.property
     def classification(self) -> _classifier_pb2.Classification:
         """classification is what was asked."""
@@ -195,10 +202,11 @@ class AskResponse(_message.Message):
         usage: _executor_pb2.Usage | None = ...,
         cost_nano_usd: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        unpriced: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "cost_nano_usd", b"cost_nano_usd", "model", b"model", "reason", b"reason", "request_id", b"request_id", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "cost_nano_usd", b"cost_nano_usd", "model", b"model", "reason", b"reason", "request_id", b"request_id", "text", b"text", "unpriced", b"unpriced", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,7 +83,7 @@ class GatewayServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Ask(self, request, context):
-        """Ask answers a prompt in typed fields; handy in grpcurl.
+        """Ask is POST /llm/simple and /llm/chat: a prompt or messages in typed fields; handy in grpcurl.
 
         Errors: as Complete.
         """

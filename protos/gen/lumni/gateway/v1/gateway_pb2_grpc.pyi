@@ -30,7 +30,7 @@ class GatewayServiceStub:
     Errors: as Complete; after the first chunk too.
     """
     Ask: _aio.UnaryUnaryMultiCallable[_gateway_pb2.AskRequest, _gateway_pb2.AskResponse]
-    """Ask answers a prompt in typed fields; handy in grpcurl.
+    """Ask is POST /llm/simple and /llm/chat: a prompt or messages in typed fields; handy in grpcurl.
 
     Errors: as Complete.
     """
@@ -74,7 +74,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.AskRequest,
         context: _aio.ServicerContext[_gateway_pb2.AskRequest, _abc.Awaitable[_gateway_pb2.AskResponse]],
     ) -> _abc.Awaitable[_gateway_pb2.AskResponse]:
-        """Ask answers a prompt in typed fields; handy in grpcurl.
+        """Ask is POST /llm/simple and /llm/chat: a prompt or messages in typed fields; handy in grpcurl.
 
         Errors: as Complete.
         """

@@ -39,7 +39,8 @@ RENAMED: Mapping[str, str] = {
     # Features may hint at what the request was.
     "task_classifications": ", features = NULL",
     "feedback": "",
-    "model_selections": "",
+    # What the classifier saw in it may hint at that, too.
+    "model_selections": ", reasons = NULL",
 }
 # Rows that one statement erases or exports, and how long it may take, in seconds.
 BATCH = 5000

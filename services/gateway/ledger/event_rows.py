@@ -19,6 +19,8 @@ KINDS = {
     events_pb2.USAGE_KIND_PARTIAL: Kind.PARTIAL,
     events_pb2.USAGE_KIND_FAILED: Kind.FAILED,
 }
+# Version, trace id, parent id and flags.
+TRACEPARENT_PARTS = 4
 # No request lasts longer, whatever its deadline says, in seconds.
 LONGEST_S = 7200.0
 
@@ -158,8 +160,30 @@ def decision(event: bytes) -> Decided:
         baseline.output_nano_usd_per_mtok,
         message.refusal,
         list(message.degraded),
+        _reasons(message),
+        _trace_id(context.traceparent),
     )
     return Decided(classification if message.HasField("classification") else None, selection)
+
+
+def _reasons(decided: events_pb2.DecisionEvent) -> bytes | None:
+    """What led to a decision, as it came: taking it apart for columns would cost more than all else of its row.
+
+    The benchmarks of the first candidate stay, for they are what the reason names.
+    """
+    if not decided.selection.candidates:
+        return None
+    kept = events_pb2.DecisionEvent(selection=decided.selection)
+    for one in kept.selection.candidates[1:]:
+        one.ClearField("benchmarks")
+    kept.classification.factors.extend(decided.classification.factors)
+    return kept.SerializeToString()
+
+
+def _trace_id(traceparent: str) -> str:
+    """The trace's id in a W3C traceparent; empty when there is none."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) == TRACEPARENT_PARTS else ""
 
 
 def most_powerful(candidates: Iterable[selector_pb2.Candidate]) -> selector_pb2.Candidate:

@@ -77,6 +77,8 @@ SELECTION_COLUMNS = (
     "baseline_output_nano_usd_per_mtok",
     "refusal",
     "degraded",
+    "reasons",
+    "trace_id",
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
+from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, redis
 from services.gateway import postgres
@@ -59,7 +60,10 @@ async def test_an_erased_name_takes_late_events_along_and_may_be_used_again(
     await Recovery(client, ledger_store, ledger).close_overdue()
     decided = events_pb2.DecisionEvent(
         context=chat_pb2.RequestContext(request_id="late", user_id="ann"),
-        classification=classifier_pb2.Classification(features=[1.0]),
+        classification=classifier_pb2.Classification(
+            features=[1.0], factors=[classifier_pb2.Factor(name="names ann")]
+        ),
+        selection=selector_pb2.Selection(candidates=[selector_pb2.Candidate(deployment="a")]),
         decided_unix_ms=before_ms,
     )
     await ledger.decisions([("5-1", decided.SerializeToString())])

@@ -230,18 +230,36 @@ async def test_decisions_become_classifications_and_selections_once(
     ledger: Ledger, pool: postgres.Pool, client: redis.Redis
 ) -> None:
     decided = events_pb2.DecisionEvent(
-        context=chat_pb2.RequestContext(request_id="r1", key_id="k1", user_id="u1", plan="free"),
+        context=chat_pb2.RequestContext(
+            request_id="r1",
+            key_id="k1",
+            user_id="u1",
+            plan="free",
+            traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
         classification=classifier_pb2.Classification(
-            tier=classifier_pb2.TIER_FAST, category=classifier_pb2.CATEGORY_MATH, strong_win_rate=0.25
+            tier=classifier_pb2.TIER_FAST,
+            category=classifier_pb2.CATEGORY_MATH,
+            strong_win_rate=0.25,
+            factors=[classifier_pb2.Factor(name="asks for a sum", value=1, contribution=-0.5)],
+            features=[1.0],
         ),
         selection=selector_pb2.Selection(
             tier=classifier_pb2.TIER_FAST,
             candidates=[
-                selector_pb2.Candidate(deployment="a", model="small", quality=0.4),
+                selector_pb2.Candidate(
+                    deployment="a",
+                    model="small",
+                    quality=0.4,
+                    score=0.81,
+                    parts=[selector_pb2.Part(name="quality", value=0.4, weight=0.25)],
+                    benchmarks=[selector_pb2.Benchmark(name="mmlu", score=71)],
+                ),
                 selector_pb2.Candidate(
                     deployment="b",
                     model="big",
                     quality=0.9,
+                    benchmarks=[selector_pb2.Benchmark(name="mmlu", score=88)],
                     input_nano_usd_per_mtok=5,
                     output_nano_usd_per_mtok=25,
                 ),
@@ -271,3 +289,18 @@ async def test_decisions_become_classifications_and_selections_once(
         row["baseline_output_nano_usd_per_mtok"],
     )
     assert "math" == await pool.fetchval("SELECT category FROM task_classifications")
+    assert "0af7651916cd43dd8448eb211c80319c" == row["trace_id"]
+    reasons = events_pb2.DecisionEvent.FromString(row["reasons"])
+    first, second = reasons.selection.candidates
+    assert (0.81, ["quality"], 71) == (
+        first.score,
+        [one.name for one in first.parts],
+        first.benchmarks[0].score,
+    )
+    assert ("b", 0) == (second.deployment, len(second.benchmarks))
+    assert ["asks for a sum"] == [one.name for one in reasons.classification.factors]
+    assert not reasons.HasField("context")
+    assert not reasons.classification.features
+    refusals = await pool.fetchrow("SELECT reasons, trace_id FROM model_selections WHERE request_id = 'r2'")
+    assert refusals is not None
+    assert (None, "") == tuple(refusals)

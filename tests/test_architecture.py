@@ -29,7 +29,7 @@ OUTSIDE = (
 )
 # The modules of a service that may know them; all others are cores.
 EDGES = {
-    "chassis": "lua redis rpc rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.server rpc.service selection_messages status workers",
+    "chassis": "lua published_health redis rpc rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.server rpc.service selection_messages status workers",
     "classifier": "__main__ servicer",
     "selector": "__main__ live.health live.replica_sync servicer",
     "executor": (
@@ -40,7 +40,7 @@ EDGES = {
 }
 # The gateway is made of wires and stores, so its cores are what is listed.
 GATEWAY_CORES = (
-    "config.budgets config.plans config.switches conversations.cipher conversations.conversation keys.cache keys.digests keys.fields keys.permissions ledger.rows "
+    "config.budgets config.plans config.switches conversations.cipher conversations.conversation health.deployments keys.cache keys.digests keys.fields keys.permissions ledger.rows "
     "limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local "
     "limits.mistakes limits.refusal requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids rest.connections"
 )

@@ -48,6 +48,12 @@ _RESERVED = (
     *_every(redis_keys.RESERVATION, redis_keys.RATE, redis_keys.LIVE, redis_keys.HELD, redis_keys.SPENT),
 )
 
+# What services.chassis.published_health reads.
+_HEALTH_READ = (
+    Grant(("smembers",), (redis_keys.HEALTH_REPLICAS,), "R"),
+    Grant(("hvals",), _every(redis_keys.HEALTH), "R"),
+)
+
 # The grants of each service; one that is not here has no business in Redis.
 USERS: Mapping[str, tuple[Grant, ...]] = {
     "gateway": (
@@ -63,6 +69,7 @@ USERS: Mapping[str, tuple[Grant, ...]] = {
         Grant(("set",), (redis_keys.PROBE,), "W"),
         Grant(_words("xadd xread xrevrange"), (redis_keys.KEY_CHANGES,)),
         Grant(("xadd",), (redis_keys.DECISION_STREAM,), "W"),
+        *_HEALTH_READ,
     ),
     "ledger": (
         Grant((*CONNECTION, *SCRIPTS, "time")),
@@ -97,8 +104,7 @@ USERS: Mapping[str, tuple[Grant, ...]] = {
     ),
     "selector": (
         Grant((*CONNECTION, *TRANSACTION)),
-        Grant(("smembers",), (redis_keys.HEALTH_REPLICAS,), "R"),
-        Grant(("hvals",), _every(redis_keys.HEALTH), "R"),
+        *_HEALTH_READ,
         Grant(_words("hincrby hgetall expire"), _every(redis_keys.RECENT, redis_keys.SPLIT)),
     ),
 }

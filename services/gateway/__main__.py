@@ -18,6 +18,7 @@ from services.gateway import postgres
 from services.gateway.config import plans, switches
 from services.gateway.conversations.cipher import Cipher
 from services.gateway.conversations.store import ResponseStore
+from services.gateway.health.provider_reports import ProviderReports
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.changes import ChangeFeed
@@ -45,6 +46,7 @@ from services.gateway.rest import (
     model_calls,
     not_served,
     operations,
+    provider_health,
     responses,
     server,
     simple,
@@ -258,6 +260,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         app = application.create(
             [
                 operations.router(keys, health),
+                provider_health.router(keys, ProviderReports(client, executor, fleet)),
                 admin.router(keys, stores, reports),
                 usage.router(keys, reports),
                 feedback.router(keys, FeedbackStore(pool), pipeline),

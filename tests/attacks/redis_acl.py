@@ -42,7 +42,7 @@ BREAKER = frozenset(("breakers", "breaker failures", "breaker probe"))
 STREAMS = frozenset(("decisions", "usage"))
 # On which kinds of keys a user may run at least one command that reads, and one that writes.
 READS: Mapping[str, frozenset[str]] = {
-    "gateway": MONEY | {"key changes"},
+    "gateway": MONEY | {"key changes", "replicas", "health"},
     "ledger": MONEY | STREAMS,
     "executor": BREAKER | {"replicas", "usage memory", "limit"},
     "selector": frozenset(("replicas", "health", "recent", "split")),

@@ -113,6 +113,12 @@ class CapacityGate:
         """The share of failed attempts in the breaker's window."""
         return self._breakers.error_rate(ident)
 
+    def rests_until_unix_s(self, deployment: Deployment) -> float:
+        """When a deployment may be called again, on the wall clock; 0 when it may be called now."""
+        now = time.time()
+        waits_s = (self.state(deployment).paused_until_unix_s - now, self._breakers.opens_in_s(deployment.id))
+        return now + max(waits_s) if max(waits_s) > 0 else 0.0
+
     async def acquire(self, deployment: Deployment, tokens: int, max_wait_s: float) -> _Permit | Skip:
         """Get the permission to call a deployment with about so many tokens, queued at most `max_wait_s` for it."""
         ident = deployment.id

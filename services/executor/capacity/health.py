@@ -75,6 +75,7 @@ class Health:
                 callable=is_callable,
                 available=is_callable and state.last_error is None,
                 last_error=state.last_error or "",
+                rests_until_unix_ms=int(self._gate.rests_until_unix_s(deployment) * 1000),
             )
 
     def listed(self) -> Iterator[pb.Deployment]:

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 CLASSIFIER = "lumni.classifier.v1.ClassifierService"
 SELECTOR = "lumni.selector.v1.SelectorService"
 EXECUTOR = "lumni.executor.v1.ExecutorService"
+# The longest wait for a list of what the executor knows already, in seconds.
+LIST_TIMEOUT_S = 1.0
 
 
 class Classifier:
@@ -142,6 +144,18 @@ class Executor:
             async with aclosing(responses):
                 async for response in responses:
                     yield response
+
+    async def deployments(self) -> list[executor_pb2.Deployment]:
+        """What is configured, and how it fares as one replica sees it.
+
+        Raises:
+            Fault: no replica answers in time.
+        """
+        request = executor_pb2.ListDeploymentsRequest()
+        response = await rpc.call(
+            self._stub.ListDeployments, request, self._settings, timeout_s=LIST_TIMEOUT_S
+        )
+        return list(response.deployments)
 
     async def ready(self) -> bool:
         """Whether it answers now."""

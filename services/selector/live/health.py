@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterable
 
 import prometheus_client
-from google.protobuf.message import DecodeError
 from lumni.executor.v1 import executor_pb2 as pb
 
-from services.chassis import redis, redis_keys
+from services.chassis import published_health, redis
 from services.chassis.outage import Outage
 from services.selector.live import snapshot
 from services.selector.live.snapshot import Headroom, Report, Snapshot
@@ -62,26 +61,14 @@ class Health:
         Raises:
             RedisError: Redis is down.
         """
-        names = sorted(await client.smembers(redis_keys.HEALTH_REPLICAS))
-        if not names:
-            return
-        async with client.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.hvals(redis_keys.health(redis.text(name)))
-            views = await pipe.execute()
-        replicas = [list(_reports(view)) for view in views if view]
+        replicas = [_reports(view) for view in await published_health.read(client)]
         if replicas:
             self._replicas, self._taken_unix_s = replicas, time.time()
 
 
-def _reports(view: Iterable[bytes]) -> Iterable[Report]:
-    for raw in view:
-        try:
-            read = pb.DeploymentHealth.FromString(raw)
-        except DecodeError:
-            log.warning("a health report in Redis cannot be read; ignored")
-            continue
-        yield Report(
+def _reports(view: Iterable[pb.DeploymentHealth]) -> list[Report]:
+    return [
+        Report(
             deployment=read.deployment,
             breaker_open=read.breaker == pb.BREAKER_STATE_OPEN,
             half_open=read.breaker == pb.BREAKER_STATE_HALF_OPEN,
@@ -94,3 +81,5 @@ def _reports(view: Iterable[bytes]) -> Iterable[Report]:
                 for one in read.headroom
             ),
         )
+        for read in view
+    ]

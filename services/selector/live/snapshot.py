@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.chassis import breakers
 from services.selector.models.deployment_table import Array, DeploymentTable, Mask
 
 # The latency that is assumed of a deployment before its first call, in milliseconds.
@@ -118,9 +119,7 @@ def _merge_one(
     able = [report for report in reports if report.callable]
     into.callable[place] = bool(able)
     reports = able or reports
-    into.closed[place] = 2 * sum(report.breaker_open for report in reports) <= len(reports) and not all(
-        report.breaker_open for report in reports
-    )
+    into.closed[place] = not breakers.is_open([report.breaker_open for report in reports])
     timed = [report.latency_ms for report in reports if report.latency_ms > 0]
     if timed:
         into.latency_ms[place] = sum(timed) / len(timed)

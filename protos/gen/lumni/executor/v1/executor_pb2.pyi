@@ -724,6 +724,7 @@ class DeploymentHealth(_message.Message):
     CALLABLE_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    RESTS_UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
     deployment: _builtins.str
     """deployment is its id."""
     replica: _builtins.str
@@ -744,6 +745,10 @@ class DeploymentHealth(_message.Message):
     """available is true when it is callable and the last conclusive call or probe, if any, answered."""
     last_error: _builtins.str
     """last_error is the class of error of that call or probe, such as not_found; empty when it answered."""
+    rests_until_unix_ms: _builtins.int
+    """rests_until_unix_ms is when it may be called again: its breaker is open, or its provider wants a pause; 0 when it
+    may be called now.
+    """
     @_builtins.property
     def headroom(self) -> _containers.RepeatedCompositeFieldContainer[Global___Headroom]:
         """headroom is what remains of each limit."""
@@ -762,10 +767,11 @@ class DeploymentHealth(_message.Message):
         callable: _builtins.bool = ...,
         available: _builtins.bool = ...,
         last_error: _builtins.str = ...,
+        rests_until_unix_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "breaker", b"breaker", "callable", b"callable", "deployment", b"deployment", "error_rate", b"error_rate", "headroom", b"headroom", "in_flight", b"in_flight", "last_error", b"last_error", "latency_ms", b"latency_ms", "replica", b"replica", "updated_unix_ms", b"updated_unix_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "breaker", b"breaker", "callable", b"callable", "deployment", b"deployment", "error_rate", b"error_rate", "headroom", b"headroom", "in_flight", b"in_flight", "last_error", b"last_error", "latency_ms", b"latency_ms", "replica", b"replica", "rests_until_unix_ms", b"rests_until_unix_ms", "updated_unix_ms", b"updated_unix_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

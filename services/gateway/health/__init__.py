@@ -1,0 +1,1 @@
+"""How the deployments fare, for those who operate them."""

@@ -49,6 +49,16 @@ class Collector:
             )
             return self.trace(trace_id)
 
+    def wait_for_names(self, trace_id: str, names: set[str], timeout_s: float = 60) -> list[Span]:
+        """Wait until the trace has a span of each name."""
+        with self._changed:
+            came = self._changed.wait_for(
+                lambda: names <= {span.name for _, span in self.trace(trace_id)}, timeout_s
+            )
+            spans = [span for _, span in self.trace(trace_id)]
+            assert came, f"missing: {sorted(names - {span.name for span in spans})}"
+            return spans
+
 
 @contextmanager
 def collecting(key: str = "") -> Iterator[Collector]:

@@ -20,9 +20,15 @@ BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content"
 # By service: admitted and settled, and the decision as an event; the beginning and the end of the attempt as events. What
 # the ledger asks depends on how many events it reads at once.
 COMMANDS = Counter({("gateway", "EVALSHA"): 2, ("gateway", "XADD"): 1, ("executor", "XADD"): 2})
-# A call for each of the other services, and the executor's of the provider; the items of both batches.
+# The gateway's stages, a call for each of the other services, and the executor's of the provider; the items of both
+# batches.
 SPANS = {
     "POST /v1/chat/completions",
+    "authenticate",
+    "classify",
+    "select",
+    "admit",
+    "settle",
     "lumni.classifier.v1.ClassifierService/BatchClassify",
     "Classify",
     "lumni.selector.v1.SelectorService/BatchSelect",

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from typing import Any
 from uuid import uuid4
 
 import grpc
 import httpx
 import pytest
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.flow.conftest import PORTKEY_KEY
 from tests.flow.stack import ADMIN_KEY, API_KEY, Stack
@@ -20,6 +23,17 @@ SECRET_TEXT = "canary-prompt-text"
 REQUEST = {"model": "auto", "messages": [{"role": "user", "content": f"What is {SECRET_TEXT}?"}]}
 
 
+def attributes(span: Span) -> dict[str, Any]:
+    return {one.key: _plain(one.value) for one in span.attributes}
+
+
+def _plain(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_plain(one) for one in value.array_value.values]
+    return getattr(value, str(kind))
+
+
 @pytest.mark.arrangements
 async def test_one_request_is_one_trace_everywhere(
     stack: Stack, http: httpx.AsyncClient, collector: Collector, portkey: Collector
@@ -28,6 +42,7 @@ async def test_one_request_is_one_trace_everywhere(
     trace_id, request_id = response.headers["x-lumni-trace-id"], response.headers["x-request-id"]
 
     for destination in (collector, portkey):
+        await asyncio.to_thread(destination.wait_for_names, trace_id, {"POST /v1/chat/completions"})
         spans = await asyncio.to_thread(destination.wait_for, trace_id, NAMES)
         by_id = {span.span_id: span for _, span in spans}
         roots = [span for _, span in spans if span.parent_span_id not in by_id]
@@ -64,6 +79,73 @@ async def test_flags_of_a_callers_trace_hide_no_span(
             await stub.Ask(gateway_pb2.AskRequest(prompt="What is 17 * 23?"), metadata=metadata, timeout=60)
 
     await asyncio.to_thread(collector.wait_for, trace_id, NAMES, 10)
+
+
+async def test_a_streamed_answer_of_a_fallback_is_one_trace_of_all_its_stages(
+    http: httpx.AsyncClient, collector: Collector, portkey: Collector
+) -> None:
+    body = {"model": "breaks", "messages": [{"role": "user", "content": "What is 17 * 23?"}], "stream": True}
+    trace_id = uuid4().hex
+    notes = {
+        "traceparent": f"00-{trace_id}-b7ad6b7169203331-01",
+        "x-portkey-metadata": json.dumps({"feature": "search"}),
+    }
+    answer = await http.post("/v1/chat/completions", json=body, headers=notes)
+    last = json.loads(answer.text.split("data: ")[-2])["lumni"]
+
+    root, called = "POST /v1/chat/completions", "lumni.executor.v1.ExecutorService/StreamExecute"
+    below = {
+        "authenticate": root,
+        "classify": root,
+        "Classify": "classify",
+        "select": root,
+        "Select": "select",
+        "admit": root,
+        called: root,
+        "chat breaks": called,
+        "chat small": called,
+        "settle": root,
+    }
+    for destination in (collector, portkey):
+        spans = await asyncio.to_thread(destination.wait_for_names, trace_id, {root, *below})
+        by_name = {span.name: span for span in spans}
+        by_id = {span.span_id: span.name for span in spans}
+        assert "b7ad6b7169203331" == by_name[root].parent_span_id.hex()
+        assert below == {name: by_id.get(by_name[name].parent_span_id) for name in below}
+
+        whole, failed, good = (attributes(by_name[name]) for name in (root, "chat breaks", "chat small"))
+        assert {
+            "http.response.status_code": 200,
+            "gen_ai.request.model": "breaks",
+            "gen_ai.response.model": "small",
+            "lumni.request_id": answer.headers["x-request-id"],
+            "lumni.candidates": ["breaks@openai", "small@openai"],
+            "lumni.attempts": 2,
+            "lumni.cost_nano_usd": last["cost"]["nano_usd"],
+        }.items() <= whole.items()
+        assert ["gen_ai.first_chunk"] == [event.name for event in by_name[root].events]
+        assert ("server_error", 500) == (failed["error.type"], failed["http.response.status_code"])
+        assert Status.STATUS_CODE_ERROR == by_name["chat breaks"].status.code
+        assert "error.type" not in good
+        assert "search" == good["lumni.metadata.feature"]
+        assert last["cost"]["nano_usd"] == failed["lumni.cost_nano_usd"] + good["lumni.cost_nano_usd"]
+        assert ["gen_ai.first_chunk"] == [event.name for event in by_name["chat small"].events]
+        assert good["gen_ai.response.time_to_first_chunk"] > 0
+        assert by_name["chat breaks"].end_time_unix_nano <= by_name["chat small"].start_time_unix_nano
+
+
+async def test_a_grpc_calls_span_begins_before_its_key_is_checked(stack: Stack, collector: Collector) -> None:
+    trace_id = uuid4().hex
+    metadata = tuple({**stack.headers, "traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}.items())
+    async with grpc.aio.insecure_channel(stack.grpc) as channel:
+        stub = gateway_pb2_grpc.GatewayServiceStub(channel)
+        await stub.Ask(gateway_pb2.AskRequest(prompt="What is 17 * 23?"), metadata=metadata, timeout=60)
+
+    root = "lumni.gateway.v1.GatewayService/Ask"
+    spans = await asyncio.to_thread(collector.wait_for_names, trace_id, {root, "authenticate", "chat small"})
+    by_name = {span.name: span for span in spans}
+    assert by_name[root].span_id == by_name["authenticate"].parent_span_id
+    assert by_name[root].start_time_unix_nano <= by_name["authenticate"].start_time_unix_nano
 
 
 async def test_the_executors_span_speaks_the_genai_conventions(

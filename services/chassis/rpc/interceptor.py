@@ -211,14 +211,16 @@ class Interceptor(grpc.aio.ServerInterceptor):
         metadata: dict[str, str] = dict(context.invocation_metadata() or ())
         left = context.time_remaining()
         deadline.set(time.monotonic() + min(self._settings.timeout_s, left if left is not None else inf))
-        began = time.perf_counter()
+        began, began_ns = time.perf_counter(), time.time_ns()
         request, refused = await self._received(method.partition("/")[0], context, decode, lease)
         request_context = getattr(request, "context", None)
         telemetry.request_id.set(str(metadata.get(REQUEST_KEY) or getattr(request_context, "request_id", "")))
         parent = str(metadata.get("traceparent") or getattr(request_context, "traceparent", ""))
         code = "OK"
         IN_FLIGHT.labels(method).inc()
-        with telemetry.server_span(method, parent, {"rpc.system.name": "grpc", "rpc.method": method}) as span:
+        attributes = {"rpc.system.name": "grpc", "rpc.method": method}
+        # From its arrival on, so that the check of its key lies within.
+        with telemetry.server_span(method, parent, attributes, start_time=began_ns) as span:
             try:
                 if refused is not None:
                     raise refused

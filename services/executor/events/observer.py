@@ -9,7 +9,7 @@ import prometheus_client
 from opentelemetry.trace import SpanKind, StatusCode
 
 from services.chassis import telemetry
-from services.chassis.operations import Operation
+from services.executor.attempts.messages import Origin
 from services.executor.attempts.model import Attempt, AttemptState, EventSink, Work
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
@@ -60,7 +60,7 @@ class Observer:
         self._sink.ended(work, attempt)
         _measure(attempt)
         if telemetry.recording():
-            _trace(work.operation, attempt)
+            _trace(work, attempt)
 
 
 def _measure(attempt: Attempt) -> None:
@@ -77,32 +77,55 @@ def _measure(attempt: Attempt) -> None:
         COST.labels(name).inc(attempt.cost_nano_usd)
 
 
-def _trace(operation: Operation, attempt: Attempt) -> None:
+def _trace(work: Work, attempt: Attempt) -> None:
     """Add a span for an attempt that has ended, below the current one."""
     provider = PROVIDERS.get(attempt.deployment.provider, attempt.deployment.provider)
     ended_ns = time.time_ns()
+    began_ns = ended_ns - int(attempt.duration_ms * 1_000_000)
     span = telemetry.tracer.start_span(
-        f"{operation.value} {attempt.deployment.model}",
+        f"{work.operation.value} {attempt.deployment.model}",
         kind=SpanKind.CLIENT,
-        start_time=ended_ns - int(attempt.duration_ms * 1_000_000),
+        start_time=began_ns,
         attributes={
-            "gen_ai.operation.name": operation.value,
+            "gen_ai.operation.name": work.operation.value,
             "gen_ai.provider.name": provider,
             "gen_ai.system": provider,
             "gen_ai.request.model": attempt.deployment.model,
             "gen_ai.response.model": attempt.deployment.litellm_model,
             "gen_ai.usage.input_tokens": attempt.usage.prompt_tokens,
             "gen_ai.usage.output_tokens": attempt.usage.completion_tokens,
+            "gen_ai.usage.cache_read.input_tokens": attempt.usage.cached_tokens,
             "lumni.attempt": attempt.id,
             "lumni.deployment": attempt.deployment.id,
             "lumni.cost_nano_usd": attempt.cost_nano_usd,
+            **_asked_by(work),
         },
     )
     if attempt.first_chunk_ms:
         span.set_attribute("gen_ai.response.time_to_first_chunk", attempt.first_chunk_ms / 1000)
+        span.add_event("gen_ai.first_chunk", timestamp=began_ns + int(attempt.first_chunk_ms * 1_000_000))
+    if attempt.status_code:
+        span.set_attribute("http.response.status_code", attempt.status_code)
     if attempt.error is not None:
         span.set_attribute("error.type", attempt.error.value)
         span.set_status(StatusCode.ERROR)
     if attempt.state is AttemptState.PARTIAL:
         span.set_attribute("lumni.partial", value=True)
     span.end(ended_ns)
+
+
+def _asked_by(work: Work) -> dict[str, str]:
+    """Who the request is of, and what its caller noted with it; what is empty is left out."""
+    if not isinstance(work.origin, Origin):
+        return {}
+    context = work.origin.context
+    known = {
+        "lumni.request_id": context.request_id,
+        "lumni.tenant": context.tenant,
+        "lumni.key_id": context.key_id,
+        "lumni.organization_id": context.organization_id,
+        "lumni.plan": context.plan,
+        "user.id": context.user_id,
+        **{f"lumni.metadata.{name}": value for name, value in context.metadata.items()},
+    }
+    return {name: value for name, value in known.items() if value}

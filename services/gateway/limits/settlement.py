@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import prometheus_client
+from opentelemetry.trace import Span
 
-from services.chassis import redis
+from services.chassis import redis, stages
 from services.chassis.backlog import Backlog
 from services.gateway.limits import scripts
 from services.gateway.limits.probe import Probe
@@ -59,10 +60,11 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A settlement that Redis does not have yet, and until when it is tried."""
+    """A settlement that Redis does not have yet, until when it is tried, and its span, which ends with it."""
 
     argument: Mapping[str, Any]
     give_up: float
+    span: Span
 
 
 class Settlements:
@@ -94,7 +96,8 @@ class Settlements:
         self._append(request_id, abandoned_ms=self._abandoned_ms)
 
     def _append(self, request_id: str, **outcome: Any) -> None:
-        self._pending.append(_Pending({"request": request_id, **outcome}, time.monotonic() + GIVE_UP_S))
+        argument = {"request": request_id, **outcome}
+        self._pending.append(_Pending(argument, time.monotonic() + GIVE_UP_S, stages.begin("settle")))
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
@@ -115,15 +118,19 @@ class Settlements:
             return False
         except Exception as error:  # noqa: BLE001  (a mistake of ours must not end all settling)
             answers = [error] * len(batch)
-        for answer in answers:
+        for one, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
+                stages.fail(one.span, type(answer).__name__)
                 UNSETTLED.inc()
                 log.error("a settlement was left to the ledger: %s", answer)
+            one.span.end()
         return True
 
     def _give_up(self) -> None:
         """Leave to the ledger what has been tried for too long."""
         now = time.monotonic()
         while (oldest := self._pending.oldest) and oldest.give_up < now:
+            stages.fail(oldest.span, "timeout")
+            oldest.span.end()
             self._pending.drop_oldest()
             UNSETTLED.inc()

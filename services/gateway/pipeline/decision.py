@@ -12,7 +12,7 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
 
-from services.chassis import errors
+from services.chassis import errors, stages, telemetry
 from services.gateway.config.switches import Switches
 from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Classifier, Selector
@@ -70,10 +70,12 @@ class Decider:
         """
         began = time.perf_counter()
         degraded: list[str] = []
-        classification = await self._classify(chat, context, degraded)
+        with stages.stage("classify"):
+            classification = await self._classify(chat, context, degraded)
         classified = time.perf_counter()
         request = policy.select_request(caller, chat, context, classification, what_if=what_if)
-        selection = await self._select(request, degraded)
+        with stages.stage("select"):
+            selection = await self._select(request, degraded)
         selected = time.perf_counter()
         return Decision(
             began=began,
@@ -98,6 +100,7 @@ class Decider:
                 output_format=chat.output_format,
                 include_features=self._switches.keep_features,
             )
+            _trace_below_stage(request.context)
             try:
                 classification = await self._classifier.classify(request)
             except errors.Invalid:
@@ -114,6 +117,7 @@ class Decider:
     ) -> selector_pb2.Selection:
         if not self._switches.selection:
             return self._fallback.configured(request, "selection is switched off: the configured order")
+        _trace_below_stage(request.context)
         try:
             selection = await self._selector.select(request)
         except (errors.Unavailable, errors.Internal, errors.Unauthenticated) as fault:
@@ -125,6 +129,12 @@ class Decider:
             return self._fallback.select(request)
         self._fallback.remember(request, selection)
         return selection
+
+
+def _trace_below_stage(context: chat_pb2.RequestContext) -> None:
+    """Have the service that is asked continue the trace below the current stage."""
+    if telemetry.recording():
+        context.traceparent = telemetry.traceparent()
 
 
 def _log_failure(service: str, fault: errors.Fault) -> None:

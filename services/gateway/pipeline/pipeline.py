@@ -11,19 +11,16 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 from lumni.chat.v1 import chat_pb2
-from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
-from opentelemetry import trace
 
-from services.chassis import errors, telemetry
-from services.chassis.enums import word
+from services.chassis import errors, stages, telemetry
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
-from services.gateway.pipeline import metadata
+from services.gateway.pipeline import metadata, tracing
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
@@ -109,6 +106,7 @@ class Pipeline:
         async with Reservation(self._limits, admission) as reservation:
             response = await self._executor.execute(self._work(decision, admission, chat), self._timeout_s)
             reservation.report = response.report
+        tracing.answered(response.report)
         lumni = metadata.summary(decision, response.report)
         return Answer(
             body=metadata.added(response.body_json, lumni),
@@ -144,6 +142,7 @@ class Pipeline:
                 async for response in responses:
                     if not begun:
                         begun = True
+                        tracing.begun()
                         yield ""
                     if response.WhichOneof("piece") == "report":
                         reservation.report = response.report
@@ -155,6 +154,7 @@ class Pipeline:
             if last.held is not None:
                 yield last.held
             raise
+        tracing.answered(reservation.report)
         lumni = metadata.summary(decision, reservation.report)
         yield metadata.last_chunk(chat.operation, last.held, decision, lumni)
 
@@ -163,14 +163,17 @@ class Pipeline:
         decision: Decision | None = None
         try:
             decision = await self._decider.decide(caller, chat, context)
-            admission = await self._limits.admit(
-                caller,
-                request_id=context.request_id,
-                prompt_tokens=chat.prompt_tokens,
-                likely_prompt_tokens=chat.likely_prompt_tokens,
-                output_tokens=chat.choices * chat.output_bound(caller.plan.max_output_tokens),
-                candidates=decision.selection.candidates,
-            )
+            with stages.stage("admit") as span:
+                admission = await self._limits.admit(
+                    caller,
+                    request_id=context.request_id,
+                    prompt_tokens=chat.prompt_tokens,
+                    likely_prompt_tokens=chat.likely_prompt_tokens,
+                    output_tokens=chat.choices * chat.output_bound(caller.plan.max_output_tokens),
+                    candidates=decision.selection.candidates,
+                )
+                span.set_attribute("lumni.admitted", admission.deployments)
+                span.set_attribute("lumni.reserved_nano_usd", admission.reserved_nano_usd)
         except errors.Fault as fault:
             self._publish(context, chat, decision, refusal=fault.reason)
             raise
@@ -197,9 +200,7 @@ class Pipeline:
             event.classification.CopyFrom(decision.classification)
             event.selection.CopyFrom(decision.selection)
             event.degraded.extend(decision.degraded)
-            span = trace.get_current_span()
-            span.set_attribute("lumni.tier", word(classifier_pb2.Tier, decision.selection.tier) or "none")
-            span.set_attribute("gen_ai.request.model", chat.model)
+        tracing.decided(context, chat, decision, refusal)
         self._decisions.publish(event)
 
     def _context(self, caller: Caller) -> chat_pb2.RequestContext:

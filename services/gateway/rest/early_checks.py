@@ -6,7 +6,7 @@ Whatever is refused here has cost a look at its key.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.chassis import errors
+from services.chassis import errors, stages
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Limits
@@ -46,7 +46,8 @@ class EarlyChecks:
             Exhausted: the caller has sent too many wrong requests, or has its share of places.
             Unavailable: keys cannot be checked, or there is no place.
         """
-        caller = await self._keys.caller(key)
+        with stages.stage("authenticate"):
+            caller = await self._keys.caller(key)
         with self._mistakes.guarding(caller.key_id) as attempt:
             async with self._limiter.slot(caller):
                 yield caller, attempt

@@ -77,6 +77,7 @@ class RequestMiddleware:
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attributes({"http.route": route, "http.response.status_code": code})
                 if code >= 500:
+                    span.set_attribute("error.type", str(code))
                     span.set_status(StatusCode.ERROR)
                 log.info(
                     "%s %s %d",

@@ -1,5 +1,6 @@
 """Who calls over gRPC: authenticated by the metadata, before the message is read."""
 
+import time
 from contextvars import ContextVar
 
 from services.chassis import rpc
@@ -8,13 +9,17 @@ from services.gateway.keys.permissions import Caller
 
 # Who makes the current call.
 caller: ContextVar[Caller] = ContextVar("caller")
+# When its key was checked: the beginning and the end, in nanoseconds since 1970.
+checked: ContextVar[tuple[int, int]] = ContextVar("checked")
 
 
 def by_key(keys: Authenticator) -> rpc.Admit:
     """Admits calls that show a good key, and notes whose it is."""
 
     async def admit(metadata: rpc.Metadata) -> None:
+        began_ns = time.time_ns()
         shown = [str(value) for name, value in metadata if name == "authorization"]
         caller.set(await keys.caller(bearer(shown)))
+        checked.set((began_ns, time.time_ns()))
 
     return admit

@@ -8,7 +8,7 @@ import orjson
 from google.protobuf.message import Message
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from services.chassis import errors, offload, telemetry
+from services.chassis import errors, offload, stages, telemetry
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
@@ -80,6 +80,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         # The id is ours, as on REST: attempts are recorded by it.
         telemetry.request_id.set(request_id())
         caller = admission.caller.get()
+        stages.add_past("authenticate", *admission.checked.get())
         async with self._limiter.slot(caller):
             with self._mistakes.guarding(caller.key_id) as attempt:
                 attempt.size = request.ByteSize()

@@ -1,14 +1,13 @@
 """Logs, traces and metrics, the same in every service.
 
-Logs are JSON lines with the request's id and trace id. Spans go by OTLP/HTTP to the collector that `OTEL_*`
-names and to Portkey when its key is set; no request waits for them, and what cannot be delivered is counted.
+Logs are JSON lines with the request's id and trace id; where spans go is the business of `span_export`.
 """
 
 import contextvars
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,19 +16,16 @@ from typing import Any
 import orjson
 import prometheus_client
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SynchronousMultiSpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from services.chassis import measuring
-from services.chassis.config import Secret, variable
-from services.chassis.outage import Outage
+from services.chassis import measuring, span_export
+from services.chassis.config import part, variable
 from services.chassis.tracing import ServiceTracer, acting
 
 log = logging.getLogger(__name__)
@@ -66,10 +62,6 @@ class _Sampling:
 _sampling = _Sampling()
 _ids = RandomIdGenerator()
 
-DROPPED_SPANS = prometheus_client.Counter(
-    "lumni_telemetry_dropped_spans", "Spans that an exporter could not deliver.", ["destination"]
-)
-
 # Attributes that every log record has; all others come from `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -82,21 +74,11 @@ class Settings:
     metrics_listen: str = variable(
         "LUMNI_METRICS_LISTEN", "", "host:port of the Prometheus endpoint; empty is none"
     )
-    otlp: str = variable("OTEL_EXPORTER_OTLP_ENDPOINT", "", "base address of an OTLP/HTTP collector")
-    otlp_traces: str = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "its address for traces, in full")
-    sampled: float = variable(
-        "OTEL_TRACES_SAMPLER_ARG", 1.0, "share of traces that are recorded, 0 to 1, chosen by the trace's id"
-    )
-    portkey_key: Secret = variable("PORTKEY_API_KEY", Secret(""), "sends the same spans to Portkey")
-    portkey_otlp: str = variable(
-        "LUMNI_PORTKEY_OTLP", "https://api.portkey.ai/v1/otel/v1/traces", "Portkey's address for traces"
-    )
+    spans: span_export.Settings = part()
 
     def __post_init__(self) -> None:
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise ValueError("LUMNI_LOG_LEVEL: expected DEBUG, INFO, WARNING or ERROR")
-        if not 0 <= self.sampled <= 1:
-            raise ValueError("OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1")
 
 
 class JsonLines(logging.Formatter):
@@ -126,66 +108,30 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
-class CountingExporter(SpanExporter):
-    """An exporter whose failures are counted always, and logged once for each outage."""
-
-    def __init__(self, inner: SpanExporter, destination: str) -> None:
-        self._inner = inner
-        self._destination = destination
-        self._outage = Outage(
-            log, f"spans for {destination} are being dropped", f"spans for {destination} are delivered again"
-        )
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Deliver, or count what could not be delivered."""
-        result = self._inner.export(spans)
-        if result is SpanExportResult.SUCCESS:
-            self._outage.end()
-        else:
-            self._outage.begin()
-            DROPPED_SPANS.labels(self._destination).inc(len(spans))
-        return result
-
-    def shutdown(self) -> None:
-        """Close the connection."""
-        self._inner.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Wait for the inner exporter; nothing is kept here."""
-        return self._inner.force_flush(timeout_millis)
-
-
 @contextmanager
 def running(service: str, settings: Settings) -> Iterator[None]:
     """Log, trace and measure as `service` until the block ends; then deliver the remaining spans."""
     _log_as(service, settings.log_level)
-    exporters = list(_exporters(settings))
-    sampler = TraceIdRatioBased(settings.sampled if exporters else 0)
-    spans = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
-
-    def provider(name: str) -> TracerProvider:
-        return TracerProvider(
-            sampler=sampler,
-            resource=Resource.create({"service.name": f"lumni-{name}"}),
-            shutdown_on_exit=False,
-            active_span_processor=spans,
-        )
-
-    for name, exporter in exporters:
-        spans.add_span_processor(
-            BatchSpanProcessor(CountingExporter(exporter, name), schedule_delay_millis=1000)
-        )
+    exporters = list(span_export.exporters(settings.spans))
+    sampler = TraceIdRatioBased(settings.spans.sampled if exporters else 0)
     metrics = None
     if settings.metrics_listen:
         host, _, port = settings.metrics_listen.rpartition(":")
         metrics = prometheus_client.start_http_server(int(port), host, measuring.registry())[0]
     try:
-        with _tracer.providing(service, provider), _sampling.sampled(sampler), measuring.sampling():
-            yield
+        with span_export.exporting(exporters) as spans:
+
+            def provider(name: str) -> TracerProvider:
+                return TracerProvider(
+                    sampler=sampler,
+                    resource=Resource.create({"service.name": f"lumni-{name}"}),
+                    shutdown_on_exit=False,
+                    active_span_processor=spans,
+                )
+
+            with _tracer.providing(service, provider), _sampling.sampled(sampler), measuring.sampling():
+                yield
     finally:
-        # A second for each destination, of which there are at most two.
-        spans.force_flush(2000)
-        spans.shutdown()
         if metrics is not None:
             metrics.shutdown()
             metrics.server_close()
@@ -195,19 +141,10 @@ def _log_as(service: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(service))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # They log each lost batch with a traceback; CountingExporter logs the outage once.
+    # They log each lost batch with a traceback; the exporter of `span_export` logs the outage once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     for chatty in ("httpx", "httpcore", "urllib3", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
-def _exporters(settings: Settings) -> Iterator[tuple[str, SpanExporter]]:
-    traces = settings.otlp_traces or (settings.otlp and settings.otlp.rstrip("/") + "/v1/traces")
-    if traces:
-        yield "otlp", OTLPSpanExporter(endpoint=traces, timeout=5)
-    if settings.portkey_key:
-        headers = {"x-portkey-api-key": settings.portkey_key.reveal()}
-        yield "portkey", OTLPSpanExporter(endpoint=settings.portkey_otlp, headers=headers, timeout=5)
 
 
 @contextmanager

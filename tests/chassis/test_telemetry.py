@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-from services.chassis import telemetry
+from services.chassis import span_export, telemetry
 from services.chassis.config import Mistakes, from_environ
 
 
@@ -56,14 +56,14 @@ class Scripted(SpanExporter):
 
 def test_lost_spans_are_counted_and_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     good, bad = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
-    exporter = telemetry.CountingExporter(Scripted([good, bad, bad, bad, good]), "nowhere")
+    exporter = span_export.CountingExporter(Scripted([good, bad, bad, bad, good]), "nowhere")
     spans = [ReadableSpan("a"), ReadableSpan("b")]
 
     with caplog.at_level(logging.INFO):
         for _ in range(5):
             exporter.export(spans)
 
-    assert telemetry.DROPPED_SPANS.labels("nowhere")._value.get() == 6
+    assert span_export.DROPPED_SPANS.labels("nowhere")._value.get() == 6
     assert [
         "spans for nowhere are being dropped",
         "spans for nowhere are delivered again",
@@ -116,13 +116,13 @@ def test_services_of_one_process_have_spans_and_log_lines_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = InMemorySpanExporter()
-    monkeypatch.setattr(telemetry, "_exporters", lambda _: [("memory", kept)])
+    monkeypatch.setattr(span_export, "exporters", lambda _: [("memory", kept)])
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
     root = logging.getLogger()
     before = root.handlers[:], root.level
     try:
-        with telemetry.running("gateway", telemetry.Settings()):
+        with telemetry.running("gateway", from_environ(telemetry.Settings, {})):
             with telemetry.acting_as("selector"), telemetry.tracer.start_as_current_span("inner"):
                 logging.getLogger("some").info("inside")
             with telemetry.tracer.start_as_current_span("outer"):

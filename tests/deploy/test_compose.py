@@ -221,7 +221,12 @@ def _sources(settings: Any) -> str:
     own = Path(*settings.__module__.split(".")).with_suffix(".py")
     return "".join(
         (ROOT / path).read_text()
-        for path in (own, "services/chassis/rpc/settings.py", "services/chassis/telemetry.py")
+        for path in (
+            own,
+            "services/chassis/rpc/settings.py",
+            "services/chassis/span_export.py",
+            "services/chassis/telemetry.py",
+        )
     )
 
 

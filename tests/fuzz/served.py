@@ -10,6 +10,7 @@ from lumni.classifier.v1 import classifier_pb2_grpc
 from lumni.selector.v1 import selector_pb2_grpc
 
 from services.chassis import rpc
+from services.chassis.config import from_environ
 from services.chassis.rpc.settings import MAX_MESSAGE
 from services.chassis.telemetry import Settings as Telemetry
 from services.classifier import heads
@@ -105,7 +106,7 @@ async def executor_and_provider(folder: Path) -> AsyncIterator[str]:
             state_dir=folder / "state",
             redis_url="",
             server=rpc.Settings(timeout_s=30),
-            telemetry=Telemetry(),
+            telemetry=from_environ(Telemetry, {}),
         )
         yield await stack.enter_async_context(
             executor.serving(settings, environ={"SIMULATOR_KEY": "sk-sim-canary"})

@@ -41,6 +41,8 @@ COMPOSE = {
         }.items()
     },
     "LUMNI_PUBLISH": "address of this host at which the gateway's ports are published",
+    "LUMNI_TRACES_KEPT_PERCENT": "percentage of the traces without an error, and not slow, that the collector keeps",
+    "LUMNI_TRACES_SLOW_MS": "from how many milliseconds on the collector keeps every trace",
     "LUMNI_TRACES_TO": "the collector's exporter: debug (its log) or otlphttp/portkey",
 }
 HEAD = """\

@@ -277,6 +277,27 @@ def test_the_collector_listens_where_the_services_send_and_has_both_destinations
     assert used == set(environment)
 
 
+def test_the_collector_keeps_every_error_and_every_slow_request(services: dict[str, Any]) -> None:
+    text = (ROOT / "deploy" / "collector.yaml").read_text()
+    for name, value in services["collector"]["environment"].items():
+        text = text.replace(f"${{env:{name}}}", _filled_in(str(value)))
+    collector = yaml.safe_load(text)
+    sampling = collector["processors"]["tail_sampling"]
+    policies = {one["type"]: one[one["type"]] for one in sampling["policies"]}
+
+    assert ["ERROR"] == policies["status_code"]["status_codes"]
+    assert 10_000 == policies["latency"]["threshold_ms"]
+    assert 10 == policies["probabilistic"]["sampling_percentage"]
+    # A trace is decided after the slowest that counts as quick has ended.
+    assert int(sampling["decision_wait"].removesuffix("s")) * 1000 > policies["latency"]["threshold_ms"]
+    # What is decided is bounded, and so is what is refused before.
+    order = collector["service"]["pipelines"]["traces"]["processors"]
+    assert order.index("memory_limiter") < order.index("tail_sampling") < order.index("batch")
+    # The services record every trace, so that there is something to choose from.
+    assert not [name for name in OURS if "OTEL_TRACES_SAMPLER_ARG" in services[name]["environment"]]
+    assert "collector-contrib" in services["collector"]["image"]
+
+
 def test_every_container_has_a_memory_limit(services: dict[str, Any]) -> None:
     assert not [name for name, service in services.items() if "mem_limit" not in service]
 

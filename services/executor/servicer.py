@@ -88,7 +88,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
                 chunks = [chunk for chunk in ready if chunk is not END]
                 ended = len(chunks) < len(ready)
                 if chunks:
-                    yield pb.StreamExecuteResponse(chunks=messages.chunks(chunks))
+                    yield messages.chunks(chunks)
             await pump
         except errors.Fault as fault:
             raise _with_report(fault, run) from fault

@@ -4,13 +4,12 @@ Operations are counted, not timed: the steps of a pattern (`regex_steps`), the l
 result is the same on every machine. What one call into C does is one line; `make fuzz` looks at the CPU time too.
 """
 
-import asyncio
 import importlib
 import json
 import pkgutil
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -132,14 +131,11 @@ def running(work: Work) -> Count:
     return lines
 
 
-async def _events(body: bytes) -> None:
-    async def parts() -> AsyncIterator[bytes]:
-        for start in range(0, len(body), 64):
-            yield body[start : start + 64]
-
+def _events(body: bytes) -> None:
+    reader = sse.EventReader()
     with suppress(ValueError):
-        async for _ in sse.events(parts()):
-            pass
+        for start in range(0, len(body), 64):
+            list(reader.read(body[start : start + 64]))
 
 
 def _chat(content: Callable[[str], Any]) -> Work:
@@ -221,7 +217,7 @@ def parsers(folder: Path) -> dict[str, Work]:
         ),
         "executor: a header's reset": reset,
         "executor: an error's words": lambda text: outcomes.classify(400, text),
-        "executor: a stream of events": lambda text: asyncio.run(_events(text.encode())),
+        "executor: a stream of events": lambda text: _events(text.encode()),
         "executor: a line of the spool": read_spool,
     }
 

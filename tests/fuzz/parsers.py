@@ -4,11 +4,10 @@ A target takes bytes and raises AssertionError, or whatever its parser should no
 searches one of them by coverage; the tests try random bytes and what was found before.
 """
 
-import asyncio
 import math
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -61,16 +60,14 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
 
 def _sse(data: bytes) -> None:
     """The same events come of the same bytes, however they were cut."""
-    whole, cut = (asyncio.run(_events(data, size)) for size in (len(data) or 1, 3))
+    whole, cut = (_events(data, size) for size in (len(data) or 1, 3))
     assert whole == cut, (whole, cut)
 
 
-async def _events(data: bytes, size: int) -> list[bytes]:
-    async def parts() -> AsyncIterator[bytes]:
-        for start in range(0, len(data), size):
-            yield data[start : start + size]
-
-    return [event async for event in sse.events(parts())]
+def _events(data: bytes, size: int) -> list[bytes]:
+    reader = sse.EventReader()
+    parts = (data[start : start + size] for start in range(0, len(data), size))
+    return [*(event for part in parts for event in reader.read(part)), *reader.end()]
 
 
 def _error(data: bytes) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from services.chassis import errors
 from services.executor.attempts import billing, faults
 from services.executor.attempts.model import Attempt, EventSink, Work
+from services.executor.attempts.repeated_timeout import RepeatedTimeout
 from services.executor.attempts.retry import RetryPolicy
 from services.executor.bridges import calling
 from services.executor.engines.base import Call, Engine, Phase, Piece, Progress
@@ -55,6 +56,7 @@ class SingleAttempt:
         self._clock = clock
         self._began = clock()
         self._answer = response_format(call.operation, call.deployment.model, call.body)
+        self._silence = RepeatedTimeout()
 
     async def chunks(self) -> AsyncGenerator[Chunk]:
         """Call the provider once; yield its answer, or each chunk of it.
@@ -94,6 +96,7 @@ class SingleAttempt:
             failed = faults.unforeseen(sent=call.progress.sent)
             raise failed from error
         finally:
+            self._silence.close()
             self._record_end(failed)
 
     async def _record_start(self) -> None:
@@ -127,8 +130,7 @@ class SingleAttempt:
         silence_s = timeout_s if first else min(self._policy.idle_s, timeout_s)
         left_s = self._work.deadline - self._clock()
         try:
-            async with asyncio.timeout(max(0.0, min(silence_s, left_s))):
-                return await anext(pieces, None)
+            return await self._silence.wait(anext(pieces, None), max(0.0, min(silence_s, left_s)))
         except TimeoutError:
             if left_s <= silence_s:
                 raise faults.deadline_passed(billed=True) from None

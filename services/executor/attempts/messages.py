@@ -111,12 +111,14 @@ def report(made: Report) -> pb.Report:
     )
 
 
-def chunks(made: Sequence[Chunk]) -> pb.Chunks:
+def chunks(made: Sequence[Chunk]) -> pb.StreamExecuteResponse:
     """Chunks that travel together."""
-    return pb.Chunks(
-        chunk_json=[chunk.text for chunk in made],
-        finishing=[position for position, chunk in enumerate(made) if chunk.finishes],
-    )
+    response = pb.StreamExecuteResponse()
+    # Filled in place: a message that is given to another one is copied.
+    response.chunks.chunk_json.extend([chunk.text for chunk in made])
+    if finishing := [position for position, chunk in enumerate(made) if chunk.finishes]:
+        response.chunks.finishing.extend(finishing)
+    return response
 
 
 def event(work: Work, made: Attempt) -> Message:

@@ -41,17 +41,16 @@ def speaks(deployment: Deployment, operation: Operation) -> bool:
             return True
 
 
-async def pieces(engine: Engine, call: Call) -> AsyncGenerator[Piece]:
+def pieces(engine: Engine, call: Call) -> AsyncGenerator[Piece]:
     """The answer to a call, in the format of its operation.
 
     Raises:
-        Failed: anything else than a whole answer.
+        Failed: anything else than a whole answer; the iteration does.
     """
-    if speaks(call.deployment, call.operation):
-        async with aclosing(engine.call(call)) as given:
-            async for piece in given:
-                yield piece
-        return
+    return engine.call(call) if speaks(call.deployment, call.operation) else _bridged(engine, call)
+
+
+async def _bridged(engine: Engine, call: Call) -> AsyncGenerator[Piece]:
     bridge = _made(call)
     done = False
     async with aclosing(engine.call(replace(call, operation=Operation.CHAT, body=bridge.body))) as given:

@@ -59,7 +59,8 @@ class Call:
     progress: Progress = field(default_factory=Progress, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for every chunk of a stream: that takes three times as long.
+@dataclass(slots=True)
 class Piece:
     """One JSON object from the provider, in the operation's own format: the answer, or a chunk of it.
 

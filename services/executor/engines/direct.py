@@ -6,7 +6,7 @@ engines send the same request and return the same answer.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from io import BytesIO
 from types import SimpleNamespace
@@ -121,8 +121,13 @@ class DirectEngine:
                 if not call.stream:
                     yield _read(upstream, await response.read(), headers, call.key)
                     return
-                async with aclosing(_pieces(response, upstream, call.key)) as pieces:
-                    async for piece in pieces:
+                await _check_stream(response, call.key)
+                events, ended = sse.EventReader(), False
+                while not ended:
+                    part = await response.content.readany()
+                    ended = not part
+                    read = events.end() if ended else events.read(part)
+                    for piece in _pieces(read, upstream, response.status, call.key):
                         yield piece if begun else Piece(piece.data, piece.text, headers, piece.done)
                         begun = True
         except Failed:
@@ -163,28 +168,30 @@ def _payload(body: Any) -> bytes | BytesIO:
     return text if len(text) <= LONGEST_AT_ONCE else BytesIO(text)
 
 
-async def _pieces(
-    response: aiohttp.ClientResponse, upstream: Upstream, key: str | None
-) -> AsyncGenerator[Piece]:
+async def _check_stream(response: aiohttp.ClientResponse, key: str | None) -> None:
+    """Fail where something else came than a stream: an error in disguise, if it can be read."""
     if "json" in response.content_type or "html" in response.content_type:
-        # Not a stream at all: an error in disguise, if it can be read.
         body = await response.content.read(LONGEST_ERROR)
         raise provider_errors.from_body(body, key) or Failed(
             ErrorClass.MALFORMED, "a page came instead of a stream", 200, billed=True
         )
-    async with aclosing(sse.events(response.content.iter_any())) as events:
-        async for event in events:
-            try:
-                for piece in upstream.event(event):
-                    yield piece
-            except Failed:
-                raise
-            except BaseLLMException as error:
-                message = provider_errors.redacted(str(error.message), key)
-                raise Failed(ErrorClass.SERVER_ERROR, message, response.status, billed=True) from error
-            except Exception as error:
-                message = f"a chunk could not be read: {type(error).__name__}"
-                raise Failed(ErrorClass.MALFORMED, message, response.status, billed=True) from error
+
+
+def _pieces(
+    events: Iterator[bytes], upstream: Upstream, status_code: int, key: str | None
+) -> Iterator[Piece]:
+    """The chunks of a stream's events."""
+    try:
+        for event in events:
+            yield from upstream.event(event)
+    except Failed:
+        raise
+    except BaseLLMException as error:
+        message = provider_errors.redacted(str(error.message), key)
+        raise Failed(ErrorClass.SERVER_ERROR, message, status_code, billed=True) from error
+    except Exception as error:
+        message = f"a chunk could not be read: {type(error).__name__}"
+        raise Failed(ErrorClass.MALFORMED, message, status_code, billed=True) from error
 
 
 def _read(upstream: Upstream, body: bytes, headers: Mapping[str, str], key: str | None) -> Piece:

@@ -15,7 +15,8 @@ from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, for the same reason as `Piece`.
+@dataclass(slots=True)
 class Chunk:
     """One JSON text for the caller: a whole answer, or a chunk of a streamed one.
 

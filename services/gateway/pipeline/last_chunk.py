@@ -1,6 +1,6 @@
 """The last chunk of a stream, held back until the cost is known that it carries."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lumni.executor.v1 import executor_pb2
 
@@ -15,8 +15,11 @@ class LastChunk:
     def __init__(self) -> None:
         self.held: str | None = None
 
-    def passed_on(self, chunks: executor_pb2.Chunks) -> Iterator[str]:
+    def passed_on(self, chunks: executor_pb2.Chunks) -> Iterable[str]:
         """The chunks that may be sent now that these have come."""
+        return chunks.chunk_json if self.held is None and not chunks.finishing else self._held_back(chunks)
+
+    def _held_back(self, chunks: executor_pb2.Chunks) -> Iterator[str]:
         for place, chunk in enumerate(chunks.chunk_json):
             if self.held is not None:
                 yield self.held

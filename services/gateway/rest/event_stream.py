@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from types import TracebackType
 
-from starlette.types import Message, Send
+from starlette.types import Send
 
 from services.chassis import errors
 from services.gateway.rest.api_format import ApiFormat
@@ -79,8 +79,7 @@ class EventStream:
         if self._commenting is not None and not self._commenting.done():
             # Not in the midst of it.
             await asyncio.wait((self._commenting,))
-        message: Message = {"type": "http.response.body", "body": event}
-        await self._send({**message, "more_body": True} if more else message)
+        await self._send({"type": "http.response.body", "body": event, "more_body": more})
 
     def _next_look(self) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(SILENT_S, self._look)

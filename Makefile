@@ -58,8 +58,8 @@ eval-free-tier: setup ## a day of traffic on free tiers: the strategy free_first
 catalog: setup ## make the selector's catalog anew (SCORES=file, READ=date the scores were read)
 	$(bin)/python scripts/catalog.py --scores $(SCORES) --date $(READ)
 
-bench: setup ## CPU a request by process, and the latency that the road adds
-	$(bin)/python -m tests.bench.road
+bench: setup ## CPU, added latency, streams and memory of each arrangement (SHORT=1 in minutes, PLOT=picture)
+	$(bin)/python -m tests.bench.road $(if $(SHORT),--short) $(if $(PLOT),--plot $(PLOT))
 
 overload: setup ## latency and refusals at 1, 2 and 5 times of capacity, with a greedy tenant and nine modest ones
 	$(bin)/python -m tests.bench.overload

@@ -28,7 +28,8 @@ from services.local.postgres import Postgres
 from services.local.server import started
 from services.local.valkey import Valkey
 from tests import simulator
-from tests.bench.road import SERVICES, cpu
+from tests.bench.processes import cpu_ms
+from tests.bench.road import SERVICES
 from tests.flow import stack as stacks
 from tests.flow.stack import Stack
 
@@ -157,7 +158,7 @@ async def measure(stack: Stack, seconds: float) -> None:
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     shares = []
     for times in TIMES:
-        before = {name: cpu(process) for name, process in processes.items()}
+        before = {name: cpu_ms(process) for name, process in processes.items()}
         began = time.perf_counter()
         rates = dict.fromkeys(MODEST, most * MODEST_SHARE)
         if times:
@@ -169,7 +170,7 @@ async def measure(stack: Stack, seconds: float) -> None:
             )
         )
         took = time.perf_counter() - began
-        spent = {name: (cpu(process) - before[name]) / took for name, process in processes.items()}
+        spent = {name: (cpu_ms(process) - before[name]) / 1000 / took for name, process in processes.items()}
         shares.append(f"| {times}x | " + " | ".join(f"{share:.0%}" for share in spent.values()) + " |")
         modest = Seen()
         for run in runs[: len(MODEST)]:

@@ -1,0 +1,32 @@
+"""CPU and memory of processes, their children included."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+import psutil
+
+
+def cpu_ms(process: psutil.Process) -> float:
+    """Milliseconds of CPU so far."""
+    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
+    return 1000 * sum(t.user + t.system for t in times)
+
+
+def resident_mib(process: psutil.Process) -> float:
+    """MiB of memory that are resident; what children share with their parent counts in each."""
+    found = 0
+    for one in (process, *process.children(recursive=True)):
+        # Health checks come and go.
+        with suppress(psutil.NoSuchProcess):
+            found += one.memory_info().rss
+    return found / 2**20
+
+
+def cpu_of(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
+    """Milliseconds of CPU so far by name."""
+    return {name: cpu_ms(process) for name, process in processes.items()}
+
+
+def resident_of(processes: Mapping[str, psutil.Process]) -> float:
+    """Resident MiB of all."""
+    return sum(map(resident_mib, processes.values()))

@@ -33,7 +33,7 @@ EDGES = {
     "classifier": "__main__ servicer",
     "selector": "__main__ live.health live.replica_sync servicer",
     "executor": (
-        "__main__ servicer attempts.messages capacity.health capacity.prober capacity.redis_state engines.anthropic "
+        "__main__ servicer attempts.messages capacity.health capacity.health_metrics capacity.prober capacity.redis_state engines.anthropic "
         "engines.direct engines.gemini engines.litellm_answers engines.litellm_errors engines.litellm_globals "
         "engines.litellm_sdk engines.openai engines.parameters engines.prepare engines.token_count engines.translation events.outbox events.stream"
     ),
@@ -42,7 +42,7 @@ EDGES = {
 GATEWAY_CORES = (
     "config.budgets config.plans config.switches conversations.cipher conversations.conversation health.deployments keys.cache keys.digests keys.fields keys.permissions ledger.rows "
     "limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local "
-    "limits.mistakes limits.refusal requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids rest.connections"
+    "limits.mistakes limits.persistent limits.refusal requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids rest.connections"
 )
 
 LONGEST_FILE = 400

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 import uvloop
 
-from services.chassis import config, memory, telemetry
+from services.chassis import background, config, loop_delay, memory, telemetry
 
 
 class HasTelemetry(Protocol):
@@ -41,7 +41,8 @@ def run(service: str, read: Callable[[Mapping[str, str]], S], main: Callable[[S]
     """
 
     async def body() -> None:
-        await main(settings)
+        async with background.beside(loop_delay.measure()):
+            await main(settings)
 
     memory.give_back()
     found: list[str] = []

@@ -198,6 +198,11 @@ def trace_id() -> str:
     return trace.format_trace_id(span.trace_id) if span.is_valid else ""
 
 
+def exemplar() -> dict[str, str] | None:
+    """The current trace as an example of what is measured; None where it is not recorded, so cannot be looked at."""
+    return {"trace_id": trace_id()} if recording() else None
+
+
 def replica() -> str:
     """The name of this process among the replicas of its service."""
     return f"{os.uname().nodename}-{os.getpid()}"

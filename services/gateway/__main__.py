@@ -14,7 +14,7 @@ from services.chassis import litellm_config, litellm_environment, redis, rpc, wo
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
-from services.gateway import postgres
+from services.gateway import certificates, postgres
 from services.gateway.config import plans, switches
 from services.gateway.conversations.cipher import Cipher
 from services.gateway.conversations.store import ResponseStore
@@ -168,6 +168,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
     fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
     for warning in fleet.warnings:
         log.warning("%s", warning)
+    if settings.server.mutual_tls:
+        certificates.show_expiry(settings.server.tls_cert)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         pool = await enter(postgres.pool(settings.database.reveal()))

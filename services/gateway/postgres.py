@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import asyncpg
+import prometheus_client
+
+from services.chassis import measuring
 
 __all__ = ["CONFLICTS", "ERRORS", "TIMEOUT_S", "Connection", "Pool", "connection", "pool"]
 
@@ -31,6 +34,18 @@ ERRORS = (
 )
 # What two transactions in each other's way raise: the same again will do.
 CONFLICTS = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
+
+
+BUSY = prometheus_client.Gauge(
+    "lumni_postgres_connections_busy",
+    "Connections to PostgreSQL that are in use.",
+    multiprocess_mode="livesum",
+)
+MOST = prometheus_client.Gauge(
+    "lumni_postgres_connections_limit",
+    "The most connections to PostgreSQL that may be in use.",
+    multiprocess_mode="livesum",
+)
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
@@ -71,6 +86,8 @@ async def pool(url: str, *, size: int = 8, timeout_s: float = TIMEOUT_S) -> Asyn
         },
     )
     await made
+    measuring.follow(BUSY, lambda: made.get_size() - made.get_idle_size())
+    measuring.follow(MOST, made.get_max_size)
     try:
         yield made
     finally:

@@ -245,7 +245,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             finally:
                 took = time.perf_counter() - began
                 IN_FLIGHT.labels(method).dec()
-                DURATION.labels(method, code).observe(took)
+                DURATION.labels(method, code).observe(took, telemetry.exemplar())
                 span.set_attribute("rpc.response.status_code", code)
                 if code != "OK":
                     span.set_attribute("error.type", code)

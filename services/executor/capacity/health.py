@@ -6,13 +6,13 @@ import time
 from collections.abc import Awaitable, Iterator
 from typing import cast
 
-import prometheus_client
 from lumni.executor.v1 import executor_pb2 as pb
 
 from services.chassis import redis_keys
 from services.chassis.redis import Redis
 from services.executor.capacity.breaker import BreakerState
 from services.executor.capacity.gate import CapacityGate
+from services.executor.capacity.health_metrics import HealthMetrics
 from services.executor.capacity.redis_state import RedisGuard
 from services.executor.engines.directory import Directory
 
@@ -24,19 +24,6 @@ BREAKER_STATES = {
     BreakerState.OPEN: pb.BREAKER_STATE_OPEN,
     BreakerState.HALF_OPEN: pb.BREAKER_STATE_HALF_OPEN,
 }
-
-BREAKER = prometheus_client.Gauge(
-    "lumni_deployment_breaker_open",
-    "1 while a deployment's circuit breaker is open or half-open.",
-    ["deployment"],
-    multiprocess_mode="livemax",
-)
-IN_FLIGHT = prometheus_client.Gauge(
-    "lumni_deployment_in_flight",
-    "Calls of a deployment under way.",
-    ["deployment"],
-    multiprocess_mode="livesum",
-)
 
 
 class Health:
@@ -90,17 +77,20 @@ class Health:
                 health=health,
             )
 
+    def _queued(self) -> dict[str, int]:
+        """Calls that wait for a slot, by deployment."""
+        return {one.id: self._gate.state(one).slots.queued for one in self._directory.fleet.deployments}
+
     async def publish(self, guard: RedisGuard) -> None:
         """Publish to Redis and the metrics, every second until cancelled; then delete this replica's view."""
         key = redis_keys.health(self._replica)
+        metrics = HealthMetrics()
         await guard.call(_forget_dead_replicas)
         try:
             while True:
-                reports = list(self.all())
-                for one in reports:
-                    BREAKER.labels(one.deployment).set(one.breaker != pb.BREAKER_STATE_CLOSED)
-                    IN_FLIGHT.labels(one.deployment).set(one.in_flight)
-                view = {one.deployment: one.SerializeToString() for one in reports}
+                listed = list(self.listed())
+                metrics.show(listed, self._queued())
+                view = {one.id: one.health.SerializeToString() for one in listed}
 
                 async def publish(redis: Redis, view: dict[str, bytes] = view) -> None:
                     async with redis.pipeline(transaction=True) as pipe:

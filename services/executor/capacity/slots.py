@@ -20,6 +20,11 @@ class ParallelSlots:
         self._queue_size = queue
         self._queue: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def queued(self) -> int:
+        """How many calls wait for a slot."""
+        return len(self._queue)
+
     async def acquire(self, max_wait_s: float) -> bool:
         """Take a slot, queued for one at most `max_wait_s`; False when there is none in time."""
         if not self.size or self.in_use < self.size:

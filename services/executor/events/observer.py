@@ -66,9 +66,10 @@ class Observer:
 def _measure(attempt: Attempt) -> None:
     name = attempt.deployment.id
     ATTEMPTS.labels(name, attempt.error or "").inc()
-    DURATION.labels(name).observe(attempt.duration_ms / 1000)
+    exemplar = telemetry.exemplar()
+    DURATION.labels(name).observe(attempt.duration_ms / 1000, exemplar)
     if attempt.first_chunk_ms:
-        FIRST_CHUNK.labels(name).observe(attempt.first_chunk_ms / 1000)
+        FIRST_CHUNK.labels(name).observe(attempt.first_chunk_ms / 1000, exemplar)
     if attempt.state is not AttemptState.FAILED:
         TOKENS.labels(name, "prompt").inc(attempt.usage.prompt_tokens)
         TOKENS.labels(name, "completion").inc(attempt.usage.completion_tokens)

@@ -8,11 +8,13 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from services.chassis import litellm_environment, process, redis, redis_keys, rpc
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import postgres
+from services.gateway.ledger import key_expiry
 from services.gateway.ledger.consumer import BLOCK_MS, Consumer
 from services.gateway.ledger.housekeeping import Housekeeping
 from services.gateway.ledger.recovery import Recovery
@@ -77,6 +79,7 @@ async def main(settings: Settings) -> None:
             decisions,
             retention_days=settings.retention_days,
             learning_days=settings.learning_days,
+            hourly=[partial(key_expiry.measure, pool)],
         )
         tasks = [asyncio.create_task(part.run()) for part in (usage, decisions, housekeeping)]
         stopped = asyncio.create_task(rpc.until_stopped())

@@ -1,6 +1,5 @@
 """Usage and decision events, read from protobuf into rows."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,9 +7,9 @@ from google.protobuf.message import DecodeError
 from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
-from lumni.selector.v1 import selector_pb2
 
 from services.chassis.enums import word
+from services.gateway import savings
 from services.gateway.ledger.rows import Decided, Ended, Kind, Started
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -134,7 +133,7 @@ def decision(event: bytes) -> Decided:
         context.plan,
     )
     classified, chosen = message.classification, message.selection
-    baseline = most_powerful(chosen.candidates)
+    baseline = savings.most_powerful(chosen.candidates)
     classification = (
         *who,
         word(classifier_pb2.Tier, classified.tier) or "",
@@ -184,15 +183,6 @@ def _trace_id(traceparent: str) -> str:
     """The trace's id in a W3C traceparent; empty when there is none."""
     parts = traceparent.split("-")
     return parts[1] if len(parts) == TRACEPARENT_PARTS else ""
-
-
-def most_powerful(candidates: Iterable[selector_pb2.Candidate]) -> selector_pb2.Candidate:
-    """The best of the models that were allowed: the one that is called where nothing is routed."""
-    return max(
-        candidates,
-        key=lambda one: (one.quality, one.output_nano_usd_per_mtok, one.input_nano_usd_per_mtok),
-        default=selector_pb2.Candidate(),
-    )
 
 
 def _parsed(message: Any, event: bytes) -> Any:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -34,6 +34,7 @@ class Housekeeping:
         pause_s: float = 5.0,
         retention_days: int = 0,
         learning_days: int = 0,
+        hourly: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         """Put the rounds together.
 
@@ -45,6 +46,7 @@ class Housekeeping:
             pause_s: Between two rounds.
             retention_days: For how long usage is kept; 0 is for good.
             learning_days: For how long feedback and features are kept; 0 is as long as usage.
+            hourly: What else is done once an hour.
         """
         self._retention = retention
         self._recovery = recovery
@@ -60,6 +62,7 @@ class Housekeeping:
             self._prunes.append((retention_days, retention.prune))
         if learnt_days:
             self._prunes.append((learnt_days, retention.prune_learning))
+        self._hourly = hourly
         self._pause_s = pause_s
         self._partitions_at = 0.0
         self._prune_at = [0.0] * len(self._prunes)
@@ -85,6 +88,8 @@ class Housekeeping:
         if now >= self._partitions_at:
             await self._retention.make_partitions(datetime.now(UTC))
             await self._retention.forget_erased()
+            for work in self._hourly:
+                await work()
             self._partitions_at = now + HOURLY_S
         for place, (days, prune) in enumerate(self._prunes):
             if now >= self._prune_at[place]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import prometheus_client
 
 from services.chassis import errors, money
-from services.gateway.limits import headers
+from services.gateway.limits import headers, persistent
 from services.gateway.limits.headers import Allowance
 
 # Keys whose refusals are remembered, the newest of them.
@@ -64,6 +64,7 @@ class Refusal:
                 f"{scope} {name} may make {self.limit:,} {unit}; try again in {self.retry_ms / 1000:.1f} s"
             )
         REFUSALS.labels(scope, reason, where).inc()
+        persistent.followed.note(self.subject)
         return errors.Exhausted(
             message,
             reason=reason,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import prometheus_client
 from opentelemetry.trace import Span
 
-from services.chassis import redis, stages
+from services.chassis import measuring, redis, stages
 from services.chassis.backlog import Backlog
 from services.gateway.limits import scripts
 from services.gateway.limits.probe import Probe
@@ -26,6 +26,13 @@ BATCH = 100
 
 UNSETTLED = prometheus_client.Counter(
     "lumni_gateway_unsettled_requests", "Settlements that were left to the ledger."
+)
+
+
+WAITING = prometheus_client.Gauge(
+    "lumni_gateway_waiting_settlements",
+    "Settlements that Redis does not have yet.",
+    multiprocess_mode="livesum",
 )
 
 
@@ -82,6 +89,7 @@ class Settlements:
         self._probe = probe
         self._abandoned_ms = int(min(ABANDONED_S, grace_s) * 1000)
         self._pending: Backlog[_Pending] = Backlog(self._deliver, batch=BATCH)
+        measuring.follow(WAITING, lambda: len(self._pending))
 
     def settle(self, request_id: str, report: Report) -> None:
         """Replace a reservation by what the attempts cost; returns at once."""

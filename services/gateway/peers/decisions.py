@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import prometheus_client
 from lumni.events.v1 import events_pb2
 
-from services.chassis import redis, redis_keys
+from services.chassis import measuring, redis, redis_keys
 from services.chassis.backlog import Backlog
 from services.chassis.outage import Outage
 
@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 
 DROPPED = prometheus_client.Counter(
     "lumni_gateway_dropped_decisions", "Decisions that found no place while Redis was gone."
+)
+WAITING = prometheus_client.Gauge(
+    "lumni_gateway_waiting_decisions",
+    "Decisions that Redis does not have yet.",
+    multiprocess_mode="livesum",
 )
 MOST_PENDING = 10_000
 BATCH = 500
@@ -33,6 +38,7 @@ class DecisionPublisher:
     def __init__(self, client: redis.Redis, *, most_pending: int = MOST_PENDING) -> None:
         self._redis = client
         self._pending: Backlog[bytes] = Backlog(self._append, batch=BATCH, most=most_pending)
+        measuring.follow(WAITING, lambda: len(self._pending))
         self._outage = Outage(
             log,
             f"decisions cannot be published; up to {most_pending} stay pending",

@@ -20,7 +20,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
-from services.gateway.pipeline import metadata, tracing
+from services.gateway.pipeline import measures, metadata, tracing
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
@@ -103,9 +103,12 @@ class Pipeline:
             Fault: what is wrong with the request, or what is down; whatever was billed reaches the ledger.
         """
         decision, admission = await self._admit(caller, chat)
-        async with Reservation(self._limits, admission) as reservation:
-            response = await self._executor.execute(self._work(decision, admission, chat), self._timeout_s)
-            reservation.report = response.report
+        with measures.execution(chat.operation, decision) as measured:
+            async with Reservation(self._limits, admission) as reservation:
+                response = await self._executor.execute(
+                    self._work(decision, admission, chat), self._timeout_s
+                )
+                reservation.report = measured.report = response.report
         tracing.answered(response.report)
         lumni = metadata.summary(decision, response.report)
         return Answer(
@@ -133,23 +136,25 @@ class Pipeline:
         begun = False
         last = LastChunk()
         try:
-            async with (
-                Reservation(self._limits, admission) as reservation,
-                aclosing(
-                    self._executor.stream(self._work(decision, admission, chat), self._timeout_s)
-                ) as responses,
-            ):
-                async for response in responses:
-                    if not begun:
-                        begun = True
-                        tracing.begun()
-                        yield ""
-                    if response.WhichOneof("piece") == "report":
-                        reservation.report = response.report
-                    for chunk in last.passed_on(response.chunks):
-                        yield chunk
-                if reservation.report is None:
-                    raise errors.Unavailable("the executor ended without a report", retry_after_s=1)
+            with measures.execution(chat.operation, decision) as measured:
+                async with (
+                    Reservation(self._limits, admission) as reservation,
+                    aclosing(
+                        self._executor.stream(self._work(decision, admission, chat), self._timeout_s)
+                    ) as responses,
+                ):
+                    async for response in responses:
+                        if not begun:
+                            begun = True
+                            measured.first_chunk()
+                            tracing.begun()
+                            yield ""
+                        if response.WhichOneof("piece") == "report":
+                            reservation.report = measured.report = response.report
+                        for chunk in last.passed_on(response.chunks):
+                            yield chunk
+                    if reservation.report is None:
+                        raise errors.Unavailable("the executor ended without a report", retry_after_s=1)
         except errors.Fault:
             if last.held is not None:
                 yield last.held
@@ -176,7 +181,9 @@ class Pipeline:
                 span.set_attribute("lumni.reserved_nano_usd", admission.reserved_nano_usd)
         except errors.Fault as fault:
             self._publish(context, chat, decision, refusal=fault.reason)
+            measures.refused(chat.operation, decision, fault)
             raise
+        measures.admitted(decision)
         context.admitted_unix_ms = admission.admitted_unix_ms
         self._publish(context, chat, decision)
         return decision, admission

@@ -73,7 +73,7 @@ class RequestMiddleware:
                 IN_FLIGHT.dec()
                 # The route's pattern, never the path: scanners must not become labels.
                 route = getattr(scope.get("route"), "path", "other")
-                DURATION.labels(route, str(code)).observe(took)
+                DURATION.labels(route, str(code)).observe(took, telemetry.exemplar())
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attributes({"http.route": route, "http.response.status_code": code})
                 if code >= 500:

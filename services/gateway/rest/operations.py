@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-import prometheus_client
 from fastapi import APIRouter, Request, Response
+from prometheus_client import exposition
 
 from services.chassis import measuring
 from services.gateway.keys.authenticator import Authenticator
@@ -67,7 +67,8 @@ def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool
     @routes.get("/metrics")
     async def metrics(request: Request) -> Response:
         await keys.admin(doors.key(request.scope))
-        found = prometheus_client.generate_latest(measuring.registry())
-        return Response(found, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+        # Prometheus asks for OpenMetrics, which has exemplars.
+        encode, media_type = exposition.choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(measuring.registry()), media_type=media_type)
 
     return routes

@@ -1,8 +1,8 @@
 """The command line client: `lumni`.
 
 It calls the gateway over REST. `LUMNI_URL` says where (else OPENAI_BASE_URL without /v1, else this machine), and
-LUMNI_ADMIN_KEY or OPENAI_API_KEY is the key. `lumni import` works on the stores themselves, `lumni check` on a file,
-and `lumni up` starts the stores with the services in front of them.
+LUMNI_ADMIN_KEY or OPENAI_API_KEY is the key. `lumni import` works on the stores themselves, `lumni check` and
+`lumni logs` on files, and `lumni up` starts the stores with the services in front of them.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import typer
 
 from services.chassis.config import Mistakes
-from services.gateway.cli import check, explain, keys, usage
+from services.gateway.cli import check, explain, keys, logs, usage
 from services.gateway.cli.client import Gateway, RefusedError
 from services.gateway.cli.output import show
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys", help="Make, list, change and end keys.")
 app.command()(usage.usage)
+app.command()(logs.logs)
 app.command()(check.check)
 
 

@@ -109,7 +109,7 @@ class Pipeline:
                     self._work(decision, admission, chat), self._timeout_s
                 )
                 reservation.report = measured.report = response.report
-        tracing.answered(response.report)
+        self._answered(decision, response.report)
         lumni = metadata.summary(decision, response.report)
         return Answer(
             body=metadata.added(response.body_json, lumni),
@@ -159,9 +159,13 @@ class Pipeline:
             if last.held is not None:
                 yield last.held
             raise
-        tracing.answered(reservation.report)
+        self._answered(decision, reservation.report)
         lumni = metadata.summary(decision, reservation.report)
         yield metadata.last_chunk(chat.operation, last.held, decision, lumni)
+
+    def _answered(self, decision: Decision, report: executor_pb2.Report) -> None:  # noqa: ARG002  (for who records)
+        """Note what a whole answer took."""
+        tracing.answered(report)
 
     async def _admit(self, caller: Caller, chat: ModelRequest) -> tuple[Decision, Admission]:
         context = self._context(caller)

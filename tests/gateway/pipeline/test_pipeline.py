@@ -148,11 +148,12 @@ class Setup:
         *steps: Step,
         undecided: errors.Fault | None = None,
         refusal: errors.Fault | None = None,
+        conducting: Callable[..., Pipeline] = Pipeline,
     ) -> None:
         self.executor = ScriptedExecutor(*steps)
         self.limits = RecordingLimits(refusal)
         self.decisions = RecordingPublisher()
-        self.pipeline = Pipeline(
+        self.pipeline = conducting(
             decider=OneSelection(undecided),
             executor=self.executor,
             limits=self.limits,

@@ -1,0 +1,158 @@
+"""Records in files, one each, written by a thread of its own; the oldest make room when there are too many bytes."""
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import prometheus_client
+
+from services.chassis.config import Mistakes, variable
+from services.chassis.outage import Outage
+from services.gateway.recording.record import Content, Record, is_record
+
+log = logging.getLogger(__name__)
+
+# Records that wait to be written, in bytes of theirs; more are dropped and counted.
+MOST_WAITING = 32 * 1024 * 1024
+# How long those that are left may take when the process ends, in seconds.
+END_S = 2.0
+# The folder is looked at again when so large a part of its bound was written.
+LOOK_AFTER = 0.05
+MIB = 1024 * 1024
+
+DROPPED = prometheus_client.Counter(
+    "lumni_gateway_dropped_request_logs",
+    "Requests that have no file of their own, for the disk was slow, full or gone.",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the files are, what is in them, and how much."""
+
+    folder: str = variable(
+        "LUMNI_REQUEST_LOG_DIR", "", "folder for one JSON file a request, such as logs/llm; none by default"
+    )
+    content: str = variable(
+        "LUMNI_REQUEST_LOG_CONTENT",
+        "redacted",
+        "what these files say of prompts and answers: none, redacted (keys, mail addresses, cards hidden) or full",
+    )
+    most_mib: int = variable(
+        "LUMNI_REQUEST_LOG_MAX_MIB", 1024, "MiB of these files in all; the oldest make room"
+    )
+
+    def __post_init__(self) -> None:
+        if self.content not in list(Content):
+            raise ValueError(f"LUMNI_REQUEST_LOG_CONTENT: expected {', '.join(Content)}")
+        if self.most_mib < 1:
+            raise ValueError("LUMNI_REQUEST_LOG_MAX_MIB: expected at least 1")
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator["RequestLog | None"]:
+    """The log that the settings ask for, writing until the block ends; None where they ask for none.
+
+    Raises:
+        Mistakes: the folder cannot be made or written to.
+    """
+    if not settings.folder:
+        yield None
+        return
+    records = RequestLog(Path(settings.folder), Content(settings.content), settings.most_mib * MIB)
+    with records.writing():
+        yield records
+
+
+class RequestLog:
+    """Writes records while it runs; whoever adds one never waits.
+
+    Args:
+        folder: Where; its files with a record's name are deleted when there are too many.
+        content: What is written of prompts and answers.
+        most: Bytes of all files; one part in twenty may come on top.
+    """
+
+    def __init__(self, folder: Path, content: Content, most: int) -> None:
+        self._folder = folder
+        self._content = content
+        self._most = most
+        self._queue: queue.SimpleQueue[Record | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        # Looked at before the first file.
+        self._unseen = float(most)
+        self._outage = Outage(log, "request logs are not written", "request logs are written again")
+
+    def add(self, record: Record) -> None:
+        """Take a record of a request that is over; returns at once."""
+        with self._lock:
+            if self._waiting + record.size > MOST_WAITING:
+                DROPPED.inc()
+                return
+            self._waiting += record.size
+        self._queue.put(record)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write in a thread until the block ends, then what is left within `END_S`.
+
+        Raises:
+            Mistakes: the folder cannot be made or written to.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Mistakes(
+                [f"LUMNI_REQUEST_LOG_DIR: {self._folder} cannot be made: {error.strerror}"]
+            ) from error
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise Mistakes([f"LUMNI_REQUEST_LOG_DIR: {self._folder} cannot be written to"])
+        thread = threading.Thread(target=self._run, name="request log", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._queue.put(None)
+            thread.join(END_S)
+
+    def _run(self) -> None:
+        while (record := self._queue.get()) is not None:
+            try:
+                self._write(record)
+                self._outage.end()
+            except Exception as error:  # noqa: BLE001  (whatever it was, the next one is tried)
+                DROPPED.inc()
+                self._outage.begin(error)
+            with self._lock:
+                self._waiting -= record.size
+
+    def _write(self, record: Record) -> None:
+        text = record.written(self._content)
+        if self._unseen + len(text) > self._most * LOOK_AFTER:
+            self._make_room(len(text))
+            self._unseen = 0
+        path = self._folder / record.name
+        # Whoever follows the folder never finds half a file.
+        half = path.with_suffix(".tmp")
+        with open(half, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(text)
+        half.replace(path)
+        self._unseen += len(text)
+
+    def _make_room(self, size: int) -> None:
+        """Delete the oldest files until the bound holds; other processes may do the same."""
+        found = sorted(
+            (one.name, one.stat().st_size) for one in os.scandir(self._folder) if is_record(one.name)
+        )
+        left = sum(length for _, length in found) + size
+        for name, length in found:
+            if left <= self._most:
+                return
+            (self._folder / name).unlink(missing_ok=True)
+            left -= length

@@ -1,0 +1,81 @@
+"""lumni logs: what it lists, filters and sums of the files of requests."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.gateway.cli import commands
+from services.gateway.recording.record import Content, Record
+
+
+def write(folder: Path, number: int, model: str, *, tokens: int = 0, failed: bool = False) -> None:
+    about = {"request_id": f"id-{number}", "model": model}
+    one = Record(about, b"{}", stream=False, began_ns=1_795_305_600_000_000_000 + number * 1_000_000_000)
+    one.taken = {
+        "answered_by": f"{model}@openai",
+        "usage": {"prompt_tokens": tokens, "completion_tokens": 1},
+        "cost_nano_usd": 500_000_000,
+    }
+    one.end({"reason": "UNAVAILABLE", "message": "every provider failed"} if failed else None)
+    (folder / one.name).write_bytes(one.written(Content.NONE))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path, 1, "small", tokens=10)
+    write(tmp_path, 2, "large", tokens=200, failed=True)
+    write(tmp_path, 3, "small", tokens=1000)
+    # Cut by a disk that was full.
+    (tmp_path / "20261122T000009.000Z_small_id-9.json").write_text('{"time"')
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        commands.main(["logs", *arguments])
+    assert ended.value.code in (0, None)
+    return capsys.readouterr().out
+
+
+def rows(shown: str, column: int = -1) -> list[str]:
+    return [line.split()[column] for line in shown.splitlines()[2:] if line.strip()]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), ["id-1", "id-2", "id-3"]),
+        (("--errors",), ["id-2"]),
+        (("--model", "small"), ["id-1", "id-3"]),
+        (("--last", "1"), ["id-3"]),
+    ],
+)
+def test_requests_are_listed_the_newest_last(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], expected: list[str]
+) -> None:
+    assert expected == rows(run(capsys, str(folder), *options))
+
+
+def test_tokens_and_cost_are_summed_by_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = run(capsys, str(folder), "--tokens")
+
+    found = [line.split() for line in shown.splitlines()[2:] if line.strip()]
+    assert [
+        ["large", "1", "1", "200", "1", "0.5"],
+        ["small", "2", "0", "1,010", "2", "1"],
+        ["all", "3", "1", "1,210", "3", "1.5"],
+    ] == found
+
+
+def test_a_folder_that_is_missing_is_named_with_the_setting_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"there is no such folder; LUMNI_REQUEST_LOG_DIR"):
+        commands.main(["logs", str(tmp_path / "none")])
+
+
+def test_the_folder_of_the_setting_is_meant_when_none_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUMNI_REQUEST_LOG_DIR", str(folder))
+    assert 3 == len(rows(run(capsys)))
+    assert json.loads(next(folder.glob("*id-1.json")).read_text())["request_id"] == "id-1"

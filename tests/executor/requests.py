@@ -46,7 +46,7 @@ STRICT = {
         },
     },
 }
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "type": "json_schema",
     "json_schema": {
         "name": "city",

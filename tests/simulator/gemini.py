@@ -185,6 +185,8 @@ class Embed(_Errors):
         tally = Tally()
         for each in self._requests(request.body):
             _text(tally, each["content"]["parts"])
+            if not isinstance(_get(each, "outputDimensionality"), int | None):
+                raise TypeError("outputDimensionality: expected an integer")
         return ParsedRequest(
             model=request.path.rpartition("/")[2].partition(":")[0],
             digest=request.digest,

@@ -302,6 +302,8 @@ class Embeddings(_Errors):
                 tally.text(given)
             else:
                 tally.tokens += len(given)
+        if not isinstance(body.get("dimensions"), int | None):
+            raise TypeError("dimensions: expected an integer")
         return ParsedRequest(
             model=body["model"],
             digest=request.digest,
@@ -448,11 +450,11 @@ class Responses(_Errors):
             "reasoning": {"effort": request.effort or None, "summary": None},
             "service_tier": "default",
             "store": body.get("store", True),
-            "temperature": body.get("temperature", 1.0),
+            "temperature": 1.0 if body.get("temperature") is None else body["temperature"],
             "text": body.get("text") or {"format": {"type": "text"}},
             "tool_choice": body.get("tool_choice") or "auto",
             "tools": body.get("tools") or [],
-            "top_p": body.get("top_p", 1.0),
+            "top_p": 1.0 if body.get("top_p") is None else body["top_p"],
             "truncation": "disabled",
             "user": body.get("user"),
             "metadata": body.get("metadata") or {},

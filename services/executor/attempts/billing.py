@@ -18,7 +18,11 @@ def whole(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat) 
     usage = answer.usage or engine.estimate(call, "".join(answer.texts))
     cost = call.deployment.price.cost(usage, answer.service_tier)
     attempt = replace(
-        attempt, state=AttemptState.FINAL, status_code=200, usage=usage, estimated=answer.usage is None
+        attempt,
+        state=AttemptState.FINAL,
+        status_code=200,
+        usage=usage,
+        estimated=answer.usage is None or answer.estimated,
     )
     if answer.usage is None and provider_side.searches(call.body) and attempt.max_cost_nano_usd > cost.total:
         # Nothing shows how often it searched.

@@ -69,6 +69,7 @@ class Piece:
         text: The same as the provider spelled it, when nothing was translated.
         headers: The response's headers, lower case; only on the first piece.
         done: True for OpenAI's [DONE], which carries nothing else.
+        estimated: Whether the usage in it was counted by LiteLLM, as the provider reports none.
 
     """
 
@@ -76,6 +77,7 @@ class Piece:
     text: str | None = None
     headers: Mapping[str, str] | None = None
     done: bool = False
+    estimated: bool = False
 
 
 class Engine(Protocol):

@@ -26,9 +26,13 @@ def plain(answer: Any) -> dict[str, Any]:
         if "message" in choice:
             # Null, not absent, is what OpenAI's clients expect of a message that only calls tools.
             choice["message"].setdefault("content", None)
-    if isinstance(reported := data.get("usage"), dict):
-        # LiteLLM's own idea of the cost; ours is in the report.
-        reported.pop("cost", None)
+    for part in (data, data.get("response")):
+        if isinstance(part, dict) and isinstance(reported := part.get("usage"), dict):
+            # LiteLLM's own idea of the cost; ours is in the report.
+            reported.pop("cost", None)
+    if isinstance(answer, litellm.EmbeddingResponse) and isinstance(reported := data.get("usage"), dict):
+        # Vectors have none.
+        reported.pop("completion_tokens", None)
     return data
 
 

@@ -1,6 +1,6 @@
 """The engine over LiteLLM's own entry points, which knows every provider that LiteLLM knows: `general`."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
@@ -58,13 +58,13 @@ class LiteLLMEngine:
         seen = Wire(proxy=self._proxies.of(call.deployment), progress=call.progress)
         wire.set(seen)
         begun = False
-        if call.stream and call.operation is Operation.MESSAGES and call.deployment.provider == "anthropic":
-            # LiteLLM would read on, and be billed, after the caller has disconnected.
-            raise Failed(ErrorClass.UNSUPPORTED, "streamed messages need the fast engine")
+        if call.stream:
+            _check_stream(call)
         try:
             answer = await _entry(call)(**_arguments(prepared))
             if not call.stream:
-                yield Piece(plain(answer), headers=seen.headers)
+                data = plain(answer)
+                yield Piece(data, headers=seen.headers, estimated=_counts_itself(call, data))
                 return
             async with aclosing(chunks(answer)) as pieces:
                 async for piece in pieces:
@@ -101,8 +101,15 @@ class LiteLLMEngine:
 def _arguments(prepared: Prepared) -> dict[str, Any]:
     call = prepared.call
     arguments = {**prepared.settings, **prepared.arguments}
-    if prepared.rest:
-        arguments["extra_body"] = dict(prepared.rest)
+    as_it_is = dict(prepared.rest)
+    if call.operation is Operation.RESPONSES and "max_output_tokens" in arguments:
+        # LiteLLM raises a low limit to OpenAI's lowest, past what was reserved.
+        as_it_is["max_output_tokens"] = arguments.pop("max_output_tokens")
+    if as_it_is:
+        arguments["extra_body"] = as_it_is
+    if call.operation is Operation.EMBEDDINGS and call.deployment.provider == "openai":
+        # LiteLLM knows by OpenAI's names who takes them, and many other servers speak its format.
+        arguments["allowed_openai_params"] = ["dimensions"]
     if call.stream:
         arguments["stream"] = True
         if call.operation in (Operation.CHAT, Operation.COMPLETIONS):
@@ -137,6 +144,29 @@ def _entry(call: Call) -> Any:
             return litellm.aresponses
         case Operation.MESSAGES:
             return anthropic_messages.acreate
+
+
+def _check_stream(call: Call) -> None:
+    """Refuse a stream that LiteLLM would spoil.
+
+    Raises:
+        Failed: only the engine `fast` can stream it.
+    """
+    if call.operation is Operation.MESSAGES and call.deployment.provider == "anthropic":
+        # LiteLLM would read on, and be billed, after the caller has disconnected.
+        raise Failed(ErrorClass.UNSUPPORTED, "streamed messages need the fast engine")
+    if call.operation is Operation.COMPLETIONS and (call.body.get("n") or 1) != 1:
+        # LiteLLM makes all choices one.
+        raise Failed(
+            ErrorClass.UNSUPPORTED, "n: several streamed completions need the fast engine", param="n"
+        )
+
+
+def _counts_itself(call: Call, answer: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM has counted the tokens of an answer: Gemini reports those of vectors only with their kinds."""
+    if call.operation is not Operation.EMBEDDINGS or call.deployment.provider != "gemini":
+        return False
+    return not (answer.get("usage") or {}).get("prompt_tokens_details")
 
 
 def _failed(error: Exception, seen: Wire, key: str | None, *, begun: bool) -> Failed:

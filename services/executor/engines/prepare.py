@@ -47,7 +47,7 @@ ARGUMENTS: Mapping[Operation, frozenset[str]] = {
     ),
     Operation.MESSAGES: frozenset(
         """
-        messages max_tokens stop_sequences system temperature thinking tool_choice tools top_k top_p
+        messages max_tokens metadata stop_sequences system temperature thinking tool_choice tools top_k top_p
         """.split()
     ),
 }

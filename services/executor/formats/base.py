@@ -35,6 +35,7 @@ class ResponseFormat(ABC):
 
     Attributes:
         usage: What the provider reported so far; None when it has not.
+        estimated: Whether that was counted for it, as it reports none.
         texts: The pieces of text the model has produced so far.
         reasoned: Whether some of its reasoning was among them.
         complete: Whether the provider marked the answer as complete.
@@ -45,6 +46,7 @@ class ResponseFormat(ABC):
     def __init__(self, model: str) -> None:
         self._model = model
         self.usage: Usage | None = None
+        self.estimated = False
         self.texts: list[str] = []
         self.reasoned = False
         self.complete = False

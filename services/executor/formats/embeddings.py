@@ -14,7 +14,7 @@ class EmbeddingsFormat(ResponseFormat):
         if not isinstance(piece.data.get("data"), list):
             raise malformed("data")
         if isinstance(reported := piece.data.get("usage"), dict):
-            self.usage = from_chat(reported)
+            self.usage, self.estimated = from_chat(reported), piece.estimated
         self.complete = True
         return Chunk(self._text(piece, edited=self._set_model(piece.data)))
 

@@ -42,7 +42,7 @@ EDGES = {
 GATEWAY_CORES = (
     "config.budgets config.plans config.switches conversations.cipher conversations.conversation health.deployments keys.cache keys.digests keys.fields keys.permissions ledger.rows "
     "limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local "
-    "limits.mistakes limits.persistent limits.refusal recording.record recording.redaction recording.request_log requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids rest.connections"
+    "limits.mistakes limits.persistent limits.refusal recording.record recording.redaction recording.request_log recording.settings recording.span_texts requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids rest.connections "
 )
 
 LONGEST_FILE = 400

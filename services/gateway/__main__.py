@@ -35,7 +35,7 @@ from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.recording import request_log
+from services.gateway.recording import settings as recording
 from services.gateway.recording.recorder import RecordingPipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.usage import UsageReports
@@ -134,7 +134,7 @@ class Settings:
         512,
         "requests of callers that one process works on at once, open streams included; fewer while it is overloaded",
     )
-    requests: request_log.Settings = part()
+    records: recording.Settings = part()
     server: rpc.Settings = part()
     telemetry: Telemetry = part()
 
@@ -230,8 +230,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             fallback=FallbackSelection(fleet),
             switches=switches.load(settings.config_dir / "lumni.yaml"),
         )
-        records = stack.enter_context(request_log.opened(settings.requests))
-        conducting: Callable[..., Pipeline] = partial(RecordingPipeline, records) if records else Pipeline
+        sinks = stack.enter_context(recording.opened(settings.records))
+        conducting: Callable[..., Pipeline] = partial(RecordingPipeline, sinks) if sinks else Pipeline
         pipeline = conducting(
             decider=decider,
             executor=executor,

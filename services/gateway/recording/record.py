@@ -18,7 +18,7 @@ LONGEST = 1024 * 1024
 
 
 class Content(StrEnum):
-    """What a file says of the texts of a request."""
+    """What is written of the texts of a request."""
 
     NONE = "none"
     REDACTED = "redacted"
@@ -80,12 +80,6 @@ class Record:
 
     def written(self, content: Content) -> bytes:
         """The file's text."""
-        # Redacted as a whole: a secret may lie across the chunks of a stream.
-        sides = {"request": self._request(), "response": self._answer()}
-        if content is Content.NONE:
-            sides = dict.fromkeys(sides)
-        elif content is Content.REDACTED:
-            sides = redaction.value(sides)
         cut = {"request": len(self.request) > LONGEST, "response": self._cut}
         whole = {
             "time": datetime.fromtimestamp(self.began_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
@@ -93,10 +87,18 @@ class Record:
             **self.taken,
             "duration_ms": self.duration_ms,
             "error": redaction.value(dict(self.error)) if self.error else None,
-            **sides,
+            **self.sides(content),
             "cut": [name for name, is_cut in cut.items() if is_cut],
         }
         return orjson.dumps(whole, option=orjson.OPT_INDENT_2)
+
+    def sides(self, content: Content) -> dict[str, Any]:
+        """The request and the response; None for what is too long, or not to be shown."""
+        if content is Content.NONE:
+            return {"request": None, "response": None}
+        found = {"request": self._request(), "response": self._answer()}
+        # Redacted as a whole: a secret may lie across the chunks of a stream.
+        return redaction.value(found) if content is Content.REDACTED else found
 
     def _request(self) -> Any:
         return _read(self.request) if len(self.request) <= LONGEST else None

@@ -1,6 +1,6 @@
 """The pipeline, with a record of each request that calls a model."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,23 +14,23 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.decision import Decision
 from services.gateway.pipeline.pipeline import Answer, Pipeline, Stream
 from services.gateway.recording.record import Record
-from services.gateway.recording.request_log import RequestLog
+from services.gateway.recording.settings import Sink
 from services.gateway.requests.model_request import ModelRequest
 
 LEFT = {"reason": "CALLER_LEFT", "message": "the caller left, or the process stopped"}
 
 
 class RecordingPipeline(Pipeline):
-    """Conducts requests, and hands a record of each to a log when it is over.
+    """Conducts requests, and hands a record of each to all sinks when it is over.
 
     Args:
-        request_log: Takes the records.
+        sinks: Take the records.
         parts: As the pipeline's.
     """
 
-    def __init__(self, request_log: RequestLog, **parts: Any) -> None:
+    def __init__(self, sinks: Sequence[Sink], **parts: Any) -> None:
         super().__init__(**parts)
-        self._request_log = request_log
+        self._sinks = sinks
         # By the request's id, while somebody works on it.
         self._records: WeakValueDictionary[str, Record] = WeakValueDictionary()
 
@@ -103,7 +103,8 @@ class RecordingPipeline(Pipeline):
             raise
         finally:
             record.end(error)
-            self._request_log.add(record)
+            for sink in self._sinks:
+                sink.add(record)
 
 
 def _taken(report: executor_pb2.Report) -> dict[str, Any]:

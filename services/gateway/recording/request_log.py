@@ -6,12 +6,11 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import prometheus_client
 
-from services.chassis.config import Mistakes, variable
+from services.chassis.config import Mistakes
 from services.chassis.outage import Outage
 from services.gateway.recording.record import Content, Record, is_record
 
@@ -23,50 +22,11 @@ MOST_WAITING = 32 * 1024 * 1024
 END_S = 2.0
 # The folder is looked at again when so large a part of its bound was written.
 LOOK_AFTER = 0.05
-MIB = 1024 * 1024
 
 DROPPED = prometheus_client.Counter(
     "lumni_gateway_dropped_request_logs",
     "Requests that have no file of their own, for the disk was slow, full or gone.",
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Where the files are, what is in them, and how much."""
-
-    folder: str = variable(
-        "LUMNI_REQUEST_LOG_DIR", "", "folder for one JSON file a request, such as logs/llm; none by default"
-    )
-    content: str = variable(
-        "LUMNI_REQUEST_LOG_CONTENT",
-        "redacted",
-        "what these files say of prompts and answers: none, redacted (keys, mail addresses, cards hidden) or full",
-    )
-    most_mib: int = variable(
-        "LUMNI_REQUEST_LOG_MAX_MIB", 1024, "MiB of these files in all; the oldest make room"
-    )
-
-    def __post_init__(self) -> None:
-        if self.content not in list(Content):
-            raise ValueError(f"LUMNI_REQUEST_LOG_CONTENT: expected {', '.join(Content)}")
-        if self.most_mib < 1:
-            raise ValueError("LUMNI_REQUEST_LOG_MAX_MIB: expected at least 1")
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator["RequestLog | None"]:
-    """The log that the settings ask for, writing until the block ends; None where they ask for none.
-
-    Raises:
-        Mistakes: the folder cannot be made or written to.
-    """
-    if not settings.folder:
-        yield None
-        return
-    records = RequestLog(Path(settings.folder), Content(settings.content), settings.most_mib * MIB)
-    with records.writing():
-        yield records
 
 
 class RequestLog:

@@ -10,7 +10,6 @@ import pytest
 from services.chassis import errors, telemetry
 from services.gateway.recording.record import Content, Record
 from services.gateway.recording.recorder import RecordingPipeline
-from services.gateway.recording.request_log import RequestLog
 from tests.gateway.money import caller
 from tests.gateway.pipeline.test_pipeline import (
     CHAT,
@@ -25,7 +24,7 @@ from tests.gateway.pipeline.test_pipeline import (
 )
 
 
-class Kept(RequestLog):
+class Kept:
     """Keeps the records."""
 
     def __init__(self) -> None:
@@ -47,7 +46,7 @@ def kept() -> Kept:
 
 
 def recorded(kept: Kept, *steps: Step, **more: Any) -> Setup:
-    return Setup(*steps, conducting=partial(RecordingPipeline, kept), **more)
+    return Setup(*steps, conducting=partial(RecordingPipeline, [kept]), **more)
 
 
 async def test_a_whole_answer_is_recorded_with_what_it_took(kept: Kept) -> None:

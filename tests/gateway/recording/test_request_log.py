@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from services.chassis.config import Mistakes, from_environ
-from services.gateway.recording import request_log
+from services.gateway.recording import settings as recording
 from services.gateway.recording.record import LONGEST, Content, Record, is_record
-from services.gateway.recording.request_log import DROPPED, MOST_WAITING, RequestLog, Settings
+from services.gateway.recording.request_log import DROPPED, MOST_WAITING, RequestLog
+from services.gateway.recording.settings import Settings
 
 
 def record(number: int = 1, text: str = "hello", *, stream: bool = False) -> Record:
@@ -174,12 +175,17 @@ def test_a_folder_that_cannot_be_made_is_named_at_the_start(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     settings = from_environ(Settings, {"LUMNI_REQUEST_LOG_DIR": str(tmp_path / "file" / "llm")})
     with pytest.raises(Mistakes, match="LUMNI_REQUEST_LOG_DIR"):
-        with request_log.opened(settings):
+        with recording.opened(settings):
             pass
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("LUMNI_REQUEST_LOG_CONTENT", "some"), ("LUMNI_REQUEST_LOG_MAX_MIB", "0")]
+    ("name", "value"),
+    [
+        ("LUMNI_REQUEST_LOG_CONTENT", "some"),
+        ("LUMNI_REQUEST_LOG_MAX_MIB", "0"),
+        ("LUMNI_TRACE_CONTENT", "yes"),
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(name: str, value: str) -> None:
     with pytest.raises(Mistakes, match=f"{name}: expected"):

@@ -1,0 +1,106 @@
+"""Prompts and answers in spans: only by choice, redacted where that is chosen, in the conventions' form."""
+
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+
+from services.chassis import telemetry
+from services.chassis.config import from_environ
+from services.gateway.recording import settings as recording
+from services.gateway.recording.record import Record
+from services.gateway.recording.span_texts import LONGEST
+
+SECRET = "sk-test-0123456789ab"
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """The spans that ended."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(telemetry._sampling, "by", TraceIdRatioBased(1))
+    return exporter
+
+
+def shown(
+    spans: InMemorySpanExporter, content: str, body: Any, *answers: Any, stream: bool = False
+) -> dict[str, Any]:
+    """The attributes of the span of a request."""
+    record = Record({}, json.dumps(body).encode(), stream=stream)
+    for one in answers:
+        record.add(json.dumps(one))
+    with recording.opened(from_environ(recording.Settings, {"LUMNI_TRACE_CONTENT": content})) as sinks:
+        with telemetry.server_span("request", ""):
+            for sink in sinks:
+                sink.add(record)
+    (span,) = spans.get_finished_spans()
+    return dict(span.attributes or {})
+
+
+def said(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "parts": [{"type": "text", "content": text}]}
+
+
+CHAT = {
+    "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": f"keep {SECRET}"}]
+}
+ANSWER = {"choices": [{"message": {"role": "assistant", "content": "kept"}}]}
+
+
+@pytest.mark.parametrize(("content", "seen"), [("redacted", "keep [redacted]"), ("full", f"keep {SECRET}")])
+def test_a_span_says_what_was_asked_and_answered(
+    spans: InMemorySpanExporter, content: str, seen: str
+) -> None:
+    found = shown(spans, content, CHAT, ANSWER)
+
+    assert [said("system", "be brief"), said("user", seen)] == json.loads(found["gen_ai.input.messages"])
+    assert [said("assistant", "kept")] == json.loads(found["gen_ai.output.messages"])
+
+
+def test_by_default_a_span_has_no_text(spans: InMemorySpanExporter) -> None:
+    assert {} == shown(spans, "none", CHAT, ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("body", "answer", "stream"),
+    [
+        ({"prompt": "hi"}, {"choices": [{"text": "ho"}]}, False),
+        ({"input": "hi"}, {"output": [{"content": [{"type": "output_text", "text": "ho"}]}]}, False),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
+            {"content": [{"type": "text", "text": "ho"}]},
+            False,
+        ),
+        ({"prompt": "hi"}, {"choices": [{"index": 0, "delta": {"content": "ho"}}]}, True),
+    ],
+)
+def test_every_apis_texts_are_found(
+    spans: InMemorySpanExporter, body: Any, answer: Any, stream: bool
+) -> None:
+    found = shown(spans, "full", body, answer, stream=stream)
+
+    assert [said("user", "hi")] == json.loads(found["gen_ai.input.messages"])
+    assert [said("assistant", "ho")] == json.loads(found["gen_ai.output.messages"])
+
+
+def test_texts_that_are_too_long_are_left_out_and_said_to_be(spans: InMemorySpanExporter) -> None:
+    assert {"lumni.texts_left_out": True} == shown(spans, "full", {"prompt": "x" * LONGEST}, ANSWER)
+
+
+def test_texts_cost_nothing_where_no_trace_is_recorded(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry._sampling, "by", TraceIdRatioBased(0))
+    monkeypatch.setattr(Record, "sides", None)
+    with recording.opened(from_environ(recording.Settings, {"LUMNI_TRACE_CONTENT": "full"})) as (sink,):
+        with telemetry.server_span("request", ""):
+            sink.add(Record({}, b"{}", stream=False))
+
+    assert () == spans.get_finished_spans()

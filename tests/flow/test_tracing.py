@@ -5,6 +5,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import grpc
 import httpx
 import pytest
@@ -185,18 +186,70 @@ async def test_with_collector_and_portkey_down_callers_see_no_difference(
 
 
 @pytest.mark.arrangements
-async def test_no_secret_and_no_prompt_is_in_any_log_or_span(
+async def test_no_key_and_no_text_is_in_any_log_span_metric_error_file_or_table(
     stack: Stack, http: httpx.AsyncClient, collector: Collector
 ) -> None:
-    response = await http.post("/v1/chat/completions", json={**REQUEST, "model": "breaks"})
-    spans = await asyncio.to_thread(collector.wait_for, response.headers["x-lumni-trace-id"], NAMES)
-    await http.post(
-        "/v1/chat/completions", json=REQUEST, headers={"authorization": "Bearer sk-lumni-canary-wrong"}
-    )
-
     admin = {"authorization": f"Bearer {ADMIN_KEY}"}
-    written = [service.log.read_text() for service in stack.services.values()]
-    written += [str(span) for _, span in spans]
+    made = await http.post("/admin/keys", json={"user_id": "canary-owner"}, headers=admin)
+    virtual_key = made.json()["key"]
+    own = {"authorization": f"Bearer {virtual_key}"}
+    asked = "/v1/chat/completions"
+    good = await http.post(asked, json={**REQUEST, "model": "small", "stream": True}, headers=own)
+    answers = [
+        await http.post(asked, json={**REQUEST, "model": "breaks"}, headers=own),
+        await http.post(asked, json={**REQUEST, "model": "keyless"}, headers=own),
+        await http.post(asked, json={**REQUEST, "temperature": SECRET_TEXT}, headers=own),
+        await http.post(asked, json=REQUEST, headers={"authorization": "Bearer sk-lumni-canary-wrong"}),
+    ]
+
+    written = [answer.text for answer in answers if answer.is_error]
+    assert 3 <= len(written)
+    for answer in (good, answers[0]):
+        spans = await asyncio.to_thread(collector.wait_for, answer.headers["x-lumni-trace-id"], NAMES)
+        written += [str(span) for _, span in spans]
+        await _until_written(stack, answer.headers["x-request-id"])
     written.append((await http.get("/metrics", headers=admin)).text)
-    for secret in (SECRET_TEXT, API_KEY, ADMIN_KEY, "sk-sim-canary", "sk-lumni-canary-wrong", PORTKEY_KEY):
-        assert not any(secret in text for text in written), secret
+    # Logs, what is spooled, what is configured.
+    folder = stack.services["gateway"].log.parent
+    written += [path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()]
+    written += await _rows(stack)
+    secrets = (
+        SECRET_TEXT,
+        API_KEY,
+        ADMIN_KEY,
+        virtual_key,
+        "sk-sim-canary",
+        "sk-lumni-canary-wrong",
+        PORTKEY_KEY,
+    )
+    for secret in secrets:
+        # PostgreSQL shows bytes in hexadecimal.
+        found = [text for text in written if secret in text or secret.encode().hex() in text]
+        assert not found, f"{secret}: {found[0][:500]}"
+
+
+async def _until_written(stack: Stack, request_id: str) -> None:
+    """Wait until the ledger has written what a request took."""
+    connection = await asyncpg.connect(stack.database)
+    try:
+        async with asyncio.timeout(60):
+            while not await connection.fetchval(
+                "SELECT count(*) FROM usage_records WHERE request_id = $1", request_id
+            ):
+                await asyncio.sleep(0.05)
+    finally:
+        await connection.close()
+
+
+async def _rows(stack: Stack) -> list[str]:
+    """Every table of the database, as text."""
+    connection = await asyncpg.connect(stack.database)
+    try:
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        assert tables
+        return [
+            await connection.fetchval(f"SELECT coalesce(string_agg(t::text, ' '), '') FROM {table} t")
+            for (table,) in tables
+        ]
+    finally:
+        await connection.close()

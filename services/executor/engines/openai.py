@@ -1,6 +1,7 @@
 """OpenAI's chat completions, and the providers that speak its format."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import orjson
@@ -67,11 +68,22 @@ def translate(prepared: Prepared) -> Upstream | None:
 
 def _needs_responses(call: Call, base: str) -> bool:
     """Whether LiteLLM would send this chat to OpenAI's responses instead: some models' tools work only there."""
+    tools, effort = call.body.get("tools"), call.body.get("reasoning_effort")
+    model = call.deployment.litellm_model
+    return _is_bridged(model, base, tools, effort) if tools or effort else _is_always_bridged(model, base)
+
+
+@cache
+def _is_always_bridged(model: str, base: str) -> bool:
+    return _is_bridged(model, base, None, None)
+
+
+def _is_bridged(model: str, base: str, tools: Any, effort: Any) -> bool:
     info, _ = responses_api_bridge_check(
-        model=call.deployment.litellm_model,
+        model=model,
         custom_llm_provider="openai",
-        tools=call.body.get("tools"),
-        reasoning_effort=call.body.get("reasoning_effort"),
+        tools=tools,
+        reasoning_effort=effort,
         api_base=base or None,
     )
     return bool(info.get("mode") == "responses")

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import httpx
@@ -17,6 +17,9 @@ from services.executor.engines import provider_errors
 from services.executor.engines.base import Piece
 from services.executor.engines.litellm_answers import plain
 from services.executor.engines.prepare import Prepared
+
+# Translated parameters that are kept, and how long their JSON may be, in bytes: those of an app seldom change.
+REMEMBERED, LONGEST_REMEMBERED = 1024, 2048
 
 
 @dataclass(slots=True)
@@ -84,18 +87,32 @@ def options(prepared: Prepared, config: Any) -> tuple[list[Any], dict[str, Any],
         given["stream_options"] = {"include_usage": True}
     if prepared.rest:
         given["extra_body"] = dict(prepared.rest)
-    found = get_optional_params(
-        model=call.deployment.litellm_model,
-        custom_llm_provider=call.deployment.provider,
-        messages=messages,
-        drop_params=prepared.drops_unsupported,
-        max_retries=0,
-        **given,
-    )
+    deployment = call.deployment
+    found = _optional(deployment.litellm_model, deployment.provider, prepared.drops_unsupported, given)
     found.pop("max_retries", None)
     if not call.stream:
         found.pop("stream", None)
     return messages, found, found.pop("extra_body", None) or {}
+
+
+def _optional(model: str, provider: str, drops: bool, given: dict[str, Any]) -> dict[str, Any]:
+    """LiteLLM's translation of parameters; of short ones it is made once, for it costs more than all else here."""
+    text = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+    if len(text) > LONGEST_REMEMBERED:
+        return _translated(model, provider, drops, given)
+    return copy.deepcopy(_remembered(model, provider, drops, text))
+
+
+@lru_cache(REMEMBERED)
+def _remembered(model: str, provider: str, drops: bool, given: bytes) -> dict[str, Any]:
+    return _translated(model, provider, drops, orjson.loads(given))
+
+
+def _translated(model: str, provider: str, drops: bool, given: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = get_optional_params(
+        model=model, custom_llm_provider=provider, drop_params=drops, max_retries=0, **given
+    )
+    return found
 
 
 def translated_whole(

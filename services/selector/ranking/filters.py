@@ -11,7 +11,7 @@ from services.chassis import eligibility
 from services.chassis.eligibility import CAPABILITIES, Policy, Requirements, Rule
 from services.chassis.errors import Exhausted, Fault, Unavailable
 from services.selector.live.snapshot import Snapshot
-from services.selector.models.deployment_table import DeploymentTable, Indices, Mask
+from services.selector.models.deployment_table import DeploymentTable, Mask
 
 # What the static rules leave is kept for this many combinations of requirements and policy, each of texts that are
 # together no longer than this, in characters.
@@ -154,8 +154,9 @@ class Filters:
 
     def _lost(self, before: Mask, after: Mask) -> tuple[str, ...]:
         models = self._table.model_of
-        lost: Indices = np.setdiff1d(models[before], models[after])
-        return tuple(self._table.models[number] for number in lost)
+        # Sets of a few numbers: NumPy's own cost five times as much.
+        lost = {*models[before].tolist()} - {*models[after].tolist()}
+        return tuple(self._table.models[number] for number in sorted(lost))
 
 
 def _length(policy: Policy) -> int:

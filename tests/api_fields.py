@@ -135,6 +135,7 @@ FIELDS: Mapping[Operation, dict[str, Any]] = {
     Operation.MESSAGES: {
         "cache_control": {"type": "ephemeral"},
         "container": "c",
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
         "diagnostics": {"previous_message_id": "msg_1"},
         "inference_geo": "eu",
         "max_tokens": 77,

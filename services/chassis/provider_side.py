@@ -64,6 +64,7 @@ _TOOL_FIELDS = frozenset(
     """.split()
 )
 _TOOL_TYPES = (None, "function", "custom")
+_NAMESPACE_FIELDS = frozenset("type name description tools".split())
 _FUNCTION_FIELDS = frozenset("name description parameters strict".split())
 # What in a part of a message names something that the provider keeps.
 _IDS = frozenset(("file_id", "file_ids", "file_uri", "container_id", "vector_store_id"))
@@ -118,13 +119,16 @@ def check(body: Mapping[str, Any], *, turns: str = "", allowed: Allowed = NOTHIN
             # As the provider spells it, and no other way: what another spelling does there is not known.
             if prefix + name == "store" and allowed.store:
                 continue
+            if prefix + name == "context_management" and _only_clears(value):
+                continue
             if words in _REFUSED and not _is_off(value):
                 raise _refused(prefix + name, _REFUSED[words])
             if words in _NESTED and isinstance(value, Mapping):
                 waiting.append((f"{prefix}{name}.", value))
             elif words == "tools" and value is not None:
                 here = allowed if prefix + name == "tools" else NOTHING
-                _check_tools(_list(value, prefix + name), prefix + name, here)
+                grouped = prefix + name == "tools" and turns == "input"
+                _check_tools(_list(value, prefix + name), prefix + name, here, grouped=grouped)
             elif words == "functions" and value is not None:
                 _check_functions(_list(value, prefix + name), prefix + name)
             elif words == "prompt" and isinstance(value, Mapping):
@@ -136,6 +140,17 @@ def check(body: Mapping[str, Any], *, turns: str = "", allowed: Allowed = NOTHIN
 def _is_off(value: Any) -> bool:
     """Whether a field says no; an empty object says yes, with the provider's defaults."""
     return value is None or value is False or value == []
+
+
+def _only_clears(value: Any) -> bool:
+    """Whether this asks Anthropic to leave old results and thoughts out of a prompt, and for nothing that it bills.
+
+    Another edit has the model summarize the conversation, which is a second answer.
+    """
+    edits = value.get("edits") if isinstance(value, Mapping) and set(value) == {"edits"} else None
+    return isinstance(edits, list) and all(
+        isinstance(edit, Mapping) and str(edit.get("type")).startswith("clear_") for edit in edits
+    )
 
 
 def _list(value: Any, field: str) -> Sequence[Any]:
@@ -151,7 +166,10 @@ def searches(body: Mapping[str, Any]) -> int:
     return int(next(found, 0))
 
 
-def _check_tools(tools: Sequence[Any], field: str, allowed: Allowed) -> None:
+def _check_tools(
+    tools: Sequence[Any], field: str, allowed: Allowed = NOTHING, *, grouped: bool = False
+) -> None:
+    """Refuse tools that a caller does not run; those of OpenAI's responses may be grouped in namespaces."""
     if len(tools) > MAX_TOOLS:
         raise Invalid(f"{field}: expected at most {MAX_TOOLS}", param=field)
     searching = False
@@ -163,6 +181,11 @@ def _check_tools(tools: Sequence[Any], field: str, allowed: Allowed) -> None:
         if kind == SEARCH_TYPE and allowed.web_search:
             _check_search(tool, place, 0 if searching else allowed.web_search)
             searching = True
+            continue
+        if kind == "namespace" and grouped:
+            if unknown := next((name for name in tool if name not in _NAMESPACE_FIELDS), None):
+                raise _refused(f"{place}.{unknown[:64]}", _HOSTED)
+            _check_tools(_list(tool.get("tools"), f"{place}.tools"), f"{place}.tools")
             continue
         if kind not in _TOOL_TYPES:
             raise _refused(f"{place}.type", f"{str(kind)[:64]!r} is no function; {_HOSTED}")

@@ -90,6 +90,17 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     ("cachedContent", {"cachedContent": "cachedContents/1"}),
     ("file_ids", {"file_ids": ["file-1"]}),
     ("context_management", {"context_management": {"edits": [{"type": "compact_20260112"}]}}),
+    (
+        "context_management",
+        {
+            "context_management": {
+                "edits": [{"type": "clear_thinking_20251015"}, {"type": "compact_20260112"}]
+            }
+        },
+    ),
+    ("context_management", {"context_management": {"edits": [], "compaction": True}}),
+    ("context_management", {"context_management": [{"type": "compaction"}]}),
+    ("tools[0].type", {"tools": [{"type": "namespace", "name": "crm", "tools": []}]}),
     ("speed", {"speed": "fast"}),
     (
         "messages[0].content[0].file.file_id",

@@ -51,6 +51,9 @@ def test_a_field_that_spends_or_keeps_is_refused_by_name(field: str, body: dict[
         },
         {"extra_body": {"min_p": 0.1}, "min_p": 0.1, "surprise": {"store": True}},
         {"messages": "no list", "input": 7, "extra_body": []},
+        # What only shortens a prompt.
+        {"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}},
+        {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}},
     ],
     ids=lambda body: str(body)[:60],
 )
@@ -196,3 +199,19 @@ def test_nothing_else_passes_with_it(body: dict[str, Any], field: str) -> None:
         provider_side.check(body, allowed=Allowed(web_search=3, store=True))
 
     assert field == caught.value.param
+
+
+def test_functions_of_a_response_may_be_grouped_in_a_namespace_and_nothing_else() -> None:
+    grouped = {"type": "namespace", "name": "crm", "description": "Customers.", "tools": [FUNCTION]}
+
+    provider_side.check({"tools": [grouped, FUNCTION]}, turns="input")
+
+    for field, more in (
+        ("tools[0].tools[0].type", {"tools": [{"type": "web_search"}]}),
+        ("tools[0].tools[0].type", {"tools": [grouped]}),
+        ("tools[0].tools", {"tools": None}),
+        ("tools[0].server_url", {"server_url": "http://127.0.0.1:9"}),
+    ):
+        with pytest.raises(Invalid) as caught:
+            provider_side.check({"tools": [grouped | more]}, turns="input")
+        assert field == caught.value.param

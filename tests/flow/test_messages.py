@@ -21,6 +21,9 @@ WEATHER: Any = {
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
 TIME: Any = {**WEATHER, "name": "get_time", "description": "The time in a city."}
+# What Claude Code sends with every message.
+CLEARING = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+REMINDER: Any = {"role": "system", "content": [{"type": "text", "text": "Still be brief."}]}
 QUESTION: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
 
 
@@ -142,10 +145,11 @@ async def test_what_anthropic_knows_reaches_anthropic_as_it_came(
                         },
                     },
                 ],
-            }
+            },
+            REMINDER,
         ],
         thinking={"type": "enabled", "budget_tokens": 1024},
-        extra_body={"top_k": 5},
+        extra_body={"top_k": 5, "context_management": CLEARING},
         metadata={"user_id": "u1"},
     )
     sent = next(
@@ -159,10 +163,16 @@ async def test_what_anthropic_knows_reaches_anthropic_as_it_came(
         body["system"][0]["cache_control"],
         body["messages"][0]["content"][0]["cache_control"],
     )
-    assert (1024, 5, {"user_id": "u1"}) == (
+    assert (1024, 5, {"user_id": "u1"}, CLEARING) == (
         body["thinking"]["budget_tokens"],
         body["top_k"],
         body["metadata"],
+        body["context_management"],
+    )
+    # Without them Anthropic knows neither the field nor the role.
+    assert (
+        "context-management-2025-06-27,mid-conversation-system-2026-04-07"
+        == sent["headers"]["anthropic-beta"]
     )
 
 

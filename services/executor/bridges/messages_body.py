@@ -28,6 +28,8 @@ def to_chat(body: Mapping[str, Any], deployment: Deployment) -> dict[str, Any]:
     for message in body["messages"]:
         if message.get("role") == "assistant":
             messages.append(_assistant(message.get("content"), marks=marks))
+        elif message.get("role") == "system":
+            messages += _system(message.get("content"), marks=marks)
         else:
             messages += _user(message.get("content"), marks=marks)
     chat = {**taken(body, "temperature", "top_p"), "messages": messages}

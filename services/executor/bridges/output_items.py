@@ -1,12 +1,12 @@
 """The output items of OpenAI's responses, and the events about them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from services.executor.bridges.blocks import Block, Kind, Step
-from services.executor.bridges.responses_body import FREE_TEXT
+from services.executor.bridges.response_tools import FREE_TEXT, Tool
 
 _PREFIXES = {Kind.THOUGHT: "rs", Kind.TEXT: "msg", Kind.REFUSAL: "msg", Kind.CALL: "fc"}
 # The part of an item that grows, the field of it, and what its events are called.
@@ -22,20 +22,21 @@ class Items:
 
     Args:
         ident: What the ids of the items are made of.
-        free_text: The names of the tools that take free text, not arguments.
+        tools: The tools by what the chat calls them.
 
     """
 
-    def __init__(self, ident: str, free_text: frozenset[str]) -> None:
+    def __init__(self, ident: str, tools: Mapping[str, Tool]) -> None:
         self._ident = ident
-        self._free_text = free_text
+        self._tools = tools
 
     def whole(self, block: Block, status: str = "completed") -> dict[str, Any]:
         """The item of a whole block."""
         item: dict[str, Any] = {"id": self._id(block), "status": status}
         if block.kind is Kind.CALL:
-            about = {"call_id": block.call_id, "name": block.name}
-            if block.name in self._free_text:
+            tool = self._tool(block)
+            about = {"call_id": block.call_id, **tool.called}
+            if tool.free_text:
                 return {"type": "custom_tool_call", **item, **about, "input": _free_text(block)}
             return {"type": "function_call", **item, **about, "arguments": block.text}
         part = _part(block, block.text)
@@ -65,7 +66,8 @@ class Items:
 
     def _of_call(self, step: Step, block: Block, piece: str) -> Iterator[dict[str, Any]]:
         place = {"item_id": self._id(block), "output_index": block.index}
-        if block.name in self._free_text:
+        tool = self._tool(block)
+        if tool.free_text:
             # The text stands in the arguments, and is known when they are whole.
             name, field = "response.custom_tool_call_input", "input"
         else:
@@ -76,13 +78,17 @@ class Items:
             case Step.GROWS if field == "arguments":
                 yield {"type": f"{name}.delta", **place, "delta": piece}
             case Step.ENDS if field == "arguments":
-                yield {"type": f"{name}.done", **place, "name": block.name, field: block.text}
+                yield {"type": f"{name}.done", **place, "name": tool.name, field: block.text}
                 yield self._done(block)
             case Step.ENDS:
                 text = _free_text(block)
                 yield {"type": f"{name}.delta", **place, "delta": text}
                 yield {"type": f"{name}.done", **place, field: text}
                 yield self._done(block)
+
+    def _tool(self, block: Block) -> Tool:
+        """The tool that a block calls; a model may call one that there is not."""
+        return self._tools.get(block.name) or Tool(block.name)
 
     def _added(self, block: Block, unsaid: dict[str, Any]) -> dict[str, Any]:
         item = {**self.whole(block, "in_progress"), **unsaid}

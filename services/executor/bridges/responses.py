@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from services.chassis.deployments import Deployment
-from services.executor.bridges import blocks
+from services.executor.bridges import blocks, response_tools
 from services.executor.bridges.base import mapping, objects
 from services.executor.bridges.blocks import BlockReader
 from services.executor.bridges.output_items import Items
-from services.executor.bridges.responses_body import free_text_tools, to_chat
+from services.executor.bridges.responses_body import to_chat
 from services.executor.engines.usage import from_chat
 
 # Why an answer is not complete, by why the chat ended.
@@ -49,9 +49,9 @@ class ResponsesBridge:
         """
         self.body = to_chat(body, deployment)
         self._asked = body
-        self._free_text = free_text_tools(body)
+        self._tools = response_tools.by_chat_name(body)
         self._reader = BlockReader()
-        self._items = Items("", self._free_text)
+        self._items = Items("", self._tools)
         self._head: dict[str, Any] = {}
         self._finish = ""
         self._usage: Mapping[str, Any] = {}
@@ -98,7 +98,7 @@ class ResponsesBridge:
 
     def _read_head(self, part: Mapping[str, Any]) -> None:
         ident = str(part.get("id", "")).removeprefix("chatcmpl-")
-        self._items = Items(ident, self._free_text)
+        self._items = Items(ident, self._tools)
         self._head = {
             "id": f"resp_{ident}",
             "created_at": part.get("created") or int(time.time()),

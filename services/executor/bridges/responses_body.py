@@ -6,20 +6,12 @@ from typing import Any
 import orjson
 
 from services.chassis.deployments import Deployment
-from services.executor.bridges import reasoning
+from services.executor.bridges import reasoning, response_tools
 from services.executor.bridges.base import mapping, objects, taken, unsupported
 
 # Providers that know OpenAI's fields which change nothing of what is said.
 _OPENAI = frozenset(("azure", "openai"))
 _SILENT = ("service_tier", "prompt_cache_key", "safety_identifier")
-# What a tool of free text is called with, as the one parameter of a function.
-FREE_TEXT = "input"
-_FREE_TEXT_SCHEMA = {
-    "type": "object",
-    "properties": {FREE_TEXT: {"type": "string"}},
-    "required": [FREE_TEXT],
-    "additionalProperties": False,
-}
 
 
 def to_chat(body: Mapping[str, Any], deployment: Deployment) -> dict[str, Any]:
@@ -51,13 +43,6 @@ def to_chat(body: Mapping[str, Any], deployment: Deployment) -> dict[str, Any]:
     return chat
 
 
-def free_text_tools(body: Mapping[str, Any]) -> frozenset[str]:
-    """The names of the tools that take free text, which a chat calls as functions."""
-    return frozenset(
-        str(tool.get("name")) for tool in objects(body.get("tools")) if tool.get("type") == "custom"
-    )
-
-
 def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if isinstance(instructions := body.get("instructions"), str) and instructions:
         yield {"role": "system", "content": instructions}
@@ -74,7 +59,7 @@ def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 turn.setdefault("tool_calls", []).append(_call(item, item["arguments"]))
             case "custom_tool_call":
                 turn = turn or {"role": "assistant", "content": None}
-                arguments = orjson.dumps({FREE_TEXT: item["input"]}).decode()
+                arguments = orjson.dumps({response_tools.FREE_TEXT: item["input"]}).decode()
                 turn.setdefault("tool_calls", []).append(_call(item, arguments))
             case "reasoning":
                 continue
@@ -99,7 +84,7 @@ def _message(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _call(item: Mapping[str, Any], arguments: str) -> dict[str, Any]:
-    function = {"name": item["name"], "arguments": arguments}
+    function = {"name": response_tools.chat_name(item), "arguments": arguments}
     return {"id": item["call_id"], "type": "function", "function": function}
 
 
@@ -151,22 +136,14 @@ def _format(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tools(body: Mapping[str, Any]) -> dict[str, Any]:
-    tools = [_tool(tool) for tool in objects(body.get("tools"))]
+    tools = response_tools.functions(body)
     if not tools:
         return {}
     choice = body.get("tool_choice")
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
-        allowed = [tool.get("name") for tool in objects(choice.get("tools"))]
+        allowed = [response_tools.chat_name(tool) for tool in objects(choice.get("tools"))]
         tools = [tool for tool in tools if tool["function"]["name"] in allowed]
         choice = choice.get("mode", "auto")
     elif isinstance(choice, Mapping):
-        choice = {"type": "function", "function": {"name": choice["name"]}}
+        choice = {"type": "function", "function": {"name": response_tools.chat_name(choice)}}
     return {"tools": tools, **({"tool_choice": choice} if choice else {})}
-
-
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    function = taken(tool, "name", "description")
-    if tool.get("type") == "custom":
-        return {"type": "function", "function": {**function, "parameters": _FREE_TEXT_SCHEMA}}
-    function |= taken(tool, "parameters", "strict")
-    return {"type": "function", "function": function}

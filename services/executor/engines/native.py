@@ -1,5 +1,8 @@
 """Operations that a provider offers in the caller's own format: they need no translation and pass through."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from services.chassis.operations import Operation
 from services.executor.engines import anthropic
 from services.executor.engines.openai import read_event, read_whole
@@ -23,6 +26,8 @@ def translate(prepared: Prepared) -> Upstream | None:
     if provider == "anthropic" and call.operation is Operation.MESSAGES:
         url = anthropic.address(prepared.base)
         headers = {"x-api-key": prepared.key, "anthropic-version": "2023-06-01"}
+        if betas := list(_betas(call.body)):
+            headers["anthropic-beta"] = ",".join(betas)
     elif provider == "openai" and call.operation in _OPENAI_PATHS:
         base = prepared.base or known_address(call.deployment)
         url = f"{base.rstrip('/')}{_OPENAI_PATHS[call.operation]}"
@@ -37,3 +42,11 @@ def translate(prepared: Prepared) -> Upstream | None:
             body["stream_options"] = {"include_usage": True}
     headers |= {**prepared.headers, "content-type": "application/json"}
     return Upstream(url, headers, body, read_whole, read_event)
+
+
+def _betas(body: Mapping[str, Any]) -> Iterator[str]:
+    """Anthropic's names of what a body has that is known there only to those who name it."""
+    if "context_management" in body:
+        yield "context-management-2025-06-27"
+    if any(message.get("role") == "system" for message in body["messages"]):
+        yield "mid-conversation-system-2026-04-07"

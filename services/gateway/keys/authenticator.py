@@ -26,10 +26,12 @@ from services.gateway.keys.permissions import Caller
 LONGEST = 256
 
 # What the holder of a key reads that was good once.
+# OpenAI's words: LiteLLM's SDK takes every other refusal of a key for a mistake in the request.
+INCORRECT = "Incorrect API key provided"
 ENDED = {
-    "revoked": "this API key was revoked",
-    "rotated": "this API key was replaced by a newer one",
-    "expired": "this API key has expired",
+    "revoked": f"{INCORRECT}: this one was revoked",
+    "rotated": f"{INCORRECT}: this one was replaced by a newer one",
+    "expired": f"{INCORRECT}: this one has expired",
 }
 
 REFUSED = prometheus_client.Counter("lumni_gateway_refused_keys", "Keys that were turned down.", ["reason"])
@@ -123,15 +125,15 @@ class Authenticator:
         if not key:
             raise _refusal("missing", "no API key: send the header 'Authorization: Bearer sk-lumni-...'")
         if len(key) > LONGEST:
-            raise _refusal("malformed", "this is no API key of ours")
+            raise _refusal("malformed", f"{INCORRECT}: this is no key of ours")
         digest = self._digests.of(key)
         if configured := self._configured(digest):
             return configured
         if not key.startswith(IMPORTED_PREFIX):
-            raise _refusal("malformed", "this is no API key of ours; they begin with sk-")
+            raise _refusal("malformed", f"{INCORRECT}: this is no key of ours; they begin with sk-")
         known = await self._known(digest)
         if known is None:
-            raise _refusal("unknown", "this API key is not known")
+            raise _refusal("unknown", f"{INCORRECT}: this one is not known here")
         return _checked(known)
 
     def remembered(self, key: str) -> Caller | None:

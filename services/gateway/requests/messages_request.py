@@ -16,7 +16,8 @@ MAX_MESSAGES = 4096
 MAX_PARTS = 4096
 # How deep blocks may lie in blocks: a document in a tool's result holds blocks itself.
 DEEPEST = 4
-ROLES = ("user", "assistant")
+# The system may say something between turns, too, to the models that know it there.
+ROLES = ("user", "assistant", "system")
 BLOCKS = (
     "text image document tool_use tool_result thinking redacted_thinking search_result server_tool_use "
     "web_search_tool_result"

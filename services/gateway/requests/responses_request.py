@@ -4,7 +4,7 @@
 `parse` makes a request of the rest, after what was said before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +108,7 @@ def parse(asked: Asked, earlier: Sequence[dict[str, Any]] = ()) -> ModelRequest:
         messages=conversation.shortened(turns),
         stream=body["stream"],
         output_tokens=fields.whole(body, "max_output_tokens", 1) or 0,
-        tools=[tool["name"] for tool in body.get("tools") or ()],
+        tools=[tool["name"] for _, tool in _tools(body)],
         output_format=_output_format(body),
         prompt_tokens=bound + extra,
         likely_prompt_tokens=likely + likely_extra,
@@ -132,10 +132,18 @@ def _check(body: Mapping[str, Any]) -> None:
         raise Invalid(
             "tool_choice.type: expected one of function, custom, allowed_tools", param="tool_choice.type"
         )
-    for i, tool in enumerate(given.get("tools") or ()):
+    for place, tool in _tools(given):
         if not isinstance(tool.get("name"), str):
-            raise Invalid(f"tools[{i}].name: expected a text", param=f"tools[{i}].name")
-        fields.tool_name(tool["name"], f"tools[{i}].name")
+            raise Invalid(f"{place}.name: expected a text", param=f"{place}.name")
+        fields.tool_name(tool["name"], f"{place}.name")
+
+
+def _tools(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All tools, the namespaces and what they hold, each with its place."""
+    for i, tool in enumerate(body.get("tools") or ()):
+        yield f"tools[{i}]", tool
+        if tool.get("type") == "namespace":
+            yield from ((f"tools[{i}].tools[{n}]", inner) for n, inner in enumerate(tool["tools"]))
 
 
 def _turns(body: Mapping[str, Any], items: list[Any]) -> list[dict[str, Any]]:

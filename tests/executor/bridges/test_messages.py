@@ -84,6 +84,12 @@ def test_a_conversation_with_tools_becomes_a_chats() -> None:
     } == made
 
 
+def test_what_the_system_says_between_turns_stays_there() -> None:
+    said = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+
+    assert [HELLO, {"role": "system", "content": "Be brief."}] == chat(messages=[HELLO, said])["messages"]
+
+
 @pytest.mark.parametrize(
     ("given", "chosen"),
     [

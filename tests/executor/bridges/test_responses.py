@@ -171,3 +171,58 @@ def test_a_stream_that_is_cut_has_no_end() -> None:
 )
 def test_only_openai_and_who_says_so_is_asked_for_responses(more: dict[str, Any], *, speaks_it: bool) -> None:
     assert speaks_it == speaks(deployment("http://127.0.0.1:1", **more), Operation.RESPONSES)
+
+
+NAMESPACE = {
+    "type": "namespace",
+    "name": "crm",
+    "description": "Customers.",
+    "tools": [
+        {"type": "function", "name": "find", "parameters": {"type": "object"}},
+        {"type": "custom", "name": "note"},
+    ],
+}
+
+
+def test_tools_in_a_namespace_are_called_by_a_chat_that_knows_none() -> None:
+    made = to_chat(
+        {
+            "input": [
+                {
+                    "type": "function_call",
+                    "call_id": "c1",
+                    "namespace": "crm",
+                    "name": "find",
+                    "arguments": "{}",
+                },
+                {"type": "function_call_output", "call_id": "c1", "output": "Ann"},
+            ],
+            "tools": [NAMESPACE, {"type": "function", "name": "find"}],
+        },
+        CHATS,
+    )
+
+    assert ["crm__find", "crm__note", "find"] == [tool["function"]["name"] for tool in made["tools"]]
+    assert "crm__find" == made["messages"][0]["tool_calls"][0]["function"]["name"]
+
+
+def test_the_call_of_a_tool_in_a_namespace_says_which() -> None:
+    called = [
+        call(0, "{}", "c1", "crm__find"),
+        call(1, '{"input":"hi"}', "c2", "crm__note"),
+        call(2, "{}", "c3", "find"),
+    ]
+    events = streamed(
+        *(chunk(tool_calls=[one]) for one in called),
+        chunk(finish="tool_calls"),
+        tools=[NAMESPACE, {"type": "function", "name": "find"}],
+    )
+
+    items = events[-1]["response"]["output"]
+    assert [
+        ("function_call", "crm", "find"),
+        ("custom_tool_call", "crm", "note"),
+        ("function_call", None, "find"),
+    ] == [(item["type"], item.get("namespace"), item["name"]) for item in items]
+    done = [event["name"] for event in events if event["type"] == "response.function_call_arguments.done"]
+    assert ["find", "find"] == done

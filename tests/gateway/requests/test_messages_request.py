@@ -91,7 +91,7 @@ def test_a_schema_is_asked_for_in_either_field() -> None:
         (b'{"max_tokens": 5}', "messages"),
         (body(messages=[]), "messages"),
         (body(messages=["a"]), "messages[0]"),
-        (body(messages=[{"role": "system", "content": "a"}]), "messages[0].role"),
+        (body(messages=[{"role": "tool", "content": "a"}]), "messages[0].role"),
         (body(7), "messages[0].content"),
         (body(["a"]), "messages[0].content[0]"),
         (body([{"type": "container_upload"}]), "messages[0].content[0].type"),

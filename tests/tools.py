@@ -22,6 +22,8 @@ MODULES = {
     "ghz": "github.com/bojand/ghz/cmd/ghz@v0.120.0",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
 }
+# What `go install` refuses, because its go.mod replaces or excludes modules: the Debian package that has it.
+PACKAGES = {"promtool": "prometheus"}
 INSTALL_S = 600
 
 
@@ -40,6 +42,8 @@ def find(name: str) -> Path:
     path = FOLDER / name
     if path.exists():
         return path
+    if name in PACKAGES:
+        raise Absent(f"{name} is not installed; Debian's package {PACKAGES[name]} has it")
     raise Absent(f"{name} is not installed; `make tools` does that if Go is there")
 
 

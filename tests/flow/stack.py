@@ -139,6 +139,8 @@ class Stack:
     services: dict[str, Service] = field(default_factory=dict)
     # The gRPC address of each service.
     listen: dict[str, str] = field(default_factory=dict)
+    # Where Prometheus would read the metrics of each process.
+    metrics: dict[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -205,7 +207,9 @@ async def running(
         if name in inside:
             continue
         listen = ports.get(name, "")
-        environ = {**shared, **own.get(name, {})}
+        measured = f"127.0.0.1:{free_port()}"
+        stack.metrics[name] = f"http://{measured}/metrics"
+        environ = {**shared, **own.get(name, {}), "LUMNI_METRICS_LISTEN": measured}
         if name in redis_acl.USERS:
             environ["REDIS_URL"] = with_deadline(valkey.url_of(name), REDIS_TIMEOUT_S)
         if listen:

@@ -1,15 +1,24 @@
 """What operators see of the running whole."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import httpx
 import pytest
 
+from scripts import metrics_table
+from tests import prometheus_rules
 from tests.flow.stack import ADMIN_KEY, Stack
 from tests.gateway.conftest import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+# Made-up paths, methods, models, keys, tenants and users.
+STRANGERS = 10_000
+# Series that a busy machine may add meanwhile: a deadline that passes is a code of its own.
+FEW = 10
 
 
 @pytest.fixture
@@ -67,3 +76,89 @@ async def test_only_admins_see_how_providers_fare(http: httpx.AsyncClient) -> No
     for path in ("/health/providers", "/health/circuit-breakers"):
         assert (await http.get(path)).status_code == 403
         assert (await http.get(path, headers={"authorization": ""})).status_code == 401
+
+
+async def shown(stack: Stack) -> dict[str, str]:
+    """The metrics of every process, by service."""
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        return {name: (await client.get(address)).text for name, address in stack.metrics.items()}
+
+
+def names(text: str) -> set[str]:
+    """The names of metrics, as a query may spell them."""
+    found = set()
+    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE):
+        found |= {f"{name}{end}" for end in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}
+    return found
+
+
+async def test_rules_dashboard_and_documents_name_metrics_that_services_show(stack: Stack) -> None:
+    by_service = {name: names(text) for name, text in (await shown(stack)).items()}
+    running = set().union(*by_service.values())
+    queries = [rule["expr"] for kind in ("alert", "record") for rule in prometheus_rules.rules(kind).values()]
+    queries += prometheus_rules.expressions()
+    # What rules record has colons in its name.
+    queried = {name for query in queries for name in re.findall(r"\b(?:lumni|process)_\w+\b(?!:)", query)}
+
+    assert len(queried) > 30
+    assert queried <= running
+    # The table in docs/monitoring.md is made of these.
+    for metric in metrics_table.metrics():
+        shows = (
+            by_service if metric.service == "every service" else {metric.service: by_service[metric.service]}
+        )
+        spelled = f"{metric.name}_count" if metric.kind == "histogram" else metric.name
+        # The ledger serves no calls.
+        missing = {one for one, found in shows.items() if spelled not in found} - (
+            {"ledger"} if metric.name.startswith("lumni_rpc_") else set()
+        )
+        assert not missing, metric.name
+
+
+async def test_no_metric_grows_with_what_callers_make_up(stack: Stack) -> None:
+    def series(texts: dict[str, str]) -> set[str]:
+        """The label sets; of histograms one, for the others follow from it."""
+        return {
+            line.rpartition(" ")[0]
+            for text in texts.values()
+            for line in text.splitlines()
+            if line.startswith("lumni_") and "_bucket{" not in line and "_created" not in line
+        }
+
+    random = Random(1)
+
+    def word() -> str:
+        return f"made-up-{random.getrandbits(64):x}"
+
+    async def strangers(client: httpx.AsyncClient, count: int) -> None:
+        for number in range(count):
+            key = {"authorization": f"Bearer sk-lumni-{word()}"}
+            chat = {"model": word(), "messages": [{"role": "user", "content": "hello"}]}
+            labelled = {"x-portkey-metadata": f'{{"tenant": "{word()}", "_user": "{word()}"}}'}
+            match number % 5:
+                case 0:
+                    await client.get(f"/{word()}/{word()}")
+                case 1:
+                    await client.request(word().upper(), f"/v1/models/{word()}", headers=stack.headers)
+                case 2:
+                    await client.post("/v1/chat/completions", json=chat, headers=key)
+                case 3:
+                    await client.post(
+                        f"/openai/deployments/{word()}/chat/completions",
+                        json=chat,
+                        headers=stack.headers | labelled,
+                    )
+                case _:
+                    await client.get(f"/usage/{word()}", headers=stack.headers)
+
+    limits = httpx.Limits(max_connections=16)
+    async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False, limits=limits) as client:
+        # What there may be has been there once; then none of it is new.
+        await asyncio.gather(*(strangers(client, 25) for _ in range(8)))
+        before = series(await shown(stack))
+        await asyncio.gather(*(strangers(client, STRANGERS // 16) for _ in range(16)))
+        after = series(await shown(stack))
+
+    assert before
+    assert not [line for line in after if "made-up" in line]
+    assert len(after) <= len(before) + FEW

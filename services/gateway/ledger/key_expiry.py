@@ -8,7 +8,7 @@ from services.gateway import postgres
 DAYS = 7
 
 EXPIRING = prometheus_client.Gauge(
-    "lumni_keys_expiring", f"Virtual keys, not revoked, that expire within {DAYS} days."
+    "lumni_keys_expiring", "Virtual keys, not revoked, that expire within a week."
 )
 COUNT = f"""
 SELECT count(*) FROM virtual_keys

@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 WRITTEN = prometheus_client.Counter("lumni_ledger_events", "Events written.", ["stream"])
 POISON = prometheus_client.Counter("lumni_ledger_poison_events", "Events set aside.", ["stream"])
 
+for _stream in (redis_keys.USAGE_STREAM, redis_keys.DECISION_STREAM):
+    # Shown from the start: an alert on an increase does not see a counter that begins with its first event.
+    POISON.labels(_stream)
+
 # The id of a stream's entry, and the event in it.
 Entry: TypeAlias = tuple[str, bytes]
 Read: TypeAlias = Callable[[bytes], Any]

@@ -21,7 +21,7 @@ SCOPES = ("key", "user", "organization")
 
 LIMITED = prometheus_client.Gauge(
     "lumni_gateway_persistently_limited",
-    f"Keys, users and organizations that were refused for {PERSISTENT_S:g} s on end; the log names them.",
+    "Keys, users and organizations that were refused for five minutes on end; the log names them.",
     ["scope"],
     multiprocess_mode="livemax",
 )

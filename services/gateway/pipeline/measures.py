@@ -29,8 +29,11 @@ REQUESTS = prometheus_client.Counter(
 DEGRADED = prometheus_client.Counter(
     "lumni_gateway_degraded_requests",
     "Requests that were decided without a service that is down.",
-    ["without"],
+    ["service"],
 )
+for _service in ("classifier", "selector"):
+    # Shown from the start: a rate does not see a counter that begins with its first request.
+    DEGRADED.labels(_service)
 STAGE = prometheus_client.Histogram(
     "lumni_gateway_stage_seconds",
     "Time of a request in a stage: classify, select, admit, provider.",

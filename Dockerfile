@@ -1,4 +1,5 @@
 # One image per service: docker build --build-arg SERVICE=selector .
+# The classifier's deep version needs more packages: --build-arg SERVICE=classifier --build-arg LOCK=classifier-deep.
 # It holds the service (all of them with `--target together`), the chassis, the contract and the packages of its own lock,
 # each checked by its hash.
 # A tag moves; name@sha256:... does not.
@@ -6,7 +7,8 @@ ARG PYTHON_IMAGE=python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS packages
 ARG SERVICE
-COPY locks/${SERVICE}.txt /lock.txt
+ARG LOCK=${SERVICE}
+COPY locks/${LOCK}.txt /lock.txt
 RUN python -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /lock.txt \
  # What installs packages has no business where they run.

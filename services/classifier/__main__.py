@@ -12,8 +12,8 @@ from lumni.classifier.v1.classifier_pb2_grpc import add_ClassifierServiceService
 from services.chassis import rpc, workers
 from services.chassis.config import Mistakes, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
-from services.classifier import heads
-from services.classifier.classify import Classifier, Versions
+from services.classifier import heads, stack
+from services.classifier.classify import Classifier, Versions, deepened
 from services.classifier.embedding import Embedder
 from services.classifier.servicer import ClassifierServicer
 
@@ -31,7 +31,10 @@ class Settings:
     telemetry: Telemetry = part()
     listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50051", "address of the gRPC server")
     versions: tuple[str, ...] = variable(
-        VERSIONS, ("v1",), "versions of the weights and their shares: v1=0.9,refit=0.1"
+        VERSIONS,
+        ("v1",),
+        "versions of the weights and their shares: v1=0.9,refit=0.1; deep asks a sentence encoder as well "
+        "(extra classifier-deep, 8 ms of CPU a request)",
     )
     shadow: str = variable(SHADOW, "", "version that judges too, but is only measured")
     weights: Path = variable("LUMNI_CLASSIFIER_WEIGHTS", heads.COMMITTED, "folder of the weights")
@@ -99,6 +102,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
     threshold = None if settings.threshold < 0 else settings.threshold
 
     def version(setting: str, name: str) -> Classifier:
+        if name == stack.VERSION:
+            return _deep(setting, embedder, threshold)
         # Committed weights can always be named, whatever folder the refitted ones are in.
         refitted = settings.weights / f"{name}.npz"
         path = refitted if refitted.exists() else heads.COMMITTED / f"{name}.npz"
@@ -120,6 +125,20 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
     async with rpc.serve(settings.listen, settings.server, [service], inside=inside) as address:
         log.info("classifier listening on %s", address)
         yield
+
+
+def _deep(setting: str, embedder: Embedder, threshold: float | None) -> Classifier:
+    """The package's own heads beside its sentence encoder."""
+    try:
+        from services.classifier.deep import Encoder
+    except ImportError as error:
+        raise Mistakes(
+            [f"{setting}: deep needs the package {error.name}: pip install 'lumni[classifier-deep]'"]
+        ) from error
+    try:
+        return deepened(embedder, Encoder(), threshold)
+    except ValueError as error:
+        raise Mistakes([f"{setting}: {error}"]) from error
 
 
 if __name__ == "__main__":

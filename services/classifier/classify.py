@@ -1,8 +1,8 @@
 """Judge a conversation: a score, a category, and the reasons in words."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from services.classifier.embedding import Embedder
 from services.classifier.features import INDEX, Observation, observe
 from services.classifier.heads import CATEGORIES, SUBJECTS, Heads
 from services.classifier.reading import Reading
-from services.classifier.reasons import Factor, explain
+from services.classifier.reasons import Factor, beside, explain
+from services.classifier.stack import VERSION, Encodes, Opinion, Stack
 
 # Classifications remembered by one version; about 2 KiB each.
 REMEMBERED = 4096
@@ -56,12 +57,19 @@ class Classification:
 
 
 class Seen:
-    """Conversations and their observations, which several versions judge without observing them again."""
+    """Conversations and their observations, which several versions judge without observing them again.
+
+    Attributes:
+        keys: Digests of the conversations, in their order.
+        readings: The conversations by digest.
+        opinions: What a sentence encoder says of those that it was asked about; None where it cannot say.
+    """
 
     def __init__(self, readings: Sequence[Reading], embedder: Embedder) -> None:
         """Take conversations; nothing is observed before a version asks for it."""
         self.keys = [reading.digest() for reading in readings]
         self.readings = dict(zip(self.keys, readings, strict=True))
+        self.opinions: dict[bytes, Opinion | None] = {}
         self._embedder = embedder
         self._observations: dict[bytes, Observation] = {}
 
@@ -76,9 +84,27 @@ class Seen:
 class Classifier:
     """One version of the weights, and the classifications it remembers."""
 
-    def __init__(self, weights: Heads, embedder: Embedder, *, threshold: float | None = None) -> None:
-        """Judge by `weights`; `threshold` replaces the score from which their default tier is powerful."""
+    def __init__(
+        self,
+        weights: Heads,
+        embedder: Embedder,
+        *,
+        threshold: float | None = None,
+        deep: tuple[Encodes, Stack] | None = None,
+    ) -> None:
+        """Judge by `weights`, and by a sentence encoder where there is one.
+
+        Args:
+            weights: The heads.
+            embedder: Of exam questions.
+            threshold: Replaces the score from which the weights' default tier is powerful.
+            deep: A sentence encoder, and how its opinions are joined with those of the heads.
+        """
         self.weights = weights
+        self.encoder: Encodes | None = None
+        self._stack: Stack | None = None
+        if deep is not None:
+            self.encoder, self._stack = deep
         self._embedder = embedder
         self._vectors = words.Vectors(weights.tables)
         self._threshold = weights.threshold if threshold is None else threshold
@@ -86,14 +112,28 @@ class Classifier:
 
     def classify(self, readings: Sequence[Reading]) -> list[Classification]:
         """Judge conversations, in their order; equal ones are judged once."""
-        return self.judge(self.look(readings))
+        seen = self.look(readings)
+        if self.encoder is not None:
+            for key, text in self.texts(seen).items():
+                seen.opinions[key] = self.encoder.read(text)
+        return self.judge(seen)
 
     def look(self, readings: Sequence[Reading]) -> Seen:
         """Conversations that this and other versions are about to judge."""
         return Seen(readings, self._embedder)
 
+    def texts(self, seen: Seen) -> Mapping[bytes, str]:
+        """What the encoder is to be asked about before `judge`, by digest; nothing for a version without one."""
+        if self.encoder is None:
+            return {}
+        asked = [key for key in seen.readings if key not in self._known and key not in seen.opinions]
+        return {key: seen.observation(key).text for key in asked}
+
     def judge(self, seen: Seen) -> list[Classification]:
-        """Judge conversations that other versions judge as well, in their order."""
+        """Judge conversations that other versions judge as well, in their order.
+
+        A version with an encoder judges what the encoder was not asked about by its heads, and does not remember it.
+        """
         new = [key for key in seen.readings if key not in self._known]
         found = dict(zip(new, self._judge(seen, new), strict=True)) if new else {}
         results = []
@@ -103,6 +143,8 @@ class Classifier:
                 classification = self._known[key]
                 self._known.move_to_end(key)
             results.append(classification)
+        if self.encoder is not None:
+            found = {key: one for key, one in found.items() if key in seen.opinions}
         self._known.update(found)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
@@ -112,7 +154,9 @@ class Classifier:
         observations = [seen.observation(key) for key in keys]
         parts, judgement = self._heads(observations)
         return [
-            self._classification(judgement, number, seen.readings[key], observation, parts[number])
+            self._classification(
+                judgement, number, seen.readings[key], observation, parts[number], seen.opinions.get(key)
+            )
             for number, (key, observation) in enumerate(zip(keys, observations, strict=True))
         ]
 
@@ -121,9 +165,9 @@ class Classifier:
         said = [[words.mean(sums) for sums in own] for own in parts]
         return parts, heads.judge(self.weights, observations, said, self._embedder)
 
-    def scores(self, observations: Sequence[Observation]) -> heads.Array:
-        """The scores of observations, in log-odds."""
-        return self._heads(observations)[1].score
+    def judgement(self, observations: Sequence[Observation]) -> heads.Judgement:
+        """What the heads alone say of observations."""
+        return self._heads(observations)[1]
 
     def _classification(
         self,
@@ -132,9 +176,14 @@ class Classifier:
         reading: Reading,
         observation: Observation,
         parts: Sequence[heads.Array],
+        opinion: Opinion | None,
     ) -> Classification:
-        rate = heads.sigmoid(judgement.score[number])
-        shares = judgement.category[number]
+        score, shares = float(judgement.score[number]), judgement.category[number]
+        joined = score
+        if self._stack is not None and opinion is not None:
+            joined = self._stack.score(score, opinion)
+            shares = self._stack.shares(shares, opinion)
+        rate = heads.sigmoid(joined)
         best = int(shares.argmax())
         subjects = judgement.subject[number][: len(SUBJECTS)]
         subject = int(subjects.argmax())
@@ -142,6 +191,9 @@ class Classifier:
             subjects[subject] >= max(SUBJECT_PROBABILITY, SUBJECT_SHARE * subjects.sum())
             and CATEGORIES[best] in ACADEMIC
         )
+        factors = explain(self.weights, judgement, number, shares, observation, parts)
+        if self._stack is not None and opinion is not None:
+            factors = beside(factors, self._stack.heads, joined - score)
         return Classification(
             powerful=rate >= self._threshold,
             category=CATEGORIES[best],
@@ -151,11 +203,21 @@ class Classifier:
             language=observation.language,
             prompt_tokens=reading.prompt_tokens,
             long_context=reading.long_context,
-            factors=explain(self.weights, judgement, number, observation, parts),
+            factors=factors,
             version=self.weights.version,
             truncated=reading.truncated,
             features=observation.features,
         )
+
+
+def deepened(embedder: Embedder, encoder: Encodes, threshold: float | None = None) -> Classifier:
+    """The version that asks a sentence encoder beside the package's own heads.
+
+    Raises:
+        ValueError: weights that cannot be read.
+    """
+    weights = replace(heads.load(heads.COMMITTED / "v1.npz"), version=VERSION)
+    return Classifier(weights, embedder, threshold=threshold, deep=(encoder, Stack.load()))
 
 
 class Versions:

@@ -149,6 +149,7 @@ class Observation:
 
     Attributes:
         features: In the order of NAMES.
+        text: The question without courtesies.
         words: Of the question.
         kinds: The features that words stand for, of those that stand for one.
         plain: The question's words of letters, in lower case, as the embedder reads them.
@@ -156,6 +157,7 @@ class Observation:
     """
 
     features: NDArray[np.float32]
+    text: str
     words: word_sums.Words
     kinds: Mapping[str, str]
     plain: Sequence[str]
@@ -244,7 +246,7 @@ def observe(reading: Reading, embedder: Embedder) -> Observation:
     kinds = kinds_of(spaced, lower, english=spoken == "en", unspaced=bool(unspaced))
     found.update((kind, log1p(number)) for kind, number in Counter(kind for _, kind in kinds).items())
     values = np.array([found.get(name, 0.0) for name in NAMES], np.float32)
-    return Observation(values, word_sums.split(lower), dict(kinds), lowered, spoken)
+    return Observation(values, text, word_sums.split(lower), dict(kinds), lowered, spoken)
 
 
 def _spoken(text: str) -> str:

@@ -5,7 +5,7 @@ that are of no named kind, or what was counted of something (set to what is usua
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import expm1, sqrt
 
 import numpy as np
@@ -37,6 +37,8 @@ WORDING = ("worded like demanding ones", "worded like easy ones")
 # What outcomes of real models say of questions of an exam, and of sums told as a story.
 EXAM = ("an exam question that models often fail", "an exam question that models seldom fail")
 EFFORT = ("many steps to a solution", "few steps to a solution")
+# What a sentence encoder adds to all of these.
+MEANING = ("read as a whole, like demanding requests", "read as a whole, like easy requests")
 
 _WEIGHTS = (1.0, END_WEIGHT, END_WEIGHT)
 # Whether much, and little, of what a feature counts is a reason.
@@ -59,7 +61,12 @@ class Factor:
 
 
 def explain(
-    weights: Heads, judgement: Judgement, row: int, observation: Observation, parts: Sequence[Array]
+    weights: Heads,
+    judgement: Judgement,
+    row: int,
+    shares: Array,
+    observation: Observation,
+    parts: Sequence[Array],
 ) -> tuple[Factor, ...]:
     """The largest contributions to one row's score, named when a person would name them.
 
@@ -67,6 +74,7 @@ def explain(
         weights: That judged.
         judgement: Of a batch.
         row: In the batch.
+        shares: The probabilities of the categories.
         observation: What was seen in the request.
         parts: Sums of each distinct word of each part of the request, as `words.Vectors.parts`.
     """
@@ -76,7 +84,7 @@ def explain(
     for kind, contribution in by_kind.items():
         contributions[INDEX[kind]] += contribution
     named = np.where(standard > 0, _NAMED_MANY, _NAMED_FEW)
-    told = _wording(judgement, row, unnamed + float(contributions[~named].sum()))
+    told = _wording(shares, unnamed + float(contributions[~named].sum()))
     factors = [told]
     if outcomes := float(judgement.outcomes[row]):
         names = EXAM if observation.features[INDEX["options"]] > 0 else EFFORT
@@ -87,16 +95,26 @@ def explain(
         if name:
             value = _value(number, float(observation.features[number]))
             factors.append(Factor(name, value, float(contributions[number])))
-    factors.sort(key=lambda factor: -abs(factor.contribution))
-    least = LEAST * abs(factors[0].contribution)
-    return tuple(factor for factor in factors[:MOST] if abs(factor.contribution) >= least)
+    return _largest(factors)
 
 
-def _wording(judgement: Judgement, row: int, contribution: float) -> Factor:
+def beside(factors: Sequence[Factor], weight: float, contribution: float) -> tuple[Factor, ...]:
+    """The largest of the heads' reasons, each of which counts with a weight, and what an encoder contributes."""
+    weighed = [replace(factor, contribution=weight * factor.contribution) for factor in factors]
+    return _largest([*weighed, Factor(MEANING[contribution < 0], 0.0, contribution)])
+
+
+def _largest(factors: Sequence[Factor]) -> tuple[Factor, ...]:
+    ordered = sorted(factors, key=lambda factor: -abs(factor.contribution))[:MOST]
+    least = LEAST * abs(ordered[0].contribution)
+    return tuple(factor for factor in ordered if abs(factor.contribution) >= least)
+
+
+def _wording(shares: Array, contribution: float) -> Factor:
     """The wording as a whole, told with the likeliest kind of task."""
-    best = int(judgement.category[row].argmax())
+    best = int(shares.argmax())
     name = f"{TASKS[CATEGORIES[best]]}, {WORDING[contribution < 0]}"
-    return Factor(name, round(float(judgement.category[row][best]), 3), contribution)
+    return Factor(name, round(float(shares[best]), 3), contribution)
 
 
 def _by_kind(observation: Observation, parts: Sequence[Array]) -> tuple[dict[str, float], float]:

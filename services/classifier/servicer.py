@@ -1,5 +1,6 @@
 """Between the wire and the core: unpack, judge, pack."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 from services.chassis import bounds, rpc, status
 from services.chassis.bounds import REQUEST_CONTEXT, Bounds, Number
 from services.chassis.errors import Fault, Internal, Invalid
+from services.classifier.asking import Asking
 from services.classifier.classify import Classification, Classifier, Seen, Versions
 from services.classifier.reading import TURNS_READ, Reading, Turn, read
 
@@ -79,12 +81,14 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         """Serve `versions`; `shadow` judges the same requests, and is only measured."""
         self._versions = versions
         self._shadow = shadow
+        self._asking = Asking()
+        self._comparing: set[asyncio.Task[None]] = set()
         self._failure_logged = -FAILURES_LOGGED_S
 
     async def Classify(self, request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:
         """Judge one conversation."""
         with LATENCY.labels("Classify").time():
-            [outcome] = self._judge([request])
+            [outcome] = await self._judge([request])
         if isinstance(outcome, Fault):
             raise outcome
         return pb.ClassifyResponse(classification=outcome)
@@ -97,7 +101,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
             raise Invalid(f"requests: at most {MOST_REQUESTS} in one call", param="requests")
         began_ns = time.time_ns()
         with LATENCY.labels("BatchClassify").time():
-            outcomes = self._judge(request.requests)
+            outcomes = await self._judge(request.requests)
         for item, outcome in zip(request.requests, outcomes, strict=True):
             fault = outcome if isinstance(outcome, Fault) else None
             rpc.record_item("Classify", item.context, began_ns, fault)
@@ -110,7 +114,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
             ]
         )
 
-    def _judge(self, requests: Sequence[pb.ClassifyRequest]) -> list[pb.Classification | Fault]:
+    async def _judge(self, requests: Sequence[pb.ClassifyRequest]) -> list[pb.Classification | Fault]:
         outcomes: dict[int, pb.Classification | Fault] = {}
         by_version: dict[Classifier, list[tuple[int, Reading]]] = {}
         for number, request in enumerate(requests):
@@ -121,10 +125,10 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
             except Fault as fault:
                 outcomes[number] = fault
         for classifier, places in by_version.items():
-            outcomes.update(self._judged(classifier, requests, places))
+            outcomes.update(await self._judged(classifier, requests, places))
         return [outcomes[number] for number in range(len(requests))]
 
-    def _judged(
+    async def _judged(
         self,
         classifier: Classifier,
         requests: Sequence[pb.ClassifyRequest],
@@ -133,6 +137,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         """Judge what one version is to judge: together, and each by itself where that fails."""
         try:
             seen = classifier.look([read for _, read in places])
+            await self._asking.opinions(classifier, seen)
             served = classifier.judge(seen)
             outcomes = {
                 number: pack(judged, requests[number])
@@ -140,11 +145,8 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
             }
         except Exception:  # whatever one request meets, the others have their answers
             if len(places) > 1:
-                return dict(
-                    chain.from_iterable(
-                        self._judged(classifier, requests, [place]).items() for place in places
-                    )
-                )
+                each = [await self._judged(classifier, requests, [place]) for place in places]
+                return dict(chain.from_iterable(outcomes.items() for outcomes in each))
             log.exception("one of %d requests failed", len(requests))
             return {places[0][0]: Internal("internal error")}
         for judged in served:
@@ -153,13 +155,24 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
                 judged.version, judged.category, "powerful" if judged.powerful else "fast"
             ).inc()
         if self._shadow is not None:
-            self._compare(self._shadow, seen, served)
+            await self._shadowed(self._shadow, seen, served)
         return {**outcomes}
 
-    def _compare(self, shadow: Classifier, seen: Seen, served: Sequence[Classification]) -> None:
+    async def _shadowed(self, shadow: Classifier, seen: Seen, served: Sequence[Classification]) -> None:
+        """Compare at once, or, with an encoder to wait for, after the caller has the answer."""
+        comparing = self._compare(shadow, seen, served)
+        if shadow.encoder is None:
+            await comparing
+            return
+        task = asyncio.create_task(comparing)
+        self._comparing.add(task)
+        task.add_done_callback(self._comparing.discard)
+
+    async def _compare(self, shadow: Classifier, seen: Seen, served: Sequence[Classification]) -> None:
         """Measure how a shadow judges the requests that were served."""
         version = shadow.weights.version
         try:
+            await self._asking.opinions(shadow, seen)
             shadowed = shadow.judge(seen)
         except Exception:  # the answers are ready: no fault of a shadow may cost the caller one
             SHADOW_FAILURES.labels(version).inc(len(served))

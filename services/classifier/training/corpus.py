@@ -80,11 +80,11 @@ def load(part: str) -> list[Request]:
     return [_request(json.loads(line)) for line in lines]
 
 
-def kinds() -> list[tuple[str, str]]:
-    """Further requests, text and category, short and ordinary; those of EASY are for fast models, save a few."""
+def kinds() -> list[tuple[str, str, str]]:
+    """Further ordinary requests (text, category, language); those of EASY are for fast models, save a few."""
     lines = (FOLDER / "kinds.tsv").read_text(encoding="utf-8").splitlines()
     rows = [line.split("\t") for line in lines if line]
-    return [(text.replace("\\n", "\n"), category) for category, _, text in rows]
+    return [(text.replace("\\n", "\n"), category, language) for category, language, text in rows]
 
 
 def translations() -> dict[str, str]:

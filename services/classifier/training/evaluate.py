@@ -194,7 +194,7 @@ def routing_quality(
         strong = np.array([float(row["strong_correct"]) for row in found])
         seen = outcomes.seen([row["prompt"] for row in found], embedder)
         rankings = {
-            "Lumni": classifier.scores(seen).astype(float),
+            "Lumni": classifier.judgement(seen).score.astype(float),
             "prompt length": np.array([one.features[INDEX["chars"]] for one in seen], float),
             "random": np.random.default_rng(seed).random(len(found)),
         }

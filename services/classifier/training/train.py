@@ -148,7 +148,7 @@ def train(data: Path, seed: int, version: str) -> Heads:
     say("requests, and their variants", (len(requests), len(told.seen) - len(requests)))
     say("n-grams of the whole and of both ends", [len(own.digests) for own in made.vocabularies])
 
-    texts, named = zip(*corpus.kinds(), strict=True)
+    texts, named, _ = zip(*corpus.kinds(), strict=True)
     ordinary = made.rows(outcomes.seen(texts, embedder))
     easy = ordinary[np.flatnonzero([category in corpus.EASY for category in named])]
     say("ordinary requests of known category, of them easy", (len(texts), easy.shape[0]))
@@ -193,7 +193,7 @@ def centred(found: Heads, questions: outcomes.Exam, told: Sample, embedder: Embe
         [found.standardize(rows), [heads.embedded(found, one, embedder) for one in questions.questions]]
     )
     classifier = Classifier(replace(found, exam=np.zeros_like(found.exam)), embedder)
-    plain = classifier.scores(questions.questions)
+    plain = classifier.judgement(questions.questions).score
     # An exam's head of zeros leaves the rest of the trust.
     level = plain.mean() / (1 - heads.EXAM_TRUST)
     stories = [

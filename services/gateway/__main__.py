@@ -18,6 +18,10 @@ from services.gateway import certificates, postgres
 from services.gateway.config import plans, switches
 from services.gateway.conversations.cipher import Cipher
 from services.gateway.conversations.store import ResponseStore
+from services.gateway.dashboard import routes as dashboard
+from services.gateway.dashboard.models import FleetReports
+from services.gateway.dashboard.playground import Playground
+from services.gateway.dashboard.session import Role, Sessions
 from services.gateway.health.provider_reports import ProviderReports
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.authenticator import Authenticator
@@ -38,6 +42,8 @@ from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.recording import settings as recording
 from services.gateway.recording.recorder import RecordingPipeline
 from services.gateway.reports.feedback import FeedbackStore
+from services.gateway.reports.readers import Readers
+from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import (
     admin,
@@ -70,6 +76,9 @@ LONGEST_KEY = 512 * 1024
 # In characters: what `openssl rand -hex 16` gives.
 SHORTEST_SECRET = 32
 LONGEST_DAYS = 3650
+HOUR_S = 3600
+# A month: a cookie cannot be called back before its time.
+LONGEST_SESSION_H = 720
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,12 @@ class Settings:
     redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
     api_key: Secret = variable("LUMNI_API_KEY", Secret(""), "a key that works without a row in the database")
     admin_key: Secret = variable("LUMNI_ADMIN_KEY", doc="the key of the admin routes")
+    viewer_key: Secret = variable(
+        "LUMNI_VIEWER_KEY", Secret(""), "a key that opens /dashboard for reading alone; without it none does"
+    )
+    session_hours: int = variable(
+        "LUMNI_SESSION_HOURS", 12, "hours after which somebody who signed in at /dashboard must do so again"
+    )
     key_secret: Secret = variable(
         "LUMNI_KEY_SECRET", Secret(""), "keys the digests of virtual keys; never changes"
     )
@@ -141,6 +156,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.max_mistakes < 0:
             raise ValueError("LUMNI_MAX_MISTAKES: expected 0 or more")
+        if self.viewer_key and self.viewer_key.reveal() in (self.admin_key.reveal(), self.api_key.reveal()):
+            raise ValueError("LUMNI_VIEWER_KEY: expected another key than LUMNI_ADMIN_KEY and LUMNI_API_KEY")
+        if not 1 <= self.session_hours <= LONGEST_SESSION_H:
+            raise ValueError(f"LUMNI_SESSION_HOURS: expected 1 to {LONGEST_SESSION_H}")
         if 0 < len(self.responses_key.reveal()) < SHORTEST_SECRET:
             raise ValueError(f"LUMNI_RESPONSES_KEY: expected at least {SHORTEST_SECRET} characters")
         if not 1 <= self.responses_days <= LONGEST_DAYS:
@@ -256,7 +275,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         grpc_address = await enter(
             rpc.serve(settings.listen, settings.server, [service, key_service], admit=by_key(keys))
         )
-        reports = UsageReports(pool)
+        readers = Readers(pool)
+        reports = UsageReports(readers)
         health: dict[str, Callable[[], Awaitable[bool]]] = {
             "classifier": classifier.ready,
             "selector": selector.ready,
@@ -264,8 +284,19 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             "redis": partial(_answers, client),
             "postgres": partial(_connects, pool),
         }
+        checks = EarlyChecks(keys, limiter, mistakes, limits)
+        sources = dashboard.Sources(
+            used=reports,
+            requests=RequestReports(readers),
+            fleet=FleetReports(executor, selector),
+            keys=store,
+            audit=stores.audit,
+            plans=loaded,
+            playground=Playground(pipeline, partial(checks.passed, settings.admin_key.reveal())),
+        )
         app = application.create(
             [
+                dashboard.router(_sessions(settings), sources),
                 operations.router(keys, health),
                 provider_health.router(keys, ProviderReports(client, executor, fleet)),
                 admin.router(keys, stores, reports),
@@ -281,7 +312,6 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             *not_served.routes(),
             *inference.routes(keys, pipeline, selector, fleet),
         ]
-        checks = EarlyChecks(keys, limiter, mistakes, limits)
         dispatcher = Dispatcher(app, routes, checks, ByteBudget(settings.server.max_message_mib * 2**20))
         rest = EarlyRefusals(
             application.with_middleware(dispatcher, origins=settings.cors), dispatcher, checks
@@ -300,6 +330,11 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         )
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
         yield
+
+
+def _sessions(settings: Settings) -> Sessions:
+    keys = {Role.ADMIN: settings.admin_key, Role.VIEWER: settings.viewer_key}
+    return Sessions(keys, settings.key_secret, settings.session_hours * HOUR_S)
 
 
 def _response_store(pool: postgres.Pool, settings: Settings) -> ResponseStore | None:

@@ -65,6 +65,9 @@ class Settings:
     config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "folder of the configuration")
     api_key: Secret = variable("LUMNI_API_KEY", Secret(""), "the caller's key; made once if not given")
     admin_key: Secret = variable("LUMNI_ADMIN_KEY", Secret(""), "the admin's key; made once if not given")
+    viewer_key: Secret = variable(
+        "LUMNI_VIEWER_KEY", Secret(""), "a key that opens /dashboard for reading alone"
+    )
     key_secret: Secret = variable(
         "LUMNI_KEY_SECRET", Secret(""), "keys the digests of virtual keys; as above"
     )
@@ -150,6 +153,7 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
             "LUMNI_REST_LISTEN": settings.rest,
             "LUMNI_API_KEY": state.secret("api_key", settings.api_key.reveal(), "sk-lumni-"),
             "LUMNI_ADMIN_KEY": state.secret("admin_key", settings.admin_key.reveal(), "sk-lumni-admin-"),
+            "LUMNI_VIEWER_KEY": settings.viewer_key.reveal(),
             "LUMNI_KEY_SECRET": state.secret("key_secret", settings.key_secret.reveal()),
             "LUMNI_RESPONSES_KEY": state.secret("responses_key", settings.responses_key.reveal()),
         },
@@ -316,6 +320,7 @@ def _welcome(
         f"Lumni is ready after {took_s:.1f} s: {settings.url()}/v1, gRPC at {settings.grpc('gateway')}",
         f"Models: {_models(providers, absent, own=own)}",
         f"Logs:   {state.folder / 'logs'}",
+        f"Page:   {settings.url()}/dashboard, opened by LUMNI_ADMIN_KEY of {file}",
         "",
     ]
     if own or providers:

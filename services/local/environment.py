@@ -12,7 +12,7 @@ OBSERVED_BY = ("OTEL_", "PORTKEY_API_KEY")
 # Never inherited: each process is given those that it reads, by name.
 SECRETS = frozenset(
     "DATABASE_URL REDIS_URL LUMNI_API_KEY LUMNI_ADMIN_KEY LUMNI_KEY_SECRET LUMNI_RESPONSES_KEY "
-    "LUMNI_SERVICE_TOKEN".split()
+    "LUMNI_SERVICE_TOKEN LUMNI_VIEWER_KEY".split()
 )
 # Of the executor and the model that it calls.
 MODEL = "LUMNI_LOCAL_MODEL_"

@@ -17,6 +17,7 @@ from tests.deadlines import with_deadline
 
 API_KEY = "sk-lumni-test-key"
 ADMIN_KEY = "sk-lumni-admin-test-key"
+VIEWER_KEY = "sk-lumni-viewer-test-key"
 # The origin of a web page that may call.
 PAGE = "https://app.example"
 # How long the gateway waits for a decision, and every service for Redis, before it goes on without: longer than in
@@ -183,6 +184,7 @@ async def running(
         "LUMNI_REST_LISTEN": ports["rest"],
         "LUMNI_API_KEY": API_KEY,
         "LUMNI_ADMIN_KEY": ADMIN_KEY,
+        "LUMNI_VIEWER_KEY": VIEWER_KEY,
         "LUMNI_RESPONSES_KEY": "a-key-of-the-tests-for-what-is-kept",
         "LUMNI_CORS_ORIGINS": PAGE,
         "LUMNI_WORKERS": str(ARRANGEMENTS[arrangement].workers),

@@ -169,9 +169,9 @@ class Authenticator:
     def _configured(self, digest: bytes) -> Caller | None:
         """The holder of one of the two keys that have no row in the database."""
         if self._admin_digest and hmac.compare_digest(digest, self._admin_digest):
-            return permissions.without_row("admin", self._plans.bootstrap, is_admin=True)
+            return permissions.without_row(permissions.ADMIN, self._plans.bootstrap, is_admin=True)
         if self._bootstrap_digest and hmac.compare_digest(digest, self._bootstrap_digest):
-            return permissions.without_row("bootstrap", self._plans.bootstrap, is_admin=False)
+            return permissions.without_row(permissions.BOOTSTRAP, self._plans.bootstrap, is_admin=False)
         return None
 
     @property

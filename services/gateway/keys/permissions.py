@@ -9,6 +9,9 @@ from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import Plan, Plans, Rate
 
 UNLIMITED = Rate()
+# Who holds the two keys that are configured and have no row in the database.
+ADMIN = "admin"
+BOOTSTRAP = "bootstrap"
 
 
 @dataclass(frozen=True, slots=True)

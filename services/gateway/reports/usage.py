@@ -1,18 +1,16 @@
 """What was used and what it cost, from the ledger's tables."""
 
-import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.chassis import errors
 from services.chassis.money import usd
-from services.gateway import postgres
 from services.gateway.config.budgets import Period, token
+from services.gateway.reports.readers import Readers
 
 # What usage can be grouped by, and where that is written.
 GROUPS: Mapping[str, str] = {
@@ -41,8 +39,6 @@ LONGEST = timedelta(days=400)
 # No usage is outside of these, and dates further out cannot be reckoned with.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-# Callers who read usage at the same time, in one process: most connections stay free for looking up keys.
-READERS = 2
 MOST_ROWS = 10_000
 COLUMNS = (
     "requests",
@@ -66,6 +62,26 @@ class UsageQuery:
     until: datetime
     group_by: tuple[str, ...] = ()
     only: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """What requests cost, and what they would have cost at the most powerful model that was permitted for each."""
+
+    requests: int
+    cost_nano_usd: int
+    most_powerful_nano_usd: int
+
+    @property
+    def saved_nano_usd(self) -> int:
+        """The difference; negative where the choice was dearer."""
+        return self.most_powerful_nano_usd - self.cost_nano_usd
+
+    @property
+    def share(self) -> float | None:
+        """What part of the higher cost was saved; None where there was none."""
+        whole = self.most_powerful_nano_usd
+        return round(self.saved_nano_usd / whole, 4) if whole else None
 
 
 def query(
@@ -103,10 +119,8 @@ def _dated(name: str, moment: datetime) -> datetime:
 class UsageReports:
     """Reads the ledger's tables."""
 
-    def __init__(self, pool: postgres.Pool) -> None:
-        """Read through `pool`."""
-        self._pool = pool
-        self._readers = asyncio.Semaphore(READERS)
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
 
     async def rows(self, wanted: UsageQuery) -> list[dict[str, Any]]:
         """Sums for each group, the most expensive first; by day and hour in their order.
@@ -125,7 +139,7 @@ class UsageReports:
         )
         by_attempt = OF_AN_ATTEMPT & {*wanted.group_by, *(name for name, _ in wanted.only)}
         counted = "attempts" if by_attempt else "requests"
-        async with self._connection() as connection:
+        async with self._readers.connection() as connection:
             found = await connection.fetch(
                 f"SELECT {', '.join([*groups, ''])} sum({counted})::bigint AS requests, "  # noqa: S608
                 "sum(attempts)::bigint AS attempts, "
@@ -139,14 +153,14 @@ class UsageReports:
             )
         return [_shown(dict(row), wanted.group_by) for row in found]
 
-    async def savings(self, wanted: UsageQuery) -> dict[str, Any]:
+    async def savings(self, wanted: UsageQuery) -> Savings:
         """What the same tokens would have cost at the most powerful model that was permitted for each request.
 
         Raises:
             Unavailable: the database does not answer.
         """
         where, values = _where(wanted, "r.started_at", "r.")
-        async with self._connection() as connection:
+        async with self._readers.connection() as connection:
             row = await connection.fetchrow(
                 "SELECT count(*) AS requests, coalesce(sum(r.cost_nano_usd), 0)::bigint AS cost, "  # noqa: S608
                 "coalesce(sum(round((r.prompt_tokens::numeric * s.baseline_input_nano_usd_per_mtok "
@@ -157,49 +171,27 @@ class UsageReports:
                 *values,
             )
         assert row is not None
-        baseline, cost = row["baseline"], row["cost"]
-        return {
-            "requests": row["requests"],
-            "cost_usd": usd(cost),
-            "most_powerful_usd": usd(baseline),
-            "saved_usd": usd(baseline - cost),
-            "saved_share": round((baseline - cost) / baseline, 4) if baseline else None,
-        }
+        return Savings(row["requests"], row["cost"], row["baseline"])
 
-    async def spent(self, subjects: Sequence[str]) -> dict[str, dict[str, float]]:
-        """What subjects spent in the current periods, in USD, as far as the ledger has been written.
+    async def spent(self, subjects: Sequence[str]) -> dict[str, dict[str, int]]:
+        """What subjects spent in the current periods, in nano-USD, as far as the ledger has been written.
 
         Raises:
             Unavailable: the database does not answer.
         """
         now = datetime.now(UTC)
         current = {token(period, now): str(period) for period in Period}
-        async with self._connection() as connection:
+        async with self._readers.connection() as connection:
             rows = await connection.fetch(
                 "SELECT subject, period, spent_nano_usd FROM budget_spend "
                 "WHERE subject = ANY($1::text[]) AND period = ANY($2::text[])",
                 subjects,
                 list(current),
             )
-        found = {subject: dict.fromkeys(map(str, Period), 0.0) for subject in subjects}
+        found = {subject: dict.fromkeys(map(str, Period), 0) for subject in subjects}
         for row in rows:
-            found[row["subject"]][current[row["period"]]] = usd(row["spent_nano_usd"])
+            found[row["subject"]][current[row["period"]]] = row["spent_nano_usd"]
         return found
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[postgres.Connection]:
-        try:
-            async with asyncio.timeout(postgres.TIMEOUT_S):
-                await self._readers.acquire()
-            try:
-                async with postgres.connection(self._pool) as connection:
-                    yield connection
-            finally:
-                self._readers.release()
-        except postgres.ERRORS as error:
-            raise errors.Unavailable(
-                "usage cannot be read at the moment", reason="USAGE_UNAVAILABLE", retry_after_s=1
-            ) from error
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], group_by: Sequence[str]) -> str:

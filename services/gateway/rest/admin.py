@@ -64,7 +64,9 @@ def _keys(keys: Authenticator, stores: Stores, used: UsageReports) -> APIRouter:
     async def get(key_id: str) -> Response:
         row = await stores.keys.get(key_id)
         spent = await used.spent([f"key:{key_id}"])
-        return JsonResponse({**schemas.shown_key(row), "spent_usd": spent[f"key:{key_id}"]})
+        return JsonResponse(
+            {**schemas.shown_key(row), "spent_usd": schemas.shown_spending(spent[f"key:{key_id}"])}
+        )
 
     @routes.patch("/{key_id}")
     async def change(key_id: str, fields: schemas.KeyFields, who: Actor) -> Response:

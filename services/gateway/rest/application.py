@@ -70,8 +70,8 @@ def with_middleware(app: ASGIApp, *, origins: Sequence[str] = ()) -> ASGIApp:
 
     Args:
         app: What answers.
-        origins: Whose web pages may call. Callers are known by a bearer key, never by a cookie, so a page that
-            forges requests has nothing to forge them with.
+        origins: Whose web pages may call. Callers are known by a bearer key, so a page that forges requests has
+            nothing to forge them with; the cookie of /dashboard is sent by its own pages alone.
     """
     if origins:
         app = _Cors(

@@ -146,3 +146,8 @@ def shown_key(row: Mapping[str, Any]) -> dict[str, Any]:
 def shown_owner(row: Mapping[str, Any]) -> dict[str, Any]:
     """A user or an organization as REST shows it."""
     return {**{name: value for name, value in row.items() if name != "budget_nano_usd"}, **_budget(row)}
+
+
+def shown_spending(nano_usd: Mapping[str, int]) -> dict[str, float]:
+    """What was spent, by period, in US dollars."""
+    return {period: money.usd(amount) for period, amount in nano_usd.items()}

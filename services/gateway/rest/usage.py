@@ -11,7 +11,7 @@ from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
 from services.gateway.reports import usage
 from services.gateway.reports.usage import UsageReports
-from services.gateway.rest import doors
+from services.gateway.rest import doors, schemas
 from services.gateway.rest.admin_route import admin_route
 from services.gateway.rest.json_answers import JsonResponse
 
@@ -34,7 +34,7 @@ def router(keys: Authenticator, used: UsageReports) -> APIRouter:
                 "group_by": wanted.group_by,
                 "data": rows,
                 "total": rows[0] if not wanted.group_by else (await used.rows(whole))[0],
-                "savings": await used.savings(whole),
+                "savings": _savings(await used.savings(whole)),
             }
         )
 
@@ -84,7 +84,17 @@ def router(keys: Authenticator, used: UsageReports) -> APIRouter:
     return routes
 
 
-def _info(caller: Caller, spent: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def _savings(found: usage.Savings) -> dict[str, Any]:
+    return {
+        "requests": found.requests,
+        "cost_usd": money.usd(found.cost_nano_usd),
+        "most_powerful_usd": money.usd(found.most_powerful_nano_usd),
+        "saved_usd": money.usd(found.saved_nano_usd),
+        "saved_share": found.share,
+    }
+
+
+def _info(caller: Caller, spent: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """What the holder of a key may read of it."""
     plan = caller.plan
     return {
@@ -108,7 +118,7 @@ def _info(caller: Caller, spent: Mapping[str, Mapping[str, float]]) -> dict[str,
                 "parallel": one.rate.parallel or None,
                 "budget_usd": money.usd(one.budget.limit_nano_usd) if one.budget else None,
                 "budget_period": one.budget.period if one.budget else None,
-                "spent_usd": spent[one.name],
+                "spent_usd": schemas.shown_spending(spent[one.name]),
             }
             for one in caller.subjects
         ],

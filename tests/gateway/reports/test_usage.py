@@ -9,7 +9,8 @@ from services.chassis import errors
 from services.gateway import postgres
 from services.gateway.ledger import event_rows as usage_events
 from services.gateway.ledger.store import LedgerStore
-from services.gateway.reports.usage import READERS, UsageReports, query
+from services.gateway.reports.readers import READERS, Readers
+from services.gateway.reports.usage import UsageReports, query
 from tests.gateway.conftest import eventually
 from tests.gateway.money import FAILED, FINAL, event
 
@@ -28,7 +29,7 @@ async def test_a_model_that_was_fallen_back_to_has_requests_and_a_cost_for_each(
         )
     ]
     await LedgerStore(pool).write([usage_events.usage(one.SerializeToString()) for one in events])
-    used = UsageReports(pool)
+    used = UsageReports(Readers(pool))
 
     async def ask(group_by: str, **only: str) -> list[tuple[object, ...]]:
         wanted = query(since=SINCE, until=UNTIL, group_by=group_by, only=only)
@@ -51,7 +52,7 @@ async def test_a_cost_that_nobody_knows_is_null_in_its_row_and_counted_in_sums(p
     await LedgerStore(pool).write(
         [usage_events.usage(one.SerializeToString()) for one in (paid, unknown, failed)]
     )
-    used = UsageReports(pool)
+    used = UsageReports(Readers(pool))
 
     rows = {
         row["model"]: (row["attempts"], row["unpriced"], row["cost_nano_usd"])
@@ -78,7 +79,7 @@ async def test_what_a_caller_notes_is_in_the_row(pool: postgres.Pool) -> None:
 async def test_readers_of_usage_leave_connections_for_those_whose_key_is_looked_up(
     pool: postgres.Pool,
 ) -> None:
-    used = UsageReports(pool)
+    used = UsageReports(Readers(pool))
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE budget_spend IN ACCESS EXCLUSIVE MODE")
         readers = [asyncio.create_task(used.spent(["key:k1"])) for _ in range(20)]

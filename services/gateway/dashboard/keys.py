@@ -1,0 +1,170 @@
+"""Keys: made, shown, limited and revoked, by admins alone."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+
+from services.chassis import errors
+from services.gateway.config.budgets import Period
+from services.gateway.config.plans import Plans
+from services.gateway.dashboard import formats
+from services.gateway.dashboard.forms import Form
+from services.gateway.dashboard.pages import HOME, Pages, redirect
+from services.gateway.keys.audit import AuditTrail
+from services.gateway.keys.permissions import ADMIN
+from services.gateway.keys.store import KeyStore
+from services.gateway.reports.usage import UsageReports
+from services.gateway.rest import schemas
+
+LIST = f"{HOME}/keys"
+# Keys on one page, and events of one key.
+PAGE = 50
+EVENTS = 20
+# What a form may say of a key, by the names of the REST API.
+TEXTS = ("user_id", "organization_id", "plan", "rpm_limit", "tpm_limit", "parallel_limit", "budget_usd")
+# Of these, what a change may take away again: then it is the plan's.
+OPTIONAL = ("rpm_limit", "tpm_limit", "parallel_limit", "budget_usd", "expires_at")
+DATE = 10
+
+
+def router(
+    pages: Pages,
+    keys: KeyStore,
+    audit: AuditTrail,
+    used: UsageReports,
+    plans: Plans,
+    admin_route: type[APIRoute],
+) -> APIRouter:
+    """The list of keys, the page of one, and what changes them."""
+    routes = APIRouter(prefix=HOME, route_class=admin_route)
+    names = sorted(plans.by_name)
+
+    async def list_page(
+        request: Request, *, form: Mapping[str, str] | None = None, message: str = "", code: int = 200
+    ) -> Response:
+        asked = {name: request.query_params.get(name, "").strip() for name in ("user_id", "organization_id")}
+        found = await keys.find(
+            user_id=asked["user_id"] or None,
+            organization_id=asked["organization_id"] or None,
+            after=request.query_params.get("after", ""),
+            limit=PAGE + 1,
+        )
+        return await pages.page(
+            request,
+            "keys.html",
+            code,
+            rows=[schemas.shown_key(row) for row in found[:PAGE]],
+            following=found[PAGE - 1]["key_id"] if len(found) > PAGE else "",
+            asked=asked,
+            form=form or {"plan": plans.default.name},
+            plans=names,
+            message=message,
+            budget_periods=list(Period),
+        )
+
+    async def key_page(
+        request: Request,
+        key_id: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        message: str = "",
+        code: int = 200,
+    ) -> Response:
+        row = await keys.get(key_id)
+        subject = f"key:{key_id}"
+        return await pages.page(
+            request,
+            "key.html",
+            code,
+            key=schemas.shown_key(row),
+            budget_nano_usd=row["budget_nano_usd"],
+            spent_nano_usd=(await used.spent([subject]))[subject],
+            events=await audit.newest(subject, EVENTS),
+            form=form or _filled(row),
+            plans=names,
+            message=message,
+            budget_periods=list(Period),
+        )
+
+    @routes.get("/keys")
+    async def listed(request: Request) -> Response:
+        return await list_page(request)
+
+    @routes.post("/keys")
+    async def create(request: Request) -> Response:
+        form: Form = request.state.form
+        try:
+            made = await keys.create(ADMIN, schemas.columns(_fields(form)))
+        except errors.Invalid as fault:
+            return await list_page(request, form=form, message=fault.message, code=400)
+        # Not redirected: the secret is in this answer and nowhere else.
+        return await pages.page(request, "key_made.html", 201, key=made)
+
+    @routes.get("/keys/{key_id}")
+    async def one(request: Request, key_id: str) -> Response:
+        return await key_page(request, key_id)
+
+    @routes.post("/keys/{key_id}")
+    async def change(request: Request, key_id: str) -> Response:
+        form: Form = request.state.form
+        try:
+            await keys.change(ADMIN, key_id, schemas.given_columns(_fields(form, keep_empty=True)))
+        except errors.Invalid as fault:
+            return await key_page(request, key_id, form=form, message=fault.message, code=400)
+        return redirect(f"{LIST}/{key_id}")
+
+    @routes.post("/keys/{key_id}/revoke")
+    async def revoke(key_id: str) -> Response:
+        await keys.revoke(ADMIN, key_id)
+        return redirect(f"{LIST}/{key_id}")
+
+    return routes
+
+
+def _fields(form: Form, *, keep_empty: bool = False) -> schemas.KeyFields:
+    """The fields of a form, checked as those of a REST body.
+
+    Args:
+        form: What was sent.
+        keep_empty: Whether a field that is left empty takes away what there was; else it is as if not sent.
+
+    Raises:
+        Invalid: names the first field that makes no sense.
+    """
+    values: dict[str, Any] = {name: form[name] for name in TEXTS if form.get(name)}
+    if "models" in form:
+        values["models"] = [name for part in form["models"].split(",") if (name := part.strip())]
+    if form.get("budget_period"):
+        values["budget_period"] = form["budget_period"]
+    if expires := form.get("expires_at"):
+        # A day, as the browser's field gives it: the key is good until it is over.
+        values["expires_at"] = f"{expires}T23:59:59Z" if len(expires) == DATE else expires
+    if keep_empty:
+        values |= {name: None for name in OPTIONAL if name in form and not form[name]}
+    try:
+        return schemas.KeyFields.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise errors.Invalid(f"{name}: {first['msg']}", param=name) from error
+
+
+def _filled(row: Mapping[str, Any]) -> dict[str, str]:
+    """What the form that changes a key says before anybody touches it."""
+    expires: datetime | None = row["expires_at"]
+    budget: int | None = row["budget_nano_usd"]
+    return {
+        "plan": row["plan"],
+        "models": ", ".join(row["models"]),
+        "budget_usd": "" if budget is None else formats.plain_usd(budget),
+        "budget_period": row["budget_period"],
+        "expires_at": f"{expires.astimezone(UTC):%Y-%m-%d}" if expires else "",
+        **{
+            name: "" if row[name] is None else str(row[name])
+            for name in ("rpm_limit", "tpm_limit", "parallel_limit")
+        },
+    }

@@ -1,0 +1,64 @@
+"""Everything below /dashboard, put together."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Response
+
+from services.chassis import errors
+from services.gateway.config.plans import Plans
+from services.gateway.dashboard import assets, keys, models, overview, playground, requests, sign_in, spend
+from services.gateway.dashboard.models import FleetReports
+from services.gateway.dashboard.overview import Numbers
+from services.gateway.dashboard.page_route import page_route
+from services.gateway.dashboard.pages import HOME, Pages
+from services.gateway.dashboard.playground import Playground
+from services.gateway.dashboard.session import Sessions
+from services.gateway.keys.audit import AuditTrail
+from services.gateway.keys.store import KeyStore
+from services.gateway.reports.requests import RequestReports
+from services.gateway.reports.usage import UsageReports
+
+# An address has its text's version in it, so the text behind it never changes.
+FOREVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the pages show and change."""
+
+    used: UsageReports
+    requests: RequestReports
+    fleet: FleetReports
+    keys: KeyStore
+    audit: AuditTrail
+    plans: Plans
+    playground: Playground
+
+
+def router(sessions: Sessions, sources: Sources) -> APIRouter:
+    """All pages."""
+    files = assets.load()
+    pages = Pages(files)
+    for_all = page_route(sessions, pages)
+    for_admins = page_route(sessions, pages, admins_only=True)
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get(HOME + "/static/{version}/{name}")
+    async def static(version: str, name: str) -> Response:
+        found = files.get(name)
+        if found is None or found.version != version:
+            raise errors.NotFound("there is no such file; load the page again")
+        headers = {"cache-control": FOREVER, "x-content-type-options": "nosniff"}
+        return Response(found.body, media_type=found.kind, headers=headers)
+
+    numbers = Numbers(sources.used, sources.requests)
+    routes.include_router(sign_in.router(sessions, pages, for_all))
+    routes.include_router(overview.router(pages, numbers, for_all))
+    routes.include_router(requests.router(pages, sources.requests, for_all))
+    routes.include_router(models.router(pages, sources.fleet, for_all))
+    routes.include_router(spend.router(pages, sources.used, for_all))
+    routes.include_router(
+        keys.router(pages, sources.keys, sources.audit, sources.used, sources.plans, for_admins)
+    )
+    routes.include_router(playground.router(pages, sources.playground, sources.fleet, for_admins))
+    return routes

@@ -1,0 +1,109 @@
+"""Who is signed in: a session is a cookie that only this installation can make.
+
+Nothing is stored. A session ends with its time, and with the key that opened it: the cookie is encrypted and signed
+under a key that is derived from that one, so a new LUMNI_ADMIN_KEY or LUMNI_VIEWER_KEY ends all sessions of the old.
+"""
+
+import base64
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from services.chassis.config import Secret
+
+# Separates this use of a key from any other.
+PURPOSE = b"lumni dashboard v1 "
+# Characters of a cookie of ours at most; a longer one is not looked at.
+LONGEST = 512
+# Bytes of chance in the token that forms carry.
+TOKEN = 24
+
+
+class Role(StrEnum):
+    """What somebody who signed in may do."""
+
+    # Reads everything and changes keys.
+    ADMIN = "admin"
+    # Reads what no key is shown in, and changes nothing.
+    VIEWER = "viewer"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who signed in."""
+
+    role: Role
+    # What each form of this session carries, so that no other site can send one.
+    token: str
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether keys may be changed."""
+        return self.role is Role.ADMIN
+
+    def sent(self, token: str) -> bool:
+        """Whether a form of this session carries this token."""
+        return hmac.compare_digest(self.token.encode(), token.encode("utf-8", "replace"))
+
+
+class Sessions:
+    """Makes and reads the cookies."""
+
+    def __init__(
+        self,
+        keys: Mapping[Role, Secret],
+        salt: Secret,
+        lasts_s: int,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Accept these keys.
+
+        Args:
+            keys: What opens a session of each role; an empty one opens none.
+            salt: LUMNI_KEY_SECRET, without which no cookie tells anything of the key that it was made with.
+            lasts_s: Seconds from sign-in to the end.
+            now: Seconds since 1970.
+        """
+        self._keys = {role: key.reveal() for role, key in keys.items() if key}
+        self._boxes = {role: _box(role, key, salt.reveal()) for role, key in self._keys.items()}
+        self._now = now
+        self.lasts_s = lasts_s
+
+    def open(self, key: str) -> Session | None:
+        """The session that a key opens; None where it opens none."""
+        for role, known in self._keys.items():
+            if hmac.compare_digest(known.encode(), key.encode("utf-8", "replace")):
+                return Session(role, secrets.token_urlsafe(TOKEN))
+        return None
+
+    def cookie(self, session: Session) -> str:
+        """The value of a session's cookie."""
+        box = self._boxes[session.role]
+        return box.encrypt_at_time(session.token.encode(), int(self._now())).decode()
+
+    def read(self, cookie: str) -> Session | None:
+        """The session of a cookie; None where it has ended, or was never ours."""
+        if not cookie or len(cookie) > LONGEST:
+            return None
+        for role, box in self._boxes.items():
+            try:
+                token = box.decrypt_at_time(cookie.encode(), self.lasts_s, int(self._now()))
+            except (InvalidToken, ValueError):
+                continue
+            return Session(role, token.decode())
+        return None
+
+
+def _box(role: Role, key: str, salt: str) -> Fernet:
+    derived = HKDF(SHA256(), 32, salt=salt.encode() or None, info=PURPOSE + role.encode()).derive(
+        key.encode()
+    )
+    return Fernet(base64.urlsafe_b64encode(derived))

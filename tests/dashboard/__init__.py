@@ -1,0 +1,1 @@
+"""What the tests and the pictures of the page at /dashboard are made with."""

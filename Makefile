@@ -28,7 +28,7 @@ lint: setup ## ruff, mypy and buf
 	$(bin)/buf lint
 	$(bin)/buf format --diff --exit-code
 
-tools: setup ## install what some tests run if Go is there: grpcurl, ghz and compose-go
+tools: setup ## install what some tests run, if Go or apt is there: grpcurl, ghz, compose-go and Chromium
 	@$(bin)/python -m tests.tools
 
 # Two at once share two cores well, as most tests wait for something; tests/conftest.py says which stay together.

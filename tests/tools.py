@@ -1,7 +1,8 @@
-"""Programs written in Go that some tests and the load script use.
+"""Programs that some tests and the load script use: some written in Go, and some of Debian's.
 
-`python -m tests.tools` installs them where Go is present, `python -m tests.tools ghz` one of them; both print where
-they are. Tests only look for them: compiling one takes longer than a test may.
+`python -m tests.tools` installs them, those in Go where that is present and Debian's where apt is and may install,
+`python -m tests.tools ghz` one of them; both print where they are. Tests only look for them: compiling one takes longer
+than a test may.
 """
 
 import fcntl
@@ -9,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,11 @@ MODULES = {
     "ghz": "github.com/bojand/ghz/cmd/ghz@v0.120.0",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
 }
-# What `go install` refuses, because its go.mod replaces or excludes modules: the Debian package that has it.
-PACKAGES = {"promtool": "prometheus"}
+# Debian's packages, which come with all that they need.
+PACKAGES = ("chromium",)
+# Programs of Debian's packages that would start a server if they were installed whole. `go install` refuses promtool,
+# whose go.mod excludes modules.
+UNPACKED = {"promtool": "prometheus"}
 INSTALL_S = 600
 
 
@@ -42,9 +47,9 @@ def find(name: str) -> Path:
     path = FOLDER / name
     if path.exists():
         return path
-    if name in PACKAGES:
-        raise Absent(f"{name} is not installed; Debian's package {PACKAGES[name]} has it")
-    raise Absent(f"{name} is not installed; `make tools` does that if Go is there")
+    raise Absent(
+        f"{name} is not installed; `make tools` does that if {'Go' if name in MODULES else 'apt'} is there"
+    )
 
 
 def find_or_skip(name: str) -> Path:
@@ -56,10 +61,10 @@ def find_or_skip(name: str) -> Path:
 
 
 def install(name: str) -> Path:
-    """Where a program is; one that is absent is compiled into .lumni/tools first, which takes a minute.
+    """Where a program is; one that is absent is installed first: in Go, it is compiled into .lumni/tools in a minute.
 
     Raises:
-        Absent: there is no Go, no network, or no time.
+        Absent: there is no Go or no apt, no network, or no time.
     """
     go = shutil.which("go")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -69,6 +74,12 @@ def install(name: str) -> Path:
         try:
             return find(name)
         except Absent:
+            if name in PACKAGES:
+                _install_package(name)
+                return find(name)
+            if name in UNPACKED:
+                _unpack(name)
+                return find(name)
             if go is None:
                 raise Absent(f"{name} is not installed, and neither is Go, which could install it") from None
         path = FOLDER / name
@@ -95,10 +106,48 @@ def _install(go: str, path: Path) -> None:
     (FOLDER / module.partition("@")[0].rpartition("/")[2]).rename(path)
 
 
+def _install_package(name: str) -> None:
+    if os.geteuid() != 0:
+        raise Absent(f"{name} is not installed; on Debian and Ubuntu: sudo apt-get install {name}")
+    _apt("update", "-q")
+    _apt("install", "-qy", "--no-install-recommends", name)
+
+
+def _unpack(name: str) -> None:
+    package = UNPACKED[name]
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() == 0:
+            _apt("update", "-q")
+        _apt("download", "-q", package, folder=folder)
+        (archive,) = Path(folder).glob("*.deb")
+        _run("dpkg", "-x", str(archive), folder)
+        shutil.copy(Path(folder, "usr", "bin", name), FOLDER / name)
+
+
+def _apt(*arguments: str, folder: str = "/") -> None:
+    _run("apt-get", *arguments, folder=folder)
+
+
+def _run(*command: str, folder: str = "/") -> None:
+    if shutil.which(command[0]) is None:
+        raise Absent(f"there is no {command[0]} here")
+    try:
+        subprocess.run(
+            command,
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            timeout=INSTALL_S,
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        raise Absent(f"{' '.join(command)} failed: {error}") from error
+
+
 def main(names: list[str]) -> int:
     """Install and print; 1 when one that was named is absent."""
     absent = 0
-    for name in names or MODULES:
+    for name in names or (*MODULES, *PACKAGES, *UNPACKED):
         try:
             print(install(name))
         except Absent as reason:

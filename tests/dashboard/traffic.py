@@ -47,11 +47,11 @@ FACTORS = (
     ("several steps are asked for", 0.1, 1.2),
 )
 PARTS = {
-    "rank": 0.2,
-    "quality": 0.3,
-    "availability": 0.15,
-    "priority": 0.05,
-    "balance": 0.05,
+    "benchmark_ranking": 0.2,
+    "benchmark_score": 0.3,
+    "rate_limit_availability": 0.15,
+    "provider_priority": 0.05,
+    "recent_usage": 0.05,
     "cost_efficiency": 0.2,
     "latency": 0.05,
 }
@@ -172,8 +172,8 @@ def _selection(
                 selector_pb2.Part(
                     name=name,
                     value=one.quality
-                    if name in ("rank", "quality")
-                    else max(chance.uniform(0.5, 1.0) - 0.05 * place, 0),
+                    if name.startswith("benchmark")
+                    else max(chance.uniform(0.9, 1.0) - 0.12 * place, 0),
                     weight=weight,
                 )
                 for name, weight in PARTS.items()
@@ -187,7 +187,6 @@ def _selection(
     ]
     for one in candidates:
         one.score = sum(part.value * part.weight for part in one.parts)
-    # In the order of their scores, but for the tier that was decided.
     return selector_pb2.Selection(
         tier=tier,
         strategy="balanced",

@@ -38,7 +38,9 @@ def _parts(body: Mapping[str, Any]) -> tuple[list[str], int]:
         elif isinstance(part, list):
             unread += part
         elif isinstance(part, Mapping):
-            if part.get("type") in _NOT_TEXT:
+            kind = part.get("type")
+            # A schema's property of that name may be anything.
+            if isinstance(kind, str) and kind in _NOT_TEXT:
                 others += 1
             else:
                 unread += part.values()

@@ -84,8 +84,9 @@ def folded(chunks: list[dict[str, Any]]) -> Any:
     return choices
 
 
-# They tell a stream's usage unasked, and Mistral refuses to be asked; the simulator tells nobody who does not ask.
-UNASKED = frozenset(("cerebras", "mistral"))
+# LiteLLM does not ask them for a stream's usage, and Mistral refuses to be asked. They may tell it all the same; the
+# simulator does not, and then the record has to say that it is an estimate.
+UNASKED = frozenset(("cerebras", "featherless_ai", "mistral"))
 # LiteLLM's stream wrapper ends a stream at the first finish, so the other choices' finishes are lost.
 LOST_FINISHES = frozenset(("n two", "n three with tools"))
 

@@ -49,6 +49,7 @@ def create(routers: Sequence[APIRouter]) -> ASGIApp:
     """Put the routers of FastAPI together."""
     app = _Application(
         title="Lumni",
+        description=openapi.DESCRIPTION,
         default_response_class=JsonResponse,
         exception_handlers=dict(HANDLERS),
         openapi_url="/openapi.json",

@@ -6,6 +6,19 @@ from typing import Any
 
 import yaml
 
+# By which other paths clients of other gateways and clouds reach the same routes; `doors` finds them.
+DESCRIPTION = """One endpoint, in OpenAI's and Anthropic's formats, in front of every provider.
+
+Each path below `/v1` is reached without `/v1`, below `/openai/v1`, with a slash at its end, and, where it calls a
+model, at Azure's `/openai/deployments/{model}/...`, whose model goes before that of the body. `HEAD` is answered where
+there is `GET`, `OPTIONS` everywhere.
+
+The key is a bearer key in `Authorization`, or stands in `x-api-key`, `api-key`, `x-portkey-api-key` or
+`x-litellm-api-key`.
+
+`/v1/files`, `/v1/batches`, `/v1/images/generations`, `/v1/audio/speech` and `/v1/audio/transcriptions` answer 404
+`not_supported` with the reason."""
+
 
 def with_inference(document: Mapping[str, Any]) -> dict[str, Any]:
     """A document of FastAPI's with the routes of `openapi.yaml` before its own."""

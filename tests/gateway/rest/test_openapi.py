@@ -14,7 +14,16 @@ from services.gateway.keys.authenticator import Authenticator
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import chat_request, conversation, fields, hints, messages_request
-from services.gateway.rest import application, inference, messages, model_calls, responses, simple
+from services.gateway.rest import (
+    application,
+    doors,
+    inference,
+    messages,
+    model_calls,
+    not_served,
+    responses,
+    simple,
+)
 
 
 @pytest.fixture
@@ -48,6 +57,13 @@ def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[
 
     described = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert served == described
+
+
+def test_it_says_by_which_headers_keys_come_and_what_is_not_served(document: dict[str, Any]) -> None:
+    said = document["info"]["description"]
+
+    for name in (*(header.decode() for header in doors.KEY_HEADERS), *not_served.WHY):
+        assert f"`{name}`" in said
 
 
 @pytest.mark.parametrize(

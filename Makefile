@@ -3,7 +3,7 @@
 bin := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs lint tools test train-classifier eval-classifier eval-selector eval-free-tier catalog bench overload faults fuzz load attacks
+.PHONY: help setup run lock stubs lint tools test train-classifier eval-classifier eval-selector eval-free-tier catalog bench overload faults fuzz load attacks clients
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -28,8 +28,13 @@ lint: setup ## ruff, mypy and buf
 	$(bin)/buf lint
 	$(bin)/buf format --diff --exit-code
 
-tools: setup ## install what some tests run, if Go or apt is there: grpcurl, ghz, compose-go and Chromium
+tools: setup ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, compose-go, promtool, Chromium, SDKs of Node
 	@$(bin)/python -m tests.tools
+	-@$(bin)/python -m tests.clients.environments node
+
+clients: tools ## install the SDKs, frameworks and coding agents that people call LLMs with (1.2 GB), and run each against Lumni
+	$(bin)/python -m tests.clients.environments node python agents
+	$(bin)/pytest tests/flow/test_clients.py -v
 
 # Two at once share two cores well, as most tests wait for something; tests/conftest.py says which stay together.
 WORKERS ?= 2

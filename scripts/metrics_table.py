@@ -13,8 +13,9 @@ SERVICES = ROOT / "services"
 DOCUMENT = ROOT / "docs" / "monitoring.md"
 BEGIN, END = "<!-- metrics: scripts/metrics_table.py -->\n", "<!-- end of the metrics -->"
 KINDS = ("Counter", "Gauge", "Histogram")
-# The folders that measure, in the table's order, and how the table calls them.
+# The folders that measure, and the process that shows it: the first that a module is in counts.
 FOLDERS = {
+    "gateway/alerts": "ledger",
     "gateway/ledger": "ledger",
     "gateway": "gateway",
     "classifier": "classifier",
@@ -38,8 +39,7 @@ class Metric:
 def metrics() -> list[Metric]:
     """Every metric of the services, by service and name."""
     found = [one for path in SERVICES.rglob("*.py") for one in _of(path)]
-    order = [*FOLDERS.values()]
-    order.insert(0, order.pop(order.index("gateway")))
+    order = ("gateway", "ledger", "classifier", "selector", "executor", "every service")
     return sorted(found, key=lambda one: (order.index(one.service), one.name))
 
 

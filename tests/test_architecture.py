@@ -39,7 +39,21 @@ EDGES = {
     ),
 }
 # The gateway is made of wires and stores, so its cores are what is listed.
-GATEWAY_CORES = "config.budgets config.plans config.switches conversations.cipher conversations.conversation dashboard.assets dashboard.charts dashboard.formats dashboard.periods dashboard.remembered dashboard.session dashboard.sign_in_limit health.deployments keys.cache keys.digests keys.fields keys.permissions ledger.rows limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local limits.mistakes limits.persistent limits.refusal recording.record recording.redaction recording.request_log recording.settings recording.span_texts requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids rest.connections "
+GATEWAY_CORES = """
+    alerts.judge alerts.recent_requests
+    config.alerts config.budgets config.plans config.switches
+    conversations.cipher conversations.conversation
+    dashboard.assets dashboard.charts dashboard.formats dashboard.periods dashboard.remembered
+    dashboard.session dashboard.sign_in_limit
+    health.deployments
+    keys.cache keys.digests keys.fields keys.permissions
+    ledger.rows
+    limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local
+    limits.mistakes limits.persistent limits.refusal
+    recording.record recording.redaction recording.request_log recording.settings recording.span_texts
+    requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids
+    rest.connections
+"""
 
 LONGEST_FILE = 400
 LONGEST_CLASS = 250

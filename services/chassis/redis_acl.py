@@ -87,6 +87,7 @@ USERS: Mapping[str, tuple[Grant, ...]] = {
             ),
             (redis_keys.USAGE_STREAM, redis_keys.DECISION_STREAM),
         ),
+        *_HEALTH_READ,
     ),
     "executor": (
         Grant((*CONNECTION, *TRANSACTION, "script|load", "info")),

@@ -43,7 +43,7 @@ STREAMS = frozenset(("decisions", "usage"))
 # On which kinds of keys a user may run at least one command that reads, and one that writes.
 READS: Mapping[str, frozenset[str]] = {
     "gateway": MONEY | {"key changes", "replicas", "health"},
-    "ledger": MONEY | STREAMS,
+    "ledger": MONEY | STREAMS | {"replicas", "health"},
     "executor": BREAKER | {"replicas", "usage memory", "limit"},
     "selector": frozenset(("replicas", "health", "recent", "split")),
 }

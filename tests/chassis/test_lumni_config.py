@@ -7,7 +7,7 @@ import pytest
 
 from services.chassis import lumni_config
 from services.chassis.config import Mistakes
-from services.gateway.config import plans, switches
+from services.gateway.config import alerts, plans, switches
 from services.selector import configuration
 
 MISSPELT = "default_plan: a\nplans: {a: {access_groups: [g]}}\nswitchs: {selection: false}\n"
@@ -19,7 +19,7 @@ def test_every_section_of_the_file_that_ships_is_known() -> None:
     assert set(root.keys) <= set(lumni_config.SECTIONS)
 
 
-@pytest.mark.parametrize("load", [plans.load, switches.load, configuration.read_options])
+@pytest.mark.parametrize("load", [alerts.load, plans.load, switches.load, configuration.read_options])
 def test_a_misspelt_section_is_a_mistake_for_every_service_that_reads_the_file(
     load: Callable[[Path], object], tmp_path: Path
 ) -> None:

@@ -69,6 +69,8 @@ class Consumer:
         self._interval_s = interval_s
         self._takeover_ms = int(takeover_s * 1000)
         self._name = replica()
+        # By how much this group was behind when that was last measured, in seconds.
+        self.behind_s = 0.0
         self._outage = Outage(log, f"{stream} cannot be written", f"{stream} is written again", pause_s=0.4)
 
     async def run(self) -> None:
@@ -109,7 +111,8 @@ class Consumer:
         unread, pending, behind = await ACKNOWLEDGE.run(
             self._redis, [self._stream], [redis_keys.LEDGER_GROUP, *ids]
         )
-        BEHIND.labels(self._stream).set(behind / 1000)
+        self.behind_s = behind / 1000
+        BEHIND.labels(self._stream).set(self.behind_s)
         PENDING.labels(self._stream).set(max(0, unread) + pending)
         return int(behind)
 

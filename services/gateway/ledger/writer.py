@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import prometheus_client
 
@@ -27,12 +27,24 @@ Read: TypeAlias = Callable[[bytes], Any]
 Write: TypeAlias = Callable[[Sequence[Any]], Awaitable[None]]
 
 
+class Seen(Protocol):
+    """Who is told what the ledger has done."""
+
+    def ended(self, batch: Sequence[Ended]) -> None:
+        """Attempts were written."""
+
+    def set_aside(self, count: int) -> None:
+        """Events could not be written."""
+
+
 class LedgerWriter:
     """Writes events, whatever is among them: one that cannot be written keeps no other from being written."""
 
-    def __init__(self, client: redis.Redis, store: LedgerStore) -> None:
+    def __init__(self, client: redis.Redis, store: LedgerStore, seen: Seen | None = None) -> None:
+        """Write through `store` and `client`; `seen` is told what was written and set aside."""
         self._redis = client
         self._store = store
+        self._seen = seen
 
     async def usage(self, entries: Sequence[Entry]) -> None:
         """Write usage events, and set aside those that cannot be written.
@@ -63,6 +75,8 @@ class LedgerWriter:
         ended = [event for event in batch if isinstance(event, Ended)]
         if ended:
             await self._publish(sums, ended)
+        if self._seen is not None:
+            self._seen.ended(ended)
 
     async def _write_all(self, stream: str, entries: Sequence[Entry], read: Read, write: Write) -> None:
         poisoned = await isolating(entries, read, write)
@@ -87,6 +101,8 @@ class LedgerWriter:
         """
         await self._store.set_aside(stream, poisoned)
         POISON.labels(stream).inc(len(poisoned))
+        if self._seen is not None:
+            self._seen.set_aside(len(poisoned))
         log.error("%d events were set aside: %s", len(poisoned), poisoned[0].reason)
 
 

@@ -1,0 +1,46 @@
+"""When operators are told that something is wrong: the section `alerts` of `config/lumni.yaml`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.chassis import lumni_config
+
+LONGEST_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From where on each alert fires; the shares and the time are of the requests within `window_s`."""
+
+    window_s: int = 300
+    # Of fewer requests in the window no share is told.
+    least_requests: int = 20
+    error_rate: float = 0.05
+    fallback_rate: float = 0.5
+    answer_s: float = 10.0
+    deployment_down_s: int = 300
+    ledger_behind_s: int = 60
+
+
+def load(path: Path) -> Thresholds:
+    """Read the thresholds; what the file leaves out is as above.
+
+    Raises:
+        Mistakes: every mistake, with its line.
+    """
+    root = lumni_config.load(path)
+    section = root.section("alerts")
+    usual = Thresholds()
+    thresholds = Thresholds(
+        window_s=section.integer("window_s", usual.window_s, low=10, high=LONGEST_S),
+        least_requests=section.integer("least_requests", usual.least_requests, low=1),
+        error_rate=section.number("error_rate", usual.error_rate, low=0, high=1),
+        fallback_rate=section.number("fallback_rate", usual.fallback_rate, low=0, high=1),
+        answer_s=section.number("answer_s", usual.answer_s, low=0),
+        deployment_down_s=section.integer(
+            "deployment_down_s", usual.deployment_down_s, low=0, high=LONGEST_S
+        ),
+        ledger_behind_s=section.integer("ledger_behind_s", usual.ledger_behind_s, low=1, high=LONGEST_S),
+    )
+    root.finish()
+    return thresholds

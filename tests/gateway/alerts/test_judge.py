@@ -1,0 +1,65 @@
+"""Which alerts fire."""
+
+import pytest
+
+from services.gateway.alerts import judge, recent_requests
+from services.gateway.alerts.judge import Facts
+from services.gateway.alerts.recent_requests import RecentRequests, Shares
+from services.gateway.config.alerts import Thresholds
+
+LIMITS = Thresholds()
+QUIET = Shares(requests=100, error_rate=0.0, fallback_rate=0.0, answer_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "names"),
+    [
+        (Facts(QUIET), []),
+        (
+            Facts(Shares(100, 0.06, 0.6, 11.0)),
+            ["LumniErrorRateHigh", "LumniFallbacksHigh", "LumniResponseTimeHigh"],
+        ),
+        # At its threshold nothing fires, and of too few requests nothing is told.
+        (Facts(Shares(100, 0.05, 0.5, 10.0)), []),
+        (Facts(Shares(19, 1.0, 1.0, 60.0)), []),
+        (Facts(QUIET, down=["a"]), ["LumniDeploymentDown"]),
+        (Facts(QUIET, ledger_behind_s=61), ["LumniLedgerBehind"]),
+        (Facts(QUIET, poison=1), ["LumniLedgerPoison"]),
+    ],
+)
+def test_each_alert_has_its_threshold(facts: Facts, names: list[str]) -> None:
+    assert names == list(judge.firing(facts, LIMITS))
+
+
+def test_a_message_names_only_some_of_many_deployments() -> None:
+    text = judge.firing(Facts(QUIET, down=[f"d{number:03}" for number in range(300)]), LIMITS)
+
+    assert (
+        "the circuit breakers of d000, d001, d002, d003, d004 and 295 more are open"
+        == text["LumniDeploymentDown"]
+    )
+
+
+def test_a_request_counts_once_by_its_end() -> None:
+    recent = RecentRequests(window_s=60)
+    recent.add("answered", "a", 1.0, 0, failed=False)
+    recent.add("retried", "a", 1.0, 0, failed=True)
+    recent.add("retried", "a", 2.0, 1, failed=False)
+    recent.add("fell back", "a", 1.0, 0, failed=True)
+    recent.add("fell back", "b", 3.0, 1, failed=False)
+    recent.add("failed", "a", 1.0, 0, failed=True)
+    # Delivered again.
+    recent.add("fell back", "a", 1.0, 2, failed=True)
+    recent.add("answered", "a", 9.0, 2, failed=False)
+
+    assert Shares(requests=4, error_rate=0.25, fallback_rate=1 / 3, answer_s=2.0) == recent.shares(3)
+    assert Shares(requests=0, error_rate=0.0, fallback_rate=0.0, answer_s=0.0) == recent.shares(61.5)
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_requests, "MOST", 10)
+    recent = RecentRequests(window_s=60)
+    for number in range(100):
+        recent.add(str(number), "a", 1.0, number, failed=False)
+
+    assert 10 == recent.shares(99).requests

@@ -40,9 +40,10 @@ EDGES = {
 }
 # The gateway is made of wires and stores, so its cores are what is listed.
 GATEWAY_CORES = """
+    cipher
     alerts.judge alerts.recent_requests
     config.alerts config.budgets config.plans config.switches
-    conversations.cipher conversations.conversation
+    conversations.conversation
     dashboard.assets dashboard.charts dashboard.formats dashboard.periods dashboard.remembered
     dashboard.session dashboard.sign_in_limit
     health.deployments
@@ -51,7 +52,8 @@ GATEWAY_CORES = """
     limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local
     limits.mistakes limits.persistent limits.refusal
     recording.record recording.redaction recording.request_log recording.settings recording.span_texts
-    requests.fields requests.hints requests.inputs requests.prompt_size requests.request_ids
+    requests.cache_control requests.fields requests.hints requests.inputs requests.prompt_size
+    requests.request_ids
     rest.connections
 """
 

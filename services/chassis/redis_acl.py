@@ -68,7 +68,11 @@ USERS: Mapping[str, tuple[Grant, ...]] = {
         ),
         Grant(("set",), (redis_keys.PROBE,), "W"),
         Grant(_words("xadd xread xrevrange"), (redis_keys.KEY_CHANGES,)),
-        Grant(("xadd",), (redis_keys.DECISION_STREAM,), "W"),
+        # Of usage it appends what its cache answered.
+        Grant(("xadd",), (redis_keys.DECISION_STREAM, redis_keys.USAGE_STREAM), "W"),
+        Grant(
+            _words("get set del pexpire hget hset hdel hincrby zadd zrem zrange"), _every(redis_keys.CACHE)
+        ),
         *_HEALTH_READ,
     ),
     "ledger": (

@@ -100,6 +100,22 @@ def spent(subject: str, period: str) -> str:
     return f"{SPENT}{subject}:{period}"
 
 
+# The response cache, in one slot of a cluster, since its bounds hold for all of it; the Lua scripts append the names.
+# Nothing here names a caller: tenants and answers go by digests under a secret of the gateway.
+CACHE = f"{PREFIX}:{{cache}}"
+# By answer: its encrypted text, which expires; and the request that is making it, while it does.
+CACHED_ANSWER = f"{CACHE}:answer:"
+CACHE_FLIGHT = f"{CACHE}:flight:"
+# Sorted sets from tenant/answer to when that expires, in milliseconds of Redis' clock: of all answers, and by tenant.
+CACHE_EXPIRING = f"{CACHE}:expiring"
+CACHE_TENANT = f"{CACHE}:tenant:"
+# Hashes: the bytes of each tenant/answer, and of each tenant and all together.
+CACHE_SIZES = f"{CACHE}:sizes"
+CACHE_HELD = f"{CACHE}:held"
+# By tenant, or all: when it was purged; until no request is under way any more that began before.
+CACHE_PURGED = f"{CACHE}:purged:"
+
+
 def recent(tenant: str, bucket: int) -> str:
     """A hash from model to how often it was selected first for a tenant in one bucket of time; it expires."""
     return f"{RECENT}{tenant}:{bucket}"

@@ -15,8 +15,13 @@ from services.chassis.byte_budget import ByteBudget
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway import certificates, postgres
+from services.gateway.cache import store as cached
+from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
+from services.gateway.cache.response_cache import ResponseCache
+from services.gateway.cache.settings import Settings as CacheSettings
+from services.gateway.cipher import SHORTEST_SECRET, Cipher
 from services.gateway.config import plans, switches
-from services.gateway.conversations.cipher import Cipher
+from services.gateway.conversations import store as conversations
 from services.gateway.conversations.store import ResponseStore
 from services.gateway.dashboard import routes as dashboard
 from services.gateway.dashboard.models import FleetReports
@@ -73,8 +78,6 @@ GATEWAY = "lumni.gateway.v1.GatewayService"
 KEYS = "lumni.gateway.v1.KeyService"
 # Bytes of one message about a key: 256 models' names and 16 KiB of metadata, in whatever letters.
 LONGEST_KEY = 512 * 1024
-# In characters: what `openssl rand -hex 16` gives.
-SHORTEST_SECRET = 32
 LONGEST_DAYS = 3650
 HOUR_S = 3600
 # A month: a cookie cannot be called back before its time.
@@ -152,6 +155,7 @@ class Settings:
     records: recording.Settings = part()
     server: rpc.Settings = part()
     telemetry: Telemetry = part()
+    cache: CacheSettings = part()
 
     def __post_init__(self) -> None:
         if self.max_mistakes < 0:
@@ -249,6 +253,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             fallback=FallbackSelection(fleet),
             switches=switches.load(settings.config_dir / "lumni.yaml"),
         )
+        cache = await enter(_caching(client, settings)) if settings.cache.key.reveal() else None
         sinks = stack.enter_context(recording.opened(settings.records))
         conducting: Callable[..., Pipeline] = partial(RecordingPipeline, sinks) if sinks else Pipeline
         pipeline = conducting(
@@ -257,6 +262,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             limits=limits,
             decisions=decisions,
             timeout_s=settings.server.timeout_s,
+            cache=cache,
         )
         limiter = ConcurrencyLimiter(settings.max_concurrent)
         await enter(limiter.adapting(executor.ready))
@@ -339,7 +345,26 @@ def _sessions(settings: Settings) -> Sessions:
 
 def _response_store(pool: postgres.Pool, settings: Settings) -> ResponseStore | None:
     secret = settings.responses_key.reveal()
-    return ResponseStore(pool, Cipher(secret), settings.responses_days) if secret else None
+    if not secret:
+        return None
+    return ResponseStore(pool, Cipher(secret, conversations.PURPOSE), settings.responses_days)
+
+
+@asynccontextmanager
+async def _caching(client: redis.Redis, settings: Settings) -> AsyncIterator[ResponseCache]:
+    limits, secret = settings.cache, settings.cache.key.reveal()
+    bounds = cached.Bounds(
+        answer=limits.answer_kib * 2**10,
+        tenant=limits.tenant_mib * 2**20,
+        total=limits.total_mib * 2**20,
+        request_s=settings.server.timeout_s,
+    )
+    store = cached.AnswerStore(client, Cipher(secret, cached.PURPOSE), bounds)
+    version = ConfigurationVersion(
+        settings.config_dir / "litellm_config.yaml", settings.config_dir / "lumni.yaml"
+    )
+    async with store.delivering():
+        yield ResponseCache(store, AnswerKeys(secret, version), ttl_s=limits.ttl_s, wait_s=limits.wait_s)
 
 
 async def _answers(client: redis.Redis) -> bool:

@@ -18,6 +18,8 @@ from services.gateway.config.budgets import Budget, Period
 MOST_TOKENS = 10_000_000
 # Beside a tenant of this weight one of weight 1 has a hundredth.
 MOST_WEIGHT = 100
+# The longest time for which answers are cached, in seconds.
+MOST_CACHE_S = 30 * 86_400
 # The one tool that a provider runs and a plan may allow.
 WEB_SEARCH = "web_search"
 
@@ -70,6 +72,8 @@ class Plan:
     redis_down: WithoutRedis = WithoutRedis.ALLOW
     # What of a provider's own tools and state may be used.
     allowed: Allowed = NOTHING
+    # For how many seconds answers may be given again; 0 is never, None what the gateway's settings say.
+    cache_ttl_s: int | None = None
     # Limits of a key for one model, by the model's public name.
     model_rates: Mapping[str, Rate] = field(default_factory=dict)
 
@@ -130,6 +134,7 @@ def _plan(name: str, section: Section) -> Plan:
         at_limit=AtLimit(section.choice("at_limit", tuple(AtLimit), AtLimit.REFUSE)),
         redis_down=WithoutRedis(section.choice("redis_down", tuple(WithoutRedis), WithoutRedis.ALLOW)),
         allowed=Allowed(_web_search(section.section("hosted_tools")), section.flag("store", default=False)),
+        cache_ttl_s=section.integer("cache_ttl_s", None, low=0, high=MOST_CACHE_S),
         model_rates={model: _rate(below) for model, below in models.sections()},
     )
 

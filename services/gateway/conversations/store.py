@@ -9,11 +9,13 @@ import orjson
 
 from services.chassis import errors
 from services.gateway import postgres
-from services.gateway.conversations.cipher import Cipher, UnreadableError
+from services.gateway.cipher import Cipher, UnreadableError
 from services.gateway.keys.permissions import Caller
 
 log = logging.getLogger(__name__)
 
+# Separates what is sealed here from all else that is sealed under the same secret.
+PURPOSE = b"lumni responses v1"
 # A longer conversation, compressed and in bytes, is not kept: it could hardly be gone on from.
 MOST = 8 * 1024 * 1024
 # Up to this size, in bytes, sealing takes less than a millisecond; beyond it a thread does it.

@@ -17,6 +17,7 @@ KINDS = {
     events_pb2.USAGE_KIND_FINAL: Kind.FINAL,
     events_pb2.USAGE_KIND_PARTIAL: Kind.PARTIAL,
     events_pb2.USAGE_KIND_FAILED: Kind.FAILED,
+    events_pb2.USAGE_KIND_CACHED: Kind.CACHED,
 }
 # Version, trace id, parent id and flags.
 TRACEPARENT_PARTS = 4
@@ -101,8 +102,9 @@ def _ended(message: events_pb2.UsageEvent, kind: Kind, cost: int, started_at: da
         attempt.status_code,
         attempt.error_class,
         dict(context.metadata),
+        message.saved_nano_usd,
     )
-    return Ended(attempt.id, context.request_id, row, last=kind is Kind.FINAL)
+    return Ended(attempt.id, context.request_id, row, last=kind in (Kind.FINAL, Kind.CACHED))
 
 
 def _cost_parts(attempt: executor_pb2.Attempt, kind: Kind) -> tuple[int | None, ...]:

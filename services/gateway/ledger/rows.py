@@ -42,6 +42,7 @@ USAGE_COLUMNS = (
     "status_code",
     "error_class",
     "metadata",
+    "saved_nano_usd",
 )
 # What both rows of a decision begin with.
 DECISION_COLUMNS = (
@@ -91,6 +92,8 @@ class Kind(StrEnum):
     PARTIAL = "partial"
     # Nothing was billed.
     FAILED = "failed"
+    # The gateway answered from its cache, and no provider was asked.
+    CACHED = "cached"
     # The end of the attempt never came: an upper bound, until it comes after all.
     UNKNOWN = "unknown"
 

@@ -92,7 +92,8 @@ SELECT date_trunc('hour', started_at), key_id, user_id, organization_id, plan, m
        coalesce(sum(sign) FILTER (WHERE attempt_id LIKE '%/1'), 0), sum(sign),
        sum(sign * prompt_tokens), sum(sign * completion_tokens), sum(sign * cached_tokens),
        coalesce(sum(sign * cost_nano_usd), 0), sum(sign * duration_ms),
-       coalesce(sum(sign) FILTER (WHERE cost_nano_usd IS NULL), 0), sum(sign * web_searches)
+       coalesce(sum(sign) FILTER (WHERE cost_nano_usd IS NULL), 0), sum(sign * web_searches),
+       sum(sign * saved_nano_usd)
 FROM changed GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 ON CONFLICT (hour, key_id, user_id, organization_id, plan, model, provider, category, tier, kind) DO UPDATE SET
     requests = m.requests + excluded.requests,
@@ -103,7 +104,8 @@ ON CONFLICT (hour, key_id, user_id, organization_id, plan, model, provider, cate
     cost_nano_usd = m.cost_nano_usd + excluded.cost_nano_usd,
     duration_ms = m.duration_ms + excluded.duration_ms,
     unpriced = m.unpriced + excluded.unpriced,
-    web_searches = m.web_searches + excluded.web_searches
+    web_searches = m.web_searches + excluded.web_searches,
+    saved_nano_usd = m.saved_nano_usd + excluded.saved_nano_usd
 """
 # The periods that a moment lies in, as services.gateway.config.budgets.token names them.
 PERIODS = """

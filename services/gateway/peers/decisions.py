@@ -1,6 +1,6 @@
-"""Decisions on their way to the ledger: published to a Redis stream in the background, never waited for.
+"""Decisions on their way to the ledger, and the usage of cached answers: published in the background, never waited for.
 
-A decision explains a cost and is none, so while Redis is gone the newest stay pending in memory up to a bound, and
+Neither is a cost, so while Redis is gone the newest stay pending in memory up to a bound, and
 the rest are dropped and counted.
 """
 
@@ -18,7 +18,8 @@ from services.chassis.outage import Outage
 log = logging.getLogger(__name__)
 
 DROPPED = prometheus_client.Counter(
-    "lumni_gateway_dropped_decisions", "Decisions that found no place while Redis was gone."
+    "lumni_gateway_dropped_decisions",
+    "Decisions, and usage of cached answers, that found no place while Redis was gone.",
 )
 WAITING = prometheus_client.Gauge(
     "lumni_gateway_waiting_decisions",
@@ -33,11 +34,11 @@ RETRY_S = 0.5
 
 
 class DecisionPublisher:
-    """Keeps decisions pending until Redis has them."""
+    """Keeps events pending until Redis has them."""
 
     def __init__(self, client: redis.Redis, *, most_pending: int = MOST_PENDING) -> None:
         self._redis = client
-        self._pending: Backlog[bytes] = Backlog(self._append, batch=BATCH, most=most_pending)
+        self._pending: Backlog[tuple[str, bytes]] = Backlog(self._append, batch=BATCH, most=most_pending)
         measuring.follow(WAITING, lambda: len(self._pending))
         self._outage = Outage(
             log,
@@ -46,9 +47,11 @@ class DecisionPublisher:
             pause_s=RETRY_S,
         )
 
-    def publish(self, event: events_pb2.DecisionEvent) -> None:
-        """Take a decision; returns at once."""
-        if self._pending.append(event.SerializeToString()):
+    def publish(self, event: events_pb2.DecisionEvent | events_pb2.UsageEvent) -> None:
+        """Take an event; returns at once."""
+        is_decision = isinstance(event, events_pb2.DecisionEvent)
+        stream = redis_keys.DECISION_STREAM if is_decision else redis_keys.USAGE_STREAM
+        if self._pending.append((stream, event.SerializeToString())):
             DROPPED.inc()
 
     @asynccontextmanager
@@ -60,16 +63,18 @@ class DecisionPublisher:
         finally:
             DROPPED.inc(len(self._pending))
 
-    async def _append(self, batch: Sequence[bytes]) -> bool:
+    async def _append(self, batch: Sequence[tuple[str, bytes]]) -> bool:
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
-                for event in batch:
-                    pipe.xadd(
-                        redis_keys.DECISION_STREAM,
-                        {redis_keys.EVENT_FIELD: event},
-                        maxlen=STREAM_LENGTH,
-                        approximate=True,
-                    )
+                for stream, event in batch:
+                    if stream == redis_keys.DECISION_STREAM:
+                        pipe.xadd(
+                            stream, {redis_keys.EVENT_FIELD: event}, maxlen=STREAM_LENGTH, approximate=True
+                        )
+                    else:
+                        # The stream of what costs money: nothing in it makes room, and where it is gone the executors
+                        # must find that out.
+                        pipe.xadd(stream, {redis_keys.EVENT_FIELD: event}, nomkstream=True)
                 await pipe.execute()
         except redis.ERRORS as error:
             self._outage.begin(error)

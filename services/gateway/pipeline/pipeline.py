@@ -6,7 +6,7 @@ hangs one.
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -16,11 +16,12 @@ from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, stages, telemetry
+from services.gateway.cache.response_cache import Found, Hit, ResponseCache, not_cached
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
-from services.gateway.pipeline import measures, metadata, tracing
+from services.gateway.pipeline import measures, metadata, policy, replay, tracing
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
@@ -61,12 +62,14 @@ class Pipeline:
         limits: Limits,
         decisions: DecisionPublisher,
         timeout_s: float,
+        cache: ResponseCache | None = None,
     ) -> None:
         self._decider = decider
         self._executor = executor
         self._limits = limits
         self._decisions = decisions
         self._timeout_s = timeout_s
+        self._cache = cache
 
     async def route(self, caller: Caller, chat: ModelRequest, *, seen_as: Caller | None = None) -> Decision:
         """The decision without the call, perhaps as another caller would get it; counts as a request without tokens.
@@ -78,7 +81,7 @@ class Pipeline:
             return await self._decider.decide(seen_as or caller, chat, self._context(caller), what_if=True)
 
     @asynccontextmanager
-    async def without_model(self, caller: Caller) -> AsyncIterator[None]:
+    async def without_model(self, caller: Caller) -> AsyncIterator[Admission]:
         """Admit a request that calls no model, as one without tokens that is under way until the block ends.
 
         Raises:
@@ -94,7 +97,7 @@ class Pipeline:
         )
         async with Reservation(self._limits, admission) as reservation:
             reservation.report = NO_COST
-            yield
+            yield admission
 
     async def complete(self, caller: Caller, chat: ModelRequest) -> Answer:
         """Answer at once.
@@ -102,18 +105,30 @@ class Pipeline:
         Raises:
             Fault: what is wrong with the request, or what is down; whatever was billed reaches the ledger.
         """
-        decision, admission = await self._admit(caller, chat)
-        with measures.execution(chat.operation, decision) as measured:
-            async with Reservation(self._limits, admission) as reservation:
-                response = await self._executor.execute(
-                    self._work(decision, admission, chat), self._timeout_s
-                )
-                reservation.report = measured.report = response.report
+        found = await self._find(caller, chat)
+        if found.hit is not None:
+            decision, admission = await self._hit(caller, chat, found.hit)
+            return Answer(
+                body=metadata.added(found.hit.answer.pieces[0], replay.summary(decision, found.hit)),
+                headers=replay.headers(decision, admission, found.hit),
+                decision=decision,
+                report=replay.report(found.hit),
+            )
+        with found.recording as recording:
+            decision, admission = await self._admit(caller, chat)
+            with measures.execution(chat.operation, decision) as measured:
+                async with Reservation(self._limits, admission) as reservation:
+                    response = await self._executor.execute(
+                        self._work(decision, admission, chat), self._timeout_s
+                    )
+                    reservation.report = measured.report = response.report
+            recording.add(response.body_json)
+            replay.keep(recording, decision, response.report)
         self._answered(decision, response.report)
-        lumni = metadata.summary(decision, response.report)
+        lumni = metadata.summary(decision, response.report) | replay.found_summary(found)
         return Answer(
             body=metadata.added(response.body_json, lumni),
-            headers=metadata.headers(decision, admission, response.report),
+            headers=metadata.headers(decision, admission, response.report) | replay.found_headers(found),
             decision=decision,
             report=response.report,
         )
@@ -124,48 +139,81 @@ class Pipeline:
         Raises:
             Fault: as `complete`; the iteration too.
         """
-        decision, admission = await self._admit(caller, chat)
-        chunks = self._chunks(decision, admission, chat)
-        await anext(chunks)
-        return Stream(metadata.headers(decision, admission), chunks)
+        found = await self._find(caller, chat)
+        if found.hit is not None:
+            decision, admission = await self._hit(caller, chat, found.hit)
+            return Stream(
+                replay.headers(decision, admission, found.hit), replay.chunks(chat, decision, found.hit)
+            )
+        with ExitStack() as ends:
+            ends.enter_context(found.recording)
+            decision, admission = await self._admit(caller, chat)
+            chunks = self._chunks(decision, admission, chat, found)
+            await anext(chunks)
+            # From here on the stream ends the recording.
+            ends.pop_all()
+        return Stream(metadata.headers(decision, admission) | replay.found_headers(found), chunks)
 
     async def _chunks(
-        self, decision: Decision, admission: Admission, chat: ModelRequest
+        self, decision: Decision, admission: Admission, chat: ModelRequest, found: Found
     ) -> AsyncGenerator[str, None]:
         """The chunks of an answer, after an empty text that says that its first piece has come."""
         begun = False
         last = LastChunk()
-        try:
-            with measures.execution(chat.operation, decision) as measured:
-                async with (
-                    Reservation(self._limits, admission) as reservation,
-                    aclosing(
-                        self._executor.stream(self._work(decision, admission, chat), self._timeout_s)
-                    ) as responses,
-                ):
-                    async for response in responses:
-                        if not begun:
-                            begun = True
-                            measured.first_chunk()
-                            tracing.begun()
-                            yield ""
-                        if response.WhichOneof("piece") == "report":
-                            reservation.report = measured.report = response.report
-                        for chunk in last.passed_on(response.chunks):
-                            yield chunk
-                    if reservation.report is None:
-                        raise errors.Unavailable("the executor ended without a report", retry_after_s=1)
-        except errors.Fault:
-            if last.held is not None:
-                yield last.held
-            raise
+        with found.recording as recording:
+            try:
+                with measures.execution(chat.operation, decision) as measured:
+                    async with (
+                        Reservation(self._limits, admission) as reservation,
+                        aclosing(
+                            self._executor.stream(self._work(decision, admission, chat), self._timeout_s)
+                        ) as responses,
+                    ):
+                        async for response in responses:
+                            if not begun:
+                                begun = True
+                                measured.first_chunk()
+                                tracing.begun()
+                                yield ""
+                            if response.WhichOneof("piece") == "report":
+                                reservation.report = measured.report = response.report
+                            for chunk in last.passed_on(response.chunks):
+                                recording.add(chunk)
+                                yield chunk
+                        if reservation.report is None:
+                            raise errors.Unavailable("the executor ended without a report", retry_after_s=1)
+            except errors.Fault:
+                if last.held is not None:
+                    yield last.held
+                raise
+            replay.keep(recording, decision, reservation.report, last.held)
         self._answered(decision, reservation.report)
-        lumni = metadata.summary(decision, reservation.report)
+        lumni = metadata.summary(decision, reservation.report) | replay.found_summary(found)
         yield metadata.last_chunk(chat.operation, last.held, decision, lumni)
 
     def _answered(self, decision: Decision, report: executor_pb2.Report) -> None:  # noqa: ARG002  (for who records)
         """Note what a whole answer took."""
         tracing.answered(report)
+
+    async def _find(self, caller: Caller, chat: ModelRequest) -> Found:
+        """What the cache says of a request."""
+        if self._cache is None:
+            return not_cached()
+        permitted = policy.policy(caller, chat).SerializeToString(deterministic=True)
+        return await self._cache.find(caller, chat, permitted, telemetry.request_id.get())
+
+    async def _hit(self, caller: Caller, chat: ModelRequest, hit: Hit) -> tuple[Decision, Admission]:
+        """Admit a request that gets an earlier answer, as one without tokens, and tell the ledger what that saved."""
+        decision = replay.decision(hit, self._context(caller), time.perf_counter())
+        try:
+            async with self.without_model(caller) as admission:
+                decision.context.admitted_unix_ms = admission.admitted_unix_ms
+        except errors.Fault as fault:
+            self._publish(decision.context, chat, decision, refusal=fault.reason)
+            raise
+        self._publish(decision.context, chat, decision)
+        self._decisions.publish(replay.usage(decision, chat, hit))
+        return decision, admission
 
     async def _admit(self, caller: Caller, chat: ModelRequest) -> tuple[Decision, Admission]:
         context = self._context(caller)

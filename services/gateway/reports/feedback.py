@@ -31,7 +31,8 @@ RECENT_S = 3600.0
 GIVE = """
 INSERT INTO feedback (request_id, user_id, value, asked_at)
 SELECT request_id, user_id, $4, started_at FROM usage_records
-WHERE request_id = $1 AND user_id = $2 AND (user_id <> '' OR key_id = $3) AND kind IN ('final', 'partial') LIMIT 1
+WHERE request_id = $1 AND user_id = $2 AND (user_id <> '' OR key_id = $3)
+  AND kind IN ('final', 'partial', 'cached') LIMIT 1
 ON CONFLICT (request_id) DO UPDATE SET value = excluded.value, given_at = now()
 """
 # Whole answers of the model that the selector chose for a fast request: a pinned model was the caller's choice, a

@@ -49,6 +49,7 @@ COLUMNS = (
     "web_searches",
     "cost_usd",
     "unpriced",
+    "cache_saved_usd",
     "cost_per_request_usd",
     "mean_latency_ms",
 )
@@ -146,6 +147,7 @@ class UsageReports:
                 "sum(prompt_tokens)::bigint AS prompt_tokens, sum(completion_tokens)::bigint AS completion_tokens, "
                 "sum(cached_tokens)::bigint AS cached_tokens, sum(cost_nano_usd)::bigint AS cost_nano_usd, "
                 "sum(unpriced)::bigint AS unpriced, sum(web_searches)::bigint AS web_searches, "
+                "sum(saved_nano_usd)::bigint AS saved_nano_usd, "
                 f"sum(duration_ms) AS duration_ms FROM usage_metrics WHERE {where} "
                 + (f"GROUP BY {positions} " if groups else "")
                 + f"ORDER BY {order} LIMIT {MOST_ROWS}",
@@ -231,6 +233,8 @@ def _shown(row: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
         "cost_usd": None if cost is None else usd(cost),
         "cost_nano_usd": cost,
         "unpriced": unpriced,
+        # What the answers from the cache had cost when a provider made them.
+        "cache_saved_usd": usd(row["saved_nano_usd"] or 0),
         "cost_per_request_usd": usd(cost / requests) if requests and cost is not None else None,
         "mean_latency_ms": round((row["duration_ms"] or 0) / attempts, 2) if attempts else None,
     }

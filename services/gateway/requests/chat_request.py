@@ -11,7 +11,7 @@ from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
 from services.chassis.provider_side import NOTHING, Allowed
-from services.gateway.requests import conversation, fields, hints, prompt_size, web_search
+from services.gateway.requests import cache_control, conversation, fields, hints, prompt_size, web_search
 from services.gateway.requests.conversation import ROLES
 from services.gateway.requests.model_request import ModelRequest
 
@@ -39,8 +39,9 @@ def parse(text: bytes | str, *, stream: bool = False, allowed: Allowed = NOTHING
     Raises:
         Invalid: names the field and what is expected there.
     """
-    body = fields.read(text, not_yet=("cache", "prompt"))
+    body = fields.read(text, not_yet=("prompt",))
     own = body.pop("lumni", None)
+    cache = cache_control.parse(body.pop("cache", None))
     fields.at_most(body.get("tools"), fields.MAX_TOOLS, "tools")
     web_search.bound(body, allowed)
     provider_side.check(body, turns="messages", allowed=allowed)
@@ -78,6 +79,7 @@ def parse(text: bytes | str, *, stream: bool = False, allowed: Allowed = NOTHING
         predicted_tokens=prompt_size.json_bytes(body["prediction"]) if body.get("prediction") else 0,
         searches=provider_side.searches(body),
         hints=hints.parse(own),
+        cache=cache,
     )
 
 

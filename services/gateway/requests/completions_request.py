@@ -8,7 +8,7 @@ from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
 from services.chassis.provider_side import NOTHING, Allowed
-from services.gateway.requests import conversation, fields, hints, inputs, prompt_size
+from services.gateway.requests import cache_control, conversation, fields, hints, inputs, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
 # OpenAI's own limit is below.
@@ -30,6 +30,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """
     body = fields.read(text)
     own = body.pop("lumni", None)
+    cache = cache_control.parse(body.pop("cache", None))
     provider_side.check(body, allowed=allowed)
     stream = fields.streamed(body)
     if body.get("stream_options") is not None and not stream:
@@ -60,6 +61,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         likely_prompt_tokens=size.likely + likely_extra,
         window_tokens=size.longest + likely_extra,
         hints=hints.parse(own),
+        cache=cache,
     )
 
 

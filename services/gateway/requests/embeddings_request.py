@@ -5,7 +5,7 @@ from services.chassis.candidates import UNPINNED
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
 from services.chassis.provider_side import NOTHING, Allowed
-from services.gateway.requests import fields, hints, inputs, prompt_size
+from services.gateway.requests import cache_control, fields, hints, inputs, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
 # OpenAI's own limits.
@@ -27,6 +27,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """
     body = fields.read(text, most_values=json_bounds.MAX_NUMBERS)
     own = body.pop("lumni", None)
+    cache = cache_control.parse(body.pop("cache", None))
     provider_side.check(body, allowed=allowed)
     model = fields.model(body)
     if model in UNPINNED:
@@ -50,4 +51,5 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         likely_prompt_tokens=size.likely + likely_extra,
         window_tokens=size.longest,
         hints=hints.parse(own),
+        cache=cache,
     )

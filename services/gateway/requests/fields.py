@@ -21,7 +21,7 @@ MAX_TOOL_NAME = 256
 def read(
     text: bytes | str,
     *,
-    not_yet: Collection[str] = ("cache",),
+    not_yet: Collection[str] = (),
     most_values: int = json_bounds.MAX_VALUES,
 ) -> dict[str, Any]:
     """The object that a body is.

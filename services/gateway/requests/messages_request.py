@@ -9,7 +9,7 @@ from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
 from services.chassis.provider_side import NOTHING, Allowed
-from services.gateway.requests import conversation, fields, hints, prompt_size, web_search
+from services.gateway.requests import cache_control, conversation, fields, hints, prompt_size, web_search
 from services.gateway.requests.model_request import ModelRequest
 
 MAX_MESSAGES = 4096
@@ -42,6 +42,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """
     body = fields.read(text)
     own = body.pop("lumni", None)
+    cache = cache_control.parse(body.pop("cache", None))
     web_search.bound(body, allowed)
     provider_side.check(body, turns="messages", allowed=allowed)
     turns = _Turns().read(body)
@@ -68,6 +69,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         prompt_tokens=bound + extra,
         likely_prompt_tokens=likely + likely_extra,
         hints=hints.parse(own),
+        cache=cache,
     )
 
 

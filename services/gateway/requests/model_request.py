@@ -7,6 +7,7 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.operations import Operation
+from services.gateway.requests.cache_control import CacheControl
 from services.gateway.requests.hints import Hints
 
 # The field of a body that caps the tokens of one answer; an operation without one answers with nothing that is billed.
@@ -39,6 +40,7 @@ class ModelRequest:
         predicted_tokens: A bound of what the caller predicts: where the model says something else, it is billed as
             output all the same.
         hints: What the caller wishes of the decision.
+        cache: What it wishes of the response cache.
 
     """
 
@@ -57,6 +59,16 @@ class ModelRequest:
     window_tokens: int = 0
     predicted_tokens: int = 0
     hints: Hints = field(default_factory=Hints)
+    cache: CacheControl = field(default_factory=CacheControl)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same request is meant to get the same answer."""
+        if self.operation in (Operation.EMBEDDINGS, Operation.MODERATIONS):
+            return True
+        fixed = self.body.get("temperature") == 0 or self.body.get("seed") is not None
+        # What a search finds changes.
+        return fixed and not self.searches
 
     @property
     def vision(self) -> bool:

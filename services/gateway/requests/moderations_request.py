@@ -6,7 +6,7 @@ from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
 from services.chassis.provider_side import NOTHING, Allowed
-from services.gateway.requests import fields, hints, inputs, prompt_size
+from services.gateway.requests import cache_control, fields, hints, inputs, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
 MAX_INPUTS = 2048
@@ -25,6 +25,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """
     body = fields.read(text)
     own = body.pop("lumni", None)
+    cache = cache_control.parse(body.pop("cache", None))
     provider_side.check(body, allowed=allowed)
     bound, likely, longest = _measure(body)
     return ModelRequest(
@@ -35,6 +36,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         likely_prompt_tokens=likely,
         window_tokens=longest,
         hints=hints.parse(own),
+        cache=cache,
     )
 
 

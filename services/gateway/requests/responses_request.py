@@ -13,7 +13,7 @@ from lumni.classifier.v1 import classifier_pb2
 from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
-from services.gateway.requests import conversation, fields, hints, prompt_size
+from services.gateway.requests import cache_control, conversation, fields, hints, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
 MAX_ITEMS = 4096
@@ -95,6 +95,7 @@ def parse(asked: Asked, earlier: Sequence[dict[str, Any]] = ()) -> ModelRequest:
     # A text travels on as it came.
     body = {**asked.body, "input": [*earlier, *asked.items]} if earlier else dict(asked.body)
     own = body.pop("lumni", None)
+    cache = cache_control.parse(body.pop("cache", None))
     provider_side.check(body, turns="input")
     body["stream"] = fields.streamed(body)
     _check(body)
@@ -113,6 +114,7 @@ def parse(asked: Asked, earlier: Sequence[dict[str, Any]] = ()) -> ModelRequest:
         prompt_tokens=bound + extra,
         likely_prompt_tokens=likely + likely_extra,
         hints=hints.parse(own),
+        cache=cache,
     )
 
 

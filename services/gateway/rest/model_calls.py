@@ -7,6 +7,7 @@ from services.chassis import errors, offload
 from services.chassis.provider_side import Allowed
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.requests import (
+    cache_control,
     chat_request,
     completions_request,
     embeddings_request,
@@ -61,6 +62,12 @@ def hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:
     Raises:
         Invalid: a header says what it cannot say.
     """
+    cache_headers = (
+        exchange.header(b"cache-control"),
+        exchange.header(b"x-portkey-cache-force-refresh"),
+    )
+    if any(cache_headers):
+        request = replace(request, cache=cache_control.with_headers(request.cache, *cache_headers))
     hint = exchange.header(b"x-lumni-task-type")
     if not hint:
         return request

@@ -7,9 +7,9 @@ import pytest
 
 from services.chassis import errors
 from services.gateway import postgres
+from services.gateway.cipher import Cipher, UnreadableError
 from services.gateway.conversations import store as stores
-from services.gateway.conversations.cipher import Cipher, UnreadableError
-from services.gateway.conversations.store import Kept, ResponseStore
+from services.gateway.conversations.store import PURPOSE, Kept, ResponseStore
 from services.gateway.keys.permissions import Caller
 from services.gateway.ledger.retention import Retention
 from tests.gateway.money import caller
@@ -27,24 +27,25 @@ def of(user: str) -> Caller:
 
 
 def test_what_is_sealed_is_read_by_its_key_at_its_place_only() -> None:
-    sealed = Cipher(SECRET).seal(b"canary" * 100, "ann")
+    sealed = Cipher(SECRET, PURPOSE).seal(b"canary" * 100, "ann")
 
     assert b"canary" not in sealed
     assert len(sealed) < 100
-    assert b"canary" * 100 == Cipher(SECRET).open(sealed, "ann")
-    assert sealed != Cipher(SECRET).seal(b"canary" * 100, "ann")
+    assert b"canary" * 100 == Cipher(SECRET, PURPOSE).open(sealed, "ann")
+    assert sealed != Cipher(SECRET, PURPOSE).seal(b"canary" * 100, "ann")
     for cipher, place, text in (
-        (Cipher(OTHER), "ann", sealed),
-        (Cipher(SECRET), "bob", sealed),
-        (Cipher(SECRET), "ann", sealed[:-1] + bytes([sealed[-1] ^ 1])),
-        (Cipher(SECRET), "ann", b""),
+        (Cipher(OTHER, PURPOSE), "ann", sealed),
+        (Cipher(SECRET, b"another purpose"), "ann", sealed),
+        (Cipher(SECRET, PURPOSE), "bob", sealed),
+        (Cipher(SECRET, PURPOSE), "ann", sealed[:-1] + bytes([sealed[-1] ^ 1])),
+        (Cipher(SECRET, PURPOSE), "ann", b""),
     ):
         with pytest.raises(UnreadableError):
             cipher.open(text, place)
 
 
 async def test_only_its_caller_reads_and_deletes_a_response(pool: postgres.Pool) -> None:
-    store = ResponseStore(pool, Cipher(SECRET), 30)
+    store = ResponseStore(pool, Cipher(SECRET, PURPOSE), 30)
     large = kept(text="x" * stores.AT_ONCE * 20)
     assert await store.keep(of("ann"), large)
 
@@ -62,7 +63,7 @@ async def test_only_its_caller_reads_and_deletes_a_response(pool: postgres.Pool)
 
 
 async def test_a_response_expires_and_is_pruned(pool: postgres.Pool) -> None:
-    store = ResponseStore(pool, Cipher(SECRET), 1)
+    store = ResponseStore(pool, Cipher(SECRET, PURPOSE), 1)
     for i in range(3):
         await store.keep(of("ann"), kept(f"resp_{i}"))
     await pool.execute(
@@ -77,20 +78,20 @@ async def test_a_response_expires_and_is_pruned(pool: postgres.Pool) -> None:
 
 
 async def test_under_another_key_a_response_is_gone(pool: postgres.Pool) -> None:
-    await ResponseStore(pool, Cipher(SECRET), 30).keep(of("ann"), kept())
+    await ResponseStore(pool, Cipher(SECRET, PURPOSE), 30).keep(of("ann"), kept())
 
     with pytest.raises(errors.NotFound):
-        await ResponseStore(pool, Cipher(OTHER), 30).read(of("ann"), "resp_1", "response_id")
+        await ResponseStore(pool, Cipher(OTHER, PURPOSE), 30).read(of("ann"), "resp_1", "response_id")
 
 
 async def test_what_cannot_be_kept_is_said(pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    store: Any = ResponseStore(pool, Cipher(SECRET), 30)
+    store: Any = ResponseStore(pool, Cipher(SECRET, PURPOSE), 30)
     monkeypatch.setattr(stores, "MOST", 10)
     assert not await store.keep(of("ann"), kept())
 
     monkeypatch.undo()
     async with postgres.pool("postgresql://nobody@127.0.0.1:1/none", timeout_s=0.2) as away:
-        gone = ResponseStore(away, Cipher(SECRET), 30)
+        gone = ResponseStore(away, Cipher(SECRET, PURPOSE), 30)
         assert not await gone.keep(of("ann"), kept())
         with pytest.raises(errors.Unavailable):
             await gone.read(of("ann"), "resp_1", "response_id")

@@ -14,6 +14,7 @@ from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors
+from services.gateway.cache.response_cache import ResponseCache
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.limits.settlement import Report
@@ -71,6 +72,7 @@ class ScriptedExecutor(Executor):
 
     def __init__(self, *steps: Step) -> None:
         self._steps = steps
+        self.calls = 0
         self.reached = asyncio.Event()
         self.closed = False
 
@@ -99,6 +101,7 @@ class ScriptedExecutor(Executor):
             self.closed = True
 
     async def _play(self) -> AsyncGenerator[str | executor_pb2.Report, None]:
+        self.calls += 1
         for step in self._steps:
             if isinstance(step, errors.Fault):
                 raise step
@@ -135,9 +138,13 @@ class RecordingPublisher(DecisionPublisher):
 
     def __init__(self) -> None:
         self.events: list[events_pb2.DecisionEvent] = []
+        self.usage: list[events_pb2.UsageEvent] = []
 
-    def publish(self, event: events_pb2.DecisionEvent) -> None:
-        self.events.append(event)
+    def publish(self, event: events_pb2.DecisionEvent | events_pb2.UsageEvent) -> None:
+        if isinstance(event, events_pb2.DecisionEvent):
+            self.events.append(event)
+        else:
+            self.usage.append(event)
 
 
 class Setup:
@@ -149,6 +156,7 @@ class Setup:
         undecided: errors.Fault | None = None,
         refusal: errors.Fault | None = None,
         conducting: Callable[..., Pipeline] = Pipeline,
+        cache: ResponseCache | None = None,
     ) -> None:
         self.executor = ScriptedExecutor(*steps)
         self.limits = RecordingLimits(refusal)
@@ -159,11 +167,12 @@ class Setup:
             limits=self.limits,
             decisions=self.decisions,
             timeout_s=5,
+            cache=cache,
         )
 
-    async def read(self, sent: list[str]) -> None:
+    async def read(self, sent: list[str], chat: ModelRequest = CHAT) -> None:
         """Read a stream to its end into `sent`."""
-        stream = await self.pipeline.stream(caller(), CHAT)
+        stream = await self.pipeline.stream(caller(), chat)
         async for chunk in stream.chunks:
             sent.append(chunk)  # noqa: PERF401  (what came before a failure counts)
 

@@ -80,7 +80,6 @@ def body(**fields: Any) -> bytes:
             "messages[0].content[0].file",
             "file_data",
         ),
-        (body(cache={"ttl": 1}), "cache", "does not support"),
         (body(prompt=None), "prompt", "does not support"),
     ],
 )

@@ -39,6 +39,8 @@ class _UsageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageKind.V
     """USAGE_KIND_PARTIAL was cut short; its tokens are those seen, its cost an upper bound."""
     USAGE_KIND_FAILED: _UsageKind.ValueType  # 4
     """USAGE_KIND_FAILED reached the provider and got no answer."""
+    USAGE_KIND_CACHED: _UsageKind.ValueType  # 5
+    """USAGE_KIND_CACHED reached no provider: the gateway answered from its cache."""
 
 class UsageKind(_UsageKind, metaclass=_UsageKindEnumTypeWrapper):
     """UsageKind is what a usage event says of an attempt."""
@@ -53,11 +55,13 @@ USAGE_KIND_PARTIAL: UsageKind.ValueType  # 3
 """USAGE_KIND_PARTIAL was cut short; its tokens are those seen, its cost an upper bound."""
 USAGE_KIND_FAILED: UsageKind.ValueType  # 4
 """USAGE_KIND_FAILED reached the provider and got no answer."""
+USAGE_KIND_CACHED: UsageKind.ValueType  # 5
+"""USAGE_KIND_CACHED reached no provider: the gateway answered from its cache."""
 Global___UsageKind: _TypeAlias = UsageKind  # noqa: Y015
 
 @_typing.final
 class UsageEvent(_message.Message):
-    """UsageEvent is one fact about one attempt. The executor appends it."""
+    """UsageEvent is one fact about one attempt. The executor appends it; the gateway appends those of kind CACHED."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -69,6 +73,7 @@ class UsageEvent(_message.Message):
     TIER_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
+    SAVED_NANO_USD_FIELD_NUMBER: _builtins.int
     kind: Global___UsageKind.ValueType
     """kind is what it says."""
     max_cost_nano_usd: _builtins.int
@@ -81,6 +86,8 @@ class UsageEvent(_message.Message):
     """operation is the kind of call."""
     stream: _builtins.bool
     """stream is true for streamed calls."""
+    saved_nano_usd: _builtins.int
+    """saved_nano_usd is, on CACHED, what the answer had cost when a provider made it."""
     @_builtins.property
     def context(self) -> _chat_pb2.RequestContext:
         """context is the request's."""
@@ -100,10 +107,11 @@ class UsageEvent(_message.Message):
         tier: _classifier_pb2.Tier.ValueType = ...,
         operation: _executor_pb2.Operation.ValueType = ...,
         stream: _builtins.bool = ...,
+        saved_nano_usd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "category", b"category", "context", b"context", "kind", b"kind", "max_cost_nano_usd", b"max_cost_nano_usd", "operation", b"operation", "stream", b"stream", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "category", b"category", "context", b"context", "kind", b"kind", "max_cost_nano_usd", b"max_cost_nano_usd", "operation", b"operation", "saved_nano_usd", b"saved_nano_usd", "stream", b"stream", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -162,3 +170,59 @@ class DecisionEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecisionEvent: _TypeAlias = DecisionEvent  # noqa: Y015
+
+@_typing.final
+class CachedAnswer(_message.Message):
+    """CachedAnswer is an answer that may be given again. The gateway keeps it in Redis, encrypted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MADE_UNIX_MS_FIELD_NUMBER: _builtins.int
+    PIECES_FIELD_NUMBER: _builtins.int
+    LAST_CHUNK_FIELD_NUMBER: _builtins.int
+    CLASSIFICATION_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    REPORT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """request_id is the request that a provider made it for."""
+    made_unix_ms: _builtins.int
+    """made_unix_ms is when that request was admitted, by Redis' clock."""
+    last_chunk: _builtins.str
+    """last_chunk is the chunk of a stream that carries what Lumni adds; unset where none came that could."""
+    @_builtins.property
+    def pieces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """pieces are the whole answer, or the chunks of a stream, in order and as the executor gave them."""
+
+    @_builtins.property
+    def classification(self) -> _classifier_pb2.Classification:
+        """classification is what was asked."""
+
+    @_builtins.property
+    def selection(self) -> _selector_pb2.Selection:
+        """selection is who might answer."""
+
+    @_builtins.property
+    def report(self) -> _executor_pb2.Report:
+        """report is what the answer cost."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        made_unix_ms: _builtins.int = ...,
+        pieces: _abc.Iterable[_builtins.str] | None = ...,
+        last_chunk: _builtins.str | None = ...,
+        classification: _classifier_pb2.Classification | None = ...,
+        selection: _selector_pb2.Selection | None = ...,
+        report: _executor_pb2.Report | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_chunk", b"_last_chunk", "classification", b"classification", "last_chunk", b"last_chunk", "report", b"report", "selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_chunk", b"_last_chunk", "classification", b"classification", "last_chunk", b"last_chunk", "made_unix_ms", b"made_unix_ms", "pieces", b"pieces", "report", b"report", "request_id", b"request_id", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__last_chunk: _TypeAlias = _typing.Literal["last_chunk"]  # noqa: Y015
+    _WhichOneofArgType__last_chunk: _TypeAlias = _typing.Literal["_last_chunk", b"_last_chunk"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_chunk) -> _WhichOneofReturnType__last_chunk | None: ...
+
+Global___CachedAnswer: _TypeAlias = CachedAnswer  # noqa: Y015

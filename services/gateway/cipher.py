@@ -1,4 +1,4 @@
-"""Encrypts what is kept of conversations, so that the database alone tells nothing of them."""
+"""Encrypts what is kept of conversations, so that the stores alone tell nothing of them."""
 
 import os
 import zlib
@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 # What NIST asks of AES-GCM, in bytes: a new one for each text.
 NONCE = 12
-# Separates this use of the secret from any other.
-PURPOSE = b"lumni responses v1"
+# The shortest secret, in characters: what `openssl rand -hex 16` gives.
+SHORTEST_SECRET = 32
 
 
 class UnreadableError(Exception):
@@ -19,11 +19,10 @@ class UnreadableError(Exception):
 
 
 class Cipher:
-    """AES-256-GCM under a key that is derived from a secret."""
+    """AES-256-GCM under a key that is derived from a secret, another one for each purpose."""
 
-    def __init__(self, secret: str) -> None:
-        derived = HKDF(SHA256(), 32, salt=None, info=PURPOSE).derive(secret.encode())
-        self._cipher = AESGCM(derived)
+    def __init__(self, secret: str, purpose: bytes) -> None:
+        self._cipher = AESGCM(derived_key(secret, purpose))
 
     def seal(self, text: bytes, place: str) -> bytes:
         """A text, compressed and encrypted; it can be read for the same place only."""
@@ -40,3 +39,8 @@ class Cipher:
             return zlib.decompress(self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], place.encode()))
         except (InvalidTag, ValueError) as error:
             raise UnreadableError from error
+
+
+def derived_key(secret: str, purpose: bytes) -> bytes:
+    """A key of 32 bytes; the purpose separates this use of the secret from any other."""
+    return HKDF(SHA256(), 32, salt=None, info=purpose).derive(secret.encode())

@@ -1,0 +1,32 @@
+"""Response caches as tests need them: several gateways' over one Valkey."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from services.chassis import redis
+from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
+from services.gateway.cache.response_cache import ResponseCache
+from services.gateway.cache.store import PURPOSE, AnswerStore, Bounds
+from services.gateway.cipher import Cipher
+
+SECRET = "a secret of the tests for answers"
+BOUNDS = Bounds(answer=256 * 1024, tenant=2**20, total=2**21, request_s=60)
+
+
+@asynccontextmanager
+async def storing(client: redis.Redis, bounds: Bounds = BOUNDS) -> AsyncIterator[AnswerStore]:
+    """One process' store."""
+    store = AnswerStore(client, Cipher(SECRET, PURPOSE), bounds)
+    async with store.delivering():
+        yield store
+
+
+@asynccontextmanager
+async def caching(
+    client: redis.Redis, *configuration: Path, ttl_s: int = 60, wait_s: float = 60
+) -> AsyncIterator[ResponseCache]:
+    """One process' cache."""
+    async with storing(client) as store:
+        keys = AnswerKeys(SECRET, ConfigurationVersion(*configuration))
+        yield ResponseCache(store, keys, ttl_s=ttl_s, wait_s=wait_s)

@@ -17,6 +17,7 @@ from lumni.executor.v1 import executor_pb2 as pb
 from lumni.executor.v1 import executor_pb2_grpc
 
 from services.chassis import errors, redis_keys, rpc, status
+from services.chassis.config import from_environ
 from services.chassis.telemetry import Settings as TelemetrySettings
 from services.executor.__main__ import Settings, serving
 
@@ -186,7 +187,7 @@ async def executor(
             "reload_s": 0.05,
             # Longer than any call here takes on a busy machine.
             "server": rpc.Settings(timeout_s=120),
-            "telemetry": TelemetrySettings(),
+            "telemetry": from_environ(TelemetrySettings, {}),
             **more,
         }
     )

@@ -75,6 +75,8 @@ async def test_a_key_that_is_none_of_ours_is_refused(keys: Authenticator, key: s
         await keys.caller(key)
 
     assert "INVALID_API_KEY" == caught.value.reason
+    # OpenAI's words, by which LiteLLM's SDK knows what is wrong.
+    assert caught.value.message.startswith("Incorrect API key provided: " if key else "no API key: ")
 
 
 @given(

@@ -49,6 +49,7 @@ SCORES ?= ../shared/data/models/model_benchmarks.csv
 train-classifier: setup ## train the classifier's weights anew (DATA=folder of routing data)
 	$(bin)/python -m services.classifier.training.courtesies
 	$(bin)/python -m services.classifier.training.train --data $(DATA)
+	$(bin)/python -m services.classifier.training.stack
 
 PART ?= development
 eval-classifier: setup ## measure the classifier on a part of its corpus (DATA=folder of routing data for outcomes too, PLOT=picture)

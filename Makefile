@@ -3,7 +3,7 @@
 bin := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs lint tools test train-classifier eval-classifier eval-selector eval-free-tier catalog bench overload faults fuzz load attacks clients
+.PHONY: help setup run lock stubs lint tools clients test train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ catalog: setup ## make the selector's catalog anew (SCORES=file, READ=date the s
 
 bench: setup ## CPU, added latency, streams and memory of each arrangement (SHORT=1 in minutes, PLOT=picture)
 	$(bin)/python -m tests.bench.road $(if $(SHORT),--short) $(if $(PLOT),--plot $(PLOT))
+
+bench-peers: setup ## the same for LiteLLM's proxy and Portkey's gateway beside Lumni, and the ratios (SHORT=1 in minutes; needs npm)
+	$(bin)/python -m tests.bench.peers $(if $(SHORT),--short)
 
 overload: setup ## latency and refusals at 1, 2 and 5 times of capacity, with a greedy tenant and nine modest ones
 	$(bin)/python -m tests.bench.overload

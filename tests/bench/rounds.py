@@ -1,6 +1,7 @@
 """One round of measuring a server: every figure by its name. What figures of several rounds have in common."""
 
 import asyncio
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ async def measure(
         took = time.perf_counter() - began
         peak = max(peak, resident_of(processes))
         answered = len(ours.answered)
-        found |= _spent(f"{clients} CPU", before, cpu_of(processes), max(1, answered))
+        found |= _spent(f"{clients} CPU", before, cpu_of(processes), answered)
         found[f"{clients} rate"] = answered / took
         found[f"{clients} failed"] = ours.share_failed
         for name, share in PERCENTILES.items():
@@ -68,8 +69,8 @@ async def measure(
     alone = await load.stream(direct, direct.drips, CHUNKS, extent.streams)
     before = cpu_of(processes)
     ours = await load.stream(target, target.drips, CHUNKS, extent.streams)
-    chunks = max(1, len(ours.answered)) * CHUNKS
-    found |= _spent("chunk CPU", before, cpu_of(processes), chunks)
+    found |= _spent("chunk CPU", before, cpu_of(processes), len(ours.answered) * CHUNKS)
+    found["streams failed"] = ours.share_failed
     found["first added"] = ours.median - alone.median
     if extent.held:
         began, before = time.perf_counter(), cpu_of(processes)
@@ -114,5 +115,7 @@ async def _at_rest(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
 def _spent(
     what: str, before: Mapping[str, float], after: Mapping[str, float], among: float
 ) -> dict[str, float]:
-    """What each process used, divided."""
-    return {f"{what} {name}": (ms - before[name]) / among for name, ms in after.items()}
+    """What each process used, divided; infinite among nothing, which a run without answers comes to."""
+    return {
+        f"{what} {name}": (ms - before[name]) / among if among else math.inf for name, ms in after.items()
+    }

@@ -1,7 +1,7 @@
 """Fuzz all services, on a stack of their own: `make fuzz`, or `python -m tests.fuzz --minutes 1 --seed 7`.
 
-First each parser is searched by coverage, for a fifth of the time together. Then each RPC and REST route is searched in
-turn, with a seed that is printed, until the time is over. What fails is shrunk by hypothesis and kept in
+First each parser is searched by coverage, for a fifth of the time together. Then so many malformed bodies are sent over
+HTTP, and each RPC and REST route is searched in turn, with a seed that is printed, until the time is over. What fails is shrunk by hypothesis and kept in
 `tests/fuzz/cases`; the answers' codes, the longest wait of a probe beside each search, and the memory of every process
 are printed at the end.
 """
@@ -35,6 +35,7 @@ from tests.faults import cluster as clusters
 from tests.faults.cluster import Cluster
 from tests.flow.stack import ADMIN_KEY
 from tests.fuzz import cases, parsers, rest, rpcs, served
+from tests.fuzz.malformed import ROUTES, Malformed, fleet
 from tests.fuzz.rpcs import Rpc
 
 # What a caller shows the gateway, and a service the others.
@@ -47,6 +48,8 @@ PROBE_S, LONGEST_WAIT_S = 0.005, 0.1
 GROWTH, CACHES = 0.1, 64 * 2**20
 # A busy machine takes a minute to import LiteLLM, in seconds.
 START_S = 600
+# Malformed bodies, over all routes.
+BODIES = 3000
 # What of the time the parsers are searched for.
 PARSERS = 0.2
 MODELS = ("small", "large", "slow", "breaks", "cuts")
@@ -168,12 +171,14 @@ def _parsers(folder: Path, seconds: float, seed: int) -> int:
 
 
 def _run(runner: asyncio.Runner, folder: Path, seconds: float, seed: int) -> int:
-    running = clusters.running(folder, gateways=1, executors=1, ledgers=1)
+    running = clusters.running(folder, gateways=1, executors=1, ledgers=1, fleet=fleet(clusters.FLEET))
     cluster = runner.run(running.__aenter__())
     try:
+        found = _malformed(runner, cluster, seed)
         addresses = {name.partition("-")[0]: listen for name, listen in cluster.listen.items()}
         addresses["keys"] = addresses["gateway"]
         search = runner.run(_made(runner, cluster, addresses))
+        search.found += found
         ends = time.monotonic() + seconds
         start: dict[str, int] = {}
         for turn in itertools.count():
@@ -189,6 +194,23 @@ def _run(runner: asyncio.Runner, folder: Path, seconds: float, seed: int) -> int
         return _report(search, start, _memory(cluster))
     finally:
         runner.run(running.__aexit__(None, None, None))
+
+
+def _malformed(runner: asyncio.Runner, cluster: Cluster, seed: int) -> list[str]:
+    """Send malformed bodies to every route; what was answered as it may not be, or billed."""
+    found = []
+    malformed = Malformed(cluster.rests[0], ADMIN_KEY)
+    try:
+        for path in ROUTES:
+            try:
+                malformed.search(path, -(-BODIES // len(ROUTES)), number=seed)
+            except (AssertionError, HypothesisException, httpx.HTTPError) as mistake:
+                found.append(f"{path}: {str(mistake)[:400]} (seed {seed})")
+        billed = runner.run(malformed.billed(cluster.postgres.url))
+    finally:
+        malformed.close()
+    print(f"malformed: {sum(malformed.codes.values())} bodies {dict(malformed.codes)}, {len(billed)} billed")
+    return [*found, *(f"billed although it was refused: {dict(one)}" for one in billed)]
 
 
 async def _made(runner: asyncio.Runner, cluster: Cluster, addresses: dict[str, str]) -> Search:

@@ -90,7 +90,12 @@ class Server:
             kind = "context" if too_long else behaviour.kind
             player.refuse(provider.refusal(behaviour.status, kind, behaviour.retry, request).adding(headers))
             return
-        plan = (provider.stream if request.stream else provider.whole)(request, behaviour)
+        try:
+            plan = (provider.stream if request.stream else provider.whole)(request, behaviour)
+        except (TypeError, ValueError, AttributeError) as error:
+            # A schema that is none, say.
+            player.refuse(provider.refusal(400, f"the request is not understood: {error}", None, request))
+            return
         player.answer(plan.adding(headers), provider, stream=request.stream)
 
     def _refuse_plainly(

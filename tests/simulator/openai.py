@@ -464,7 +464,7 @@ class Responses(_Errors):
             spent = given.tokens
             shown["usage"] = {
                 "input_tokens": spent.prompt_tokens,
-                "input_tokens_details": {"cached_tokens": spent.cached_tokens},
+                "input_tokens_details": {"cached_tokens": spent.cached_tokens, "cache_write_tokens": 0},
                 "output_tokens": spent.completion_tokens,
                 "output_tokens_details": {"reasoning_tokens": spent.reasoning_tokens},
                 "total_tokens": spent.prompt_tokens + spent.completion_tokens,

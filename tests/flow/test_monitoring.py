@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from scripts import metrics_table
@@ -16,7 +17,7 @@ from tests.gateway.conftest import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 # Made-up paths, methods, models, keys, tenants and users.
-STRANGERS = 10_000
+NAMES = 10_000
 # Series that a busy machine may add meanwhile: a deadline that passes is a code of its own.
 FEW = 10
 
@@ -126,37 +127,33 @@ async def test_no_metric_grows_with_what_callers_make_up(stack: Stack) -> None:
         }
 
     random = Random(1)
+    made_up = 0
 
     def word() -> str:
+        nonlocal made_up
+        made_up += 1
         return f"made-up-{random.getrandbits(64):x}"
 
-    async def strangers(client: httpx.AsyncClient, count: int) -> None:
-        for number in range(count):
+    async def strangers(client: httpx.AsyncClient, until: int) -> None:
+        """Every kind of request in turn, each with names of its own."""
+        while made_up < until:
+            chat = {"model": word(), "user": word(), "messages": [{"role": "user", "content": "hello"}]}
             key = {"authorization": f"Bearer sk-lumni-{word()}"}
-            chat = {"model": word(), "messages": [{"role": "user", "content": "hello"}]}
-            labelled = {"x-portkey-metadata": f'{{"tenant": "{word()}", "_user": "{word()}"}}'}
-            match number % 5:
-                case 0:
-                    await client.get(f"/{word()}/{word()}")
-                case 1:
-                    await client.request(word().upper(), f"/v1/models/{word()}", headers=stack.headers)
-                case 2:
-                    await client.post("/v1/chat/completions", json=chat, headers=key)
-                case 3:
-                    await client.post(
-                        f"/openai/deployments/{word()}/chat/completions",
-                        json=chat,
-                        headers=stack.headers | labelled,
-                    )
-                case _:
-                    await client.get(f"/usage/{word()}", headers=stack.headers)
+            noted = {"x-portkey-metadata": orjson.dumps({"tenant": word(), "_user": word()}).decode()}
+            own = stack.headers | noted
+            await client.get(f"/{word()}/{word()}", headers=own)
+            await client.request(word().upper(), f"/v1/models/{word()}", headers=own)
+            await client.get(f"/usage/{word()}", headers=own, params={"group_by": word()})
+            await client.post("/v1/chat/completions", json=chat, headers=key | noted)
+            azure = f"/openai/deployments/{word()}/chat/completions"
+            await client.post(azure, json=chat, headers=own)
 
     limits = httpx.Limits(max_connections=16)
     async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False, limits=limits) as client:
         # What there may be has been there once; then none of it is new.
-        await asyncio.gather(*(strangers(client, 25) for _ in range(8)))
+        await asyncio.gather(*(strangers(client, 500) for _ in range(16)))
         before = series(await shown(stack))
-        await asyncio.gather(*(strangers(client, STRANGERS // 16) for _ in range(16)))
+        await asyncio.gather(*(strangers(client, 500 + NAMES) for _ in range(16)))
         after = series(await shown(stack))
 
     assert before

@@ -34,6 +34,11 @@ class Collector:
                     self._spans += [(names["service.name"], span) for span in scope.spans]
             self._changed.notify_all()
 
+    @property
+    def count(self) -> int:
+        """How many spans have come."""
+        return len(self._spans)
+
     def trace(self, trace_id: str) -> list[tuple[str, Span]]:
         """The spans of a trace so far."""
         return [(name, span) for name, span in self._spans if span.trace_id.hex() == trace_id]

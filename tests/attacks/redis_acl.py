@@ -35,20 +35,23 @@ KEYS: Mapping[str, str] = {
     "limit": redis_keys.deployment_limit("d", "rpm", 1),
     "recent": redis_keys.recent("t", 1),
     "split": redis_keys.split("p", "v", 1),
+    "cached answer": f"{redis_keys.CACHED_ANSWER}d",
+    "cache sizes": redis_keys.CACHE_SIZES,
     "foreign": "another-program:key",
 }
 MONEY = frozenset("reservations reservation rate live held spent".split())
 BREAKER = frozenset(("breakers", "breaker failures", "breaker probe"))
 STREAMS = frozenset(("decisions", "usage"))
+CACHE = frozenset(("cached answer", "cache sizes"))
 # On which kinds of keys a user may run at least one command that reads, and one that writes.
 READS: Mapping[str, frozenset[str]] = {
-    "gateway": MONEY | {"key changes", "replicas", "health"},
+    "gateway": MONEY | CACHE | {"key changes", "replicas", "health"},
     "ledger": MONEY | STREAMS | {"replicas", "health"},
     "executor": BREAKER | {"replicas", "usage memory", "limit"},
     "selector": frozenset(("replicas", "health", "recent", "split")),
 }
 WRITES: Mapping[str, frozenset[str]] = {
-    "gateway": MONEY | {"probe", "key changes", "decisions"},
+    "gateway": MONEY | CACHE | STREAMS | {"probe", "key changes"},
     "ledger": MONEY | STREAMS,
     "executor": BREAKER | {"replicas", "health", "limit", "usage", "usage memory"},
     "selector": frozenset(("recent", "split")),

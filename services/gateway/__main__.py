@@ -65,6 +65,7 @@ from services.gateway.rest import (
     simple,
     usage,
 )
+from services.gateway.rest import cache as cache_routes
 from services.gateway.rest.connections import Connections
 from services.gateway.rest.dispatcher import Dispatcher
 from services.gateway.rest.early_checks import EarlyChecks
@@ -268,7 +269,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         await enter(limiter.adapting(executor.ready))
         database = KeyDatabase(pool, client)
         store = KeyStore(database, loaded, digests)
-        stores = admin.Stores(store, OwnerStore(database), AuditTrail(database), PersonalData(database))
+        audit = AuditTrail(database)
+        stores = admin.Stores(store, OwnerStore(database), audit, PersonalData(database), cache)
         mistakes = MistakeLimit(settings.max_mistakes)
         service = rpc.Service(
             GATEWAY,
@@ -306,6 +308,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 operations.router(keys, health),
                 provider_health.router(keys, ProviderReports(client, executor, fleet)),
                 admin.router(keys, stores, reports),
+                cache_routes.router(keys, audit, cache),
                 usage.router(keys, reports),
                 feedback.router(keys, FeedbackStore(pool), pipeline),
             ]

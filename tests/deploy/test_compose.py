@@ -226,6 +226,7 @@ def _sources(settings: Any) -> str:
             "services/chassis/rpc/settings.py",
             "services/chassis/span_export.py",
             "services/chassis/telemetry.py",
+            "services/gateway/cache/settings.py",
         )
     )
 

@@ -24,7 +24,7 @@ async def append(
 
 
 class AuditTrail:
-    """Reads the trail."""
+    """Reads the trail, and records what changes nothing in PostgreSQL."""
 
     def __init__(self, database: KeyDatabase) -> None:
         self._database = database
@@ -37,3 +37,12 @@ class AuditTrail:
         """
         async with self._database.connection() as connection:
             return [dict(row) for row in await connection.fetch(NEWEST, subject, limit)]
+
+    async def record(self, actor: str, action: str, subject: str, detail: Mapping[str, Any]) -> None:
+        """Append an event about something that was done elsewhere.
+
+        Raises:
+            Unavailable: PostgreSQL does not answer.
+        """
+        async with self._database.transaction() as connection:
+            await append(connection, actor, action, subject, detail)

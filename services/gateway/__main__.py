@@ -60,6 +60,7 @@ from services.gateway.rest import (
     not_served,
     operations,
     provider_health,
+    request_story,
     responses,
     server,
     simple,
@@ -293,9 +294,10 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             "postgres": partial(_connects, pool),
         }
         checks = EarlyChecks(keys, limiter, mistakes, limits)
+        requests = RequestReports(readers)
         sources = dashboard.Sources(
             used=reports,
-            requests=RequestReports(readers),
+            requests=requests,
             fleet=FleetReports(executor, selector),
             keys=store,
             audit=stores.audit,
@@ -310,6 +312,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
                 usage.router(keys, reports),
+                request_story.router(keys, requests),
                 feedback.router(keys, FeedbackStore(pool), pipeline),
             ]
         )

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import typer
 
 from services.chassis.config import Mistakes
-from services.gateway.cli import check, explain, keys, logs, usage
+from services.gateway.cli import check, explain, keys, logs, trace, usage
 from services.gateway.cli.client import Gateway, RefusedError
 from services.gateway.cli.output import show
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys", help="Make, list, change and end keys.")
 app.command()(usage.usage)
 app.command()(logs.logs)
+app.command()(trace.trace)
 app.command()(check.check)
 
 

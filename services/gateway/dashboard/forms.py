@@ -6,11 +6,10 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 
 from services.chassis import errors
-from services.gateway.rest.requests import read
+from services.gateway.rest.requests import read_short
 
 TYPE = "application/x-www-form-urlencoded"
 # Of a form in bytes; the longest field is a prompt of the playground.
-LONGEST = 256 * 1024
 MOST_FIELDS = 64
 
 Form = Mapping[str, str]
@@ -21,14 +20,13 @@ async def read_form(request: Request) -> Form:
 
     Raises:
         Invalid: it is no form, or holds what no form of ours does.
+        TooLarge: it is longer than 256 KiB.
         CallerLeft: the browser left while sending it.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != TYPE:
         raise errors.Invalid(f"content-type: expected {TYPE}, as the forms of this page send it")
-    body = await read(request.receive)
-    if len(body) > LONGEST:
-        raise errors.TooLarge(f"the form is longer than {LONGEST // 1024} KiB; send less")
+    body = await read_short(request.receive)
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except ValueError as error:

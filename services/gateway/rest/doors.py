@@ -14,7 +14,7 @@ from services.gateway.keys import authenticator
 _GATEWAYS = (b"x-portkey-api-key", b"x-litellm-api-key")
 _OTHERS = (b"api-key", b"x-api-key")
 # Those that are no Authorization header.
-_KEY_HEADERS = frozenset((*_GATEWAYS, *_OTHERS))
+KEY_HEADERS = frozenset((*_GATEWAYS, *_OTHERS))
 _AUTHORIZATION = b"authorization"
 _SCHEME = re.compile(r"^bearer\s+", re.IGNORECASE)
 # Azure's: the model is in the path, as the name of a deployment.
@@ -44,7 +44,7 @@ def key(scope: Scope) -> str:
     """
     shown: dict[bytes, list[str]] = {}
     for name, value in scope["headers"]:
-        if name == _AUTHORIZATION or name in _KEY_HEADERS:
+        if name == _AUTHORIZATION or name in KEY_HEADERS:
             shown.setdefault(name, []).append(value.decode("latin-1"))
     return (
         _first(shown, _GATEWAYS)

@@ -11,6 +11,7 @@ from services.gateway.config.budgets import Period, token
 from services.gateway.ledger import event_rows
 from services.gateway.ledger import store as ledger_store
 from services.gateway.ledger.store import LedgerStore
+from services.gateway.reports.readers import Readers
 from services.gateway.reports import usage
 from tests.gateway.money import (
     FINAL,
@@ -82,7 +83,7 @@ async def test_an_answer_from_the_cache_is_a_row_that_cost_nothing_with_what_it_
     wanted = usage.query(
         since=now - timedelta(days=1), until=now + timedelta(days=1), group_by="kind", only={}
     )
-    reported = {one["kind"]: one for one in await usage.UsageReports(pool).rows(wanted)}
+    reported = {one["kind"]: one for one in await usage.UsageReports(Readers(pool)).rows(wanted)}
     assert (70, 0.0) == (reported["final"]["cost_nano_usd"], reported["final"]["cache_saved_usd"])
     assert (0, 7e-8) == (reported["cached"]["cost_nano_usd"], reported["cached"]["cache_saved_usd"])
     assert [1, 1] == [one["requests"] for one in reported.values()]

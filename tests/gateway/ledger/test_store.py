@@ -11,8 +11,8 @@ from services.gateway.config.budgets import Period, token
 from services.gateway.ledger import event_rows
 from services.gateway.ledger import store as ledger_store
 from services.gateway.ledger.store import LedgerStore
-from services.gateway.reports.readers import Readers
 from services.gateway.reports import usage
+from services.gateway.reports.readers import Readers
 from tests.gateway.money import (
     FINAL,
     event,

@@ -9,7 +9,6 @@ from services.chassis import errors
 from services.gateway.rest.requests import read_short
 
 TYPE = "application/x-www-form-urlencoded"
-# Of a form in bytes; the longest field is a prompt of the playground.
 MOST_FIELDS = 64
 
 Form = Mapping[str, str]

@@ -186,7 +186,7 @@ def _selection(
         for place, one in enumerate(models)
     ]
     for one in candidates:
-        one.score = sum(part.value * part.weight for part in one.parts)
+        one.score = round(sum(part.value * part.weight for part in one.parts), 3)
     return selector_pb2.Selection(
         tier=tier,
         strategy="balanced",

@@ -63,6 +63,10 @@ model_list:
     model_info: &faulty
       {{input_cost_per_token: 0.0005, output_cost_per_token: 0.001, max_input_tokens: 8192, priority: 0,
        access_groups: [all]}}
+  # For the test that opens a breaker, so that others need not wait for it to close.
+  - model_name: opens
+    litellm_params: {{model: openai/opens-sim-500, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: *faulty
   - model_name: cuts
     litellm_params: {{model: openai/cuts-sim-cut-3, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
     model_info: *faulty
@@ -111,7 +115,7 @@ model_list:
        access_groups: [searching]}}
 router_settings:
   num_retries: 0
-  fallbacks: [{{breaks: [small]}}]
+  fallbacks: [{{breaks: [small]}}, {{opens: [small]}}]
 """
 PLANS = """
 plans:

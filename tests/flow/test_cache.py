@@ -87,7 +87,7 @@ async def rows(stack: Stack, ids: list[str]) -> list[asyncpg.Record]:
 async def test_equal_requests_at_once_are_one_at_the_provider_and_in_the_bill(
     caching: Stack, provider: Simulator
 ) -> None:
-    text = "What is 17 times 23?"
+    text = "How many equal questions make one call?"
     # A gateway that is short of CPU refuses some early, and they come again.
     async with openai.AsyncOpenAI(
         base_url=f"{caching.rest}/v1", api_key=stacks.API_KEY, max_retries=20

@@ -48,11 +48,11 @@ async def test_providers_and_breakers_are_shown_as_calls_found_them(
     await ask("small")
     # Its fallback answers; after more failures than are allowed the breaker is open.
     for _ in range(5):
-        await ask("breaks")
+        await ask("opens")
 
     async def opened() -> bool:
         found = await by_deployment(admin, "/health/circuit-breakers")
-        return found["breaks"]["breaker"] == "open" and (await known()) is not None
+        return found["opens"]["breaker"] == "open" and (await known()) is not None
 
     async def known() -> float | None:
         latency: float | None = (await by_deployment(admin, "/health/providers"))["small"]["latency_ms"]
@@ -63,9 +63,9 @@ async def test_providers_and_breakers_are_shown_as_calls_found_them(
     assert ("ok", "closed", 0) == tuple(
         providers["small"][name] for name in ("state", "breaker", "error_rate")
     )
-    assert providers["breaks"]["state"] == "open"
-    assert providers["breaks"]["last_error"] == "server_error"
-    assert providers["breaks"]["rests_until"] is not None
+    assert providers["opens"]["state"] == "open"
+    assert providers["opens"]["last_error"] == "server_error"
+    assert providers["opens"]["rests_until"] is not None
     assert providers["keyless"]["state"] == "no_key"
     head = (await admin.get("/health/providers")).json()
     assert head["source"] == "redis"

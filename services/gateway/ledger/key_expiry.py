@@ -8,7 +8,9 @@ from services.gateway import postgres
 DAYS = 7
 
 EXPIRING = prometheus_client.Gauge(
-    "lumni_keys_expiring", "Virtual keys, not revoked, that expire within a week."
+    "lumni_keys_expiring",
+    "Virtual keys, not revoked, that expire within a week.",
+    multiprocess_mode="max",
 )
 COUNT = f"""
 SELECT count(*) FROM virtual_keys

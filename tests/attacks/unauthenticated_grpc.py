@@ -106,7 +106,8 @@ async def _reflect(address: str, large: bytes) -> None:
             yield reflection_pb2.ServerReflectionRequest(list_services=large.decode())
 
         code = await stub.ServerReflectionInfo(one(), timeout=30).code()
-        assert grpc.StatusCode.RESOURCE_EXHAUSTED is code, code
+        # Who is still sending may meet the end of the stream before its status.
+        assert code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL), code
 
 
 if __name__ == "__main__":

@@ -116,7 +116,11 @@ async def test_rules_dashboard_and_documents_name_metrics_that_services_show(sta
         assert not missing, metric.name
 
 
-async def test_no_metric_grows_with_what_callers_make_up(stack: Stack) -> None:
+async def test_no_metric_grows_with_what_callers_make_up(stack: Stack, admin: httpx.AsyncClient) -> None:
+    # A key of its own: one with so many wrong requests is refused for a minute.
+    made = await admin.post("/admin/keys", json={"user_id": "stranger", "plan": "open"})
+    shows = {"authorization": f"Bearer {made.json()['key']}"}
+
     def series(texts: dict[str, str]) -> set[str]:
         """The label sets; of histograms one, for the others follow from it."""
         return {
@@ -140,7 +144,7 @@ async def test_no_metric_grows_with_what_callers_make_up(stack: Stack) -> None:
             chat = {"model": word(), "user": word(), "messages": [{"role": "user", "content": "hello"}]}
             key = {"authorization": f"Bearer sk-lumni-{word()}"}
             noted = {"x-portkey-metadata": orjson.dumps({"tenant": word(), "_user": word()}).decode()}
-            own = stack.headers | noted
+            own = shows | noted
             await client.get(f"/{word()}/{word()}", headers=own)
             await client.request(word().upper(), f"/v1/models/{word()}", headers=own)
             await client.get(f"/usage/{word()}", headers=own, params={"group_by": word()})

@@ -24,6 +24,8 @@ PAGE = "https://app.example"
 # production, so that a busy machine is not taken for an outage.
 DECISION_TIMEOUT_S = 3.0
 REDIS_TIMEOUT_S = 10.0
+# Failures that open no breaker: many tests ask for models that fail, on one stack, within one window.
+ALLOWED_FAILS = 30
 # A start that takes longer than this has failed; a busy machine needs a fifth of it.
 START_S = 120.0
 # What every service gets of the surroundings; no key of the developer's, no setting of his.
@@ -63,7 +65,7 @@ model_list:
     model_info: &faulty
       {{input_cost_per_token: 0.0005, output_cost_per_token: 0.001, max_input_tokens: 8192, priority: 0,
        access_groups: [all]}}
-  # For the test that opens a breaker, so that others need not wait for it to close.
+  # For the tests that open a breaker, so that others need not wait for it to close.
   - model_name: opens
     litellm_params: {{model: openai/opens-sim-500, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
     model_info: *faulty
@@ -115,6 +117,7 @@ model_list:
        access_groups: [searching]}}
 router_settings:
   num_retries: 0
+  allowed_fails: {allowed_fails}
   fallbacks: [{{breaks: [small]}}, {{opens: [small]}}]
 """
 PLANS = """
@@ -169,7 +172,7 @@ async def running(
     inside = ARRANGEMENTS[arrangement].inside
     config = folder / "config"
     config.mkdir(parents=True)
-    (config / "litellm_config.yaml").write_text(fleet.format(simulator=simulator))
+    (config / "litellm_config.yaml").write_text(fleet.format(simulator=simulator, allowed_fails=ALLOWED_FAILS))
     (config / "lumni.yaml").write_text(plans)
     ports = {
         name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector", "executor", "gateway", "rest")

@@ -12,7 +12,7 @@ import pytest
 
 from scripts import metrics_table
 from tests import prometheus_rules
-from tests.flow.stack import ADMIN_KEY, Stack
+from tests.flow.stack import ADMIN_KEY, ALLOWED_FAILS, Stack
 from tests.gateway.conftest import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -47,7 +47,7 @@ async def test_providers_and_breakers_are_shown_as_calls_found_them(
 
     await ask("small")
     # Its fallback answers; after more failures than are allowed the breaker is open.
-    for _ in range(5):
+    for _ in range(ALLOWED_FAILS + 1):
         await ask("opens")
 
     async def opened() -> bool:

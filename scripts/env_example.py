@@ -12,14 +12,14 @@ from services.chassis.config import Secret
 
 TARGET = Path(__file__).parent.parent / ".env.example"
 PROCESSES = {
-    "gateway": "services.gateway.__main__",
-    "ledger": "services.gateway.ledger.__main__",
-    "classifier": "services.classifier.__main__",
-    "selector": "services.selector.__main__",
-    "executor": "services.executor.__main__",
+    "gateway": "services.gateway.settings",
+    "ledger": "services.gateway.ledger.settings",
+    "classifier": "services.classifier.settings",
+    "selector": "services.selector.settings",
+    "executor": "services.executor.settings",
     # Several of the above in one process; these variables are what it reads beside theirs.
     "together": "services.together.settings",
-    "make run": "services.local.__main__",
+    "make run": "services.local.settings",
 }
 # The processes of a service or the ledger; what all of them read needs no list of names.
 SERVICES = ("gateway", "ledger", "classifier", "selector", "executor")

@@ -30,10 +30,10 @@ OUTSIDE = (
 # The modules of a service that may know them; all others are cores.
 EDGES = {
     "chassis": "lua published_health redis rpc rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.server rpc.service selection_messages status workers",
-    "classifier": "__main__ servicer",
-    "selector": "__main__ live.health live.replica_sync servicer",
+    "classifier": "__main__ servicer settings",
+    "selector": "__main__ live.health live.replica_sync servicer settings",
     "executor": (
-        "__main__ servicer attempts.messages capacity.health capacity.health_metrics capacity.prober capacity.redis_state engines.anthropic "
+        "__main__ servicer settings attempts.messages capacity.health capacity.health_metrics capacity.prober capacity.redis_state engines.anthropic "
         "engines.direct engines.gemini engines.litellm_answers engines.litellm_errors engines.litellm_globals "
         "engines.litellm_sdk engines.openai engines.parameters engines.prepare engines.token_count engines.translation events.outbox events.stream"
     ),

@@ -5,17 +5,14 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lumni.executor.v1 import executor_pb2_grpc
 
 from services.chassis import litellm_environment, redis, rpc, telemetry, workers
 from services.chassis.background import beside
-from services.chassis.config import part, reader, variable
+from services.chassis.config import reader
 from services.chassis.deployments import Deployment
-from services.chassis.telemetry import Settings as TelemetrySettings
 from services.executor.attempts.model import Work
 from services.executor.attempts.retry import RetryPolicy
 from services.executor.attempts.run import FallbackRun
@@ -30,6 +27,7 @@ from services.executor.engines.proxies import Proxies
 from services.executor.events.observer import Observer
 from services.executor.events.outbox import Outbox
 from services.executor.servicer import ExecutorServicer
+from services.executor.settings import Settings
 
 if TYPE_CHECKING:
     from services.executor.engines.direct import DirectEngine
@@ -40,64 +38,10 @@ log = logging.getLogger(__name__)
 SERVICE = "lumni.executor.v1.ExecutorService"
 # Bytes of one message: a body, whose numbers may be written longer than the caller wrote them, and its candidates.
 LONGEST = rpc.MAX_BODY + 4 * 2**20
-# One call may send so much, which is engines.images.LARGEST_TOGETHER.
-LEAST_PICTURES_MIB = 40
 # What boto3 and Google's libraries read from the environment themselves.
 CLOUDS = ("AWS_", "GOOGLE_", "VERTEXAI_")
 # What LiteLLM would read from the environment, past the configuration.
 AMBIENT = ("_API_KEY", "_API_BASE", "_BASE_URL", "_API_URL")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the executor needs to know."""
-
-    listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50053", "address of the gRPC server")
-    config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "folder of litellm_config.yaml")
-    state_dir: Path = variable(
-        "LUMNI_STATE_DIR", Path(".lumni"), "folder of the usage spool; survives restarts"
-    )
-    redis_url: str = variable("REDIS_URL", "", "Redis; without it usage stays in the spool")
-    reload_s: float = variable("LUMNI_RELOAD_S", 2.0, "seconds between looks at the configuration")
-    first_backoff_s: float = variable("LUMNI_RETRY_FIRST_S", 0.25, "wait before the first retry, in seconds")
-    longest_backoff_s: float = variable(
-        "LUMNI_RETRY_LONGEST_S", 8.0, "longest wait before a retry, in seconds"
-    )
-    idle_s: float = variable("LUMNI_STREAM_IDLE_S", 120.0, "silence after which a stream is dead, in seconds")
-    breaker_share: float = variable(
-        "LUMNI_BREAKER_SHARE", 0.5, "share of failures that opens a breaker, 0 to 1"
-    )
-    breaker_window_s: float = variable(
-        "LUMNI_BREAKER_WINDOW_S", 60.0, "the breakers' sliding window, in seconds"
-    )
-    engine: str = variable("LUMNI_EXECUTOR_ENGINE", "fast", "fast where it is proven, or general everywhere")
-    probe_s: float = variable(
-        "LUMNI_PROBE_S", 0.0, "idle seconds after which a deployment is probed; 0 is never"
-    )
-    queue: int = variable("LUMNI_DEPLOYMENT_QUEUE", 32, "calls that may be queued for a slot, per deployment")
-    pictures_mib: int = variable(
-        "LUMNI_PICTURES_MIB",
-        128,
-        "pictures fetched and held at once for all calls, in MiB; they take up to four times the memory",
-    )
-    server: rpc.Settings = part()
-    telemetry: TelemetrySettings = part()
-
-    def __post_init__(self) -> None:
-        rpc.check_listen(self.listen, self.server)
-        if self.engine not in ("fast", "general"):
-            raise ValueError("LUMNI_EXECUTOR_ENGINE: expected fast or general")
-        if self.pictures_mib < LEAST_PICTURES_MIB:
-            raise ValueError(
-                f"LUMNI_PICTURES_MIB: expected at least {LEAST_PICTURES_MIB}, what one call may send"
-            )
-        if self.redis_url:
-            redis.check_url(self.redis_url)
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Where it listens."""
-        return (self.listen,)
 
 
 def seclude(environ: MutableMapping[str, str]) -> dict[str, str]:

@@ -3,23 +3,19 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import grpc
 from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
 
 from services.chassis import litellm_config, litellm_environment, redis, rpc, workers
 from services.chassis.byte_budget import ByteBudget
-from services.chassis.config import Secret, part, reader, variable
-from services.chassis.telemetry import Settings as Telemetry
+from services.chassis.config import reader
 from services.gateway import certificates, postgres
 from services.gateway.cache import store as cached
 from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
 from services.gateway.cache.response_cache import ResponseCache
-from services.gateway.cache.settings import Settings as CacheSettings
-from services.gateway.cipher import SHORTEST_SECRET, Cipher
+from services.gateway.cipher import Cipher
 from services.gateway.config import plans, switches
 from services.gateway.conversations import store as conversations
 from services.gateway.conversations.store import ResponseStore
@@ -74,113 +70,14 @@ from services.gateway.rest.early_refusals import EarlyRefusals
 from services.gateway.rpc.admission import by_key
 from services.gateway.rpc.key_servicer import KeyServicer
 from services.gateway.rpc.servicer import GatewayServicer
+from services.gateway.settings import Settings
 
 log = logging.getLogger("services.gateway")
 GATEWAY = "lumni.gateway.v1.GatewayService"
 KEYS = "lumni.gateway.v1.KeyService"
 # Bytes of one message about a key: 256 models' names and 16 KiB of metadata, in whatever letters.
 LONGEST_KEY = 512 * 1024
-LONGEST_DAYS = 3650
 HOUR_S = 3600
-# A month: a cookie cannot be called back before its time.
-LONGEST_SESSION_H = 720
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the gateway needs to know."""
-
-    rest: str = variable("LUMNI_REST_LISTEN", "127.0.0.1:8080", "host:port of the REST server")
-    listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50050", "address of the gRPC server")
-    classifier: str = variable(
-        "LUMNI_CLASSIFIER", "127.0.0.1:50051", "gRPC target of the classifier; inproc: in services.together"
-    )
-    selector: str = variable(
-        "LUMNI_SELECTOR", "127.0.0.1:50052", "gRPC target of the selector; inproc: in services.together"
-    )
-    executor: str = variable(
-        "LUMNI_EXECUTOR", "127.0.0.1:50053", "gRPC target of the executor; inproc: in services.together"
-    )
-    database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
-    redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
-    api_key: Secret = variable("LUMNI_API_KEY", Secret(""), "a key that works without a row in the database")
-    admin_key: Secret = variable("LUMNI_ADMIN_KEY", doc="the key of the admin routes")
-    viewer_key: Secret = variable(
-        "LUMNI_VIEWER_KEY", Secret(""), "a key that opens /dashboard for reading alone; without it none does"
-    )
-    session_hours: int = variable(
-        "LUMNI_SESSION_HOURS", 12, "hours after which somebody who signed in at /dashboard must do so again"
-    )
-    key_secret: Secret = variable(
-        "LUMNI_KEY_SECRET", Secret(""), "keys the digests of virtual keys; never changes"
-    )
-    responses_key: Secret = variable(
-        "LUMNI_RESPONSES_KEY",
-        Secret(""),
-        "encrypts the responses that are kept, at least 32 characters; without it none are kept",
-    )
-    responses_days: int = variable("LUMNI_RESPONSES_DAYS", 30, "days for which responses are kept")
-    key_stale_s: float = variable(
-        "LUMNI_KEY_STALE_S", 300.0, "how long known keys are good without any store"
-    )
-    config_dir: Path = variable(
-        "LUMNI_CONFIG_DIR", Path("config"), "where litellm_config.yaml and lumni.yaml are"
-    )
-    grace_s: float = variable(
-        "LUMNI_LEDGER_GRACE_S", 60.0, "how long after its deadline an attempt's end is waited for"
-    )
-    max_mistakes: int = variable(
-        "LUMNI_MAX_MISTAKES",
-        600,
-        "wrong requests of a key in a minute and process, each MiB of them counted; 0 is no limit",
-    )
-    max_connections: int = variable(
-        "LUMNI_MAX_CONNECTIONS", 4096, "REST connections of one process; also bounded by its open files"
-    )
-    max_connections_per_address: int = variable(
-        "LUMNI_MAX_CONNECTIONS_PER_ADDRESS",
-        1024,
-        "REST connections of one client address; 0 is no bound, for behind a proxy that all callers come through",
-    )
-    cors: tuple[str, ...] = variable(
-        "LUMNI_CORS_ORIGINS", (), "origins whose pages may call; * is any; none by default"
-    )
-    classify_timeout_s: float = variable(
-        "LUMNI_CLASSIFY_TIMEOUT_S", 0.25, "longest wait for a classification"
-    )
-    select_timeout_s: float = variable("LUMNI_SELECT_TIMEOUT_S", 0.25, "longest wait for a selection")
-    max_concurrent: int = variable(
-        "LUMNI_MAX_CONCURRENT_REQUESTS",
-        512,
-        "requests of callers that one process works on at once, open streams included; fewer while it is overloaded",
-    )
-    records: recording.Settings = part()
-    server: rpc.Settings = part()
-    telemetry: Telemetry = part()
-    cache: CacheSettings = part()
-
-    def __post_init__(self) -> None:
-        if self.max_mistakes < 0:
-            raise ValueError("LUMNI_MAX_MISTAKES: expected 0 or more")
-        if self.viewer_key and self.viewer_key.reveal() in (self.admin_key.reveal(), self.api_key.reveal()):
-            raise ValueError("LUMNI_VIEWER_KEY: expected another key than LUMNI_ADMIN_KEY and LUMNI_API_KEY")
-        if not 1 <= self.session_hours <= LONGEST_SESSION_H:
-            raise ValueError(f"LUMNI_SESSION_HOURS: expected 1 to {LONGEST_SESSION_H}")
-        if 0 < len(self.responses_key.reveal()) < SHORTEST_SECRET:
-            raise ValueError(f"LUMNI_RESPONSES_KEY: expected at least {SHORTEST_SECRET} characters")
-        if not 1 <= self.responses_days <= LONGEST_DAYS:
-            raise ValueError(f"LUMNI_RESPONSES_DAYS: expected 1 to {LONGEST_DAYS}")
-        if self.max_connections < 1:
-            raise ValueError("LUMNI_MAX_CONNECTIONS: expected at least 1")
-        if self.max_connections_per_address < 0:
-            raise ValueError("LUMNI_MAX_CONNECTIONS_PER_ADDRESS: expected 0 or more")
-        if self.max_concurrent < 1:
-            raise ValueError("LUMNI_MAX_CONCURRENT_REQUESTS: must be at least 1")
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Where it listens."""
-        return (self.rest, self.listen)
 
 
 async def main(settings: Settings) -> None:

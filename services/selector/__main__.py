@@ -4,48 +4,22 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from lumni.selector.v1.selector_pb2_grpc import add_SelectorServiceServicer_to_server
 
 from services.chassis import redis, rpc, workers
-from services.chassis.config import Secret, part, reader, variable
-from services.chassis.telemetry import Settings as Telemetry
+from services.chassis.config import reader
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
 from services.selector.live.replica_sync import ReplicaSync
 from services.selector.servicer import SelectorServicer
+from services.selector.settings import Settings
 
 log = logging.getLogger(__name__)
 
 SERVICE = "lumni.selector.v1.SelectorService"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the selector reads from its environment."""
-
-    server: rpc.Settings = part()
-    telemetry: Telemetry = part()
-    listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50052", "address of the gRPC server")
-    config_dir: Path = variable(
-        "LUMNI_CONFIG_DIR", Path("config"), "folder of litellm_config.yaml and lumni.yaml"
-    )
-    redis_url: Secret = variable(
-        "REDIS_URL", Secret(""), "where executors publish health; empty takes all to be well"
-    )
-    reload_s: float = variable("LUMNI_RELOAD_S", 2.0, "seconds between looks at the configuration")
-
-    def __post_init__(self) -> None:
-        rpc.check_listen(self.listen, self.server)
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Where it listens."""
-        return (self.listen,)
 
 
 async def main(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.chassis import config, litellm_environment, rpc, telemetry
 from services.chassis.config import Mistakes, Secret, variable
-from services.gateway.__main__ import Settings as Gateway
+from services.gateway.settings import Settings as Gateway
 
 # In the order in which they start: each before the gateway, which calls it.
 BEHIND = ("classifier", "selector", "executor")
@@ -79,7 +79,7 @@ def read(environ: Mapping[str, str]) -> Inside:
     behind = {}
     for name in (name for name in BEHIND if targets[name] == rpc.INPROC):
         # A service that is elsewhere need not be installed here.
-        kind = importlib.import_module(f"services.{name}.__main__").Settings
+        kind = importlib.import_module(f"services.{name}.settings").Settings
         redis_url = getattr(own, f"{name}_redis", Secret("")).reveal()
         behind[name] = settings(
             kind,

@@ -7,7 +7,7 @@ import pytest
 
 from services.chassis import config
 from services.classifier import heads
-from services.classifier.__main__ import Settings
+from services.classifier.settings import Settings
 
 
 def versions(text: str) -> list[tuple[str, float]]:

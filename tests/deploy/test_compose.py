@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from services.chassis import config, redis_acl
-from services.classifier.__main__ import Settings as Classifier
-from services.executor.__main__ import Settings as Executor
-from services.gateway.__main__ import Settings as Gateway
-from services.gateway.ledger.__main__ import Settings as Ledger
+from services.classifier.settings import Settings as Classifier
+from services.executor.settings import Settings as Executor
+from services.gateway.ledger.settings import Settings as Ledger
 from services.gateway.migrate import Settings as Migrate
-from services.selector.__main__ import Settings as Selector
+from services.gateway.settings import Settings as Gateway
+from services.selector.settings import Settings as Selector
 from services.together.settings import Settings as Together
 from services.together.settings import read as read_together
 from tests.tools import find_or_skip

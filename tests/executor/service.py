@@ -19,7 +19,8 @@ from lumni.executor.v1 import executor_pb2_grpc
 from services.chassis import errors, redis_keys, rpc, status
 from services.chassis.config import from_environ
 from services.chassis.telemetry import Settings as TelemetrySettings
-from services.executor.__main__ import Settings, serving
+from services.executor.__main__ import serving
+from services.executor.settings import Settings
 
 KEY = "sk-provider-canary-0123456789"
 PATHS = {"anthropic": "", "gemini": "/v1beta", "groq": "/openai/v1", "deepseek": "/beta"}

@@ -172,7 +172,9 @@ async def running(
     inside = ARRANGEMENTS[arrangement].inside
     config = folder / "config"
     config.mkdir(parents=True)
-    (config / "litellm_config.yaml").write_text(fleet.format(simulator=simulator, allowed_fails=ALLOWED_FAILS))
+    (config / "litellm_config.yaml").write_text(
+        fleet.format(simulator=simulator, allowed_fails=ALLOWED_FAILS)
+    )
     (config / "lumni.yaml").write_text(plans)
     ports = {
         name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector", "executor", "gateway", "rest")

@@ -19,6 +19,7 @@ from services.classifier.classify import Classifier, Versions
 from services.classifier.embedding import Embedder
 from services.classifier.servicer import ClassifierServicer
 from services.executor import __main__ as executor
+from services.executor.settings import Settings as Executor
 from services.selector.__main__ import SERVICE as SELECTOR
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
@@ -100,7 +101,7 @@ async def executor_and_provider(folder: Path) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(simulator.running())
         configure(folder, provider.url)
-        settings = executor.Settings(
+        settings = Executor(
             listen="127.0.0.1:0",
             config_dir=folder,
             state_dir=folder / "state",

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from services.local import ports
-from services.local.__main__ import SERVICES
+from services.local.settings import SERVICES
 from tests.attacks import service_token
 from tests.load import __main__ as load
 

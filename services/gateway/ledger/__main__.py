@@ -7,17 +7,14 @@ twice, killed or restarted. Any number of ledgers may run; each takes over what 
 import asyncio
 import logging
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import httpx
 
 from services.chassis import litellm_environment, process, redis, redis_keys, rpc
-from services.chassis.config import Secret, part, reader, variable
-from services.chassis.telemetry import Settings as Telemetry
+from services.chassis.config import reader
 from services.gateway import postgres
-from services.gateway.alerts.messenger import FORMATS, TIMEOUT_S, Messenger
+from services.gateway.alerts.messenger import TIMEOUT_S, Messenger
 from services.gateway.config import alerts
 from services.gateway.ledger import key_expiry
 from services.gateway.ledger.alert_watch import AlertWatch
@@ -25,48 +22,11 @@ from services.gateway.ledger.consumer import BLOCK_MS, Consumer
 from services.gateway.ledger.housekeeping import Housekeeping
 from services.gateway.ledger.recovery import Recovery
 from services.gateway.ledger.retention import Retention
+from services.gateway.ledger.settings import Settings
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter
 
 log = logging.getLogger("services.gateway.ledger")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the ledger needs to know."""
-
-    database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
-    redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
-    interval_s: float = variable(
-        "LUMNI_LEDGER_INTERVAL_S", 0.2, "shortest time between two batches of a stream"
-    )
-    takeover_s: float = variable(
-        "LUMNI_LEDGER_TAKEOVER_S", 10.0, "after which a silent ledger's entries are taken over"
-    )
-    grace_s: float = variable(
-        "LUMNI_LEDGER_GRACE_S", 60.0, "how long after its deadline an attempt's end is waited for"
-    )
-    retention_days: int = variable(
-        "LUMNI_RETENTION_DAYS", 0, "days after which usage rows are deleted; 0 keeps them"
-    )
-    learning_days: int = variable(
-        "LUMNI_LEARNING_DAYS", 90, "days after which feedback and features are deleted; 0 keeps them"
-    )
-    alerts_webhook: Secret = variable(
-        "LUMNI_ALERTS_WEBHOOK",
-        Secret(""),
-        "address that alerts are posted to, by the thresholds in lumni.yaml; set it for one ledger; empty is none",
-    )
-    alerts_format: str = variable("LUMNI_ALERTS_FORMAT", "slack", "what the webhook takes: slack or json")
-    config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "folder of lumni.yaml, for alerts")
-    telemetry: Telemetry = part()
-
-    def __post_init__(self) -> None:
-        if self.alerts_format not in FORMATS:
-            raise ValueError(f"LUMNI_ALERTS_FORMAT: expected {' or '.join(FORMATS)}")
-        address = self.alerts_webhook.reveal()
-        if address and not address.startswith(("https://", "http://")):
-            raise ValueError("LUMNI_ALERTS_WEBHOOK: expected an address that begins with https:// or http://")
 
 
 async def main(settings: Settings) -> None:

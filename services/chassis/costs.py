@@ -10,23 +10,23 @@ class Usage(Protocol):
     """Tokens of one attempt, as lumni.executor.v1.Usage counts them: the parts lie within the totals."""
 
     @property
-    def prompt_tokens(self) -> int: ...  # noqa: D102
+    def prompt_tokens(self) -> int: ...
     @property
-    def completion_tokens(self) -> int: ...  # noqa: D102
+    def completion_tokens(self) -> int: ...
     @property
-    def cached_tokens(self) -> int: ...  # noqa: D102
+    def cached_tokens(self) -> int: ...
     @property
-    def cache_write_tokens(self) -> int: ...  # noqa: D102
+    def cache_write_tokens(self) -> int: ...
     @property
-    def cache_write_1h_tokens(self) -> int: ...  # noqa: D102
+    def cache_write_1h_tokens(self) -> int: ...
     @property
-    def reasoning_tokens(self) -> int: ...  # noqa: D102
+    def reasoning_tokens(self) -> int: ...
     @property
-    def audio_prompt_tokens(self) -> int: ...  # noqa: D102
+    def audio_prompt_tokens(self) -> int: ...
     @property
-    def audio_completion_tokens(self) -> int: ...  # noqa: D102
+    def audio_completion_tokens(self) -> int: ...
     @property
-    def web_searches(self) -> int: ...  # noqa: D102
+    def web_searches(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

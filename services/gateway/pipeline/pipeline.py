@@ -45,10 +45,14 @@ class Answer:
 
 @dataclass(slots=True)
 class Stream:
-    """An answer that has begun: headers, then chunks, which must be closed when they are not read to their end."""
+    """An answer that has begun: headers, then chunks, which must be closed when they are not read to their end.
+
+    The report, of what it cost, is empty until the chunks have been read to their end.
+    """
 
     headers: dict[str, str]
     chunks: AsyncGenerator[str, None] = field(repr=False)
+    report: executor_pb2.Report
 
 
 class Pipeline:
@@ -124,7 +128,7 @@ class Pipeline:
                     reservation.report = measured.report = response.report
             recording.add(response.body_json)
             replay.keep(recording, decision, response.report)
-        self._answered(decision, response.report)
+        tracing.answered(response.report)
         lumni = metadata.summary(decision, response.report) | replay.found_summary(found)
         return Answer(
             body=metadata.added(response.body_json, lumni),
@@ -143,21 +147,29 @@ class Pipeline:
         if found.hit is not None:
             decision, admission = await self._hit(caller, chat, found.hit)
             return Stream(
-                replay.headers(decision, admission, found.hit), replay.chunks(chat, decision, found.hit)
+                replay.headers(decision, admission, found.hit),
+                replay.chunks(chat, decision, found.hit),
+                replay.report(found.hit),
             )
+        report = executor_pb2.Report()
         with ExitStack() as ends:
             ends.enter_context(found.recording)
             decision, admission = await self._admit(caller, chat)
-            chunks = self._chunks(decision, admission, chat, found)
+            chunks = self._chunks(decision, admission, chat, found, report)
             await anext(chunks)
             # From here on the stream ends the recording.
             ends.pop_all()
-        return Stream(metadata.headers(decision, admission) | replay.found_headers(found), chunks)
+        return Stream(metadata.headers(decision, admission) | replay.found_headers(found), chunks, report)
 
     async def _chunks(
-        self, decision: Decision, admission: Admission, chat: ModelRequest, found: Found
+        self,
+        decision: Decision,
+        admission: Admission,
+        chat: ModelRequest,
+        found: Found,
+        report: executor_pb2.Report,
     ) -> AsyncGenerator[str, None]:
-        """The chunks of an answer, after an empty text that says that its first piece has come."""
+        """The chunks of an answer, after an empty text that says that its first piece has come; fills the report."""
         begun = False
         last = LastChunk()
         with found.recording as recording:
@@ -187,13 +199,10 @@ class Pipeline:
                     yield last.held
                 raise
             replay.keep(recording, decision, reservation.report, last.held)
-        self._answered(decision, reservation.report)
-        lumni = metadata.summary(decision, reservation.report) | replay.found_summary(found)
-        yield metadata.last_chunk(chat.operation, last.held, decision, lumni)
-
-    def _answered(self, decision: Decision, report: executor_pb2.Report) -> None:  # noqa: ARG002  (for who records)
-        """Note what a whole answer took."""
+        report.CopyFrom(reservation.report)
         tracing.answered(report)
+        lumni = metadata.summary(decision, report) | replay.found_summary(found)
+        yield metadata.last_chunk(chat.operation, last.held, decision, lumni)
 
     async def _find(self, caller: Caller, chat: ModelRequest) -> Found:
         """What the cache says of a request."""

@@ -4,14 +4,12 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
-from weakref import WeakValueDictionary
 
 import orjson
 from lumni.executor.v1 import executor_pb2
 
 from services.chassis import errors, telemetry
 from services.gateway.keys.permissions import Caller
-from services.gateway.pipeline.decision import Decision
 from services.gateway.pipeline.pipeline import Answer, Pipeline, Stream
 from services.gateway.recording.record import Record
 from services.gateway.recording.settings import Sink
@@ -31,8 +29,6 @@ class RecordingPipeline(Pipeline):
     def __init__(self, sinks: Sequence[Sink], **parts: Any) -> None:
         super().__init__(**parts)
         self._sinks = sinks
-        # By the request's id, while somebody works on it.
-        self._records: WeakValueDictionary[str, Record] = WeakValueDictionary()
 
     async def complete(self, caller: Caller, chat: ModelRequest) -> Answer:
         """As the pipeline."""
@@ -40,6 +36,7 @@ class RecordingPipeline(Pipeline):
         with self._ending(record):
             answer = await super().complete(caller, chat)
             record.add(answer.body)
+            record.taken = _taken(answer.report)
             return answer
 
     async def stream(self, caller: Caller, chat: ModelRequest) -> Stream:
@@ -50,28 +47,25 @@ class RecordingPipeline(Pipeline):
         except BaseException:
             with self._ending(record):
                 raise
-        chunks = self._recorded(stream.chunks, record)
+        chunks = self._recorded(stream, record)
         # Begun as the pipeline's is, so that closing it always runs its end.
         await anext(chunks)
         return replace(stream, chunks=chunks)
 
-    async def _recorded(self, chunks: AsyncGenerator[str, None], record: Record) -> AsyncGenerator[str, None]:
+    async def _recorded(self, stream: Stream, record: Record) -> AsyncGenerator[str, None]:
         with self._ending(record):
-            async with aclosing(chunks):
-                yield ""
-                async for chunk in chunks:
-                    record.add(chunk)
-                    yield chunk
-
-    def _answered(self, decision: Decision, report: executor_pb2.Report) -> None:
-        super()._answered(decision, report)
-        if record := self._records.get(decision.request_id):
-            record.taken = _taken(report)
+            try:
+                async with aclosing(stream.chunks):
+                    yield ""
+                    async for chunk in stream.chunks:
+                        record.add(chunk)
+                        yield chunk
+            finally:
+                record.taken = _taken(stream.report)
 
     def _begun(self, caller: Caller, chat: ModelRequest, *, stream: bool) -> Record:
-        ident = telemetry.request_id.get()
         about = {
-            "request_id": ident,
+            "request_id": telemetry.request_id.get(),
             "trace_id": telemetry.trace_id(),
             "operation": chat.operation.value,
             "model": chat.model,
@@ -81,9 +75,7 @@ class RecordingPipeline(Pipeline):
             "organization_id": caller.organization_id,
             "plan": caller.plan.name,
         }
-        record = Record(about, orjson.dumps(chat.body), stream=stream)
-        self._records[ident] = record
-        return record
+        return Record(about, orjson.dumps(chat.body), stream=stream)
 
     @contextmanager
     def _ending(self, record: Record) -> Iterator[None]:
@@ -108,9 +100,10 @@ class RecordingPipeline(Pipeline):
 
 
 def _taken(report: executor_pb2.Report) -> dict[str, Any]:
-    last = report.attempts[-1] if report.attempts else executor_pb2.Attempt()
+    if not report.attempts:
+        return {}
     return {
-        "answered_by": last.deployment,
+        "answered_by": report.attempts[-1].deployment,
         "attempts": [
             {
                 "deployment": one.deployment,

@@ -9,6 +9,7 @@ from typing import Any, cast
 import httpx
 import orjson
 import pytest
+from lumni.executor.v1 import executor_pb2
 from starlette.types import Message
 
 from services.chassis import errors
@@ -61,7 +62,7 @@ def dispatcher(limiter: ConcurrencyLimiter, bodies: ByteBudget) -> Dispatcher:
                 yield str(limiter._shares.running)
 
         async def beginning() -> Stream:
-            return Stream({}, pieces())
+            return Stream({}, pieces(), executor_pb2.Report())
 
         await exchange.stream_of(beginning())
 

@@ -14,7 +14,7 @@ from lumni.executor.v1 import executor_pb2
 
 from services.chassis import errors, redis, telemetry
 from services.gateway.keys.permissions import Caller
-from services.gateway.pipeline.pipeline import Answer
+from services.gateway.pipeline.pipeline import Answer, Stream
 from services.gateway.requests import cache_control, chat_request
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.requests.request_ids import request_id
@@ -45,6 +45,17 @@ async def ask(setup: Setup, chat: ModelRequest | None = None, who: Caller | None
     """Ask as a request of its own."""
     telemetry.request_id.set(request_id())
     return await setup.pipeline.complete(who or caller(), chat or request())
+
+
+async def begin(setup: Setup, chat: ModelRequest) -> Stream:
+    """Ask for a stream as a request of its own."""
+    telemetry.request_id.set(request_id())
+    return await setup.pipeline.stream(caller(), chat)
+
+
+async def read(setup: Setup, chat: ModelRequest) -> list[str]:
+    """The chunks of a stream that is read to its end."""
+    return [chunk async for chunk in (await begin(setup, chat)).chunks]
 
 
 def result(answer: Answer) -> str | None:
@@ -137,13 +148,11 @@ async def test_who_may_ask_nothing_gets_no_cached_answer(gateways: Gateways) -> 
 
 async def test_a_stream_is_given_again_as_a_stream(gateways: Gateways) -> None:
     setup, chat = await gateways.start(WORD, FINISH, REPORT), request(stream=True)
-    first: list[str] = []
-    await setup.read(first, chat)
+    first = await read(setup, chat)
     again: list[str] = []
 
     async def is_hit() -> bool:
-        again.clear()
-        await setup.read(again, chat)
+        again[:] = await read(setup, chat)
         return bool("hit" == json.loads(again[-1])["lumni"]["cache"]["result"])
 
     await eventually(is_hit)
@@ -253,10 +262,7 @@ async def test_a_first_caller_who_leaves_leaves_the_others_their_answer(
     gateways: Gateways, stream: bool
 ) -> None:
     hanging, other = await gateways.start(pending()), await gateways.start(BODY, REPORT)
-    if stream:
-        first = asyncio.create_task(hanging.pipeline.stream(caller(), request()))
-    else:
-        first = asyncio.create_task(ask(hanging))  # type: ignore[arg-type]
+    first = asyncio.create_task(begin(hanging, request()) if stream else ask(hanging))
     await hanging.executor.reached.wait()
     asked = [asyncio.create_task(ask(other)) for _ in range(5)]
     first.cancel()
@@ -293,10 +299,9 @@ async def test_waiting_has_an_end(gateways: Gateways) -> None:
 
 async def test_a_stream_that_is_not_read_to_its_end_is_not_kept(gateways: Gateways) -> None:
     setup, chat = await gateways.start(WORD, FINISH, REPORT), request(stream=True)
-    stream = await setup.pipeline.stream(caller(), chat)
+    stream = await begin(setup, chat)
     assert WORD == await anext(stream.chunks)
     await stream.chunks.aclose()
 
-    again: list[str] = []
-    await setup.read(again, chat)
+    again = await read(setup, chat)
     assert "miss" == json.loads(again[-1])["lumni"]["cache"]["result"]

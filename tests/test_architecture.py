@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts import import_graph
-from scripts.import_graph import ROOT, SERVICES, by_folder, by_module, imported, modules
+from scripts.import_graph import ROOT, SERVICES, by_folder, by_module, imported, modules, parsed
 
 ALL = ("chassis", "classifier", "selector", "executor", "gateway", "local")
 WITH_RPC = ("classifier", "selector", "executor", "gateway")
@@ -80,9 +80,7 @@ def test_a_service_imports_only_itself_and_the_chassis(service: str) -> None:
 def test_imports_are_absolute() -> None:
     for path in SERVICES.rglob("*.py"):
         relative = [
-            node
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.ImportFrom) and node.level
+            node for node in ast.walk(parsed(path)) if isinstance(node, ast.ImportFrom) and node.level
         ]
         assert not relative, path
 
@@ -147,7 +145,7 @@ def test_every_folder_says_what_it_is_for() -> None:
     for folder in {path.parent for path in SERVICES.rglob("*.py")} - {SERVICES}:
         init = folder / "__init__.py"
         assert init.exists(), folder
-        assert ast.get_docstring(ast.parse(init.read_text())), init
+        assert ast.get_docstring(parsed(init)), init
 
 
 def test_files_and_classes_are_short_or_say_why_not() -> None:
@@ -157,7 +155,7 @@ def test_files_and_classes_are_short_or_say_why_not() -> None:
         longest = max(
             (
                 (node.end_lineno or 0) - node.lineno + 1
-                for node in ast.walk(ast.parse(text))
+                for node in ast.walk(parsed(path))
                 if isinstance(node, ast.ClassDef)
             ),
             default=0,

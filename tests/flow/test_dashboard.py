@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import asyncpg
 import httpx
@@ -20,6 +21,12 @@ from tests.tools import Absent
 # A busy machine takes a while to draw a page, in milliseconds.
 PATIENCE_MS = 60_000
 PHONE = ViewportSize(width=390, height=844)
+# A desk by day and by night, and a phone.
+LOOKS: tuple[tuple[Literal["light", "dark"], ViewportSize | None], ...] = (
+    ("light", None),
+    ("dark", None),
+    ("light", PHONE),
+)
 VIEWS = ("", "/requests", "/models", "/spend", "/spend?by=model", "/keys", "/playground")
 # What is asked of every page: all rules of WCAG 2.2 at the levels A and AA.
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
@@ -89,28 +96,22 @@ async def test_a_wrong_key_is_told_so_and_the_right_one_leads_to_the_page_that_w
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "phone"])
-async def test_every_view_can_be_used_by_everybody(
-    stack: Stack, browser: Browser, history: None, look: str
-) -> None:
-    context = await browser.new_context(
-        base_url=stack.rest,
-        viewport=PHONE if look == "phone" else None,
-        color_scheme="dark" if look == "dark" else "light",
-    )
-    context.set_default_timeout(PATIENCE_MS)
-    page = await context.new_page()
+async def test_every_view_can_be_used_by_everybody(page: Page, history: None) -> None:
     await signed_in(page, ADMIN_KEY)
     await page.goto("/dashboard/requests?outcome=retried")
     story = await page.locator("tbody a").first.get_attribute("href")
     assert story is not None
+    desk = page.viewport_size
+    assert desk is not None
     found = []
     for path in (*(f"/dashboard{view}" for view in VIEWS), story):
         await page.goto(path)
-        found += await violations(page)
-        wide, shown = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert wide <= shown, f"{path} is wider than a {look} screen"
-    await context.close()
+        for scheme, size in LOOKS:
+            await page.emulate_media(color_scheme=scheme)
+            await page.set_viewport_size(size or desk)
+            found += await violations(page)
+            wide, shown = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+            assert wide <= shown, f"{path} is wider than a screen of {shown}"
     assert [] == found
 
 

@@ -138,19 +138,22 @@ async def test_no_metric_grows_with_what_callers_make_up(stack: Stack, admin: ht
         made_up += 1
         return f"made-up-{random.getrandbits(64):x}"
 
+    def noted() -> dict[str, str]:
+        return {"x-portkey-metadata": orjson.dumps({"tenant": word(), "_user": word()}).decode()}
+
+    def chat() -> dict[str, Any]:
+        return {"model": word(), "user": word(), "messages": [{"role": "user", "content": "hello"}]}
+
     async def strangers(client: httpx.AsyncClient, until: int) -> None:
         """Every kind of request in turn, each with names of its own."""
         while made_up < until:
-            chat = {"model": word(), "user": word(), "messages": [{"role": "user", "content": "hello"}]}
             key = {"authorization": f"Bearer sk-lumni-{word()}"}
-            noted = {"x-portkey-metadata": orjson.dumps({"tenant": word(), "_user": word()}).decode()}
-            own = shows | noted
-            await client.get(f"/{word()}/{word()}", headers=own)
-            await client.request(word().upper(), f"/v1/models/{word()}", headers=own)
-            await client.get(f"/usage/{word()}", headers=own, params={"group_by": word()})
-            await client.post("/v1/chat/completions", json=chat, headers=key | noted)
+            await client.get(f"/{word()}/{word()}", headers=shows | noted())
+            await client.request(word().upper(), f"/v1/models/{word()}", headers=shows | noted())
+            await client.get(f"/usage/{word()}", headers=shows | noted(), params={"group_by": word()})
+            await client.post("/v1/chat/completions", json=chat(), headers=key | noted())
             azure = f"/openai/deployments/{word()}/chat/completions"
-            await client.post(azure, json=chat, headers=own)
+            await client.post(azure, json=chat(), headers=shows | noted())
 
     limits = httpx.Limits(max_connections=16)
     async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False, limits=limits) as client:

@@ -56,15 +56,17 @@ class CountedPattern:
         """
         self._text = ""
         self._most = self._steps = 0
-        # Where a single character or anchor ends, -1 where there is none, by its number and place in the text.
-        self._ends: dict[tuple[int, int], int] = {}
+        # Whether a set of characters, by its number, holds one: the same in every text.
+        self._held: dict[tuple[int, str], bool] = {}
+        # Whether an anchor, by its number, holds at a place in the text.
+        self._holds: dict[tuple[int, int], bool] = {}
         self._numbers = itertools.count()
         self._matches = self._sequence(parser.parse(pattern.pattern, pattern.flags), pattern.flags)
 
     def search(self, text: str, most: int, *, whole: bool = False) -> Search:
         """Find every match, or with `whole` compare all of the text, and stop after `most` steps."""
         self._text, self._most, self._steps = text, most, 0
-        self._ends.clear()
+        self._holds.clear()
         spans: list[tuple[int, int]] = []
         with _deep(), suppress(OverBudget):
             if whole:
@@ -101,12 +103,16 @@ class CountedPattern:
         return match
 
     def _node(self, code: Any, argument: Any, state: Any, flags: int) -> Node:
-        if code in SINGLE or code is op.AT:
-            return self._test(code, argument, state, flags)
+        if code in SINGLE:
+            holds = self._character(code, argument, state, flags)
+            return lambda place, then: holds(place) and then(place + 1)
+        if code is op.AT:
+            return self._anchor(argument, state, flags)
         if code is op.MAX_REPEAT:
             least, most, body = argument
-            repeat = self._run if len(body) == 1 and body[0][0] in SINGLE else self._greedy
-            return repeat(self._sequence(body, flags), least, most)
+            if len(body) == 1 and body[0][0] in SINGLE:
+                return self._run(self._character(*body[0], body.state, flags), least, most)
+            return self._greedy(self._sequence(body, flags), least, most)
         if code is op.POSSESSIVE_REPEAT:
             return _atomic(self._node(op.MAX_REPEAT, argument, state, flags))
         if code is op.BRANCH:
@@ -119,27 +125,43 @@ class CountedPattern:
             return self._look(argument, flags, wanted=code is op.ASSERT)
         raise NotImplementedError(f"count the steps of {code} in tests/fuzz/regex_steps.py as well")
 
-    def _test(self, code: Any, argument: Any, state: Any, flags: int) -> Node:
-        """One character or an anchor, as `re` itself compares it."""
+    def _character(self, code: Any, argument: Any, state: Any, flags: int) -> Callable[[int], bool]:
+        """Whether one character is at a place, as `re` itself compares it."""
         alone = compiler.compile(parser.SubPattern(state, [(code, argument)]), flags)
+        number = next(self._numbers)
+
+        def holds(place: int) -> bool:
+            self._step()
+            if place >= len(self._text):
+                return False
+            asked = (number, self._text[place])
+            held = self._held.get(asked)
+            if held is None:
+                held = self._held[asked] = alone.match(asked[1]) is not None
+            return held
+
+        return holds
+
+    def _anchor(self, argument: Any, state: Any, flags: int) -> Node:
+        """A place, as `re` itself finds it."""
+        alone = compiler.compile(parser.SubPattern(state, [(op.AT, argument)]), flags)
         number = next(self._numbers)
 
         def match(place: int, then: Then) -> bool:
             self._step()
-            end = self._ends.get((number, place))
-            if end is None:
-                one = alone.match(self._text, place)
-                end = self._ends[number, place] = one.end() if one else -1
-            return end >= 0 and then(end)
+            holds = self._holds.get((number, place))
+            if holds is None:
+                holds = self._holds[number, place] = alone.match(self._text, place) is not None
+            return holds and then(place)
 
         return match
 
-    def _run(self, single: Node, least: int, most: int) -> Node:
+    def _run(self, holds: Callable[[int], bool], least: int, most: int) -> Node:
         """A repeat of one character: `re` runs ahead in a loop and gives back one after the other."""
 
         def match(place: int, then: Then) -> bool:
             end = place
-            while end - place < most and _first_end(single, end) is not None:
+            while end - place < most and holds(end):
                 end += 1
             for last in range(end, place + least - 1, -1):
                 self._step()

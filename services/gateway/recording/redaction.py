@@ -9,7 +9,7 @@ SECRET_FIELD = re.compile(
     r"^(?:authorization|cookie|pass(?:word|wd|phrase)?|.*(?:api[_-]?key|secret|private[_-]?key|access[_-]?token))$",
     re.IGNORECASE,
 )
-# Each is linear in the text: bounded repetition, nothing nested.
+# Each is linear in the text: what repeats is bounded, or begins where nothing alike stands before it.
 PATTERNS = tuple(
     re.compile(one)
     for one in (
@@ -24,8 +24,8 @@ PATTERNS = tuple(
         r"\beyJ[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{0,1024}",
         r"(?i:\b(?:bearer|basic) )[A-Za-z0-9._~+/=-]{12,4096}",
         r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]{0,16384}(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?",
-        # E-mail addresses, with the lengths that mail allows.
-        r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}",
+        # E-mail addresses, with the lengths that mail allows to their hosts.
+        r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]++@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}",
     )
 )
 # 13 to 19 digits, in groups perhaps; the check digit tells cards from other numbers.

@@ -3,7 +3,7 @@
 bin := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs lint tools clients test train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks
+.PHONY: help setup run lock stubs lint tools clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -39,8 +39,13 @@ clients: tools ## install the SDKs, frameworks and coding agents that people cal
 # Two at once share two cores well, as most tests wait for something; tests/conftest.py says which stay together.
 WORKERS ?= 2
 
-test: lint tools ## lint, then all tests with coverage
-	$(bin)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=80
+TESTS = $(bin)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+test: lint tools ## lint, then all tests
+	$(TESTS)
+
+coverage: tools ## all tests, and the lines that none of them runs; tracing takes as long as the tests themselves
+	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=80
 
 # Public data; docs/data.md says where it comes from.
 DATA ?= ../shared/data/routing

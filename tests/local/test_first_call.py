@@ -60,6 +60,8 @@ def test_the_printed_call_is_answered_with_any_keys(
     environ = {
         **{name: os.environ[name] for name in SURROUNDINGS if name in os.environ},
         "LUMNI_STATE_DIR": str(servers_folder / f"first-{key or 'none'}"),
+        # What is configured is the same apart, which takes longer to start; test_run looks at that.
+        "LUMNI_LOCAL_TOGETHER": "true",
         "LUMNI_REST_LISTEN": f"127.0.0.1:{first}",
         "LUMNI_LOCAL_PORT": str(first + 1),
         "LUMNI_LOCAL_METRICS_PORT": str(first + 5),

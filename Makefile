@@ -1,6 +1,8 @@
 # Every task of the project; `make` lists them.
 
 bin := .venv/bin
+# Where this is set, each of the many processes of a run would compile LiteLLM and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run lock stubs lint tools clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks

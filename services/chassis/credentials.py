@@ -1,4 +1,4 @@
-"""What a deployment needs to be called, by the names of variables; values are only asked whether they are there."""
+"""Which credentials a deployment lacks, by the names of environment variables; their values are never read."""
 
 from collections.abc import Mapping
 

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import litellm_environment, redis, rpc, telemetry, workers
+from services.chassis import configured_environment, redis, rpc, telemetry, workers
 from services.chassis.background import beside
 from services.chassis.config import reader
 from services.chassis.deployments import Deployment
@@ -24,6 +24,7 @@ from services.executor.capacity.redis_state import RedisBreakerStore, RedisGuard
 from services.executor.engines.base import Engine
 from services.executor.engines.directory import Directory, Keys
 from services.executor.engines.proxies import Proxies
+from services.executor.environment import adopt, seclude
 from services.executor.events.observer import Observer
 from services.executor.events.outbox import Outbox
 from services.executor.servicer import ExecutorServicer
@@ -38,26 +39,6 @@ log = logging.getLogger(__name__)
 SERVICE = "lumni.executor.v1.ExecutorService"
 # Bytes of one message: a body, whose numbers may be written longer than the caller wrote them, and its candidates.
 LONGEST = rpc.MAX_BODY + 4 * 2**20
-# What boto3 and Google's libraries read from the environment themselves.
-CLOUDS = ("AWS_", "GOOGLE_", "VERTEXAI_")
-# What LiteLLM would read from the environment, past the configuration.
-AMBIENT = ("_API_KEY", "_API_BASE", "_BASE_URL", "_API_URL")
-
-
-def seclude(environ: MutableMapping[str, str]) -> dict[str, str]:
-    """Take provider keys and addresses out of the environment, so that only the configuration can use them."""
-    taken = dict(environ)
-    for name in taken:
-        if name.endswith(AMBIENT):
-            del environ[name]
-    return taken
-
-
-def adopt(environ: MutableMapping[str, str], known: Mapping[str, str]) -> None:
-    """Put into the environment what clouds' own libraries read there and nobody else: regions and credentials."""
-    for name, value in known.items():
-        if name.startswith(CLOUDS):
-            environ.setdefault(name, value)
 
 
 async def main(settings: Settings) -> None:
@@ -83,7 +64,7 @@ async def serving(
     """
     if environ is None:
         file = settings.config_dir / "litellm_config.yaml"
-        environ = litellm_environment.variables(file, seclude(os.environ))
+        environ = configured_environment.variables(file, seclude(os.environ))
         adopt(os.environ, environ)
     # LiteLLM takes seconds to import: a mistake in the settings is reported before that.
     from services.executor.engines.direct import DirectEngine, serves

@@ -8,7 +8,7 @@ from functools import partial
 import grpc
 from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
 
-from services.chassis import litellm_config, litellm_environment, redis, rpc, workers
+from services.chassis import configured_environment, litellm_config, redis, rpc, workers
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.config import reader
 from services.gateway import certificates, postgres
@@ -286,4 +286,4 @@ async def _connects(pool: postgres.Pool) -> bool:
 
 
 if __name__ == "__main__":
-    workers.run("gateway", reader(Settings, litellm_environment.of_gateway), main)
+    workers.run("gateway", reader(Settings, configured_environment.of_gateway), main)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncpg
 
-from services.chassis import litellm_environment, process
+from services.chassis import configured_environment, process
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
 
@@ -97,4 +97,4 @@ async def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    process.run("migrate", reader(Settings, litellm_environment.of_gateway), main)
+    process.run("migrate", reader(Settings, configured_environment.of_gateway), main)

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 
-from services.chassis import config, credentials, litellm_config, litellm_environment, redis_acl, rpc
+from services.chassis import config, configured_environment, credentials, litellm_config, redis_acl, rpc
 from services.chassis.config import Mistakes
 from services.chassis.deployments import Deployment, Fleet
 from services.local import environment, ports
@@ -175,10 +175,10 @@ async def run(settings: Settings, environ: Mapping[str, str], began: float) -> i
     """Start everything, print how to use it, and stop it on a signal; returns the exit code."""
     file = settings.config_dir / "litellm_config.yaml"
     fleet = litellm_config.load(file)
-    known = litellm_environment.variables(file, environ)
+    known = configured_environment.variables(file, environ)
     for warning in fleet.warnings:
         say(warning)
-    if litellm_environment.of_gateway(environ).get("DATABASE_URL") != environ.get("DATABASE_URL"):
+    if configured_environment.of_gateway(environ).get("DATABASE_URL") != environ.get("DATABASE_URL"):
         say(
             "general_settings.database_url: what runs here keeps its data in a PostgreSQL of its own; ignored"
         )
@@ -264,7 +264,7 @@ def main() -> int:
     """Run until Ctrl-C; 0 also when it is running already, 1 when a part fails, 2 for wrong settings."""
     began = monotonic()
     try:
-        settings = config.from_environ(Settings, litellm_environment.of_gateway(os.environ))
+        settings = config.from_environ(Settings, configured_environment.of_gateway(os.environ))
         return asyncio.run(run(settings, os.environ, began))
     except Running as running:
         facts = running.facts

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.chassis import config, litellm_environment, rpc, telemetry
+from services.chassis import config, configured_environment, rpc, telemetry
 from services.chassis.config import Mistakes, Secret, variable
 from services.gateway.settings import Settings as Gateway
 
@@ -60,7 +60,7 @@ def read(environ: Mapping[str, str]) -> Inside:
     Raises:
         Mistakes: one line for each variable that is missing or unreadable, in whichever service.
     """
-    environ = litellm_environment.of_gateway(environ)
+    environ = configured_environment.of_gateway(environ)
     # A line that several services would say is said once.
     mistakes: dict[str, None] = {}
 

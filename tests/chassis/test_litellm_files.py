@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis import credentials, litellm_config, litellm_environment
+from services.chassis import configured_environment, credentials, litellm_config
 from services.chassis.deployments import Deployment, Fleet
 
 FILES = sorted((Path(__file__).parent / "litellm_files").glob("*.yaml"))
@@ -149,7 +149,7 @@ def test_what_is_missing_to_call_a_deployment_is_named() -> None:
 def test_variables_of_the_file_stand_behind_those_of_the_environment() -> None:
     file = Path(__file__).parent / "litellm_files" / "in_a_cluster.yaml"
 
-    found = litellm_environment.variables(file, {"GROQ_API_KEY": "from outside", "HOME": "/"})
+    found = configured_environment.variables(file, {"GROQ_API_KEY": "from outside", "HOME": "/"})
 
     assert {"GROQ_API_KEY": "from outside", "REDIS_HOST": "redis-master", "HOME": "/"} == found
 
@@ -163,9 +163,11 @@ def test_general_settings_stand_for_variables_of_the_gateway(tmp_path: Path) -> 
         "LITELLM_DATABASE_URL": "postgresql://there",
     }
 
-    found = litellm_environment.of_gateway(outside)
-    overruled = litellm_environment.of_gateway({**outside, "LUMNI_ADMIN_KEY": "sk-own"})
+    found = configured_environment.of_gateway(outside)
+    overruled = configured_environment.of_gateway({**outside, "LUMNI_ADMIN_KEY": "sk-own"})
 
     assert ("sk-master", "postgresql://there") == (found["LUMNI_ADMIN_KEY"], found["DATABASE_URL"])
     assert "sk-own" == overruled["LUMNI_ADMIN_KEY"]
-    assert {"LUMNI_CONFIG_DIR": "nowhere"} == litellm_environment.of_gateway({"LUMNI_CONFIG_DIR": "nowhere"})
+    assert {"LUMNI_CONFIG_DIR": "nowhere"} == configured_environment.of_gateway(
+        {"LUMNI_CONFIG_DIR": "nowhere"}
+    )

@@ -1,4 +1,4 @@
-"""Anthropic's messages: an object without a stream, typed events with one."""
+"""Answers of Anthropic's messages, passed on as they come: one object, or the typed events of a stream."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

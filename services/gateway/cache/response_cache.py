@@ -1,4 +1,4 @@
-"""Which requests an earlier answer will do for, and which of equal requests makes the answer for all.
+"""Which requests may be answered from the cache, and which of equal requests makes the answer for all.
 
 Of equal requests that come at once, on whatever gateway, one makes the answer and the others wait for it. They look
 again and again instead of being told: that needs no connection of its own, and finds out in the same way that the

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.chassis import credentials, litellm_config, litellm_environment
+from services.chassis import configured_environment, credentials, litellm_config
 from services.chassis.deployments import Deployment, Fleet
 from services.chassis.money import usd
 from services.gateway.cli.output import facts, show, table
@@ -28,7 +28,7 @@ def check(
     """Show what of a file is taken, what is ignored and what is refused, and why; code 1 if it cannot start."""
     examined = litellm_config.examine(file)
     fleet = examined.fleet
-    environ = litellm_environment.variables(file, os.environ)
+    environ = configured_environment.variables(file, os.environ)
     show("Taken:", table(list(_rows(fleet.deployments, environ)), COLUMNS), "", facts(_in_force(fleet)))
     for title, lines in (("Ignored, or worth knowing:", fleet.warnings), ("Refused:", examined.mistakes)):
         if lines:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from services.chassis import config, litellm_environment, redis
+from services.chassis import config, configured_environment, redis
 from services.chassis.config import Secret, variable
 from services.gateway import postgres
 from services.gateway.cli import legacy_fields
@@ -65,7 +65,7 @@ async def import_file(path: Path, *, dry: bool, progress: Progress) -> "Outcome"
         Mistakes: the environment lacks something.
         UnreadableError: the file is none that can be imported.
     """
-    settings = config.from_environ(Settings, litellm_environment.of_gateway(os.environ))
+    settings = config.from_environ(Settings, configured_environment.of_gateway(os.environ))
     known = plans.load(settings.config_dir / "lumni.yaml")
     async with (
         postgres.pool(settings.database.reveal(), size=2, timeout_s=TIMEOUT_S) as pool,

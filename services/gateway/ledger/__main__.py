@@ -11,7 +11,7 @@ from functools import partial
 
 import httpx
 
-from services.chassis import litellm_environment, process, redis, redis_keys, rpc
+from services.chassis import configured_environment, process, redis, redis_keys, rpc
 from services.chassis.config import reader
 from services.gateway import postgres
 from services.gateway.alerts.messenger import TIMEOUT_S, Messenger
@@ -86,4 +86,4 @@ async def _alert_watch(stack: AsyncExitStack, client: redis.Redis, settings: Set
 
 
 if __name__ == "__main__":
-    process.run("ledger", reader(Settings, litellm_environment.of_gateway), main)
+    process.run("ledger", reader(Settings, configured_environment.of_gateway), main)

@@ -1,4 +1,4 @@
-"""Usage and decision events, read from protobuf into rows."""
+"""Usage and decision events, read from protobuf into rows: that of a cut stream, for instance, is a partial one."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

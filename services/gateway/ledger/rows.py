@@ -1,4 +1,4 @@
-"""What the ledger writes: the rows of its tables, and what stands for an event before it is one."""
+"""The rows that the ledger writes, and what an event is read into before it is written as rows."""
 
 from dataclasses import dataclass
 from datetime import datetime

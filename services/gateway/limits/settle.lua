@@ -1,9 +1,10 @@
 -- Replace one request's reservation by what its attempts cost. The same settlement twice changes nothing.
+-- Functions that are not defined here are those of common.lua, which is put before every script.
 -- ARGV[1]: JSON: request, and either
--- * attempts ([[number, cost in nano-USD, model], ...]) and tokens, what the request consumed; the ledger, which releases
---   what no gateway settled, does not know the tokens: then the bound stays counted; or
--- * abandoned_ms: the outcome is unknown; only the caller's slot is given back, and the ledger decides about the rest
---   once everything older than this is written.
+-- * attempts, [[number, cost in nano-USD, model], ...], and tokens, what the request consumed. The ledger, which settles
+--   what no gateway did, sends no tokens: then the reserved ones stay counted; or
+-- * abandoned_ms, from a gateway that does not know the outcome: only the caller's slot is given back, and the ledger
+--   settles once it has written everything older than this.
 -- Answers 1, or 0 when there is no such reservation.
 
 local given = cjson.decode(ARGV[1])

@@ -123,7 +123,8 @@ class Pipeline:
             with measures.execution(chat.operation, decision) as measured:
                 async with Reservation(self._limits, admission) as reservation:
                     response = await self._executor.execute(
-                        self._work(decision, admission, chat), self._timeout_s
+                        _work(decision, admission, chat, self._limits.billable_attempts),
+                        self._timeout_s,
                     )
                     reservation.report = measured.report = response.report
             recording.add(response.body_json)
@@ -178,7 +179,10 @@ class Pipeline:
                     async with (
                         Reservation(self._limits, admission) as reservation,
                         aclosing(
-                            self._executor.stream(self._work(decision, admission, chat), self._timeout_s)
+                            self._executor.stream(
+                                _work(decision, admission, chat, self._limits.billable_attempts),
+                                self._timeout_s,
+                            )
                         ) as responses,
                     ):
                         async for response in responses:
@@ -284,27 +288,29 @@ class Pipeline:
             metadata=dict(request_metadata.noted.get()),
         )
 
-    def _work(
-        self, decision: Decision, admission: Admission, chat: ModelRequest
-    ) -> executor_pb2.ExecuteRequest:
-        admitted = set(admission.deployments)
-        return executor_pb2.ExecuteRequest(
-            context=decision.context,
-            operation=executor_pb2.Operation.Value(f"OPERATION_{chat.operation.upper()}"),
-            body_json=orjson.dumps(chat.capped(admission.output_cap)).decode(),
-            candidates=[
-                executor_pb2.Candidate(
-                    deployment=candidate.deployment,
-                    only_on=candidate.only_on,
-                    max_cost_nano_usd=candidate.max_cost_nano_usd,
-                )
-                for candidate in decision.selection.candidates
-                if candidate.deployment in admitted
-            ],
-            category=decision.classification.category,
-            tier=decision.selection.tier,
-            max_billed_attempts=self._limits.billable_attempts,
-            likely_prompt_tokens=chat.likely_prompt_tokens,
-            web_search=chat.searches,
-            store=bool(chat.body.get("store")),
-        )
+
+def _work(
+    decision: Decision, admission: Admission, chat: ModelRequest, billable_attempts: int
+) -> executor_pb2.ExecuteRequest:
+    """What the executor is to do: the admitted candidates, each within its bound."""
+    admitted = set(admission.deployments)
+    return executor_pb2.ExecuteRequest(
+        context=decision.context,
+        operation=executor_pb2.Operation.Value(f"OPERATION_{chat.operation.upper()}"),
+        body_json=orjson.dumps(chat.capped(admission.output_cap)).decode(),
+        candidates=[
+            executor_pb2.Candidate(
+                deployment=candidate.deployment,
+                only_on=candidate.only_on,
+                max_cost_nano_usd=candidate.max_cost_nano_usd,
+            )
+            for candidate in decision.selection.candidates
+            if candidate.deployment in admitted
+        ],
+        category=decision.classification.category,
+        tier=decision.selection.tier,
+        max_billed_attempts=billable_attempts,
+        likely_prompt_tokens=chat.likely_prompt_tokens,
+        web_search=chat.searches,
+        store=bool(chat.body.get("store")),
+    )

@@ -1,4 +1,4 @@
-"""What a decision reads of a conversation, in the shape of OpenAI's chat messages."""
+"""What classifier and selector are sent of a conversation, from the shape of OpenAI's chat messages."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How an API writes what every route has: errors, and the events of a stream."""
+"""How the errors and the streamed events of all routes are written, in the form of OpenAI's API or of another."""
 
 import re
 from collections.abc import Callable

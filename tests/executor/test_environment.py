@@ -1,6 +1,6 @@
-"""How the executor is put together: its environment."""
+"""What is left in the executor's environment for the libraries that read it."""
 
-from services.executor.__main__ import seclude
+from services.executor.environment import seclude
 
 
 def test_provider_keys_leave_the_environment() -> None:

@@ -1,7 +1,7 @@
-"""What LiteLLM's configuration file says in the place of environment variables.
+"""Environment variables that LiteLLM's configuration file sets, as `environment_variables` and `general_settings`.
 
-Whoever needs one of them reads the file once, at its start, as the environment itself is read. What the environment
-says goes before what the file says.
+A process reads the file once, at its start, as it reads its environment. What the environment says goes before what
+the file says.
 """
 
 from collections.abc import Mapping

@@ -111,7 +111,8 @@ class CountedPattern:
         if code is op.MAX_REPEAT:
             least, most, body = argument
             if len(body) == 1 and body[0][0] in SINGLE:
-                return self._run(self._character(*body[0], body.state, flags), least, most)
+                single, of = body[0]
+                return self._run(self._character(single, of, body.state, flags), least, most)
             return self._greedy(self._sequence(body, flags), least, most)
         if code is op.POSSESSIVE_REPEAT:
             return _atomic(self._node(op.MAX_REPEAT, argument, state, flags))

@@ -44,7 +44,7 @@ async def chunks(stream: Any) -> AsyncGenerator[Piece]:
     finishes: list[Any] | None = None
     if isinstance(inner, GeminiEvents):
         finishes = []
-        inner.chunk_parser = _noting(inner.chunk_parser, finishes)  # type: ignore[method-assign, assignment]
+        inner.chunk_parser = _noting(inner.chunk_parser, finishes)
     try:
         if isinstance(inner, openai.AsyncStream):
             # OpenAI's own client reads its format better than LiteLLM's wrapper, which loses choices beyond the first.

@@ -42,7 +42,7 @@ def confine(transport: httpx.AsyncBaseTransport) -> None:
     litellm.aclient_session = httpx.AsyncClient(transport=transport, follow_redirects=False)
 
 
-class _OurClients(LLMClientCache):
+class _OurClients(LLMClientCache):  # type: ignore[misc]  # LiteLLM has no types for us
     """Gives LiteLLM our connections wherever it looks for its own, which it would close while they are in use."""
 
     def __init__(self, handler: AsyncHTTPHandler) -> None:
@@ -52,7 +52,7 @@ class _OurClients(LLMClientCache):
     def get_cache(self, key: str, **kwargs: Any) -> Any:
         if key.startswith("async_httpx_client"):
             return self._handler
-        return super().get_cache(key, **kwargs)  # type: ignore[no-untyped-call]
+        return super().get_cache(key, **kwargs)
 
 
 class _NoToolGateway:

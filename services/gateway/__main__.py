@@ -40,6 +40,7 @@ from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.prompts.store import PromptStore
 from services.gateway.recording import settings as recording
 from services.gateway.recording.recorder import RecordingPipeline
 from services.gateway.reports.feedback import FeedbackStore
@@ -63,6 +64,7 @@ from services.gateway.rest import (
     usage,
 )
 from services.gateway.rest import cache as cache_routes
+from services.gateway.rest import prompts as prompt_routes
 from services.gateway.rest.connections import Connections
 from services.gateway.rest.dispatcher import Dispatcher
 from services.gateway.rest.early_checks import EarlyChecks
@@ -208,6 +210,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 provider_health.router(keys, ProviderReports(client, executor, fleet)),
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
+                prompt_routes.router(keys, PromptStore(database)),
                 usage.router(keys, reports),
                 request_story.router(keys, requests),
                 feedback.router(keys, FeedbackStore(pool), pipeline),

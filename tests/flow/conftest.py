@@ -15,7 +15,9 @@ from services.local.postgres import Postgres
 from services.local.server import started
 from services.local.valkey import Valkey
 from tests import simulator
+from tests.flow import operated as operating
 from tests.flow import stack as stacks
+from tests.flow.operated import Operated
 from tests.flow.stack import Stack
 from tests.otlp import Collector, collecting
 from tests.simulator import Simulator
@@ -86,6 +88,22 @@ async def stack(
             # Each service was allowed in Redis whatever its code did in all these tests.
             refused = await client.acl_log()
             assert [] == refused
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def operated(
+    servers_folder: Path, postgres_server: Postgres, provider: Simulator, collector: Collector
+) -> AsyncIterator[Operated]:
+    """All services in one process with everything on that operators may turn on, with a Valkey of their own."""
+    name = "flow_operated"
+    async with started(Valkey(servers_folder / f"{name}-valkey", settings={"appendonly": "no"})) as valkey:
+        await execute(postgres_server.url, f"CREATE DATABASE {name}")
+        database = postgres_server.database(name)
+        await migrate(database)
+        async with operating.running(
+            servers_folder / name, database=database, valkey=valkey, simulator=provider, collector=collector
+        ) as one:
+            yield one
 
 
 async def execute(url: str, statement: str) -> None:

@@ -1,28 +1,15 @@
-"""What operators may turn on, in one process: files of requests, texts in spans, attempts in Portkey's logs."""
+"""Requests that are recorded: in files, in spans, and as attempts in Portkey's logs."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
-import pytest_asyncio
 
-from services.gateway.migrate import migrate
-from services.local.postgres import Postgres
-from services.local.server import started
-from services.local.valkey import Valkey
-from tests import portkey
-from tests.flow import stack as stacks
-from tests.flow.conftest import execute
+from tests.flow.operated import Operated
 from tests.otlp import Collector
-from tests.portkey import Portkey
-from tests.simulator import Simulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-KEY = "pk-recording"
 TYPED = "sk-typed-0123456789abcdef"
 REQUEST = {
     "model": "breaks",
@@ -30,52 +17,10 @@ REQUEST = {
 }
 
 
-@pytest.fixture(scope="module")
-def fake() -> Iterator[Portkey]:
-    """Where attempts go."""
-    with portkey.serving(KEY) as one:
-        yield one
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def recorded(
-    servers_folder: Path, postgres_server: Postgres, provider: Simulator, collector: Collector, fake: Portkey
-) -> AsyncIterator[tuple[httpx.AsyncClient, Path]]:
-    """A client of such a process, and the folder of its files."""
-    name = "flow_recording"
-    folder = servers_folder / name / "llm"
-    async with started(Valkey(servers_folder / f"{name}-valkey", settings={"appendonly": "no"})) as valkey:
-        await execute(postgres_server.url, f"CREATE DATABASE {name}")
-        database = postgres_server.database(name)
-        await migrate(database)
-        extra = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address,
-            "PORTKEY_API_KEY": KEY,
-            "LUMNI_PORTKEY_FORMAT": "logs",
-            "LUMNI_PORTKEY_LOGS": f"{fake.address}/v1/logs",
-            "LUMNI_REQUEST_LOG_DIR": str(folder),
-            "LUMNI_TRACE_CONTENT": "redacted",
-        }
-        async with (
-            stacks.running(
-                servers_folder / name,
-                database=database,
-                valkey=valkey,
-                simulator=provider.url,
-                extra=extra,
-                arrangement="together",
-            ) as stack,
-            httpx.AsyncClient(
-                base_url=stack.rest, headers=stack.headers, timeout=60, trust_env=False
-            ) as client,
-        ):
-            yield client, folder
-
-
 async def test_a_streamed_answer_of_a_fallback_is_in_its_file_its_span_and_portkeys_logs(
-    recorded: tuple[httpx.AsyncClient, Path], collector: Collector, fake: Portkey
+    operated: Operated, collector: Collector
 ) -> None:
-    client, folder = recorded
+    client, folder, fake = operated.client, operated.folder, operated.portkey
     trace_id = uuid4().hex
     notes = {
         "traceparent": f"00-{trace_id}-b7ad6b7169203331-01",
@@ -112,10 +57,8 @@ async def test_a_streamed_answer_of_a_fallback_is_in_its_file_its_span_and_portk
     assert not any(TYPED in str(one) for one in (file, spans, entries))
 
 
-async def test_while_portkey_is_frozen_requests_are_answered(
-    recorded: tuple[httpx.AsyncClient, Path], fake: Portkey
-) -> None:
-    client, _ = recorded
+async def test_while_portkey_is_frozen_requests_are_answered(operated: Operated) -> None:
+    client, fake = operated.client, operated.portkey
     fake.answers.clear()
     try:
         answers = await asyncio.gather(

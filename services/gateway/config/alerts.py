@@ -12,6 +12,8 @@ LONGEST_S = 86_400
 class Thresholds:
     """From where on each alert fires; the shares and the time are of the requests within `window_s`."""
 
+    # Seconds between two looks, and until what the webhook did not take is tried again.
+    every_s: float = 15.0
     window_s: int = 300
     # Of fewer requests in the window no share is told.
     least_requests: int = 20
@@ -32,6 +34,7 @@ def load(path: Path) -> Thresholds:
     section = root.section("alerts")
     usual = Thresholds()
     thresholds = Thresholds(
+        every_s=section.number("every_s", usual.every_s, low=1, high=LONGEST_S),
         window_s=section.integer("window_s", usual.window_s, low=10, high=LONGEST_S),
         least_requests=section.integer("least_requests", usual.least_requests, low=1),
         error_rate=section.number("error_rate", usual.error_rate, low=0, high=1),

@@ -18,8 +18,6 @@ from services.gateway.ledger.rows import USAGE_COLUMNS, Ended, Kind
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks.
-EVERY_S = 15.0
 # Errors of the executor that a caller can mend.
 CALLERS = frozenset(("bad_request", "unsupported", "context_length", "content_policy", "too_large"))
 KIND, ERROR, TOOK, DEPLOYMENT = (
@@ -30,26 +28,17 @@ KIND, ERROR, TOOK, DEPLOYMENT = (
 class AlertWatch:
     """Judges every few seconds and has told what has changed."""
 
-    def __init__(
-        self,
-        client: redis.Redis,
-        messenger: Messenger,
-        thresholds: Thresholds,
-        *,
-        every_s: float = EVERY_S,
-    ) -> None:
+    def __init__(self, client: redis.Redis, messenger: Messenger, thresholds: Thresholds) -> None:
         """Watch.
 
         Args:
             client: Where the executors publish the deployments' health.
             messenger: Tells.
-            thresholds: From where on each alert fires.
-            every_s: Seconds between two looks.
+            thresholds: How often to look, and from where on each alert fires.
         """
         self._redis = client
         self._messenger = messenger
         self._thresholds = thresholds
-        self._every_s = every_s
         self._recent = RecentRequests(thresholds.window_s)
         # When events were set aside, and since when each breaker is open, on the monotonic clock.
         self._poison: deque[float] = deque(maxlen=1000)
@@ -77,7 +66,7 @@ class AlertWatch:
             except Exception:
                 # Nothing that goes wrong in here may keep usage from being written.
                 log.exception("watching for alerts failed")
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(self._thresholds.every_s)
 
     async def _facts(self, behind_s: float) -> Facts:
         now = time.monotonic()

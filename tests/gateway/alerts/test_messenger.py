@@ -5,40 +5,16 @@ import logging
 from collections.abc import AsyncIterator
 
 import httpx
-import orjson
 import pytest
 
 from services.gateway.alerts import messenger
 from services.gateway.alerts.messenger import Messenger
-
-
-class Webhook:
-    """A web server that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, str]] = []
-        self.status = 200
-        self.hangs = False
-        self.address = ""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
-        self.messages.append(orjson.loads(await reader.readexactly(length)))
-        if not self.hangs:
-            writer.write(b"HTTP/1.1 %d x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % self.status)
-            writer.close()
-        else:
-            await reader.read()
-            writer.close()
+from tests.webhook import Webhook, listening
 
 
 @pytest.fixture
 async def webhook() -> AsyncIterator[Webhook]:
-    one = Webhook()
-    server = await asyncio.start_server(one.serve, "127.0.0.1", 0)
-    async with server:
-        one.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/services/canary-secret"
+    async with listening() as one:
         yield one
 
 

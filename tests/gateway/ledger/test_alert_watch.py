@@ -12,7 +12,7 @@ from services.gateway.ledger.alert_watch import AlertWatch
 from services.gateway.ledger.rows import USAGE_COLUMNS, Ended
 from tests.gateway.conftest import eventually, running
 
-THRESHOLDS = Thresholds(least_requests=2, deployment_down_s=0)
+THRESHOLDS = Thresholds(every_s=0.01, least_requests=2, deployment_down_s=0)
 
 
 class Told(Messenger):
@@ -40,7 +40,7 @@ async def told(client: redis.Redis, watch: AlertWatch, messenger: Told, expected
 
 async def test_failures_are_told_and_are_over(client: redis.Redis) -> None:
     messenger = Told()
-    watch = AlertWatch(client, messenger, THRESHOLDS, every_s=0.01)
+    watch = AlertWatch(client, messenger, THRESHOLDS)
     # Mistakes of callers, and those who leave, are no failures.
     watch.ended([ended(str(n), kind="failed", error_class="bad_request") for n in range(50)])
     watch.ended([ended(f"left{n}", kind="partial") for n in range(50)])
@@ -62,7 +62,7 @@ async def test_an_open_breaker_is_told_until_it_is_closed(client: redis.Redis) -
         await client.sadd(redis_keys.HEALTH_REPLICAS, "a")
 
     messenger = Told()
-    watch = AlertWatch(client, messenger, THRESHOLDS, every_s=0.01)
+    watch = AlertWatch(client, messenger, THRESHOLDS)
     await publish(pb.BREAKER_STATE_OPEN)
     await told(client, watch, messenger, {"LumniDeploymentDown"})
     # Nobody has called it yet.

@@ -1,0 +1,84 @@
+"""All services in one process, with everything that operators may turn on and that is off elsewhere."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from services.local.valkey import Valkey
+from tests import portkey, webhook
+from tests.flow import stack as stacks
+from tests.flow.stack import Stack
+from tests.otlp import Collector
+from tests.portkey import Portkey
+from tests.simulator import Simulator
+from tests.webhook import Webhook
+
+KEY = "pk-recording"
+# Breakers close soon after what opened them is mended.
+FLEET = stacks.FLEET.replace("num_retries: 0", "num_retries: 0\n  cooldown_time: 1")
+PLANS = f"""{stacks.PLANS}
+alerts:
+  every_s: 1
+  window_s: 10
+  least_requests: 4
+  error_rate: 0.1
+  fallback_rate: 1
+  answer_s: 2
+  deployment_down_s: 0
+  ledger_behind_s: 1
+"""
+
+
+@dataclass(frozen=True)
+class Operated:
+    """The running whole, and what an operator has connected to it."""
+
+    stack: Stack
+    # With the app's key.
+    client: httpx.AsyncClient
+    # Of request logs.
+    folder: Path
+    # Where attempts go.
+    portkey: Portkey
+    # Where alerts go.
+    webhook: Webhook
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, *, database: str, valkey: Valkey, simulator: Simulator, collector: Collector
+) -> AsyncIterator[Operated]:
+    """Run it until the block ends."""
+    logs = folder / "llm"
+    with portkey.serving(KEY) as fake:
+        async with webhook.listening() as alerts:
+            extra = {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address,
+                "PORTKEY_API_KEY": KEY,
+                "LUMNI_PORTKEY_FORMAT": "logs",
+                "LUMNI_PORTKEY_LOGS": f"{fake.address}/v1/logs",
+                "LUMNI_REQUEST_LOG_DIR": str(logs),
+                "LUMNI_TRACE_CONTENT": "redacted",
+                "LUMNI_ALERTS_WEBHOOK": alerts.address,
+                "LUMNI_ALERTS_FORMAT": "json",
+            }
+            async with (
+                stacks.running(
+                    folder,
+                    database=database,
+                    valkey=valkey,
+                    simulator=simulator.url,
+                    extra=extra,
+                    fleet=FLEET,
+                    plans=PLANS,
+                    arrangement="together",
+                ) as stack,
+                httpx.AsyncClient(
+                    base_url=stack.rest, headers=stack.headers, timeout=60, trust_env=False
+                ) as client,
+            ):
+                stack.database, stack.valkey = database, valkey.url
+                yield Operated(stack, client, logs, fake, alerts)

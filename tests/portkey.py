@@ -58,6 +58,16 @@ class Portkey:
             assert self._changed.wait_for(lambda: len(self.logs) >= count, timeout_s), self.logs
             return list(self.logs)
 
+    def wait_for_attempts(self, trace_id: str, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
+        """Wait until so many entries of a trace have come."""
+
+        def mine() -> list[dict[str, Any]]:
+            return [one for one in self.logs if one["metadata"].get("traceId") == trace_id]
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(mine()) >= count, timeout_s), self.logs
+            return mine()
+
 
 @contextmanager
 def serving(key: str) -> Iterator[Portkey]:

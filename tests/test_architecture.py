@@ -40,8 +40,8 @@ EDGES = {
 }
 # The gateway is made of wires and stores, so its cores are what is listed.
 GATEWAY_CORES = """
-    cipher
     alerts.judge alerts.recent_requests
+    cipher
     config.alerts config.budgets config.plans config.switches
     conversations.conversation
     dashboard.assets dashboard.charts dashboard.formats dashboard.periods dashboard.remembered
@@ -49,10 +49,11 @@ GATEWAY_CORES = """
     health.deployments
     keys.cache keys.digests keys.fields keys.permissions
     ledger.rows
-    limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers limits.local
-    limits.mistakes limits.persistent limits.refusal
+    limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers
+    limits.local limits.mistakes limits.persistent limits.refusal
     prompts.content prompts.files prompts.reference prompts.template prompts.variables
-    recording.record recording.redaction recording.request_log recording.settings recording.span_texts
+    recording.delivery recording.record recording.redaction recording.request_log recording.settings
+    recording.span_texts
     requests.cache_control requests.fields requests.hints requests.inputs requests.prompt_size
     requests.request_ids
     rest.connections

@@ -88,7 +88,7 @@ _IGNORED: Mapping[str, Mapping[str, str]] = {
         "disable_reset_budget",
         "LUMNI_RETENTION_DAYS says how long usage is kept": "maximum_spend_logs_retention_period "
         "maximum_spend_logs_retention_interval maximum_spend_logs_cleanup_cron",
-        "prompts are never stored": "store_prompts_in_spend_logs",
+        "LUMNI_PROMPTS_KEY has prompts and answers kept": "store_prompts_in_spend_logs",
         "models are configured in this file alone": "store_model_in_db supported_db_objects",
         "LUMNI_KEY_STALE_S says how long known keys are good without the database": "allow_requests_on_db_unavailable "
         "user_api_key_cache_ttl",

@@ -41,8 +41,11 @@ from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts.store import PromptStore
-from services.gateway.recording import settings as recording
+from services.gateway.recording import sinks as recording
+from services.gateway.recording import text_store
+from services.gateway.recording.record import Content
 from services.gateway.recording.recorder import RecordingPipeline
+from services.gateway.recording.text_store import TextStore
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.requests import RequestReports
@@ -155,7 +158,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             switches=switches.load(settings.config_dir / "lumni.yaml"),
         )
         cache = await enter(_caching(client, settings)) if settings.cache.key.reveal() else None
-        sinks = stack.enter_context(recording.opened(settings.records))
+        texts = _text_store(pool, settings)
+        sinks = await enter(recording.opened(settings.records, texts))
         conducting: Callable[..., Pipeline] = partial(RecordingPipeline, sinks) if sinks else Pipeline
         pipeline = conducting(
             decider=decider,
@@ -197,6 +201,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         sources = dashboard.Sources(
             used=reports,
             requests=requests,
+            texts=texts,
             fleet=FleetReports(executor, selector),
             keys=store,
             audit=stores.audit,
@@ -212,7 +217,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 cache_routes.router(keys, audit, cache),
                 prompt_routes.router(keys, PromptStore(database)),
                 usage.router(keys, reports),
-                request_story.router(keys, requests),
+                request_story.router(keys, requests, texts),
                 feedback.router(keys, FeedbackStore(pool), pipeline),
             ]
         )
@@ -254,6 +259,14 @@ def _response_store(pool: postgres.Pool, settings: Settings) -> ResponseStore | 
     if not secret:
         return None
     return ResponseStore(pool, Cipher(secret, conversations.PURPOSE), settings.responses_days)
+
+
+def _text_store(pool: postgres.Pool, settings: Settings) -> TextStore | None:
+    secret = settings.records.prompts_key.reveal()
+    if not secret:
+        return None
+    content = Content(settings.records.prompts_content)
+    return TextStore(pool, Cipher(secret, text_store.PURPOSE), settings.records.prompts_days, content)
 
 
 @asynccontextmanager

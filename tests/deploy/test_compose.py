@@ -227,6 +227,7 @@ def _sources(settings: Any) -> str:
             "services/chassis/span_export.py",
             "services/chassis/telemetry.py",
             "services/gateway/cache/settings.py",
+            "services/gateway/recording/settings.py",
         )
     )
 

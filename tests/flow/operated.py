@@ -62,6 +62,7 @@ async def running(
                 "LUMNI_PORTKEY_LOGS": f"{fake.address}/v1/logs",
                 "LUMNI_REQUEST_LOG_DIR": str(logs),
                 "LUMNI_TRACE_CONTENT": "redacted",
+                "LUMNI_PROMPTS_KEY": "a-key-of-the-tests-for-prompts-and-answers",
                 "LUMNI_ALERTS_WEBHOOK": alerts.address,
                 "LUMNI_ALERTS_FORMAT": "json",
             }

@@ -38,6 +38,9 @@ Parallel = Annotated[int | None, typer.Option("--parallel", help="requests at th
 BudgetUsd = Annotated[str | None, typer.Option("--budget-usd")]
 BudgetPeriod = Annotated[Period | None, typer.Option("--budget-period")]
 PowerfulShare = Annotated[float | None, typer.Option("--powerful-share", help="of its requests, 0 to 1")]
+StorePrompts = Annotated[
+    bool | None, typer.Option("--store-prompts/--no-store-prompts", help="whether prompts may be kept")
+]
 ExpiresAt = Annotated[str | None, typer.Option("--expires-at", help="such as 2030-01-01T00:00:00Z")]
 
 app = typer.Typer(no_args_is_help=True)
@@ -69,6 +72,7 @@ def create(
     budget_usd: BudgetUsd = None,
     budget_period: BudgetPeriod = None,
     powerful_share: PowerfulShare = None,
+    store_prompts: StorePrompts = None,
     expires_at: ExpiresAt = None,
 ) -> None:
     """Make a key and show its secret, this once."""
@@ -90,6 +94,7 @@ def change(
     budget_usd: BudgetUsd = None,
     budget_period: BudgetPeriod = None,
     powerful_share: PowerfulShare = None,
+    store_prompts: StorePrompts = None,
     expires_at: ExpiresAt = None,
 ) -> None:
     """Change a key."""

@@ -1,5 +1,6 @@
 """lumni trace: one request's whole story, from the ledger's tables."""
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,6 +61,16 @@ def told(story: Mapping[str, Any]) -> "Iterator[str | Table]":
         costs = [one["cost_nano_usd"] for one in attempts]
         total = "unknown, for a price is" if None in costs else f"{sum(costs) / NANO:.9f} USD"
         yield f"\ncost: {total}"
+    if texts := story["texts"]:
+        for side in ("request", "response"):
+            yield f"\n{side}:\n{_text(side, texts)}"
+
+
+def _text(side: str, texts: Mapping[str, Any]) -> str:
+    """One side of a request, as JSON."""
+    if side in texts["cut"] and texts[side] is None:
+        return "too long to be kept"
+    return json.dumps(texts[side], indent=2, ensure_ascii=False)
 
 
 def _attempt(row: Mapping[str, Any], decided_at: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from lumni.events.v1 import events_pb2
@@ -14,7 +15,9 @@ from services.chassis import errors
 from services.gateway.dashboard import charts, formats, reasons
 from services.gateway.dashboard.pages import HOME, Pages, redirect
 from services.gateway.dashboard.periods import PERIODS, period
+from services.gateway.dashboard.session import Session
 from services.gateway.keys import permissions
+from services.gateway.recording.text_store import TextStore
 from services.gateway.reports.requests import FILTERS, PAGE, Outcome, RequestQuery, RequestReports, Story
 
 LIST = f"{HOME}/requests"
@@ -27,8 +30,10 @@ CONFIGURED = (permissions.ADMIN, permissions.BOOTSTRAP)
 LONGEST = 256
 
 
-def router(pages: Pages, requests: RequestReports, session_route: type[APIRoute]) -> APIRouter:
-    """The list of requests, and the page of one."""
+def router(
+    pages: Pages, requests: RequestReports, texts: TextStore | None, session_route: type[APIRoute]
+) -> APIRouter:
+    """The list of requests, and the page of one; without `texts` no prompts and answers are kept."""
     routes = APIRouter(prefix=HOME, route_class=session_route)
 
     @routes.get("/requests")
@@ -65,10 +70,13 @@ def router(pages: Pages, requests: RequestReports, session_route: type[APIRoute]
             raise errors.NotFound(
                 f"there is no request {request_id[:64]!r}; one that has just ended is written within a second"
             )
+        session: Session = request.state.session
+        kept = await texts.read(story.request_id) if texts is not None and session.is_admin else None
         return await pages.page(
             request,
             "request.html",
             story=story,
+            texts=_texts(kept) if kept is not None else [],
             reasons=_reasons(story),
             timeline=_timeline(story),
             unstored=CONFIGURED,
@@ -124,6 +132,19 @@ def _query(asked: Mapping[str, str], since: datetime) -> RequestQuery:
 def _soon() -> datetime:
     """A moment that no request has reached yet, even by a clock that runs a little ahead."""
     return datetime.now(UTC) + timedelta(minutes=5)
+
+
+def _texts(kept: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Both sides of a request with what they say, as JSON."""
+    return [
+        (
+            title,
+            "too long to be kept"
+            if name in kept["cut"] and kept[name] is None
+            else orjson.dumps(kept[name], option=orjson.OPT_INDENT_2).decode(),
+        )
+        for title, name in (("Prompt", "request"), ("Answer", "response"))
+    ]
 
 
 def _reasons(story: Story) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from services.gateway.dashboard.playground import Playground
 from services.gateway.dashboard.session import Sessions
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.store import KeyStore
+from services.gateway.recording.text_store import TextStore
 from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.usage import UsageReports
 
@@ -28,6 +29,8 @@ class Sources:
 
     used: UsageReports
     requests: RequestReports
+    # None where no prompts and answers are kept.
+    texts: TextStore | None
     fleet: FleetReports
     keys: KeyStore
     audit: AuditTrail
@@ -54,7 +57,7 @@ def router(sessions: Sessions, sources: Sources) -> APIRouter:
     numbers = Numbers(sources.used, sources.requests)
     routes.include_router(sign_in.router(sessions, pages, for_all))
     routes.include_router(overview.router(pages, numbers, for_all))
-    routes.include_router(requests.router(pages, sources.requests, for_all))
+    routes.include_router(requests.router(pages, sources.requests, sources.texts, for_all))
     routes.include_router(models.router(pages, sources.fleet, for_all))
     routes.include_router(spend.router(pages, sources.used, for_all))
     routes.include_router(

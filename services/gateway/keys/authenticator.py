@@ -40,7 +40,7 @@ QUERY = """
 SELECT s.digest, extract(epoch FROM s.valid_until)::float8 AS valid_until,
        k.key_id, k.user_id, coalesce(k.organization_id, u.organization_id) AS organization_id, k.plan, k.models,
        k.rpm_limit, k.tpm_limit, k.parallel_limit, k.budget_nano_usd, k.budget_period, k.metadata,
-       k.powerful_share,
+       k.powerful_share, k.store_prompts,
        extract(epoch FROM k.expires_at)::float8 AS expires_at, k.revoked_at IS NOT NULL AS revoked,
        u.rpm_limit AS user_rpm, u.tpm_limit AS user_tpm, u.parallel_limit AS user_parallel,
        u.budget_nano_usd AS user_budget, u.budget_period AS user_period,

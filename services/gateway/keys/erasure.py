@@ -30,6 +30,7 @@ KEPT: Mapping[str, str] = {
     "feedback": OWN,
     # As they are kept: encrypted.
     "responses": OWN,
+    "request_texts": OWN,
     "audit_events": f"({ABOUT} OR detail ->> 'user_id' = $1::text)",
 }
 # The tables whose rows stay under the pseudonym, and what else of a row goes.
@@ -42,6 +43,8 @@ RENAMED: Mapping[str, str] = {
     # What the classifier saw in it may hint at that, too.
     "model_selections": ", reasons = NULL",
 }
+# The tables whose rows go, and may be many.
+DELETED = ("request_texts",)
 # Rows that one statement erases or exports, and how long it may take, in seconds.
 BATCH = 5000
 SLOW_S = 60.0
@@ -92,10 +95,24 @@ class PersonalData:
             await _forget(connection, user_id, pseudonym)
             await audit.append(connection, actor, "user.erase", f"user:{pseudonym}", {})
         await counters.forget_spending(self._database.redis, f"user:{user_id}")
+        for table in DELETED:
+            while await self._delete(table, user_id) == BATCH:
+                pass
         for table in RENAMED:
             while await self._rename(table, user_id, pseudonym) == BATCH:
                 pass
         return pseudonym
+
+    async def _delete(self, table: str, user_id: str) -> int:
+        async with self._database.connection() as connection:
+            status = await connection.execute(
+                f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608
+                f"SELECT ctid FROM {table} WHERE user_id = $1 LIMIT $2))",
+                user_id,
+                BATCH,
+                timeout=SLOW_S,
+            )
+        return int(status.rpartition(" ")[2])
 
     async def _rename(self, table: str, user_id: str, pseudonym: str) -> int:
         async with self._database.connection() as connection:

@@ -21,6 +21,7 @@ SETTABLE = frozenset(
         "expires_at",
         "metadata",
         "powerful_share",
+        "store_prompts",
     )
 )
 

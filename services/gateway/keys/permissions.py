@@ -39,6 +39,8 @@ class Caller:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     # The share of this key's requests that may go to powerful models; None is the plan's.
     powerful_share: float | None = None
+    # Whether prompts and answers may be kept, where the operator keeps them: the plan and the key must allow it.
+    store_prompts: bool = True
     is_admin: bool = False
     # Seconds since 1970; None never expires.
     expires_at: float | None = None
@@ -57,6 +59,7 @@ def without_row(name: str, plan: Plan, *, is_admin: bool) -> Caller:
         tenant=f"user:{name}",
         plan=plan,
         subjects=(Subject(f"key:{name}", plan.rate, plan.budget),),
+        store_prompts=plan.store_prompts,
         is_admin=is_admin,
     )
 
@@ -103,6 +106,7 @@ def from_row(row: Mapping[str, Any], plans: Plans) -> Caller:
         subjects=tuple(subjects),
         metadata=row["metadata"],
         powerful_share=row["powerful_share"],
+        store_prompts=plan.store_prompts and row["store_prompts"] is not False,
         expires_at=row["expires_at"],
     )
 

@@ -52,12 +52,10 @@ class Housekeeping:
         self._recovery = recovery
         self._usage = usage
         self._decisions = decisions
-        # What deletes a batch of rows that are older than so many days. Nothing learnt outlives its usage row; each
-        # response has its own end.
+        # What deletes a batch of rows that are older than so many days. Nothing learnt outlives its usage row;
+        # responses and texts have ends of their own.
         learnt_days = min(filter(None, (retention_days, learning_days)), default=0)
-        self._prunes: list[tuple[int, Callable[[datetime], Awaitable[int]]]] = [
-            (0, retention.prune_responses)
-        ]
+        self._prunes: list[tuple[int, Callable[[datetime], Awaitable[int]]]] = [(0, retention.prune_expired)]
         if retention_days:
             self._prunes.append((retention_days, retention.prune))
         if learnt_days:

@@ -12,6 +12,8 @@ PARTITIONED = {
     "task_classifications": "decided_at",
     "model_selections": "decided_at",
 }
+# Tables whose rows have an end of their own.
+EXPIRING = ("responses", "request_texts")
 # An executor's spool may be late by so many days, and still finds who was erased meanwhile.
 LATE_DAYS = 30
 PRUNE_LEARNING = (
@@ -67,16 +69,19 @@ class Retention:
                 touched += int(status.rpartition(" ")[2])
         return touched
 
-    async def prune_responses(self, now: datetime, batch: int = 1000) -> int:
-        """Delete a batch of the kept responses that have expired; how many."""
+    async def prune_expired(self, now: datetime, batch: int = 1000) -> int:
+        """Delete a batch of the kept responses, prompts and answers that have expired; how many rows that were."""
+        removed = 0
         async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
-            status = await connection.execute(
-                "DELETE FROM responses WHERE ctid = ANY(ARRAY("
-                "SELECT ctid FROM responses WHERE expires_at < $1 LIMIT $2))",
-                now,
-                batch,
-            )
-        return int(status.rpartition(" ")[2])
+            for table in EXPIRING:
+                status = await connection.execute(
+                    f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608
+                    f"SELECT ctid FROM {table} WHERE expires_at < $1 LIMIT $2))",
+                    now,
+                    batch,
+                )
+                removed += int(status.rpartition(" ")[2])
+        return removed
 
     async def forget_erased(self) -> None:
         """Keep the names of erased users no longer than events of theirs may be on their way."""

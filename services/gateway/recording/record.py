@@ -34,6 +34,7 @@ class Record:
         request: The body that the caller sent, as JSON.
         response: The answer, or the chunks of it, as JSON each.
         stream: Whether the answer came in chunks.
+        may_keep_texts: Whether the caller's plan and key let texts be kept anywhere.
         began_ns: When it came, in nanoseconds since 1970.
         duration_ms: Until it ended.
         taken: The model that answered, tokens and cost; empty without an answer.
@@ -44,6 +45,7 @@ class Record:
     about: Mapping[str, Any]
     request: bytes
     stream: bool
+    may_keep_texts: bool = True
     began_ns: int = field(default_factory=time.time_ns)
     response: list[str] = field(default_factory=list)
     duration_ms: float = 0.0
@@ -71,6 +73,12 @@ class Record:
         return min(len(self.request), LONGEST) + min(self._size, LONGEST)
 
     @property
+    def cut(self) -> list[str]:
+        """Which of `request` and `response` were too long to be whole."""
+        sides = {"request": len(self.request) > LONGEST, "response": self._cut}
+        return [name for name, is_cut in sides.items() if is_cut]
+
+    @property
     def name(self) -> str:
         """The name of its file: `timestamp_model_requestid.json`, which sorts by time."""
         began = datetime.fromtimestamp(self.began_ns / 1e9, UTC)
@@ -80,7 +88,6 @@ class Record:
 
     def written(self, content: Content) -> bytes:
         """The file's text."""
-        cut = {"request": len(self.request) > LONGEST, "response": self._cut}
         whole = {
             "time": datetime.fromtimestamp(self.began_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
             **self.about,
@@ -88,13 +95,13 @@ class Record:
             "duration_ms": self.duration_ms,
             "error": redaction.value(dict(self.error)) if self.error else None,
             **self.sides(content),
-            "cut": [name for name, is_cut in cut.items() if is_cut],
+            "cut": self.cut,
         }
         return orjson.dumps(whole, option=orjson.OPT_INDENT_2)
 
     def sides(self, content: Content) -> dict[str, Any]:
         """The request and the response; None for what is too long, or not to be shown."""
-        if content is Content.NONE:
+        if content is Content.NONE or not self.may_keep_texts:
             return {"request": None, "response": None}
         found = {"request": self._request(), "response": self._answer()}
         # Redacted as a whole: a secret may lie across the chunks of a stream.

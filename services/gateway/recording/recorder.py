@@ -12,7 +12,7 @@ from services.chassis import errors, telemetry
 from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.pipeline import Answer, Pipeline, Stream
 from services.gateway.recording.record import Record
-from services.gateway.recording.settings import Sink
+from services.gateway.recording.sinks import Sink
 from services.gateway.requests.model_request import ModelRequest
 
 LEFT = {"reason": "CALLER_LEFT", "message": "the caller left, or the process stopped"}
@@ -75,7 +75,7 @@ class RecordingPipeline(Pipeline):
             "organization_id": caller.organization_id,
             "plan": caller.plan.name,
         }
-        return Record(about, orjson.dumps(chat.body), stream=stream)
+        return Record(about, orjson.dumps(chat.body), stream=stream, may_keep_texts=caller.store_prompts)
 
     @contextmanager
     def _ending(self, record: Record) -> Iterator[None]:

@@ -8,25 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import prometheus_client
-
 from services.chassis.config import Mistakes
 from services.chassis.outage import Outage
+from services.gateway.recording.delivery import DROPPED, MOST_WAITING
 from services.gateway.recording.record import Content, Record, is_record
 
 log = logging.getLogger(__name__)
 
-# Records that wait to be written, in bytes of theirs; more are dropped and counted.
-MOST_WAITING = 32 * 1024 * 1024
+# As the metric of dropped records names this destination.
+TO = "file"
 # How long those that are left may take when the process ends, in seconds.
 END_S = 2.0
 # The folder is looked at again when so large a part of its bound was written.
 LOOK_AFTER = 0.05
-
-DROPPED = prometheus_client.Counter(
-    "lumni_gateway_dropped_request_logs",
-    "Requests that have no file of their own, for the disk was slow, full or gone.",
-)
 
 
 class RequestLog:
@@ -53,7 +47,7 @@ class RequestLog:
         """Take a record of a request that is over; returns at once."""
         with self._lock:
             if self._waiting + record.size > MOST_WAITING:
-                DROPPED.inc()
+                DROPPED.labels(TO).inc()
                 return
             self._waiting += record.size
         self._queue.put(record)
@@ -87,7 +81,7 @@ class RequestLog:
                 self._write(record)
                 self._outage.end()
             except Exception as error:  # noqa: BLE001  (whatever it was, the next one is tried)
-                DROPPED.inc()
+                DROPPED.labels(TO).inc()
                 self._outage.begin(error)
             with self._lock:
                 self._waiting -= record.size

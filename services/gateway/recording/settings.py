@@ -1,24 +1,12 @@
 """What is recorded of requests, and where it goes: nothing unless a setting says so."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
-from services.chassis.config import variable
-from services.gateway.recording.record import Content, Record
-from services.gateway.recording.request_log import RequestLog
-from services.gateway.recording.span_texts import SpanTexts
+from services.chassis.config import Secret, variable
+from services.gateway.cipher import SHORTEST_SECRET
+from services.gateway.recording.record import Content
 
-MIB = 1024 * 1024
-
-
-class Sink(Protocol):
-    """Takes records."""
-
-    def add(self, record: Record) -> None:
-        """Take one of a request that is over; never waits."""
+LONGEST_DAYS = 3650
 
 
 @dataclass(frozen=True)
@@ -39,6 +27,15 @@ class Settings:
     in_spans: str = variable(
         "LUMNI_TRACE_CONTENT", "none", "what spans say of prompts and answers: none, redacted or full"
     )
+    prompts_key: Secret = variable(
+        "LUMNI_PROMPTS_KEY",
+        Secret(""),
+        "encrypts prompts and answers that are kept in PostgreSQL, at least 32 characters; without it none are",
+    )
+    prompts_days: int = variable("LUMNI_PROMPTS_DAYS", 30, "days for which prompts and answers are kept")
+    prompts_content: str = variable(
+        "LUMNI_PROMPTS_CONTENT", "redacted", "what is kept of prompts and answers: redacted or full"
+    )
 
     def __post_init__(self) -> None:
         if self.content not in list(Content):
@@ -47,21 +44,9 @@ class Settings:
             raise ValueError("LUMNI_REQUEST_LOG_MAX_MIB: expected at least 1")
         if self.in_spans not in list(Content):
             raise ValueError(f"LUMNI_TRACE_CONTENT: expected {', '.join(Content)}")
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Sequence[Sink]]:
-    """The sinks that the settings ask for, until the block ends.
-
-    Raises:
-        Mistakes: the folder cannot be made or written to.
-    """
-    sinks: list[Sink] = []
-    if settings.in_spans != Content.NONE:
-        sinks.append(SpanTexts(Content(settings.in_spans)))
-    if not settings.folder:
-        yield sinks
-        return
-    log = RequestLog(Path(settings.folder), Content(settings.content), settings.most_mib * MIB)
-    with log.writing():
-        yield [*sinks, log]
+        if 0 < len(self.prompts_key.reveal()) < SHORTEST_SECRET:
+            raise ValueError(f"LUMNI_PROMPTS_KEY: expected at least {SHORTEST_SECRET} characters")
+        if not 1 <= self.prompts_days <= LONGEST_DAYS:
+            raise ValueError(f"LUMNI_PROMPTS_DAYS: expected 1 to {LONGEST_DAYS}")
+        if self.prompts_content not in (Content.REDACTED, Content.FULL):
+            raise ValueError("LUMNI_PROMPTS_CONTENT: expected redacted or full")

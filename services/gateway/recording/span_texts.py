@@ -13,14 +13,14 @@ LONGEST = 64 * 1024
 
 
 class SpanTexts:
-    """Adds the texts of a request to its span, where that is recorded."""
+    """Adds the texts of a request to its span, where that is recorded and they may be kept."""
 
     def __init__(self, content: Content) -> None:
         self._content = content
 
     def add(self, record: Record) -> None:
         """Add those of a request that is over, and whose span is the current one."""
-        if not telemetry.recording():
+        if not (telemetry.recording() and record.may_keep_texts):
             return
         if record.size > LONGEST:
             stages.describe({"lumni.texts_left_out": True})

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 
 from services.chassis import errors
 from services.gateway.keys.authenticator import Authenticator
+from services.gateway.recording.text_store import TextStore
 from services.gateway.reports.requests import RequestReports, Story
 from services.gateway.rest.admin_route import admin_route
 from services.gateway.rest.json_answers import JsonResponse
@@ -17,8 +18,8 @@ LONGEST = 64
 PACKED = ("reasons",)
 
 
-def router(keys: Authenticator, requests: RequestReports) -> APIRouter:
-    """The route."""
+def router(keys: Authenticator, requests: RequestReports, texts: TextStore | None) -> APIRouter:
+    """The route; without `texts` no prompts and answers are kept."""
     routes = APIRouter(prefix="/admin/requests", route_class=admin_route(keys))
 
     @routes.get("/{identifier}")
@@ -30,7 +31,8 @@ def router(keys: Authenticator, requests: RequestReports) -> APIRouter:
                 f"there is no request or trace {wanted!r}; one that has just ended is written within seconds",
                 reason="REQUEST_NOT_FOUND",
             )
-        return JsonResponse(_shown(story))
+        kept = await texts.read(story.request_id) if texts is not None else None
+        return JsonResponse({**_shown(story), "texts": kept})
 
     return routes
 

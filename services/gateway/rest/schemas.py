@@ -76,6 +76,7 @@ class KeyFields(Owner):
     plan: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     models: Annotated[list[ModelName], Field(max_length=256)] = []
     powerful_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    store_prompts: bool | None = None
     expires_at: AwareDatetime | None = None
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_metadata)] = {}
 

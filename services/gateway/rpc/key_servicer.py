@@ -27,6 +27,7 @@ Plain: TypeAlias = Literal[
     "budget_nano_usd",
     "budget_period",
     "powerful_share",
+    "store_prompts",
 ]
 PLAIN: tuple[Plain, ...] = get_args(Plain)
 COLUMNS = {"metadata_json": "metadata"}

@@ -73,7 +73,7 @@ async def test_a_response_expires_and_is_pruned(pool: postgres.Pool) -> None:
         await store.read(of("ann"), "resp_1", "response_id")
     soon = datetime.now(UTC) + timedelta(hours=23)
 
-    assert [1, 1, 0] == [await Retention(pool).prune_responses(soon, batch=1) for _ in range(3)]
+    assert [1, 1, 0] == [await Retention(pool).prune_expired(soon, batch=1) for _ in range(3)]
     assert ["resp_0"] == [row["response_id"] for row in await pool.fetch("SELECT response_id FROM responses")]
 
 

@@ -94,6 +94,7 @@ def app(pool: postgres.Pool, client: redis.Redis, configured: Plans, peers: Peer
     sources = dashboard.Sources(
         used=UsageReports(readers),
         requests=RequestReports(readers),
+        texts=None,
         fleet=FleetReports(executor, executor),
         keys=KeyStore(database, configured, Digests(Secret("s"), Secret(ADMIN_KEY))),
         audit=AuditTrail(database),

@@ -52,6 +52,10 @@ async def test_an_erased_name_takes_late_events_along_and_may_be_used_again(
         "lumni:usage", [Poison("3-1", "odd", usage("odd")), Poison("3-2", "odd", b"\x05annas")]
     )
 
+    await pool.execute(
+        "INSERT INTO request_texts SELECT n, 'ann', '', now(), now() FROM generate_series(1, 7) AS n"
+    )
+
     stranger = await personal.erase("admin", "ann")
 
     # Late: one attempt ends, one never did, and a decision comes out of a spool.

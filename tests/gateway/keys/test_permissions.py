@@ -25,6 +25,7 @@ def a_row(**more: Any) -> dict[str, Any]:
         "models": [],
         "metadata": {},
         "powerful_share": None,
+        "store_prompts": None,
         "expires_at": None,
         "budget_period": "month",
         **dict.fromkeys(("user_id", "organization_id", "rpm_limit", "tpm_limit", "parallel_limit")),

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from services.chassis.config import Mistakes, from_environ
-from services.gateway.recording import settings as recording
+from services.gateway.recording import sinks
+from services.gateway.recording.delivery import DROPPED, MOST_WAITING
 from services.gateway.recording.record import LONGEST, Content, Record, is_record
-from services.gateway.recording.request_log import DROPPED, MOST_WAITING, RequestLog
+from services.gateway.recording.request_log import RequestLog
 from services.gateway.recording.settings import Settings
 
 
@@ -141,14 +142,14 @@ def test_what_a_frozen_disk_leaves_waiting_is_bounded_and_counted(
         written(self, one)
 
     monkeypatch.setattr(RequestLog, "_write", frozen)
-    before = DROPPED._value.get()
+    before = DROPPED.labels("file")._value.get()
     log = RequestLog(tmp_path, Content.NONE, 1 << 20)
     size = record(text="x" * 500_000).size
     fit = MOST_WAITING // size
     with log.writing():
         for number in range(fit + 7):
             log.add(record(number, text="x" * 500_000))
-        assert 7 == DROPPED._value.get() - before
+        assert 7 == DROPPED.labels("file")._value.get() - before
         thawed.set()
 
     assert fit == len(files(tmp_path))
@@ -161,21 +162,21 @@ def test_a_full_disk_is_counted_and_logged_once(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(RequestLog, "_write", full)
-    before = DROPPED._value.get()
+    before = DROPPED.labels("file")._value.get()
     log = RequestLog(tmp_path, Content.NONE, 1 << 20)
     with log.writing():
         log.add(record(1))
         log.add(record(2))
 
-    assert 2 == DROPPED._value.get() - before
+    assert 2 == DROPPED.labels("file")._value.get() - before
     assert 1 == sum("request logs are not written" in one.message for one in caplog.records)
 
 
-def test_a_folder_that_cannot_be_made_is_named_at_the_start(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_made_is_named_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings = from_environ(Settings, {"LUMNI_REQUEST_LOG_DIR": str(tmp_path / "file" / "llm")})
     with pytest.raises(Mistakes, match="LUMNI_REQUEST_LOG_DIR"):
-        with recording.opened(settings):
+        async with sinks.opened(settings, None):
             pass
 
 

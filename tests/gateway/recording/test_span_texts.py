@@ -11,8 +11,9 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from services.chassis import telemetry
 from services.chassis.config import from_environ
-from services.gateway.recording import settings as recording
+from services.gateway.recording import sinks
 from services.gateway.recording.record import Record
+from services.gateway.recording.settings import Settings
 from services.gateway.recording.span_texts import LONGEST
 
 SECRET = "sk-test-0123456789ab"
@@ -29,16 +30,17 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
-def shown(
+async def shown(
     spans: InMemorySpanExporter, content: str, body: Any, *answers: Any, stream: bool = False
 ) -> dict[str, Any]:
     """The attributes of the span of a request."""
     record = Record({}, json.dumps(body).encode(), stream=stream)
     for one in answers:
         record.add(json.dumps(one))
-    with recording.opened(from_environ(recording.Settings, {"LUMNI_TRACE_CONTENT": content})) as sinks:
+    settings = from_environ(Settings, {"LUMNI_TRACE_CONTENT": content})
+    async with sinks.opened(settings, None) as opened:
         with telemetry.server_span("request", ""):
-            for sink in sinks:
+            for sink in opened:
                 sink.add(record)
     (span,) = spans.get_finished_spans()
     return dict(span.attributes or {})
@@ -55,17 +57,17 @@ ANSWER = {"choices": [{"message": {"role": "assistant", "content": "kept"}}]}
 
 
 @pytest.mark.parametrize(("content", "seen"), [("redacted", "keep [redacted]"), ("full", f"keep {SECRET}")])
-def test_a_span_says_what_was_asked_and_answered(
+async def test_a_span_says_what_was_asked_and_answered(
     spans: InMemorySpanExporter, content: str, seen: str
 ) -> None:
-    found = shown(spans, content, CHAT, ANSWER)
+    found = await shown(spans, content, CHAT, ANSWER)
 
     assert [said("system", "be brief"), said("user", seen)] == json.loads(found["gen_ai.input.messages"])
     assert [said("assistant", "kept")] == json.loads(found["gen_ai.output.messages"])
 
 
-def test_by_default_a_span_has_no_text(spans: InMemorySpanExporter) -> None:
-    assert {} == shown(spans, "none", CHAT, ANSWER)
+async def test_by_default_a_span_has_no_text(spans: InMemorySpanExporter) -> None:
+    assert {} == await shown(spans, "none", CHAT, ANSWER)
 
 
 @pytest.mark.parametrize(
@@ -81,25 +83,26 @@ def test_by_default_a_span_has_no_text(spans: InMemorySpanExporter) -> None:
         ({"prompt": "hi"}, {"choices": [{"index": 0, "delta": {"content": "ho"}}]}, True),
     ],
 )
-def test_every_apis_texts_are_found(
+async def test_every_apis_texts_are_found(
     spans: InMemorySpanExporter, body: Any, answer: Any, stream: bool
 ) -> None:
-    found = shown(spans, "full", body, answer, stream=stream)
+    found = await shown(spans, "full", body, answer, stream=stream)
 
     assert [said("user", "hi")] == json.loads(found["gen_ai.input.messages"])
     assert [said("assistant", "ho")] == json.loads(found["gen_ai.output.messages"])
 
 
-def test_texts_that_are_too_long_are_left_out_and_said_to_be(spans: InMemorySpanExporter) -> None:
-    assert {"lumni.texts_left_out": True} == shown(spans, "full", {"prompt": "x" * LONGEST}, ANSWER)
+async def test_texts_that_are_too_long_are_left_out_and_said_to_be(spans: InMemorySpanExporter) -> None:
+    assert {"lumni.texts_left_out": True} == await shown(spans, "full", {"prompt": "x" * LONGEST}, ANSWER)
 
 
-def test_texts_cost_nothing_where_no_trace_is_recorded(
+async def test_texts_cost_nothing_where_no_trace_is_recorded(
     spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(telemetry._sampling, "by", TraceIdRatioBased(0))
     monkeypatch.setattr(Record, "sides", None)
-    with recording.opened(from_environ(recording.Settings, {"LUMNI_TRACE_CONTENT": "full"})) as (sink,):
+    settings = from_environ(Settings, {"LUMNI_TRACE_CONTENT": "full"})
+    async with sinks.opened(settings, None) as (sink,):
         with telemetry.server_span("request", ""):
             sink.add(Record({}, b"{}", stream=False))
 

@@ -83,6 +83,7 @@ class KeySettings(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     POWERFUL_SHARE_FIELD_NUMBER: _builtins.int
+    STORE_PROMPTS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """user_id is whom it belongs to."""
     organization_id: _builtins.str
@@ -103,6 +104,8 @@ class KeySettings(_message.Message):
     """metadata_json is an object of the operator's own, at most 16 KiB of JSON."""
     powerful_share: _builtins.float
     """powerful_share is the share of its requests that may go to powerful models, 0 to 1."""
+    store_prompts: _builtins.bool
+    """store_prompts is whether prompts and answers may be kept where the operator keeps them; its plan must allow it, too."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """models limits it to models by name; none is all of the plan's."""
@@ -126,10 +129,11 @@ class KeySettings(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         metadata_json: _builtins.str | None = ...,
         powerful_share: _builtins.float | None = ...,
+        store_prompts: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_nano_usd", b"_budget_nano_usd", "_budget_period", b"_budget_period", "_metadata_json", b"_metadata_json", "_organization_id", b"_organization_id", "_parallel_limit", b"_parallel_limit", "_plan", b"_plan", "_powerful_share", b"_powerful_share", "_rpm_limit", b"_rpm_limit", "_tpm_limit", b"_tpm_limit", "_user_id", b"_user_id", "budget_nano_usd", b"budget_nano_usd", "budget_period", b"budget_period", "expires_at", b"expires_at", "metadata_json", b"metadata_json", "organization_id", b"organization_id", "parallel_limit", b"parallel_limit", "plan", b"plan", "powerful_share", b"powerful_share", "rpm_limit", b"rpm_limit", "tpm_limit", b"tpm_limit", "user_id", b"user_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_nano_usd", b"_budget_nano_usd", "_budget_period", b"_budget_period", "_metadata_json", b"_metadata_json", "_organization_id", b"_organization_id", "_parallel_limit", b"_parallel_limit", "_plan", b"_plan", "_powerful_share", b"_powerful_share", "_rpm_limit", b"_rpm_limit", "_store_prompts", b"_store_prompts", "_tpm_limit", b"_tpm_limit", "_user_id", b"_user_id", "budget_nano_usd", b"budget_nano_usd", "budget_period", b"budget_period", "expires_at", b"expires_at", "metadata_json", b"metadata_json", "organization_id", b"organization_id", "parallel_limit", b"parallel_limit", "plan", b"plan", "powerful_share", b"powerful_share", "rpm_limit", b"rpm_limit", "store_prompts", b"store_prompts", "tpm_limit", b"tpm_limit", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_nano_usd", b"_budget_nano_usd", "_budget_period", b"_budget_period", "_metadata_json", b"_metadata_json", "_organization_id", b"_organization_id", "_parallel_limit", b"_parallel_limit", "_plan", b"_plan", "_powerful_share", b"_powerful_share", "_rpm_limit", b"_rpm_limit", "_tpm_limit", b"_tpm_limit", "_user_id", b"_user_id", "budget_nano_usd", b"budget_nano_usd", "budget_period", b"budget_period", "expires_at", b"expires_at", "metadata_json", b"metadata_json", "models", b"models", "organization_id", b"organization_id", "parallel_limit", b"parallel_limit", "plan", b"plan", "powerful_share", b"powerful_share", "rpm_limit", b"rpm_limit", "tpm_limit", b"tpm_limit", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_nano_usd", b"_budget_nano_usd", "_budget_period", b"_budget_period", "_metadata_json", b"_metadata_json", "_organization_id", b"_organization_id", "_parallel_limit", b"_parallel_limit", "_plan", b"_plan", "_powerful_share", b"_powerful_share", "_rpm_limit", b"_rpm_limit", "_store_prompts", b"_store_prompts", "_tpm_limit", b"_tpm_limit", "_user_id", b"_user_id", "budget_nano_usd", b"budget_nano_usd", "budget_period", b"budget_period", "expires_at", b"expires_at", "metadata_json", b"metadata_json", "models", b"models", "organization_id", b"organization_id", "parallel_limit", b"parallel_limit", "plan", b"plan", "powerful_share", b"powerful_share", "rpm_limit", b"rpm_limit", "store_prompts", b"store_prompts", "tpm_limit", b"tpm_limit", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__budget_nano_usd: _TypeAlias = _typing.Literal["budget_nano_usd"]  # noqa: Y015
     _WhichOneofArgType__budget_nano_usd: _TypeAlias = _typing.Literal["_budget_nano_usd", b"_budget_nano_usd"]  # noqa: Y015
@@ -147,6 +151,8 @@ class KeySettings(_message.Message):
     _WhichOneofArgType__powerful_share: _TypeAlias = _typing.Literal["_powerful_share", b"_powerful_share"]  # noqa: Y015
     _WhichOneofReturnType__rpm_limit: _TypeAlias = _typing.Literal["rpm_limit"]  # noqa: Y015
     _WhichOneofArgType__rpm_limit: _TypeAlias = _typing.Literal["_rpm_limit", b"_rpm_limit"]  # noqa: Y015
+    _WhichOneofReturnType__store_prompts: _TypeAlias = _typing.Literal["store_prompts"]  # noqa: Y015
+    _WhichOneofArgType__store_prompts: _TypeAlias = _typing.Literal["_store_prompts", b"_store_prompts"]  # noqa: Y015
     _WhichOneofReturnType__tpm_limit: _TypeAlias = _typing.Literal["tpm_limit"]  # noqa: Y015
     _WhichOneofArgType__tpm_limit: _TypeAlias = _typing.Literal["_tpm_limit", b"_tpm_limit"]  # noqa: Y015
     _WhichOneofReturnType__user_id: _TypeAlias = _typing.Literal["user_id"]  # noqa: Y015
@@ -167,6 +173,8 @@ class KeySettings(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__powerful_share) -> _WhichOneofReturnType__powerful_share | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rpm_limit) -> _WhichOneofReturnType__rpm_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__store_prompts) -> _WhichOneofReturnType__store_prompts | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tpm_limit) -> _WhichOneofReturnType__tpm_limit | None: ...
     @_typing.overload

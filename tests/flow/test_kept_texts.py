@@ -1,0 +1,86 @@
+"""Prompts and answers that an operator keeps: admins read them, a key and an erasure take them away."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.flow.operated import Operated
+from tests.flow.stack import ADMIN_KEY, VIEWER_KEY
+from tests.flow.test_cli import lumni
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
+PROMPT = "Which river flows through Canaryville?"
+
+
+async def ask(operated: Operated, key: str) -> tuple[str, str]:
+    """A new request's id, and what was answered."""
+    body = {"model": "small", "messages": [{"role": "user", "content": PROMPT}]}
+    answer = await operated.client.post(
+        "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}
+    )
+    assert 200 == answer.status_code
+    return answer.headers["x-request-id"], answer.json()["choices"][0]["message"]["content"]
+
+
+async def made(operated: Operated, **settings: Any) -> str:
+    answer = await operated.client.post("/admin/keys", json=settings, headers=ADMIN)
+    return str(answer.json()["key"])
+
+
+async def story(operated: Operated, request_id: str, *, texts: bool) -> dict[str, Any]:
+    """What is known of a request, when the ledger has it, and its texts if there will be some."""
+    async with asyncio.timeout(60):
+        while True:
+            answer = await operated.client.get(f"/admin/requests/{request_id}", headers=ADMIN)
+            if answer.status_code == 200:
+                found: dict[str, Any] = answer.json()
+                if found["attempts"] and (found["texts"] or not texts):
+                    return found
+            await asyncio.sleep(0.05)
+
+
+async def page(operated: Operated, key: str, path: str) -> str:
+    """A page of the dashboard, as the holder of a key sees it."""
+    async with httpx.AsyncClient(base_url=operated.stack.rest, trust_env=False) as browser:
+        form = (await browser.get("/dashboard/sign-in")).text
+        token = form.partition('name="csrf" value="')[2].partition('"')[0]
+        await browser.post("/dashboard/sign-in", data={"key": key, "csrf": token})
+        answer = await browser.get(path)
+        assert 200 == answer.status_code
+        return answer.text
+
+
+async def test_admins_read_prompt_and_answer_until_the_user_is_erased(operated: Operated) -> None:
+    request_id, said = await ask(operated, await made(operated, user_id="reader"))
+    texts = (await story(operated, request_id, texts=True))["texts"]
+    assert PROMPT == texts["request"]["messages"][0]["content"]
+    assert said == texts["response"]["choices"][0]["message"]["content"]
+
+    _, printed, _ = await lumni(operated.stack, "trace", request_id)
+    assert PROMPT in printed
+    path = f"/dashboard/requests/{request_id}"
+    assert PROMPT in await page(operated, ADMIN_KEY, path)
+    assert PROMPT not in await page(operated, VIEWER_KEY, path)
+
+    erased = await operated.client.delete("/admin/users/reader", headers=ADMIN)
+    assert erased.is_success
+    assert (await story(operated, request_id, texts=False))["texts"] is None
+
+
+async def test_a_key_that_keeps_nothing_leaves_no_text_anywhere(operated: Operated) -> None:
+    private = await made(operated, user_id="shy", store_prompts=False)
+    hidden, _ = await ask(operated, private)
+    # Written in order: when this one is kept, the other one would be.
+    shown, _ = await ask(operated, await made(operated, user_id="open"))
+    await story(operated, shown, texts=True)
+
+    assert (await story(operated, hidden, texts=False))["texts"] is None
+    async with asyncio.timeout(60):
+        while not (found := list(operated.folder.glob(f"*_{hidden}.json"))):
+            await asyncio.sleep(0.05)
+    file = json.loads(found[0].read_text())
+    assert (None, None, "shy") == (file["request"], file["response"], file["user_id"])

@@ -1,5 +1,6 @@
 # One image per service: docker build --build-arg SERVICE=selector .
 # The classifier's deep version needs more packages: --build-arg SERVICE=classifier --build-arg LOCK=classifier-deep.
+# So do request logs in S3-compatible storage: --build-arg SERVICE=gateway --build-arg LOCK=gateway-object-storage.
 # It holds the service (all of them with `--target together`), the chassis, the contract and the packages of its own lock,
 # each checked by its hash.
 # A tag moves; name@sha256:... does not.

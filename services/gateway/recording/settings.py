@@ -2,11 +2,55 @@
 
 from dataclasses import dataclass
 
-from services.chassis.config import Secret, variable
+from services.chassis.config import Secret, part, variable
 from services.gateway.cipher import SHORTEST_SECRET
 from services.gateway.recording.record import Content
 
 LONGEST_DAYS = 3650
+SCHEME = "s3://"
+
+
+@dataclass(frozen=True)
+class ObjectStorage:
+    """Which S3-compatible storage takes records, and as whom."""
+
+    address: str = variable(
+        "LUMNI_REQUEST_LOG_S3",
+        "",
+        "bucket, and what names begin with, for one JSON object a request, such as s3://logs/llm; none by default",
+    )
+    endpoint: str = variable(
+        "LUMNI_REQUEST_LOG_S3_ENDPOINT",
+        "",
+        "address of the storage, such as http://minio:9000; Amazon's by default",
+    )
+    region: str = variable("LUMNI_REQUEST_LOG_S3_REGION", "us-east-1", "region of the bucket")
+    key_id: str = variable(
+        "LUMNI_REQUEST_LOG_S3_KEY_ID", "", "id of the access key; AWS_* or the machine's role by default"
+    )
+    secret: Secret = variable("LUMNI_REQUEST_LOG_S3_SECRET", Secret(""), "the access key's secret")
+
+    def __post_init__(self) -> None:
+        if self.address and not (self.address.startswith(SCHEME) and self.bucket):
+            raise ValueError("LUMNI_REQUEST_LOG_S3: expected a bucket, and a prefix perhaps: s3://logs/llm")
+        if self.endpoint and not self.endpoint.startswith(("https://", "http://")):
+            raise ValueError(
+                "LUMNI_REQUEST_LOG_S3_ENDPOINT: expected an address that begins with https:// or http://"
+            )
+        if bool(self.key_id) != bool(self.secret):
+            raise ValueError(
+                "LUMNI_REQUEST_LOG_S3_KEY_ID, LUMNI_REQUEST_LOG_S3_SECRET: expected both or neither"
+            )
+
+    @property
+    def bucket(self) -> str:
+        """The name of the bucket."""
+        return self.address.removeprefix(SCHEME).partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """What names begin with; empty for nothing."""
+        return self.address.removeprefix(SCHEME).partition("/")[2].strip("/")
 
 
 @dataclass(frozen=True)
@@ -19,11 +63,12 @@ class Settings:
     content: str = variable(
         "LUMNI_REQUEST_LOG_CONTENT",
         "redacted",
-        "what these files say of prompts and answers: none, redacted (keys, mail addresses, cards hidden) or full",
+        "what these say of prompts and answers: none, redacted (keys, mail addresses, cards hidden) or full",
     )
     most_mib: int = variable(
         "LUMNI_REQUEST_LOG_MAX_MIB", 1024, "MiB of these files in all; the oldest make room"
     )
+    objects: ObjectStorage = part()
     in_spans: str = variable(
         "LUMNI_TRACE_CONTENT", "none", "what spans say of prompts and answers: none, redacted or full"
     )

@@ -198,11 +198,12 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         }
         checks = EarlyChecks(keys, limiter, mistakes, limits)
         requests = RequestReports(readers)
+        provider_reports = ProviderReports(client, executor, fleet)
         sources = dashboard.Sources(
             used=reports,
             requests=requests,
             texts=texts,
-            fleet=FleetReports(executor, selector),
+            fleet=FleetReports(provider_reports, selector),
             keys=store,
             audit=stores.audit,
             plans=loaded,
@@ -212,7 +213,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             [
                 dashboard.router(_sessions(settings), sources),
                 operations.router(keys, health),
-                provider_health.router(keys, ProviderReports(client, executor, fleet)),
+                provider_health.router(keys, provider_reports),
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
                 prompt_routes.router(keys, PromptStore(database)),

@@ -1,58 +1,57 @@
 """Models and providers: which of them can be called now, how they fare, and what is left of their limits."""
 
 import time
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors
-from services.chassis.enums import word
 from services.gateway.dashboard import charts
 from services.gateway.dashboard.pages import HOME, Pages
 from services.gateway.dashboard.remembered import Remembered
-from services.gateway.peers.clients import Executor, Selector
+from services.gateway.health.deployments import Deployment, State
+from services.gateway.health.provider_reports import ProviderReports, Source, View
+from services.gateway.peers.clients import Selector
 from services.gateway.pipeline import render
 
-# How long an answer of the executor and the selector is good for, in seconds; the page asks again a little later.
+# How long an answer of the selector is good for, in seconds; the page asks again a little later.
 KNOWN_S = 2.0
 REFRESH_S = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What the other services say of the models; a list is None where the service does not answer."""
+    """What is known of deployments and models; `models` is None where the selector does not answer."""
 
-    deployments: list[executor_pb2.Deployment] | None
+    health: View
     models: list[selector_pb2.Model] | None
 
 
 class FleetReports:
-    """Asks the executor and the selector."""
+    """Reads what all executors published of the deployments, and asks the selector for the models."""
 
-    def __init__(self, executor: Executor, selector: Selector) -> None:
-        self._executor = executor
+    def __init__(self, health: ProviderReports, selector: Selector) -> None:
+        self._health = health
         self._selector = selector
-        self._fleet: Remembered[Fleet] = Remembered(KNOWN_S)
+        self._models: Remembered[list[selector_pb2.Model] | None] = Remembered(KNOWN_S)
 
     async def fleet(self) -> Fleet:
-        """What they said at most `KNOWN_S` ago."""
-        return await self._fleet.get("fleet", self._ask)
+        """Both, as they were at most `KNOWN_S` ago."""
+        return Fleet(await self._health.latest(), await self.models())
 
-    async def _ask(self) -> Fleet:
+    async def models(self) -> list[selector_pb2.Model] | None:
+        """The models; None where the selector does not answer."""
+        return await self._models.get("models", self._ask)
+
+    async def _ask(self) -> list[selector_pb2.Model] | None:
         try:
-            deployments = await self._executor.deployments()
+            return await self._selector.models(selector_pb2.ListModelsRequest())
         except errors.Fault:
-            deployments = None
-        try:
-            models = await self._selector.models(selector_pb2.ListModelsRequest())
-        except errors.Fault:
-            models = None
-        return Fleet(deployments, models)
+            return None
 
 
 def router(pages: Pages, reports: FleetReports, session_route: type[APIRoute]) -> APIRouter:
@@ -61,13 +60,17 @@ def router(pages: Pages, reports: FleetReports, session_route: type[APIRoute]) -
 
     async def show(request: Request, name: str) -> Response:
         fleet = await reports.fleet()
-        deployments = fleet.deployments
+        view = fleet.health
+        counts = Counter(one.state for one in view.deployments)
         return await pages.page(
             request,
             name,
-            deployments=None if deployments is None else [_deployment(one) for one in deployments],
+            deployments=[_deployment(one) for one in view.deployments],
+            lost=view.source is Source.MEMORY,
+            alone=view.source is Source.EXECUTOR,
+            executors=len(view.replicas),
             models=None if fleet.models is None else [render.model(one) for one in fleet.models],
-            states=_states(deployments or []),
+            states={state.value: counts[state] for state in State if counts[state]},
             refresh_s=REFRESH_S,
         )
 
@@ -82,47 +85,25 @@ def router(pages: Pages, reports: FleetReports, session_route: type[APIRoute]) -
     return routes
 
 
-def _state(one: executor_pb2.Deployment) -> str:
-    """How a deployment fares, in a word or two."""
-    health = one.health
-    if not health.callable:
-        return "no key"
-    if health.breaker == executor_pb2.BREAKER_STATE_OPEN:
-        return "breaker open"
-    if health.breaker == executor_pb2.BREAKER_STATE_HALF_OPEN:
-        return "probing"
-    return "available" if health.available else "failing"
-
-
-def _states(deployments: Sequence[executor_pb2.Deployment]) -> dict[str, int]:
-    """How many deployments fare how."""
-    states: dict[str, int] = {}
-    for one in deployments:
-        states[_state(one)] = states.get(_state(one), 0) + 1
-    return states
-
-
-def _deployment(one: executor_pb2.Deployment) -> dict[str, Any]:
-    health = one.health
+def _deployment(one: Deployment) -> dict[str, Any]:
     now_ms = time.time() * 1000
     return {
-        "id": one.id,
+        "id": one.deployment,
         "model": one.model,
         "provider": one.provider,
-        "engine": one.engine,
-        "state": _state(one),
-        "breaker": word(executor_pb2.BreakerState, health.breaker) or "closed",
-        "latency_ms": health.latency_ms or None,
-        "error_rate": health.error_rate,
-        "in_flight": health.in_flight,
-        "last_error": health.last_error,
+        "state": one.state.value,
+        "breaker": one.breaker.value,
+        "latency_ms": one.latency_ms,
+        "error_rate": one.error_rate,
+        "in_flight": one.in_flight,
+        "last_error": one.last_error,
+        "rests_s": _left_s(one.rests_until_unix_ms, now_ms),
         "headroom": [
             {
                 "limit": limit.limit,
                 "total": limit.total,
                 "remaining": limit.remaining,
-                "resets_s": max((limit.resets_unix_ms - now_ms) / 1000, 0) if limit.resets_unix_ms else None,
-                "by_provider": limit.by_provider,
+                "resets_s": _left_s(limit.resets_unix_ms, now_ms),
                 "chart": charts.share(
                     limit.remaining,
                     limit.total,
@@ -130,6 +111,11 @@ def _deployment(one: executor_pb2.Deployment) -> dict[str, Any]:
                     label=f"{limit.remaining} of {limit.total} left",
                 ),
             }
-            for limit in health.headroom
+            for limit in one.headroom
         ],
     }
+
+
+def _left_s(until_unix_ms: int, now_ms: float) -> float | None:
+    """Seconds until a moment; None where there is none."""
+    return max((until_unix_ms - now_ms) / 1000, 0) if until_unix_ms else None

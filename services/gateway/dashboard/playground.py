@@ -112,7 +112,7 @@ def router(
     routes = APIRouter(prefix=HOME, route_class=admin_route)
 
     async def models() -> list[str]:
-        known = (await fleet.fleet()).models or []
+        known = await fleet.models() or []
         return [one.name for one in known if one.callable]
 
     def show(request: Request, form: Mapping[str, str], names: list[str], asked: _Asked | None) -> Response:

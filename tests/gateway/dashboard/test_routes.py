@@ -1,6 +1,7 @@
 """The pages against real stores: what they show is the ledger's, and what attackers send changes and shows nothing."""
 
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,9 @@ from fastapi import FastAPI
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
-from services.chassis import errors, redis
+from services.chassis import errors, redis, redis_keys
 from services.chassis.config import Secret
+from services.chassis.deployments import Fleet
 from services.chassis.money import NANO
 from services.gateway import postgres
 from services.gateway.config.plans import Plans
@@ -24,6 +26,7 @@ from services.gateway.dashboard.page_route import COOKIE
 from services.gateway.dashboard.playground import Playground
 from services.gateway.dashboard.session import Role, Sessions
 from services.gateway.dashboard.sign_in_limit import MOST
+from services.gateway.health.provider_reports import ProviderReports
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.database import KeyDatabase
 from services.gateway.keys.digests import Digests
@@ -51,18 +54,29 @@ FOR_ADMINS = ("/keys", "/playground")
 CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
 
+def health(replica: str, remaining: int) -> executor_pb2.DeploymentHealth:
+    """One executor's view of the deployment, whose breaker is open."""
+    now_ms = int(time.time() * 1000)
+    left = executor_pb2.Headroom(limit="rpd", total=1500, remaining=remaining, resets_unix_ms=now_ms + 60_000)
+    return executor_pb2.DeploymentHealth(
+        deployment=EVIL,
+        replica=replica,
+        callable=True,
+        breaker=executor_pb2.BREAKER_STATE_OPEN,
+        last_error="rate_limit",
+        updated_unix_ms=now_ms,
+        headroom=[left],
+    )
+
+
 class Peers:
     """The executor and the selector, as the models page asks them; down while `fault` is set."""
 
     def __init__(self) -> None:
         self.fault: errors.Fault | None = None
-        health = executor_pb2.DeploymentHealth(
-            callable=True,
-            breaker=executor_pb2.BREAKER_STATE_OPEN,
-            last_error="rate_limit",
-            headroom=[executor_pb2.Headroom(limit="rpd", total=1500, remaining=300)],
+        self._deployment = executor_pb2.Deployment(
+            id=EVIL, model=EVIL, provider="openai", health=health("a", 300)
         )
-        self._deployment = executor_pb2.Deployment(id=EVIL, model=EVIL, provider="openai", health=health)
 
     async def deployments(self) -> list[executor_pb2.Deployment]:
         if self.fault:
@@ -95,7 +109,7 @@ def app(pool: postgres.Pool, client: redis.Redis, configured: Plans, peers: Peer
         used=UsageReports(readers),
         requests=RequestReports(readers),
         texts=None,
-        fleet=FleetReports(executor, executor),
+        fleet=FleetReports(ProviderReports(client, executor, Fleet(())), executor),
         keys=KeyStore(database, configured, Digests(Secret("s"), Secret(ADMIN_KEY))),
         audit=AuditTrail(database),
         plans=configured,
@@ -458,11 +472,27 @@ async def test_a_request_is_told_with_its_reasons(browser: Callable[..., Any], p
     assert 404 == nobodys.status_code
 
 
-async def test_the_models_page_shows_breakers_and_what_is_left_of_limits(browser: Callable[..., Any]) -> None:
+async def test_the_models_page_shows_what_all_executors_know(
+    browser: Callable[..., Any], client: redis.Redis
+) -> None:
+    for view in (health("a", 300), health("b", 200)):
+        await client.hset(redis_keys.health(view.replica), EVIL, view.SerializeToString())
+        await client.sadd(redis_keys.HEALTH_REPLICAS, view.replica)
     async with browser(VIEWER_KEY) as one:
         page = (await one.get("/dashboard/models")).text
 
-    assert "breaker open" in page
+    assert '<span class="badge open">open</span>' in page
+    assert "As 2 executors see them" in page
+    assert "200 of 1,500" in page
+
+
+async def test_without_redis_the_models_page_shows_what_one_executor_knows(
+    browser: Callable[..., Any],
+) -> None:
+    async with browser(VIEWER_KEY) as one:
+        page = (await one.get("/dashboard/models")).text
+
+    assert "one executor sees them" in page
     assert "300 of 1,500" in page
 
 
@@ -474,7 +504,7 @@ async def test_the_models_page_outlives_the_services_that_it_asks(
         answer = await one.get("/dashboard/models")
 
     assert 200 == answer.status_code
-    assert "The executor does not answer" in answer.text
+    assert "Neither Redis nor an executor answers" in answer.text
     assert "The selector does not answer" in answer.text
 
 

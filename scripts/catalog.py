@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from services.chassis.prices import capability, nano_per_mtok
+from services.chassis.money import nano_per_million
+from services.chassis.prices import capability
 from services.selector.models import imputation
 from services.selector.models.benchmarks import WEIGHTS
 from services.selector.models.catalog import DATA
@@ -297,8 +298,8 @@ def entries(models: dict[str, Model], urls: dict[str, int]) -> Iterator[tuple[st
             entry["output"] = int(found.get("max_output_tokens") or 0)
             entry["can"] = sorted(capability(flag) for flag in FLAGS if found.get(flag))
             entry["price"] = {
-                "input": nano_per_mtok(found["input_cost_per_token"]),
-                "output": nano_per_mtok(found["output_cost_per_token"]),
+                "input": nano_per_million(found["input_cost_per_token"]),
+                "output": nano_per_million(found["output_cost_per_token"]),
                 "of": f"{provider}: {key}",
             }
         entry["aliases"] = sorted(model.spellings - {name})

@@ -15,10 +15,17 @@ from typing import Any
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 import litellm
 
-from services.chassis.money import nano
-from services.chassis.prices import DATA, FIELDS, PER_REQUEST, capability, family, nano_per_mtok
+from services.chassis.money import nano, nano_per_million
+from services.chassis.prices import DATA, FIELDS, PER_REQUEST, capability, family
 
 MODES = {"chat", "responses", "completion", "embedding", "moderation"}
+# What may be billed by another unit than tokens.
+IMAGES, SPEECH, TRANSCRIPTION = "image_generation", "audio_speech", "audio_transcription"
+UNIT_MODES = {IMAGES, SPEECH, TRANSCRIPTION}
+# A picture of one quality and size, as in hd/1024-x-1792/dall-e-3, perhaps after the provider's name.
+OF_SIZE = re.compile(
+    r"^(?P<before>azure/)?(?:(?P<quality>\w+)/)?(?P<width>\d+)-x-(?P<height>\d+)/(?P<model>[^/]+)$"
+)
 TIERS = {"": "", "_priority": "priority", "_flex": "flex"}
 # Models that search the web for every request, for a fee beside their tokens.
 SEARCHES = re.compile(r"search-preview|search-api|^perplexity/sonar")
@@ -50,7 +57,7 @@ def rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
         for start in sorted(thresholds):
             above = f"_above_{start // 1000}k_tokens" if start else ""
             rates = {
-                name: nano_per_mtok(entry[key])
+                name: nano_per_million(entry[key])
                 for name, word in FIELDS.items()
                 if entry.get(key := word + above + suffix) is not None
             }
@@ -87,6 +94,67 @@ def parameters(name: str, entry: dict[str, Any]) -> set[str]:
     return {word for name, word in PARAMETERS.items() if supported is None or name in supported}
 
 
+def units(mode: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """What is billed by another measure than tokens."""
+    if mode == IMAGES:
+        usd = entry.get("output_cost_per_image") or entry.get("input_cost_per_image")
+        return {"image": nano(str(round(usd, 9)))} if usd else {}
+    if mode == SPEECH:
+        words = {"character": "input_cost_per_character", "second": "output_cost_per_second"}
+    else:
+        words = {"second": "input_cost_per_second"}
+    return {name: nano_per_million(entry[word]) for name, word in words.items() if entry.get(word)}
+
+
+def of_sizes(source: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Models that the map prices only by the quality and size of a picture, each with its provider and prices.
+
+    Where it prices their tokens too, those are what is billed.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, entry in source.items():
+        if entry.get("mode") != IMAGES or not (part := OF_SIZE.match(name)):
+            continue
+        base = f"{part['before'] or ''}{part['model']}"
+        usd = entry.get("input_cost_per_image")
+        if usd is None:
+            usd = int(part["width"]) * int(part["height"]) * (entry.get("input_cost_per_pixel") or 0)
+        known = source.get(base) or source.get(f"{entry['litellm_provider']}/{base}") or {}
+        if not usd or "input_cost_per_token" in known or units(IMAGES, known):
+            continue
+        model = found.setdefault(base, {"litellm_provider": entry["litellm_provider"], "images": {}})
+        size = f"{part['quality'] or ''}/{part['width']}x{part['height']}"
+        model["images"][size] = nano(str(round(usd, 5)))
+    return found
+
+
+def by_unit(source: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The models that draw, speak and listen, as far as the map knows what they cost."""
+    models: dict[str, dict[str, Any]] = {}
+    sized = of_sizes(source)
+    every = {**{name: {**one, "mode": IMAGES} for name, one in sized.items()}, **source}
+    for name, entry in every.items():
+        mode = entry.get("mode")
+        if mode not in UNIT_MODES or "litellm_provider" not in entry or OF_SIZE.match(name):
+            continue
+        measured = units(mode, entry)
+        if images := sized.get(name, {}).get("images"):
+            measured["images"] = images
+        found = rows(entry)
+        if not measured and not any(row["rates"] for row in found):
+            continue
+        models[name] = {
+            "provider": entry["litellm_provider"],
+            "mode": mode,
+            "context": int(entry.get("max_input_tokens") or 0),
+            "output": int(entry.get("max_output_tokens") or 0),
+            "can": [],
+            "rows": found,
+            **({"units": measured} if measured else {}),
+        }
+    return models
+
+
 def main() -> None:
     spec = find_spec("litellm")
     assert spec is not None
@@ -112,8 +180,10 @@ def main() -> None:
         }
         if request := fee(name, entry):
             models[name]["request"] = request
+    models |= by_unit(source)
     lines = ",\n".join(
-        f"{json.dumps(name)}:{json.dumps(entry, separators=(',', ':'))}" for name, entry in models.items()
+        f"{json.dumps(name)}:{json.dumps(entry, separators=(',', ':'))}"
+        for name, entry in sorted(models.items())
     )
     DATA.parent.mkdir(exist_ok=True)
     DATA.write_text(

@@ -103,6 +103,8 @@ NAMES = Names(1024, NAME.longest)
 COUNT = Number(0, 2**63 - 1)
 # Searches of the web for one answer; the bound of their cost grows with the square of this.
 MOST_SEARCHES = 1000
+# A month of sound, in milliseconds: longer than any file that is taken.
+MOST_AUDIO_MS = 31 * 86_400_000
 # What a caller may note about a request; as much as OpenAI keeps of a response.
 METADATA = Texts(17, 64, 512)
 # Every request carries one, and its texts travel into spans, log lines and Redis.

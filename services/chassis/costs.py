@@ -26,6 +26,8 @@ class Usage(Protocol):
     @property
     def audio_completion_tokens(self) -> int: ...
     @property
+    def image_completion_tokens(self) -> int: ...
+    @property
     def web_searches(self) -> int: ...
 
 
@@ -37,7 +39,8 @@ class Cost:
         input: The prompt, what was written to the provider's cache included.
         cached: The part of the prompt that was read from the provider's cache.
         output: The answer, reasoning included.
-        fees: What the provider bills beside tokens: for the request, and for searches of the web.
+        fees: What the provider bills beside tokens: for the request, for searches of the web, and for pictures,
+            characters and seconds.
 
     """
 

@@ -12,6 +12,7 @@ from functools import partial
 from services.chassis.deployments import Deployment
 from services.chassis.errors import Fault, Forbidden, Invalid
 from services.chassis.operations import MODES, Operation
+from services.chassis.unit_prices import NO_UNITS, Units
 
 __all__ = [
     "CAPABILITIES",
@@ -58,6 +59,8 @@ class Requirements:
     weights: str = ""
     # How often the provider may search the web for one answer.
     web_search: int = 0
+    # What is billed where the provider reports no tokens.
+    units: Units = NO_UNITS
 
     @property
     def expected_prompt_tokens(self) -> int:
@@ -222,6 +225,7 @@ def bound(deployment: Deployment, requirements: Requirements) -> int:
         requirements.output_tokens or deployment.longest_answer,
         requirements.choices,
         requirements.web_search,
+        requirements.units,
     )
 
 

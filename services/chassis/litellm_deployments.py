@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 
 from services.chassis import addresses, litellm_settings, prices, provider_side, wildcards
 from services.chassis.deployments import LIMITS, Deployment, FreeQuota, reference
+from services.chassis.operations import BY_UNIT, MODES
 from services.chassis.prices import Listing, Price
 from services.chassis.yaml import Section
 
@@ -237,6 +238,10 @@ def _deployment(
     if listed is None and base_model:
         first, slash, rest = base_model.partition("/")
         listed = prices.listing(first, rest) if slash else prices.listing(provider, base_model)
+    mode = info.text("mode", listed.mode if listed else "chat")
+    if not any(mode in MODES[operation] for operation in BY_UNIT):
+        litellm_settings.check_units(params)
+        litellm_settings.check_units(info)
     price = _price(provider, model, listed, params, info)
     key, base = params.text("api_key", ""), _base(params)
     base_ref = reference(base) or ("" if base else _DEFAULT_BASES.get(provider, ""))
@@ -247,7 +252,7 @@ def _deployment(
         provider=provider,
         litellm_model=model,
         price=price,
-        mode=info.text("mode", listed.mode if listed else "chat"),
+        mode=mode,
         api_base="" if reference(base) else base,
         api_base_ref=base_ref,
         # A provider's own key stays with the provider: no server of the operator's is shown it unasked.

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from services.chassis import prices
+from services.chassis import prices, unit_prices
 from services.chassis.yaml import Section
 
 # litellm_params that the executor hands to LiteLLM as they are, after resolving references.
@@ -231,6 +231,13 @@ def judge(section: Section, part: str) -> None:
             section.mistake(key, "Lumni does not know it, and it may touch money, limits or auth; remove it")
         else:
             section.warn(key, "Lumni does not know it; ignored")
+
+
+def check_units(section: Section) -> None:
+    """Note the prices of pictures, characters and seconds where a deployment is paid by tokens alone."""
+    for key in section.keys:
+        if key in unit_prices.OVERRIDES and section.plain(key, None) is not None:
+            section.mistake(key, _PRICED)
 
 
 def check_fixed(router: Section, litellm: Section) -> None:

@@ -1,8 +1,8 @@
 """Money: integer nano-USD everywhere inside, US dollars for people and JSON."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
-__all__ = ["LARGEST_USD", "NANO", "nano", "usd"]
+__all__ = ["LARGEST_USD", "NANO", "nano", "nano_per_million", "usd"]
 
 NANO = 1_000_000_000
 # Redis computes with doubles, which are exact up to here.
@@ -26,6 +26,14 @@ def nano(amount_usd: Decimal | float | str | int) -> int:
     ):
         raise ValueError(f"expected US dollars from 0 to {LARGEST_USD:,}, with at most nine decimals")
     return int(amount)
+
+
+def nano_per_million(usd_for_one: float | str) -> int:
+    """The price of one token, character or second as that of a million, in nano-USD.
+
+    Exact, but for what is finer than a nano-dollar per million, which is rounded half up.
+    """
+    return int((Decimal(str(usd_for_one)) * NANO * 10**6).quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def usd(nano_usd: float) -> float:

@@ -13,8 +13,13 @@ class Operation(StrEnum):
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
     MODERATIONS = "moderations"
+    IMAGE_GENERATION = "image_generation"
+    AUDIO_SPEECH = "audio_speech"
+    AUDIO_TRANSCRIPTION = "audio_transcription"
 
 
+# What may be billed by another unit than tokens.
+BY_UNIT = (Operation.IMAGE_GENERATION, Operation.AUDIO_SPEECH, Operation.AUDIO_TRANSCRIPTION)
 # LiteLLM's modes of the models that can take an operation.
 MODES: Mapping[str, frozenset[str]] = {
     Operation.CHAT: frozenset({"chat", "responses"}),
@@ -23,4 +28,7 @@ MODES: Mapping[str, frozenset[str]] = {
     Operation.COMPLETIONS: frozenset({"chat", "completion"}),
     Operation.EMBEDDINGS: frozenset({"embedding"}),
     Operation.MODERATIONS: frozenset({"moderation"}),
+    Operation.IMAGE_GENERATION: frozenset({"image_generation"}),
+    Operation.AUDIO_SPEECH: frozenset({"audio_speech"}),
+    Operation.AUDIO_TRANSCRIPTION: frozenset({"audio_transcription"}),
 }

@@ -7,22 +7,20 @@ tokens are priced. The data comes from LiteLLM's map (`scripts/prices.py`), over
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from services.chassis import costs
+from services.chassis import costs, unit_prices
 from services.chassis.costs import MTOK, Cost, Usage
-from services.chassis.money import nano
+from services.chassis.money import nano, nano_per_million
+from services.chassis.unit_prices import NO_UNITS, UnitRates, Units
 
 DATA = Path(__file__).parent / "data" / "prices.json"
 # What the contract can say of a cost: far beyond any budget.
 MOST_NANO_USD = 2**63 - 1
-# From USD per token to nano-USD per million tokens.
-_SCALE = Decimal(10) ** 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,7 @@ class Rates:
     reasoning: int
     audio_input: int
     audio_output: int
+    image_output: int
 
     @property
     def dearest_input(self) -> int:
@@ -46,7 +45,7 @@ class Rates:
     @property
     def dearest_output(self) -> int:
         """The most a million completion tokens can cost."""
-        return max(self.output, self.reasoning, self.audio_output)
+        return max(self.output, self.reasoning, self.audio_output, self.image_output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,8 @@ class Price:
         per_request: What a request costs beside its tokens, in nano-USD: the fee of models that search unasked.
         known: False where nobody knows what calls cost; then every rate is 0, and no sum says anything.
         web_search: What a search costs; None where that is not stated, and so none may be asked for.
+        units: What pictures, characters and seconds cost where no tokens are reported for them; None where nobody
+            knows.
 
     """
 
@@ -88,6 +89,7 @@ class Price:
     per_request: int = 0
     known: bool = True
     web_search: WebSearch | None = None
+    units: UnitRates | None = None
 
     @property
     def rates(self) -> Rates:
@@ -99,10 +101,18 @@ class Price:
         """Whether nothing is ever billed, as far as anybody can say so."""
         rates = [row.rates for row in self.rows]
         fees = self.per_request or (self.web_search and self.web_search.nano_usd)
-        bills = fees or any(one.dearest_input or one.dearest_output for one in rates)
+        units = self.units is not None and not self.units.free
+        bills = fees or units or any(one.dearest_input or one.dearest_output for one in rates)
         return self.known and not bills
 
-    def bound(self, prompt_tokens: int, output_tokens: int, choices: int = 1, searches: int = 0) -> int:
+    def bound(
+        self,
+        prompt_tokens: int,
+        output_tokens: int,
+        choices: int = 1,
+        searches: int = 0,
+        units: Units = NO_UNITS,
+    ) -> int:
         """The most that one attempt can cost, in nano-USD, rounded up; never more than fits into 64 bits.
 
         Args:
@@ -110,6 +120,7 @@ class Price:
             output_tokens: The cap of one answer.
             choices: The number of answers.
             searches: How often the web may be searched for each of them.
+            units: What is billed where the provider reports no tokens.
         """
         fees = self.per_request
         if searches and self.web_search is not None:
@@ -122,15 +133,23 @@ class Price:
         dearest = prompt_tokens * max(
             rates.dearest_input for rates in reachable
         ) + choices * output_tokens * max(rates.dearest_output for rates in reachable)
-        return min(MOST_NANO_USD, fees - (-dearest // MTOK))
+        by_unit = self.units.cost(units) if self.units else 0
+        return min(MOST_NANO_USD, fees + max(-(-dearest // MTOK), by_unit))
 
-    def cost(self, usage: Usage, service_tier: str = "") -> Cost:
-        """What an attempt cost, each token priced once, their sum rounded half up."""
+    def cost(self, usage: Usage, service_tier: str = "", units: Units = NO_UNITS) -> Cost:
+        """What an attempt cost, each token priced once, their sum rounded half up; without tokens, its units."""
         rates = self._row(usage.prompt_tokens, service_tier).rates
         plain_input = (
             usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens - usage.audio_prompt_tokens
         )
-        plain_output = usage.completion_tokens - usage.reasoning_tokens - usage.audio_completion_tokens
+        plain_output = (
+            usage.completion_tokens
+            - usage.reasoning_tokens
+            - usage.audio_completion_tokens
+            - usage.image_completion_tokens
+        )
+        tokens = usage.prompt_tokens or usage.completion_tokens
+        by_unit = self.units.cost(units) if self.units and not tokens else 0
         searched = usage.web_searches * self.web_search.nano_usd if self.web_search else 0
         return costs.rounded(
             input=max(0, plain_input) * rates.input
@@ -140,8 +159,9 @@ class Price:
             cached=usage.cached_tokens * rates.cached,
             output=max(0, plain_output) * rates.output
             + usage.reasoning_tokens * rates.reasoning
-            + usage.audio_completion_tokens * rates.audio_output,
-            fees=self.per_request + searched,
+            + usage.audio_completion_tokens * rates.audio_output
+            + usage.image_completion_tokens * rates.image_output,
+            fees=self.per_request + searched + by_unit,
         )
 
     def _row(self, prompt_tokens: int, service_tier: str) -> Row:
@@ -174,6 +194,7 @@ FIELDS: Mapping[str, str] = {
     "reasoning": "output_cost_per_reasoning_token",
     "audio_input": "input_cost_per_audio_token",
     "audio_output": "output_cost_per_audio_token",
+    "image_output": "output_cost_per_image_token",
 }
 # LiteLLM's words for capabilities where ours are others.
 _CAPABILITIES = {
@@ -185,7 +206,7 @@ _CAPABILITIES = {
 }
 # The same of the fee for a request.
 PER_REQUEST = "input_cost_per_request"
-OVERRIDES = frozenset((*FIELDS.values(), PER_REQUEST))
+OVERRIDES = frozenset((*FIELDS.values(), PER_REQUEST)) | unit_prices.OVERRIDES
 # Ours, for a search of the web: its fee in USD, and the most tokens that its results add to the prompt.
 WEB_SEARCH = ("web_search_cost_per_use", "web_search_tokens_per_use")
 _FALL_BACK_ON = {
@@ -195,6 +216,7 @@ _FALL_BACK_ON = {
     "reasoning": "output",
     "audio_input": "input",
     "audio_output": "output",
+    "image_output": "output",
 }
 
 
@@ -202,11 +224,6 @@ def capability(flag: str) -> str:
     """Our word for one of LiteLLM's flags, such as tools for supports_function_calling."""
     word = flag.removeprefix("supports_")
     return _CAPABILITIES.get(word, word)
-
-
-def nano_per_mtok(usd_per_token: float | str) -> int:
-    """Convert a price exactly; a finer one than a nano-dollar per million tokens is rounded half up."""
-    return int((Decimal(str(usd_per_token)) * _SCALE).quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def rates_of(known: Mapping[str, int]) -> Rates:
@@ -227,8 +244,10 @@ def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
     """The price after an operator's own rates, in LiteLLM's words and USD per token; None when none is known.
 
     Raises:
-        ValueError: a rate that is not a number from 0 to 0.1 USD a token, or a fee that is not one from 0 to 100 USD.
+        ValueError: a rate that is not a number from 0 to 0.1 USD a token, or a fee or the price of another unit that is
+            not one from 0 to 100 USD.
     """
+    units = unit_prices.stated(info) or (listed.units if listed else None)
     fee = listed.per_request if listed else 0
     if info.get(PER_REQUEST) is not None:
         fee = _fee(PER_REQUEST, info[PER_REQUEST])
@@ -236,18 +255,20 @@ def overridden(listed: Price | None, info: Mapping[str, Any]) -> Price | None:
     for name, word in FIELDS.items():
         if info.get(word) is not None:
             given[name] = _rate(word, info[word])
+    if not given and (listed is not None or units is not None):
+        return replace(listed or FREE, per_request=fee, units=units)
     if not given:
-        return replace(listed, per_request=fee) if listed else None
+        return None
     if listed is None:
         if "input" not in given:
             raise ValueError(f"{FIELDS['input']}: is needed beside {', '.join(FIELDS[n] for n in given)}")
-        return Price((Row("", 0, rates_of(given)),), fee)
+        return Price((Row("", 0, rates_of(given)),), fee, units=units)
     base = {item.name: getattr(listed.rates, item.name) for item in fields(Rates)}
     # A rate for input or output holds for their parts too, unless those are given.
     for name, other in _FALL_BACK_ON.items():
         if other in given:
             given.setdefault(name, given[other])
-    return Price((Row("", 0, Rates(**{**base, **given})),), fee)
+    return Price((Row("", 0, Rates(**{**base, **given})),), fee, units=units)
 
 
 def _fee(word: str, value: Any) -> int:
@@ -275,7 +296,7 @@ def _rate(word: str, value: Any) -> int:
     # A tenth of a dollar a token is beyond every price: this is the price of a million tokens.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 0.1:
         raise ValueError(f"{word}: expected US dollars per token, from 0 to 0.1")
-    return nano_per_mtok(value)
+    return nano_per_million(value)
 
 
 @cache
@@ -331,7 +352,7 @@ def listing(provider: str, model: str) -> Listing | None:
             return Listing(
                 provider,
                 entry["mode"],
-                Price(rows, entry.get("request", 0)),
+                Price(rows, entry.get("request", 0), units=unit_prices.listed(entry)),
                 entry["context"],
                 entry["output"],
                 frozenset(entry["can"]),

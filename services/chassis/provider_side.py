@@ -82,16 +82,18 @@ _LONGEST = max(map(len, [*_REFUSED, *_NESTED])) * 2
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a plan allows beside function tools.
+    """What a plan, or the operation, allows beside function tools.
 
     Args:
         web_search: The most searches of the web for one answer; 0 allows none.
         store: Whether an answer may be kept in the provider's account.
+        speed: Whether `speed` is how fast a text is spoken, and not a dearer way to answer.
 
     """
 
     web_search: int = 0
     store: bool = False
+    speed: bool = False
 
 
 NOTHING = Allowed()
@@ -117,7 +119,7 @@ def check(body: Mapping[str, Any], *, turns: str = "", allowed: Allowed = NOTHIN
         for name, value in fields.items():
             words = _words(name) if len(name) <= _LONGEST else ""
             # As the provider spells it, and no other way: what another spelling does there is not known.
-            if prefix + name == "store" and allowed.store:
+            if (prefix + name == "store" and allowed.store) or (prefix + name == "speed" and allowed.speed):
                 continue
             if prefix + name == "context_management" and _only_clears(value):
                 continue

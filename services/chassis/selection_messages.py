@@ -7,6 +7,8 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis.candidates import OnlyOn
 from services.chassis.eligibility import CAPABILITIES, Policy, Requirements
+from services.chassis.operations import Operation
+from services.chassis.unit_prices import Units
 
 __all__ = ["ONLY_ON", "only_on", "policy", "requirements", "what_if"]
 
@@ -33,6 +35,12 @@ def requirements(message: selector_pb2.Requirements) -> Requirements:
         choices=message.choices or 1,
         capabilities=tuple(word for word in CAPABILITIES if getattr(message, word)),
         web_search=message.web_search,
+        units=Units(
+            images=message.choices if message.operation == Operation.IMAGE_GENERATION else 0,
+            image=message.image,
+            characters=message.characters,
+            audio_ms=message.audio_ms,
+        ),
     )
 
 

@@ -32,6 +32,8 @@ EXECUTE: Bounds = {
     # Far beyond any context window.
     "likely_prompt_tokens": Number(0, 2**34),
     "web_search": Number(0, bounds.MOST_SEARCHES),
+    "audio_ms": Number(0, bounds.MOST_AUDIO_MS),
+    "file": {"name": NAME, "content_type": NAME},
 }
 CANDIDATE: Bounds = {"deployment": NAME, "max_cost_nano_usd": COUNT}
 # What a body must hold; without it LiteLLM's entry points fail in words of their own.
@@ -42,7 +44,20 @@ REQUIRED: Mapping[Operation, tuple[str, ...]] = {
     Operation.COMPLETIONS: ("prompt",),
     Operation.EMBEDDINGS: ("input",),
     Operation.MODERATIONS: ("input",),
+    Operation.IMAGE_GENERATION: ("prompt",),
+    Operation.AUDIO_SPEECH: ("input", "voice"),
+    Operation.AUDIO_TRANSCRIPTION: (),
 }
+# What is never streamed.
+WHOLE = frozenset(
+    (
+        Operation.EMBEDDINGS,
+        Operation.MODERATIONS,
+        Operation.IMAGE_GENERATION,
+        Operation.AUDIO_SPEECH,
+        Operation.AUDIO_TRANSCRIPTION,
+    )
+)
 # The end of a backlog.
 END = None
 
@@ -59,15 +74,20 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
     async def Execute(self, request: pb.ExecuteRequest, context: object) -> pb.ExecuteResponse:
         """Try the candidates until one answers."""
         run = self._start(await _work(request, stream=False))
-        answer = ""
+        answer = Chunk("")
         try:
             async with aclosing(run.chunks()) as chunks:
                 # Without a stream the whole answer is the only one.
                 async for chunk in chunks:
-                    answer = chunk.text
+                    answer = chunk
         except errors.Fault as fault:
             raise _with_report(fault, run) from fault
-        return pb.ExecuteResponse(body_json=answer, report=messages.report(run.report))
+        return pb.ExecuteResponse(
+            body_json=answer.text,
+            report=messages.report(run.report),
+            content=answer.content,
+            content_type=answer.content_type,
+        )
 
     async def StreamExecute(
         self,
@@ -146,6 +166,10 @@ async def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
     for name in REQUIRED[operation]:
         if body.get(name) is None:
             raise errors.Invalid(f"{name}: is needed", param=name)
+    if (operation is Operation.AUDIO_TRANSCRIPTION) != request.HasField("file"):
+        raise errors.Invalid("file: is needed for transcriptions, and taken by nothing else", param="file")
+    if stream and operation in WHOLE:
+        raise errors.Invalid(f"operation: {operation} is not streamed; call Execute", param="operation")
     deadline = time.monotonic() + rpc.remaining_s()
     if request.context.deadline_unix_ms:
         deadline = min(deadline, time.monotonic() + request.context.deadline_unix_ms / 1000 - time.time())
@@ -158,6 +182,8 @@ async def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         deadline=deadline,
         likely_prompt_tokens=request.likely_prompt_tokens or len(request.body_json) // CHARS_PER_TOKEN + 1,
         max_billed_attempts=request.max_billed_attempts,
+        file=messages.file(request),
+        audio_ms=request.audio_ms,
         origin=messages.Origin(request),
     )
 
@@ -172,7 +198,8 @@ def _body(request: pb.ExecuteRequest, operation: Operation) -> dict[str, Any]:
         raise errors.Invalid(f"body_json: is not JSON: {mistake}", param="body_json") from mistake
     if not isinstance(body, dict):
         raise errors.Invalid("body_json: expected a JSON object", param="body_json")
-    allowed = provider_side.Allowed(request.web_search, request.store)
+    speaks = operation is Operation.AUDIO_SPEECH
+    allowed = provider_side.Allowed(request.web_search, request.store, speed=speaks)
     provider_side.check(body, turns=TURNS.get(operation, ""), allowed=allowed)
     return body
 

@@ -54,6 +54,9 @@ SELECT: Bounds = {
         # As many as OpenAI's.
         "choices": Number(0, 128),
         "web_search": Number(0, bounds.MOST_SEARCHES),
+        "image": NAME,
+        "characters": TOKENS,
+        "audio_ms": Number(0, bounds.MOST_AUDIO_MS),
     },
     "policy": POLICY,
     "model": NAME,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis import prices
+from services.chassis import money, prices
 from services.chassis.costs import Cost
 from services.chassis.prices import Price, Row, WebSearch, rates_of
 
@@ -22,6 +22,7 @@ class Tokens:
     reasoning_tokens: int = 0
     audio_prompt_tokens: int = 0
     audio_completion_tokens: int = 0
+    image_completion_tokens: int = 0
     web_searches: int = 0
 
 
@@ -32,7 +33,7 @@ def known(provider: str, model: str) -> Price:
 
 
 def test_a_price_finer_than_a_nano_dollar_a_token_is_exact() -> None:
-    assert prices.nano_per_mtok(3.75e-08) == 37_500_000
+    assert money.nano_per_million(3.75e-08) == 37_500_000
 
 
 def test_long_prompts_cost_what_long_prompts_cost() -> None:

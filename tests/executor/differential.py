@@ -10,8 +10,9 @@ from typing import Any
 from services.chassis.deployments import Deployment
 from services.chassis.operations import Operation
 from services.executor.bridges import calling
-from services.executor.engines.base import Call, Engine
+from services.executor.engines.base import Call, Engine, File
 from services.executor.engines.outcomes import Failed
+from services.executor.formats.base import Chunk
 from services.executor.formats.factory import response_format
 from tests.executor.conftest import KEY
 from tests.simulator import Simulator
@@ -45,6 +46,7 @@ async def seen(
     operation: Operation = Operation.CHAT,
     stream: bool,
     read: Read,
+    file: File | None = None,
 ) -> Seen:
     """Call one deployment on the simulator, which forgets everything before."""
     await simulator.reset()
@@ -55,6 +57,7 @@ async def seen(
         body=json.loads(json.dumps(body)),
         stream=stream,
         timeout_s=10,
+        file=file,
     )
     answer = response_format(operation, called.model, call.body)
     result = Seen()
@@ -62,12 +65,15 @@ async def seen(
     try:
         async with asyncio.timeout(60), aclosing(calling.pieces(engine, call)) as pieces:
             async for piece in pieces:
-                texts += [one.text for one in (answer.chunk(piece) if stream else [answer.whole(piece)])]
+                texts += [
+                    one.text or _content(one)
+                    for one in (answer.chunk(piece) if stream else [answer.whole(piece)])
+                ]
     except Failed as failed:
         result.error, result.said = failed.error, failed.message
-    result.usage = answer.usage
+    result.usage = answer.usage or answer.units
     result.answer = read([json.loads(text) for text in texts])
-    result.estimated = answer.usage is None or answer.estimated
+    result.estimated = answer.estimated or (answer.usage is None and answer.units is None)
     if answer.usage is not None:
         result.reported = (answer.usage.prompt_tokens, answer.usage.completion_tokens)
     answered = (await simulator.counts())["outcomes"].get("answered", {})
@@ -86,6 +92,11 @@ async def seen(
         for one in await simulator.requests()
     ]
     return result
+
+
+def _content(chunk: Chunk) -> str:
+    """An answer that is no JSON, as JSON."""
+    return json.dumps({"content_type": chunk.content_type, "content": chunk.content.hex()})
 
 
 def bare(part: Any) -> Any:

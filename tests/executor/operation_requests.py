@@ -244,9 +244,62 @@ EMBEDDINGS: dict[str, dict[str, Any]] = {
     "no input": _embedding(input=[]),
     "wrong type": _embedding(dimensions="many"),
 }
+
+
+def _picture(**fields: Any) -> dict[str, Any]:
+    return {"prompt": "A small boat at sea", **fields}
+
+
+IMAGES: dict[str, dict[str, Any]] = {
+    "plain": _picture(),
+    "unicode": _picture(prompt="Привет, 世界! 🌍 “quotes” \\ \n\t"),
+    "several": _picture(n=3),
+    "size": _picture(size="1024x1536"),
+    "quality": _picture(quality="low"),
+    "address": _picture(response_format="url"),
+    "background": _picture(background="transparent", output_format="webp", output_compression=50),
+    "moderation": _picture(moderation="low"),
+    "user": _picture(user="ann-42"),
+    "null fields": _picture(size=None, n=None),
+    "switches": _picture(**_SWITCHES),
+    "wrong type": _picture(n="many"),
+}
+
+
+def _spoken(**fields: Any) -> dict[str, Any]:
+    return {"input": "Good morning.", "voice": "alloy", **fields}
+
+
+SPEECH: dict[str, dict[str, Any]] = {
+    "plain": _spoken(),
+    "unicode": _spoken(input="Привет, 世界! 🌍"),
+    "wav": _spoken(response_format="wav"),
+    "samples": _spoken(response_format="pcm"),
+    "speed": _spoken(speed=1.5),
+    "instructions": _spoken(instructions="Speak slowly."),
+    "null fields": _spoken(speed=None),
+    "switches": _spoken(**_SWITCHES),
+    "no voice": _spoken(voice=""),
+}
+TRANSCRIPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "language": {"language": "en"},
+    "prompt": {"prompt": "Names: Ann, Bob."},
+    "temperature": {"temperature": 0.2},
+    "json": {"response_format": "json"},
+    "verbose": {"response_format": "verbose_json", "timestamp_granularities": ["word", "segment"]},
+    "text": {"response_format": "text"},
+    "srt": {"response_format": "srt"},
+    "vtt": {"response_format": "vtt"},
+    "null fields": {"language": None},
+    "switches": _SWITCHES,
+}
 SHAPES: Mapping[Operation, dict[str, dict[str, Any]]] = {
     Operation.RESPONSES: RESPONSES,
     Operation.MESSAGES: MESSAGES,
     Operation.COMPLETIONS: COMPLETIONS,
     Operation.EMBEDDINGS: EMBEDDINGS,
+    Operation.IMAGE_GENERATION: IMAGES,
+    Operation.AUDIO_SPEECH: SPEECH,
+    Operation.AUDIO_TRANSCRIPTION: TRANSCRIPTIONS,
 }

@@ -31,6 +31,9 @@ OPERATIONS = {
     "moderations": pb.OPERATION_MODERATIONS,
     "responses": pb.OPERATION_RESPONSES,
     "messages": pb.OPERATION_MESSAGES,
+    "image_generation": pb.OPERATION_IMAGE_GENERATION,
+    "audio_speech": pb.OPERATION_AUDIO_SPEECH,
+    "audio_transcription": pb.OPERATION_AUDIO_TRANSCRIPTION,
 }
 
 

@@ -103,6 +103,26 @@ model_list:
   - model_name: judge
     litellm_params: {{model: openai/judge, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
     model_info: {{mode: moderation, input_cost_per_token: 0, max_input_tokens: 32768, access_groups: [all]}}
+  # Pictures by the piece and by tokens, speech, and transcriptions by the second and by tokens.
+  - model_name: dall-e
+    litellm_params: {{model: openai/dall-e, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{mode: image_generation, output_cost_per_image: 0.04, access_groups: [all]}}
+  - model_name: gpt-image-1
+    litellm_params: {{model: openai/gpt-image-1, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{access_groups: [all]}}
+  - model_name: tts-1
+    litellm_params: {{model: openai/tts-1, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{access_groups: [all]}}
+  - model_name: whisper-1
+    litellm_params: {{model: openai/whisper-1, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{access_groups: [all]}}
+  - model_name: gpt-4o-transcribe
+    litellm_params: {{model: openai/gpt-4o-transcribe, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{access_groups: [all]}}
+  # A name that breaks, and what stands in for it.
+  - model_name: silent
+    litellm_params: {{model: openai/silent-sim-500, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{mode: audio_speech, input_cost_per_character: 0.00003, access_groups: [all]}}
   - model_name: legacy
     litellm_params: {{model: openai/legacy, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
     model_info:
@@ -118,7 +138,7 @@ model_list:
 router_settings:
   num_retries: 0
   allowed_fails: {allowed_fails}
-  fallbacks: [{{breaks: [small]}}, {{opens: [small]}}]
+  fallbacks: [{{breaks: [small]}}, {{opens: [small]}}, {{silent: [tts-1]}}]
 """
 PLANS = """
 plans:

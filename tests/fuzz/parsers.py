@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from services.chassis import json_bounds, prices
+from services.chassis import json_bounds, money, prices
 from services.chassis.errors import Fault
 from services.chassis.prices import Price, Row, WebSearch
 from services.executor.capacity import rate_headers
@@ -29,7 +29,7 @@ Target: TypeAlias = Callable[[bytes], None]
 KEY = "sk-secret-of-the-deployment"
 NOW_UNIX_S = 1.8e9
 # As dear as a configuration may say.
-DEAR = prices.nano_per_mtok(0.1)
+DEAR = money.nano_per_million(0.1)
 RATES = prices.rates_of({"input": DEAR, "output": DEAR})
 PRICE = Price((Row("", 0, RATES),), web_search=WebSearch(100 * 10**9, 0))
 # What a coverage-guided search begins with, beside the cases.

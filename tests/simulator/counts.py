@@ -31,6 +31,10 @@ class Tokens:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    # What is billed in place of tokens.
+    images: int = 0
+    characters: int = 0
+    audio_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ _SAID = {
 }
 
 
-class _Errors:
+class Errors:
     """OpenAI's error object."""
 
     def refusal(self, status: int, kind: str, retry: float | None, request: ParsedRequest) -> Refusal:
@@ -126,7 +126,7 @@ class _Errors:
         return self.refusal(500, "", None, NOTHING).body
 
 
-class Chat(_Errors):
+class Chat(Errors):
     """POST /chat/completions."""
 
     def read(self, request: Request) -> ParsedRequest:
@@ -222,7 +222,7 @@ class Chat(_Errors):
         }
 
 
-class Completions(_Errors):
+class Completions(Errors):
     """POST /completions."""
 
     def read(self, request: Request) -> ParsedRequest:
@@ -291,7 +291,7 @@ class Completions(_Errors):
         }
 
 
-class Embeddings(_Errors):
+class Embeddings(Errors):
     """POST /embeddings."""
 
     def read(self, request: Request) -> ParsedRequest:
@@ -334,7 +334,7 @@ class Embeddings(_Errors):
         return self.whole(request, behaviour)
 
 
-class Moderations(_Errors):
+class Moderations(Errors):
     """POST /moderations, which costs nothing."""
 
     def read(self, request: Request) -> ParsedRequest:
@@ -371,7 +371,7 @@ class Moderations(_Errors):
         return self.whole(request, behaviour)
 
 
-class Responses(_Errors):
+class Responses(Errors):
     """POST /responses."""
 
     def read(self, request: Request) -> ParsedRequest:

@@ -56,8 +56,9 @@ class Player:
             self._entry.status = 200
             self._sent = plan.tokens.completion_tokens
             self._finish(Outcome.ANSWERED)
-            headers = (EVENTS if stream else JSON, *plan.headers)
-            self._exchange.whole(200, headers, b"".join(part.data for part in plan.parts))
+            self._exchange.whole(
+                200, _head(plan, EVENTS if stream else JSON), b"".join(part.data for part in plan.parts)
+            )
         else:
             self._start(partial(self._play, plan, provider, stream=stream))
 
@@ -121,7 +122,8 @@ class Player:
             self._finish(Outcome.BROKEN, Tokens())
             self._exchange.whole(200, (JSON, *plan.headers), provider.error_body())
         else:
-            await self._send(JSON, plan.headers, _slices(plan.parts[0]), None)
+            kind, *headers = _head(plan, JSON)
+            await self._send(kind, headers, _slices(plan.parts[0]), None)
 
     async def _wrong(self, plan: Plan, provider: Format, *, stream: bool) -> None:
         kind, data, tokens = (EVENTS if stream else JSON), b"", Tokens()
@@ -189,6 +191,12 @@ class Player:
                 reasoning_tokens=min(whole.reasoning_tokens, self._sent),
             )
         self._counts.finish(self._entry, outcome, tokens)
+
+
+def _head(plan: Plan, kind: tuple[str, str]) -> Headers:
+    """The headers of an answer, the first of them its type: its own, or else `kind`."""
+    own = [header for header in plan.headers if header[0] == "content-type"]
+    return [*(own or [kind]), *(header for header in plan.headers if header[0] != "content-type")]
 
 
 def _dressed(parts: Sequence[Part], how: Behaviour) -> Sequence[Part]:

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import orjson
 
-from tests.simulator import anthropic, gemini, openai
+from tests.simulator import anthropic, gemini, media, openai
 from tests.simulator.behaviour import Behaviour, of_model, parse
 from tests.simulator.counts import Counts, Entry
 from tests.simulator.plan import JSON, Format
@@ -25,6 +25,9 @@ _FORMATS: tuple[tuple[str, Format], ...] = (
     ("/completions", openai.Completions()),
     ("/embeddings", openai.Embeddings()),
     ("/moderations", openai.Moderations()),
+    ("/images/generations", media.Images()),
+    ("/audio/speech", media.Speech()),
+    ("/audio/transcriptions", media.Transcriptions()),
     ("/responses", openai.Responses()),
     ("/messages", anthropic.Messages()),
     ("/messages/count_tokens", anthropic.CountTokens()),
@@ -59,7 +62,10 @@ class Server:
         try:
             if provider is None:
                 raise LookupError(f"{exchange.method} {exchange.path} is not a route of the simulator")
-            body: dict[str, Any] = orjson.loads(exchange.body)
+            body = _body(exchange)
+            if exchange.headers.get("content-type", "").startswith("multipart/"):
+                # As such a body can be shown.
+                entry.body = orjson.dumps(body)
             digest = f"{crc32(exchange.body):08x}"
             request = provider.read(Request(body, exchange.path, digest))
         except LookupError as error:
@@ -142,6 +148,15 @@ class Server:
             self._standing[model] = script["standing"]
         elif "standing" in script:
             self._standing.pop(model, None)
+
+
+def _body(exchange: Exchange) -> dict[str, Any]:
+    """The fields of a request: JSON, or a form."""
+    content_type = exchange.headers.get("content-type", "")
+    if content_type.startswith("multipart/form-data"):
+        return media.form(exchange.body, content_type)
+    body: dict[str, Any] = orjson.loads(exchange.body)
+    return body
 
 
 def _format(exchange: Exchange) -> Format | None:

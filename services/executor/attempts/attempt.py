@@ -55,7 +55,7 @@ class SingleAttempt:
         self._policy = policy
         self._clock = clock
         self._began = clock()
-        self._answer = response_format(call.operation, call.deployment.model, call.body)
+        self._answer = response_format(call.operation, call.deployment.model, call.body, call.audio_ms)
         self._silence = RepeatedTimeout()
 
     async def chunks(self) -> AsyncGenerator[Chunk]:

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 from services.chassis import provider_side
 from services.chassis.costs import Cost
+from services.chassis.operations import Operation
+from services.chassis.unit_prices import Units
 from services.executor.attempts.model import Attempt, AttemptState
 from services.executor.engines.base import Call, Engine
 from services.executor.engines.outcomes import Failed
+from services.executor.engines.usage import Usage
 from services.executor.formats.base import ResponseFormat
 
 # Providers whose models reason unasked and show nothing of it in a stream.
@@ -15,6 +18,8 @@ HIDES_REASONING = frozenset(("openai", "azure", "gemini", "vertex_ai", "xai"))
 
 def whole(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat) -> Attempt:
     """The attempt with the cost of its whole answer; tokens that the provider did not report are counted."""
+    if answer.units is not None and answer.usage is None:
+        return _by_unit(attempt, call, answer, answer.units)
     usage = answer.usage or engine.estimate(call, "".join(answer.texts))
     cost = call.deployment.price.cost(usage, answer.service_tier)
     attempt = replace(
@@ -50,6 +55,25 @@ def broken(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat,
         return _at_bound(attempt) if 0 < bound < cost.total else _at(attempt, cost)
     # Nothing came, yet the provider may have generated all of it: only the bound is sure.
     return _at_bound(attempt) if bound else _at(attempt, call.deployment.price.cost(usage))
+
+
+def _by_unit(attempt: Attempt, call: Call, answer: ResponseFormat, units: Units) -> Attempt:
+    """The attempt with the cost of pictures, characters or seconds; the bound where those say nothing of it."""
+    price = call.deployment.price
+    by_second = price.units is not None and price.units.second > 0
+    unheard = by_second and not units.audio_ms
+    # The length of what was spoken is measured here.
+    measured = by_second and call.operation is Operation.AUDIO_SPEECH
+    attempt = replace(
+        attempt,
+        state=AttemptState.FINAL,
+        status_code=200,
+        usage=Usage(),
+        estimated=answer.estimated or measured,
+    )
+    if (price.units is None or unheard) and price.known and not price.free and attempt.max_cost_nano_usd:
+        return replace(_at_bound(attempt), estimated=True)
+    return _at(attempt, price.cost(Usage(), answer.service_tier, units))
 
 
 def _at(attempt: Attempt, cost: Cost) -> Attempt:

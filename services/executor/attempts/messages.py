@@ -13,6 +13,7 @@ from services.chassis.costs import Cost
 from services.chassis.operations import Operation
 from services.chassis.selection_messages import only_on
 from services.executor.attempts.model import Attempt, AttemptState, Candidate, Report, Skip, Work
+from services.executor.engines.base import File
 from services.executor.engines.usage import Usage
 from services.executor.formats.base import Chunk
 
@@ -24,6 +25,9 @@ OPERATIONS: dict[int, Operation] = {
     pb.OPERATION_COMPLETIONS: Operation.COMPLETIONS,
     pb.OPERATION_EMBEDDINGS: Operation.EMBEDDINGS,
     pb.OPERATION_MODERATIONS: Operation.MODERATIONS,
+    pb.OPERATION_IMAGE_GENERATION: Operation.IMAGE_GENERATION,
+    pb.OPERATION_AUDIO_SPEECH: Operation.AUDIO_SPEECH,
+    pb.OPERATION_AUDIO_TRANSCRIPTION: Operation.AUDIO_TRANSCRIPTION,
 }
 EVENT_KINDS = {
     AttemptState.STARTED: events_pb2.USAGE_KIND_STARTED,
@@ -56,6 +60,13 @@ def candidates(sent: Sequence[pb.Candidate]) -> tuple[Candidate, ...]:
     return tuple(Candidate(one.deployment, only_on(one.only_on), one.max_cost_nano_usd) for one in sent)
 
 
+def file(request: pb.ExecuteRequest) -> File | None:
+    """What is uploaded with a request."""
+    if not request.HasField("file"):
+        return None
+    return File(request.file.name, request.file.content_type, request.file.content)
+
+
 def usage(counted: Usage) -> pb.Usage:
     """Tokens."""
     return pb.Usage(
@@ -68,6 +79,7 @@ def usage(counted: Usage) -> pb.Usage:
         audio_prompt_tokens=counted.audio_prompt_tokens,
         audio_completion_tokens=counted.audio_completion_tokens,
         web_searches=counted.web_searches,
+        image_completion_tokens=counted.image_completion_tokens,
     )
 
 

@@ -9,7 +9,7 @@ from services.chassis.candidates import OnlyOn
 from services.chassis.costs import Cost
 from services.chassis.deployments import Deployment
 from services.chassis.operations import Operation
-from services.executor.engines.base import Engine
+from services.executor.engines.base import Engine, File
 from services.executor.engines.outcomes import ErrorClass
 from services.executor.engines.usage import Usage
 
@@ -38,6 +38,8 @@ class Work:
         deadline: When the caller stops waiting, on the monotonic clock.
         likely_prompt_tokens: What the prompt will probably take, for the quotas.
         max_billed_attempts: How many attempts may cost something; 0 is no bound.
+        file: What is uploaded with the body; None where the operation takes no file.
+        audio_ms: How long the sound in it is taken to be, in milliseconds, where a provider does not say.
         origin: What usage events repeat of the request; nothing here looks at it.
 
     """
@@ -50,6 +52,8 @@ class Work:
     deadline: float
     likely_prompt_tokens: int = 0
     max_billed_attempts: int = 0
+    file: File | None = None
+    audio_ms: int = 0
     origin: object = None
 
 

@@ -193,6 +193,8 @@ class FallbackRun:
             body=work.body,
             stream=work.stream,
             timeout_s=self._deployments.timeout_s(deployment, stream=work.stream),
+            file=work.file,
+            audio_ms=work.audio_ms,
         )
 
     def _queue_s(self) -> float:

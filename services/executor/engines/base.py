@@ -36,6 +36,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """What a caller uploads beside the fields of a request: its name and type, as the caller says, and its bytes."""
+
+    name: str
+    content_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One call of one provider.
 
@@ -46,6 +55,8 @@ class Call:
         body: The caller's body, already stripped of what is not the provider's business.
         stream: Whether pieces are wanted as they come.
         timeout_s: Seconds that the provider may stay silent.
+        file: What is uploaded with the body; None where the operation takes no file.
+        audio_ms: How long the sound in it is taken to be, in milliseconds, where the provider does not say.
         progress: How far it came; each attempt has one of its own.
 
     """
@@ -56,6 +67,8 @@ class Call:
     body: Mapping[str, Any] = field(repr=False)
     stream: bool
     timeout_s: float
+    file: File | None = None
+    audio_ms: int = 0
     progress: Progress = field(default_factory=Progress, compare=False)
 
 
@@ -64,12 +77,16 @@ class Call:
 class Piece:
     """One JSON object from the provider, in the operation's own format: the answer, or a chunk of it.
 
+    An answer that is no JSON has `content` instead.
+
     Args:
         data: The object; empty where a chunk says nothing in this format.
         text: The same as the provider spelled it, when nothing was translated.
         headers: The response's headers, lower case; only on the first piece.
         done: True for OpenAI's [DONE], which carries nothing else.
         estimated: Whether the usage in it was counted by LiteLLM, as the provider reports none.
+        content: A whole answer that is no JSON.
+        content_type: What that is, as HTTP names it.
 
     """
 
@@ -78,6 +95,8 @@ class Piece:
     headers: Mapping[str, str] | None = None
     done: bool = False
     estimated: bool = False
+    content: bytes = b""
+    content_type: str = ""
 
 
 class Engine(Protocol):

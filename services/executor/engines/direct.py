@@ -8,9 +8,10 @@ engines send the same request and return the same answer.
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from io import BytesIO
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 import orjson
@@ -27,7 +28,7 @@ from services.executor.engines import (
     sse,
     token_count,
 )
-from services.executor.engines.base import Call, Phase, Piece, Progress
+from services.executor.engines.base import Call, File, Phase, Piece, Progress
 from services.executor.engines.litellm_errors import untranslated
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.outcomes import ErrorClass, Failed
@@ -45,6 +46,8 @@ TRANSLATIONS: Mapping[str, Translate] = {
 }
 # An idle connection is closed before most servers would, so that no request meets a dead one.
 KEEP_ALIVE_S = 15.0
+# What aiohttp takes as the body of a request.
+Payload: TypeAlias = bytes | BytesIO | aiohttp.FormData
 # What is read of an error response, in bytes.
 LONGEST_ERROR = 64 * 1024
 # What is written to a connection without a pause, in bytes; aiohttp's own limit.
@@ -89,7 +92,7 @@ class DirectEngine:
         async with self._preparer.prepared(call) as prepared:
             try:
                 upstream = _translate(prepared)
-                payload = _payload(upstream.body) if upstream else b""
+                payload = _payload(upstream) if upstream else b""
             except Exception as error:
                 # LiteLLM's translations raise all sorts of things at what they cannot express.
                 raise untranslated(error, call.key) from error
@@ -102,7 +105,7 @@ class DirectEngine:
                 async for piece in pieces:
                     yield piece
 
-    async def _send(self, call: Call, upstream: Upstream, payload: bytes | BytesIO) -> AsyncGenerator[Piece]:
+    async def _send(self, call: Call, upstream: Upstream, payload: Payload) -> AsyncGenerator[Piece]:
         begun = False
         call.progress.phase = Phase.CONNECTING
         try:
@@ -162,10 +165,29 @@ def _translate(prepared: Prepared) -> Upstream | None:
     return translate(prepared)
 
 
-def _payload(body: Any) -> bytes | BytesIO:
+def _payload(upstream: Upstream) -> Payload:
     """The text of a body; a long one in pieces, or everything else would wait until it is on its way."""
-    text = orjson.dumps(body)
+    if upstream.file is not None:
+        return _form(upstream.body, upstream.file)
+    text = orjson.dumps(upstream.body)
     return text if len(text) <= LONGEST_AT_ONCE else BytesIO(text)
+
+
+def _form(fields: Mapping[str, Any], file: File) -> aiohttp.FormData:
+    """Fields and a file, as OpenAI's clients send them: a list as a field for each of its items."""
+    form = aiohttp.FormData()
+    for name, value in fields.items():
+        if isinstance(value, list):
+            for one in value:
+                form.add_field(f"{name}[]", _field(one))
+        elif value is not None:
+            form.add_field(name, _field(value))
+    form.add_field("file", BytesIO(file.content), filename=file.name, content_type=file.content_type or None)
+    return form
+
+
+def _field(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 async def _check_stream(response: aiohttp.ClientResponse, key: str | None) -> None:
@@ -208,7 +230,7 @@ def _read(upstream: Upstream, body: bytes, headers: Mapping[str, str], key: str 
         ) from error
     if piece.data.get("error") and (failed := provider_errors.from_body(body, key)) is not None:
         raise failed
-    return Piece(piece.data, piece.text, headers)
+    return replace(piece, headers=headers)
 
 
 def _noting_progress() -> aiohttp.TraceConfig:

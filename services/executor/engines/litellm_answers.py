@@ -30,6 +30,9 @@ def plain(answer: Any) -> dict[str, Any]:
         if isinstance(part, dict) and isinstance(reported := part.get("usage"), dict):
             # LiteLLM's own idea of the cost; ours is in the report.
             reported.pop("cost", None)
+    if isinstance(answer, litellm.ImageResponse) and not (data.get("usage") or {}).get("total_tokens"):
+        # What LiteLLM adds where its provider reported none.
+        data.pop("usage", None)
     if isinstance(answer, litellm.EmbeddingResponse) and isinstance(reported := data.get("usage"), dict):
         # Vectors have none.
         reported.pop("completion_tokens", None)

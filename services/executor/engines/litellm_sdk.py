@@ -63,8 +63,7 @@ class LiteLLMEngine:
         try:
             answer = await _entry(call)(**_arguments(prepared))
             if not call.stream:
-                data = plain(answer)
-                yield Piece(data, headers=seen.headers, estimated=_counts_itself(call, data))
+                yield _whole(call, answer, seen)
                 return
             async with aclosing(chunks(answer)) as pieces:
                 async for piece in pieces:
@@ -110,6 +109,10 @@ def _arguments(prepared: Prepared) -> dict[str, Any]:
     if call.operation is Operation.EMBEDDINGS and call.deployment.provider == "openai":
         # LiteLLM knows by OpenAI's names who takes them, and many other servers speak its format.
         arguments["allowed_openai_params"] = ["dimensions"]
+    if call.file is not None:
+        arguments["file"] = (call.file.name, call.file.content, call.file.content_type)
+        # Where the caller names none LiteLLM asks for another one than the usual.
+        arguments.setdefault("response_format", "json")
     if call.stream:
         arguments["stream"] = True
         if call.operation in (Operation.CHAT, Operation.COMPLETIONS):
@@ -144,6 +147,24 @@ def _entry(call: Call) -> Any:
             return litellm.aresponses
         case Operation.MESSAGES:
             return anthropic_messages.acreate
+        case Operation.IMAGE_GENERATION:
+            return litellm.aimage_generation
+        case Operation.AUDIO_SPEECH:
+            return litellm.aspeech
+        case Operation.AUDIO_TRANSCRIPTION:
+            return litellm.atranscription
+
+
+def _whole(call: Call, answer: Any, seen: Wire) -> Piece:
+    """An answer without a stream."""
+    content_type = seen.headers.get("content-type", "application/octet-stream")
+    if call.operation is Operation.AUDIO_SPEECH:
+        return Piece({}, headers=seen.headers, content=answer.content, content_type=content_type)
+    data = plain(answer)
+    if call.operation is Operation.AUDIO_TRANSCRIPTION and "json" not in content_type:
+        text = str(data.get("text", "")).encode()
+        return Piece({}, headers=seen.headers, content=text, content_type=content_type)
+    return Piece(data, headers=seen.headers, estimated=_counts_itself(call, data))
 
 
 def _check_stream(call: Call) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.chassis.operations import Operation
 from services.executor.engines import anthropic
-from services.executor.engines.openai import read_event, read_whole
+from services.executor.engines.openai import read_content, read_event, read_whole
 from services.executor.engines.prepare import SWITCHES, Prepared
 from services.executor.engines.translation import Upstream, known_address
 
@@ -14,7 +14,12 @@ _OPENAI_PATHS = {
     Operation.COMPLETIONS: "/completions",
     Operation.EMBEDDINGS: "/embeddings",
     Operation.MODERATIONS: "/moderations",
+    Operation.IMAGE_GENERATION: "/images/generations",
+    Operation.AUDIO_SPEECH: "/audio/speech",
+    Operation.AUDIO_TRANSCRIPTION: "/audio/transcriptions",
 }
+# Answers that may be no JSON.
+_CONTENT = frozenset((Operation.AUDIO_SPEECH, Operation.AUDIO_TRANSCRIPTION))
 # Switches of LiteLLM's that are fields of these formats, too.
 _FIELDS = frozenset(("metadata",))
 
@@ -40,8 +45,11 @@ def translate(prepared: Prepared) -> Upstream | None:
         body["stream"] = True
         if call.operation is Operation.COMPLETIONS:
             body["stream_options"] = {"include_usage": True}
-    headers |= {**prepared.headers, "content-type": "application/json"}
-    return Upstream(url, headers, body, read_whole, read_event)
+    headers |= prepared.headers
+    if call.file is None:
+        headers["content-type"] = "application/json"
+    whole = read_content if call.operation in _CONTENT else read_whole
+    return Upstream(url, headers, body, whole, read_event, call.file)
 
 
 def _betas(body: Mapping[str, Any]) -> Iterator[str]:

@@ -101,6 +101,20 @@ def read_whole(body: bytes, headers: Mapping[str, str]) -> Piece:  # noqa: ARG00
     return Piece(data, body.decode())
 
 
+def read_content(body: bytes, headers: Mapping[str, str]) -> Piece:
+    """An answer that may be sound, or a text of its own format.
+
+    Raises:
+        ValueError, TypeError: it says that it is JSON, and is no object.
+    """
+    content_type = headers.get("content-type", "application/octet-stream")
+    if "json" in content_type:
+        return read_whole(body, headers)
+    if "html" in content_type:
+        raise TypeError("a page")
+    return Piece({}, content=body, content_type=content_type)
+
+
 def read_event(event: bytes) -> Iterator[Piece]:
     """The chunk of an event that needs no translation.
 

@@ -39,6 +39,15 @@ ARGUMENTS: Mapping[Operation, frozenset[str]] = {
     ),
     Operation.EMBEDDINGS: frozenset("input dimensions encoding_format user".split()),
     Operation.MODERATIONS: frozenset(("input",)),
+    Operation.IMAGE_GENERATION: frozenset(
+        """
+        prompt background moderation n output_compression output_format quality response_format size style user
+        """.split()
+    ),
+    Operation.AUDIO_SPEECH: frozenset("input voice instructions response_format speed".split()),
+    Operation.AUDIO_TRANSCRIPTION: frozenset(
+        "include language prompt response_format temperature timestamp_granularities".split()
+    ),
     Operation.RESPONSES: frozenset(
         """
         input include instructions max_output_tokens parallel_tool_calls reasoning store temperature text tool_choice

@@ -14,7 +14,7 @@ from litellm.utils import ProviderConfigManager, get_optional_params
 
 from services.chassis.deployments import Deployment
 from services.executor.engines import provider_errors
-from services.executor.engines.base import Piece
+from services.executor.engines.base import File, Piece
 from services.executor.engines.litellm_answers import plain
 from services.executor.engines.prepare import Prepared
 
@@ -32,6 +32,7 @@ class Upstream:
         body: Its body.
         whole: Reads the body and headers of an answer.
         event: Reads the data of one event of a stream, which may hold no chunk, or several.
+        file: What is uploaded with the body, which is a form then.
 
     """
 
@@ -40,6 +41,7 @@ class Upstream:
     body: dict[str, Any]
     whole: Callable[[bytes, Mapping[str, str]], Piece]
     event: Callable[[bytes], Iterator[Piece]]
+    file: File | None = None
 
 
 # Translates a prepared call; None when only LiteLLM's entry point knows how.

@@ -1,7 +1,7 @@
 """Tokens, as each format reports them, in one form: the parts lie within the totals, and nothing counts twice."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 # The most that is believed of a count: far beyond any context window, and its cost fits into 64 bits at any price.
@@ -23,6 +23,7 @@ class Usage:
     audio_completion_tokens: int = 0
     cache_write_1h_tokens: int = 0
     web_searches: int = 0
+    image_completion_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(Usage)))
@@ -102,6 +103,20 @@ def from_responses(reported: Mapping[str, Any]) -> Usage:
         audio_out=_number(output_details, "audio_tokens"),
         searches=0,
     )
+
+
+def from_images(reported: Mapping[str, Any]) -> Usage:
+    """Read the usage of OpenAI's pictures, whose output is pictures but for the part that is said to be text."""
+    read = from_responses(reported)
+    text = _number(reported.get("output_tokens_details"), "text_tokens")
+    return replace(
+        read, image_completion_tokens=max(0, read.completion_tokens - read.reasoning_tokens - text)
+    )
+
+
+def from_transcription(reported: Mapping[str, Any]) -> Usage:
+    """Read the usage of OpenAI's transcriptions, where it is in tokens."""
+    return from_responses({**reported, "input_tokens_details": reported.get("input_token_details")})
 
 
 def _searches(reported: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from services.chassis.unit_prices import Units
 from services.executor.engines.base import Piece
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.usage import Usage
@@ -21,13 +22,17 @@ class Chunk:
     """One JSON text for the caller: a whole answer, or a chunk of a streamed one.
 
     Args:
-        text: The JSON text.
+        text: The JSON text; empty where the answer is none.
         finishes: Whether it is a chunk that ends a choice.
+        content: A whole answer that is no JSON.
+        content_type: What that is, as HTTP names it.
 
     """
 
     text: str
     finishes: bool = False
+    content: bytes = b""
+    content_type: str = ""
 
 
 class ResponseFormat(ABC):
@@ -40,6 +45,7 @@ class ResponseFormat(ABC):
         reasoned: Whether some of its reasoning was among them.
         complete: Whether the provider marked the answer as complete.
         service_tier: The tier by which the provider served the call; "" when it names none.
+        units: What is billed where no tokens are reported; None where tokens always are what is billed.
 
     """
 
@@ -51,6 +57,7 @@ class ResponseFormat(ABC):
         self.reasoned = False
         self.complete = False
         self.service_tier = ""
+        self.units: Units | None = None
 
     @abstractmethod
     def whole(self, piece: Piece) -> Chunk:
@@ -83,6 +90,14 @@ class ResponseFormat(ABC):
             return False
         part["model"] = self._model
         return True
+
+
+class WholeFormat(ResponseFormat):
+    """An answer of an operation that has no stream."""
+
+    def chunk(self, piece: Piece) -> list[Chunk]:  # noqa: ARG002  (it is an error whatever it holds)
+        """It is never streamed."""
+        raise Failed(ErrorClass.MALFORMED, "a stream came for what is not streamed", 200, billed=True)
 
 
 def dump(data: Any) -> str:

@@ -172,7 +172,9 @@ class ResponseCache:
         """For how many seconds an answer to a request may be given again; 0 where none may."""
         wishes = request.cache
         # An answer that the provider is to keep must be made there.
-        if not (request.deterministic or wishes.opted_in) or request.body.get("store"):
+        if not request.cacheable or request.body.get("store"):
+            return 0
+        if not (request.deterministic or wishes.opted_in):
             return 0
         allowed = self._ttl_s if caller.plan.cache_ttl_s is None else caller.plan.cache_ttl_s
         return allowed if wishes.ttl_s is None else min(allowed, wishes.ttl_s)

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-import orjson
 from lumni.chat.v1 import chat_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
@@ -21,7 +20,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
-from services.gateway.pipeline import measures, metadata, policy, replay, tracing
+from services.gateway.pipeline import execute_request, measures, metadata, policy, replay, tracing
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
@@ -35,12 +34,14 @@ NO_COST = executor_pb2.Report()
 
 @dataclass(slots=True)
 class Answer:
-    """A whole answer: its body, its headers, and what it cost."""
+    """A whole answer: its body, its headers, and what it cost; one that is no JSON has content in place of a body."""
 
     body: str
     headers: dict[str, str]
     decision: Decision
     report: executor_pb2.Report
+    content: bytes = field(default=b"", repr=False)
+    content_type: str = ""
 
 
 @dataclass(slots=True)
@@ -123,8 +124,7 @@ class Pipeline:
             with measures.execution(chat.operation, decision) as measured:
                 async with Reservation(self._limits, admission) as reservation:
                     response = await self._executor.execute(
-                        _work(decision, admission, chat, self._limits.billable_attempts),
-                        self._timeout_s,
+                        execute_request.made(decision, admission, chat, self._limits), self._timeout_s
                     )
                     reservation.report = measured.report = response.report
             recording.add(response.body_json)
@@ -132,10 +132,12 @@ class Pipeline:
         tracing.answered(response.report)
         lumni = metadata.summary(decision, response.report) | replay.found_summary(found)
         return Answer(
-            body=metadata.added(response.body_json, lumni),
+            body=metadata.added(response.body_json, lumni) if response.body_json else "",
             headers=metadata.headers(decision, admission, response.report) | replay.found_headers(found),
             decision=decision,
             report=response.report,
+            content=response.content,
+            content_type=response.content_type,
         )
 
     async def stream(self, caller: Caller, chat: ModelRequest) -> Stream:
@@ -180,8 +182,7 @@ class Pipeline:
                         Reservation(self._limits, admission) as reservation,
                         aclosing(
                             self._executor.stream(
-                                _work(decision, admission, chat, self._limits.billable_attempts),
-                                self._timeout_s,
+                                execute_request.made(decision, admission, chat, self._limits), self._timeout_s
                             )
                         ) as responses,
                     ):
@@ -287,30 +288,3 @@ class Pipeline:
             traceparent=telemetry.traceparent(),
             metadata=dict(request_metadata.noted.get()),
         )
-
-
-def _work(
-    decision: Decision, admission: Admission, chat: ModelRequest, billable_attempts: int
-) -> executor_pb2.ExecuteRequest:
-    """What the executor is to do: the admitted candidates, each within its bound."""
-    admitted = set(admission.deployments)
-    return executor_pb2.ExecuteRequest(
-        context=decision.context,
-        operation=executor_pb2.Operation.Value(f"OPERATION_{chat.operation.upper()}"),
-        body_json=orjson.dumps(chat.capped(admission.output_cap)).decode(),
-        candidates=[
-            executor_pb2.Candidate(
-                deployment=candidate.deployment,
-                only_on=candidate.only_on,
-                max_cost_nano_usd=candidate.max_cost_nano_usd,
-            )
-            for candidate in decision.selection.candidates
-            if candidate.deployment in admitted
-        ],
-        category=decision.classification.category,
-        tier=decision.selection.tier,
-        max_billed_attempts=billable_attempts,
-        likely_prompt_tokens=chat.likely_prompt_tokens,
-        web_search=chat.searches,
-        store=bool(chat.body.get("store")),
-    )

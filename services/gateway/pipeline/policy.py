@@ -9,7 +9,7 @@ from lumni.selector.v1 import selector_pb2
 from services.chassis import money
 from services.gateway.config.plans import AtLimit
 from services.gateway.keys.permissions import Caller
-from services.gateway.requests.model_request import ModelRequest
+from services.gateway.requests.model_request import CAPS, ModelRequest
 
 TIERS = {"fast": classifier_pb2.TIER_FAST, "powerful": classifier_pb2.TIER_POWERFUL}
 
@@ -80,6 +80,10 @@ def requirements(caller: Caller, chat: ModelRequest) -> selector_pb2.Requirement
         tools=bool(chat.tools),
         web_search=chat.searches,
         json_schema=chat.output_format == classifier_pb2.OUTPUT_FORMAT_JSON_SCHEMA,
-        several_choices=chat.choices > 1,
+        # A picture after another is asked of every model that draws.
+        several_choices=chat.choices > 1 and chat.operation in CAPS,
         logprobs=bool(chat.body.get("logprobs")),
+        image=chat.units.image,
+        characters=chat.units.characters,
+        audio_ms=chat.units.audio_ms,
     )

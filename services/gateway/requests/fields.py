@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from services.chassis import json_bounds
+from services.chassis.candidates import UNPINNED
 from services.chassis.errors import Invalid
 from services.gateway.requests.hints import NAME
 
@@ -54,6 +55,14 @@ def model(body: dict[str, Any]) -> str:
     name: str = typed(body, "model", str, "a text") or "auto"
     if not NAME.fullmatch(name):
         raise Invalid("model: expected at most 256 printable characters", param="model")
+    return name
+
+
+def named_model(body: dict[str, Any], kind: str) -> str:
+    """The model that is asked for, of a kind of which none is chosen for the caller."""
+    name = model(body)
+    if name in UNPINNED:
+        raise Invalid(f"model: name {kind}; GET /v1/models lists what there is", param="model")
     return name
 
 

@@ -7,10 +7,12 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.operations import Operation
+from services.chassis.unit_prices import NO_UNITS, Units
 from services.gateway.requests.cache_control import CacheControl
 from services.gateway.requests.hints import Hints
+from services.gateway.requests.upload import Upload
 
-# The field of a body that caps the tokens of one answer; an operation without one answers with nothing that is billed.
+# The field of a body that caps the tokens of one answer; an operation without one answers with no text of the model's.
 CAPS = {
     Operation.CHAT: "max_completion_tokens",
     Operation.COMPLETIONS: "max_tokens",
@@ -29,7 +31,8 @@ class ModelRequest:
         model: The model's name, or auto.
         messages: What a decision reads of the conversation; empty where there is nothing to judge.
         stream: Whether the answer is wanted in pieces.
-        output_tokens: The cap of one answer that the caller set, in tokens; 0 where it set none.
+        output_tokens: The cap of one answer that the caller set, in tokens; 0 where it set none. Of pictures and sound
+            it is a bound.
         choices: How many answers are asked for.
         tools: The names of the functions that may be called.
         searches: How often the provider may search the web for one answer.
@@ -39,6 +42,8 @@ class ModelRequest:
         window_tokens: What of the prompt must fit a context window at once; 0 is all of `likely_prompt_tokens`.
         predicted_tokens: A bound of what the caller predicts: where the model says something else, it is billed as
             output all the same.
+        units: What is billed where the provider reports no tokens.
+        upload: The file that comes with the body; None where the operation takes none.
         hints: What the caller wishes of the decision.
         cache: What it wishes of the response cache.
 
@@ -58,8 +63,15 @@ class ModelRequest:
     likely_prompt_tokens: int = 0
     window_tokens: int = 0
     predicted_tokens: int = 0
+    units: Units = NO_UNITS
+    upload: Upload | None = None
     hints: Hints = field(default_factory=Hints)
     cache: CacheControl = field(default_factory=CacheControl)
+
+    @property
+    def cacheable(self) -> bool:
+        """Whether an answer may be given again: pictures and sound are too long to be kept."""
+        return self.units == NO_UNITS
 
     @property
     def deterministic(self) -> bool:
@@ -88,7 +100,7 @@ class ModelRequest:
     def output_bound(self, default: int) -> int:
         """The most output tokens of one answer, where `default` is the cap of a request that sets none."""
         if self.operation not in CAPS:
-            return 0
+            return self.output_tokens
         return (self.output_tokens or default) + self.predicted_tokens
 
     def capped(self, default: int) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from services.chassis import errors
+from services.chassis import errors, offload
 from services.chassis.byte_budget import Lease
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.mistakes import Attempt
+from services.gateway.requests import upload
+from services.gateway.requests.upload import Upload
 from services.gateway.rest import content, doors, json_answers, requests
 from services.gateway.rest.api_format import ApiFormat
 from services.gateway.rest.event_stream import EventStream
@@ -70,11 +72,29 @@ class Exchange:
             CallerLeft: the caller left while sending it, or was too slow.
         """
         content.check_json(self.header(b"content-type"))
+        return doors.with_model(await self._unpacked(), self.model)
+
+    async def fields_and_files(self) -> tuple[dict[str, Any], dict[str, Upload]]:
+        """The fields and files of a form, with the model that the path names.
+
+        Raises:
+            UnsupportedType: it says that it is no form, or is packed by another coding than gzip.
+            Invalid: it is no form that can be read.
+            TooLarge, Exhausted, CallerLeft: as `body`.
+        """
+        body = await self._unpacked()
+        content_type = self.header(b"content-type")
+        fields, files = await offload.run(
+            len(body), lambda: upload.read(body, content_type, requests.MAX_BODY + 1)
+        )
+        return fields | ({"model": self.model} if self.model else {}), files
+
+    async def _unpacked(self) -> bytes:
         sent = await requests.read(self.receive, self.lease)
         body = await content.unpacked(sent, self.header(b"content-encoding"))
         requests.take(self.lease, max(0, len(body) - len(sent)))
         self.attempt.size = len(body)
-        return doors.with_model(body, self.model)
+        return body
 
     async def unless_caller_leaves(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work, after the body was read; it is cancelled when the caller leaves first.
@@ -83,6 +103,11 @@ class Exchange:
             CallerLeft: the caller left.
         """
         return await requests.unless_caller_leaves(self.receive, work)
+
+    async def content(self, content: bytes, content_type: str, headers: Mapping[str, str]) -> None:
+        """Answer with what is no JSON, as it is."""
+        self.begun = True
+        await json_answers.send_content(self.send, content, content_type, headers)
 
     async def answer(self, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Answer with JSON, packed where that is worth it and the caller takes it."""

@@ -1,4 +1,4 @@
-"""Whole answers, which are JSON."""
+"""Whole answers, most of which are JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +32,17 @@ async def send_json(
     """Send a whole answer."""
     await send({"type": "http.response.start", "status": status, "headers": json_head(body, headers or {})})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_content(send: Send, content: bytes, content_type: str, headers: Mapping[str, str]) -> None:
+    """Send a whole answer that is no JSON."""
+    head = [
+        (b"content-type", content_type.encode("latin-1", "replace")),
+        (b"content-length", b"%d" % len(content)),
+        *raw_headers(headers),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": content})
 
 
 def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -11,7 +11,10 @@ from services.gateway.requests import (
     chat_request,
     completions_request,
     embeddings_request,
+    images_request,
     moderations_request,
+    speech_request,
+    transcription_request,
 )
 from services.gateway.requests.hints import TASK_TYPES
 from services.gateway.requests.model_request import ModelRequest
@@ -34,11 +37,20 @@ def routes(pipeline: Pipeline) -> list[Route]:
 
         return call
 
+    async def transcribe(exchange: Exchange) -> None:
+        form, files = await exchange.fields_and_files()
+        size = sum(len(one.content) for one in files.values())
+        request = await offload.run(size, lambda: transcription_request.parse(form, files))
+        await answer(exchange, pipeline, hinted(exchange, request))
+
     return [
         Route("POST", "/v1/chat/completions", calling(chat_request.parse)),
         Route("POST", "/v1/completions", calling(completions_request.parse)),
         Route("POST", "/v1/embeddings", calling(embeddings_request.parse)),
         Route("POST", "/v1/moderations", calling(moderations_request.parse)),
+        Route("POST", "/v1/images/generations", calling(images_request.parse)),
+        Route("POST", "/v1/audio/speech", calling(speech_request.parse)),
+        Route("POST", "/v1/audio/transcriptions", transcribe),
     ]
 
 
@@ -82,4 +94,7 @@ async def answer(exchange: Exchange, pipeline: Pipeline, request: ModelRequest) 
         await exchange.stream_of(pipeline.stream(exchange.caller, request))
     else:
         whole = await exchange.unless_caller_leaves(pipeline.complete(exchange.caller, request))
-        await exchange.answer(whole.body.encode(), whole.headers)
+        if whole.content_type:
+            await exchange.content(whole.content, whole.content_type, whole.headers)
+        else:
+            await exchange.answer(whole.body.encode(), whole.headers)

@@ -5,13 +5,9 @@ from services.gateway.rest.dispatcher import Handler, Route
 from services.gateway.rest.exchange import Exchange
 
 _STATE = "Lumni keeps no files, and passes none on, as the provider's account is shared by all callers"
-_PRICE = "Lumni has no upper bound yet of what such a call costs, so no budget could hold"
 WHY = {
     "/v1/files": f"{_STATE}; send the content in the request itself",
     "/v1/batches": f"{_STATE}; send the requests one by one, as many at once as your plan allows",
-    "/v1/images/generations": f"{_PRICE}; ask a provider directly",
-    "/v1/audio/speech": f"{_PRICE}; ask a provider directly",
-    "/v1/audio/transcriptions": f"{_PRICE}; send sound to a chat model as input_audio",
 }
 
 

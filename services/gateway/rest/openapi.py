@@ -16,8 +16,7 @@ there is `GET`, `OPTIONS` everywhere.
 The key is a bearer key in `Authorization`, or stands in `x-api-key`, `api-key`, `x-portkey-api-key` or
 `x-litellm-api-key`.
 
-`/v1/files`, `/v1/batches`, `/v1/images/generations`, `/v1/audio/speech` and `/v1/audio/transcriptions` answer 404
-`not_supported` with the reason."""
+`/v1/files` and `/v1/batches` answer 404 `not_supported` with the reason."""
 
 
 def with_inference(document: Mapping[str, Any]) -> dict[str, Any]:

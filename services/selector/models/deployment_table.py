@@ -81,7 +81,16 @@ class DeploymentTable:
         classes: dict[tuple[object, ...], int] = {}
         self.class_of = [
             classes.setdefault(
-                (d.model, d.litellm_model, d.order, d.free, d.price.rates, d.price.per_request), len(classes)
+                (
+                    d.model,
+                    d.litellm_model,
+                    d.order,
+                    d.free,
+                    d.price.rates,
+                    d.price.per_request,
+                    d.price.units,
+                ),
+                len(classes),
             )
             for d in self.deployments
         ]

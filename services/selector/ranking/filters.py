@@ -10,6 +10,7 @@ import numpy as np
 from services.chassis import eligibility
 from services.chassis.eligibility import CAPABILITIES, Policy, Requirements, Rule
 from services.chassis.errors import Exhausted, Fault, Unavailable
+from services.chassis.unit_prices import NO_UNITS
 from services.selector.live.snapshot import Snapshot
 from services.selector.models.deployment_table import DeploymentTable, Mask
 
@@ -137,7 +138,7 @@ class Filters:
             # Rounding up, as the exact bound of the candidates does.
             worst = np.ceil(
                 table.bounds(requirements.prompt_tokens, requirements.output_tokens, requirements.choices)
-                if not requirements.web_search
+                if not requirements.web_search and requirements.units == NO_UNITS
                 else np.array([float(eligibility.bound(one, requirements)) for one in table.deployments])
             )
             yield (

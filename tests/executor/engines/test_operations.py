@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 
 from services.chassis.operations import Operation
+from services.executor.engines.base import File
 from services.executor.engines.direct import DirectEngine
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.openai import OPENAI_CLIENT
 from services.executor.engines.outcomes import ErrorClass
+from services.executor.servicer import WHOLE
 from tests.executor.differential import Seen, bare, difference, miscounted, seen
 from tests.executor.fleet import deployment
 from tests.executor.operation_requests import SHAPES
 from tests.simulator import Simulator
+from tests.simulator.media import silence
 
 # All shapes with all deployments (LUMNI_THOROUGH=1), or another part of them with each.
 THOROUGH = bool(os.environ.get("LUMNI_THOROUGH"))
@@ -43,18 +46,27 @@ CASES: tuple[tuple[Operation, str, str, dict[str, Any]], ...] = (
     (Operation.EMBEDDINGS, "hosted_vllm", "model", {"mode": "embedding"}),
     (Operation.EMBEDDINGS, "mistral", "mistral-embed", {"mode": "embedding"}),
     (Operation.EMBEDDINGS, "gemini", "gemini-embedding-001", {"mode": "embedding"}),
+    (Operation.IMAGE_GENERATION, "openai", "gpt-image-1", {"mode": "image_generation"}),
+    (Operation.IMAGE_GENERATION, "openai", "dall-e-3", {"mode": "image_generation"}),
+    (Operation.AUDIO_SPEECH, "openai", "tts-1", {"mode": "audio_speech"}),
+    (Operation.AUDIO_TRANSCRIPTION, "openai", "whisper-1", {"mode": "audio_transcription"}),
+    (Operation.AUDIO_TRANSCRIPTION, "openai", "gpt-4o-transcribe", {"mode": "audio_transcription"}),
 )
+SOUND = File("sound.wav", "audio/wav", silence("wav", 2500))
 _IDS = ("id", "item_id", "call_id")
 _TIMES = ("created", "created_at")
-# Gemini tells no tokens of vectors.
+# Gemini tells no tokens of vectors, and nobody any of a text that is no JSON.
+TEXTS = frozenset(("text", "srt", "vtt"))
 SILENT = frozenset(((Operation.EMBEDDINGS, "gemini"),))
 # What only `general` refuses. LiteLLM asks no model to reason of which its price table does not say that it can, where
-# `fast` lets the provider answer; and it would make the choices of a streamed completion one.
+# `fast` lets the provider answer; it would make the choices of a streamed completion one; and it knows which models give
+# no addresses of pictures.
 REFUSED = frozenset(
     (
         (Operation.RESPONSES, "gpt-4o", False, "reasoning"),
         (Operation.RESPONSES, "gpt-4o", True, "reasoning"),
         (Operation.COMPLETIONS, "gpt-3.5-turbo-instruct", True, "n two"),
+        (Operation.IMAGE_GENERATION, "gpt-image-1", False, "address"),
     )
 )
 # Of Anthropic's messages LiteLLM sends a closed list of fields, says what goes without saying, and asks for a trial of
@@ -65,7 +77,7 @@ UNKNOWN_TO_LITELLM = ("service_tier", "foo", "bar", "stream")
 def cases() -> Iterator[Any]:
     for operation, provider, model, more in CASES:
         for stream in (False, True):
-            if stream and operation is Operation.EMBEDDINGS:
+            if stream and operation in WHOLE:
                 continue
             if stream and (operation, provider) == (Operation.MESSAGES, "anthropic"):
                 continue
@@ -126,6 +138,9 @@ def alike(seen_by_one: Seen, operation: Operation) -> Seen:
         if operation is Operation.MESSAGES and request["path"].endswith("/messages"):
             request["body"] = {name: body[name] for name in body if name not in UNKNOWN_TO_LITELLM}
             request.pop("beta")
+        elif operation is Operation.AUDIO_TRANSCRIPTION:
+            # The usual one is named, or not.
+            request["body"] = {"response_format": "json", **body}
         elif (
             operation is Operation.COMPLETIONS
             and isinstance(body.get("prompt"), list)
@@ -155,7 +170,14 @@ async def test_both_engines_do_the_same(
         expected, found = [
             alike(
                 await seen(
-                    engine, simulator, called, body, operation=operation, stream=stream, read=understood
+                    engine,
+                    simulator,
+                    called,
+                    body,
+                    operation=operation,
+                    stream=stream,
+                    read=understood,
+                    file=SOUND if operation is Operation.AUDIO_TRANSCRIPTION else None,
                 ),
                 operation,
             )
@@ -171,7 +193,7 @@ async def test_both_engines_do_the_same(
         if (operation, model, stream, name) in REFUSED:
             assert (ErrorClass.UNSUPPORTED, []) == (expected.error, expected.upstream)
             expected = found
-        reports = (operation, provider) not in SILENT
+        reports = (operation, provider) not in SILENT and body.get("response_format") not in TEXTS
         if wrong := difference(expected, found) + miscounted(expected, found, reports=reports):
             different.append(f"{name}: {wrong}")
     assert not different, f"{len(different)} of {len(tried)} differ:\n" + "\n".join(different)

@@ -6,7 +6,13 @@ from typing import Any, cast, get_type_hints
 import httpx
 import pytest
 from fastapi.openapi.models import OpenAPI
-from openai.types import EmbeddingCreateParams, ModerationCreateParams, completion_create_params
+from openai.types import (
+    EmbeddingCreateParams,
+    ModerationCreateParams,
+    completion_create_params,
+    image_generate_params,
+)
+from openai.types.audio import speech_create_params, transcription_create_params
 from openai.types.chat import completion_create_params as chat_completion_create_params
 
 from services.chassis.deployments import Fleet
@@ -73,6 +79,9 @@ def test_it_says_by_which_headers_keys_come_and_what_is_not_served(document: dic
         ("CompletionRequest", completion_create_params.CompletionCreateParamsBase),
         ("EmbeddingRequest", EmbeddingCreateParams),
         ("ModerationRequest", ModerationCreateParams),
+        ("ImageRequest", image_generate_params.ImageGenerateParamsBase),
+        ("SpeechRequest", speech_create_params.SpeechCreateParams),
+        ("TranscriptionRequest", transcription_create_params.TranscriptionCreateParamsBase),
     ],
 )
 def test_every_field_that_openai_documents_is_described(

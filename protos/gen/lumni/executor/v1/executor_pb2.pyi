@@ -41,6 +41,12 @@ class _OperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operation.V
     """OPERATION_EMBEDDINGS is OpenAI's embeddings."""
     OPERATION_MODERATIONS: _Operation.ValueType  # 6
     """OPERATION_MODERATIONS is OpenAI's moderations."""
+    OPERATION_IMAGE_GENERATION: _Operation.ValueType  # 7
+    """OPERATION_IMAGE_GENERATION is OpenAI's images/generations."""
+    OPERATION_AUDIO_SPEECH: _Operation.ValueType  # 8
+    """OPERATION_AUDIO_SPEECH is OpenAI's audio/speech; its answer is sound."""
+    OPERATION_AUDIO_TRANSCRIPTION: _Operation.ValueType  # 9
+    """OPERATION_AUDIO_TRANSCRIPTION is OpenAI's audio/transcriptions; it takes a file."""
 
 class Operation(_Operation, metaclass=_OperationEnumTypeWrapper):
     """Operation is the kind of call."""
@@ -59,6 +65,12 @@ OPERATION_EMBEDDINGS: Operation.ValueType  # 5
 """OPERATION_EMBEDDINGS is OpenAI's embeddings."""
 OPERATION_MODERATIONS: Operation.ValueType  # 6
 """OPERATION_MODERATIONS is OpenAI's moderations."""
+OPERATION_IMAGE_GENERATION: Operation.ValueType  # 7
+"""OPERATION_IMAGE_GENERATION is OpenAI's images/generations."""
+OPERATION_AUDIO_SPEECH: Operation.ValueType  # 8
+"""OPERATION_AUDIO_SPEECH is OpenAI's audio/speech; its answer is sound."""
+OPERATION_AUDIO_TRANSCRIPTION: Operation.ValueType  # 9
+"""OPERATION_AUDIO_TRANSCRIPTION is OpenAI's audio/transcriptions; it takes a file."""
 Global___Operation: _TypeAlias = Operation  # noqa: Y015
 
 class _Outcome:
@@ -148,6 +160,36 @@ class Candidate(_message.Message):
 Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 
 @_typing.final
+class File(_message.Message):
+    """File is what a caller uploads beside the fields of a request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the caller's name of it; its ending tells providers the format."""
+    content_type: _builtins.str
+    """content_type is what the caller says that it is; empty when it says nothing."""
+    content: _builtins.bytes
+    """content is the file itself."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        content_type: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_type", b"content_type", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___File: _TypeAlias = File  # noqa: Y015
+
+@_typing.final
 class ExecuteRequest(_message.Message):
     """ExecuteRequest is the call to make."""
 
@@ -163,6 +205,8 @@ class ExecuteRequest(_message.Message):
     LIKELY_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     WEB_SEARCH_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    AUDIO_MS_FIELD_NUMBER: _builtins.int
     operation: Global___Operation.ValueType
     """operation is the kind of call."""
     body_json: _builtins.str
@@ -181,6 +225,8 @@ class ExecuteRequest(_message.Message):
     """web_search is how often the provider may search the web for an answer: what was reserved; 0 is not at all."""
     store: _builtins.bool
     """store is true when the provider may keep the answer in its account, as the body asks it to."""
+    audio_ms: _builtins.int
+    """audio_ms is how long the sound in file is taken to be, in milliseconds, where its provider does not say."""
     @_builtins.property
     def context(self) -> _chat_pb2.RequestContext:
         """context says on whose behalf."""
@@ -188,6 +234,10 @@ class ExecuteRequest(_message.Message):
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """candidates are tried in this order; at least one."""
+
+    @_builtins.property
+    def file(self) -> Global___File:
+        """file is what a transcription is made of; unset for every other operation."""
 
     def __init__(
         self,
@@ -202,10 +252,12 @@ class ExecuteRequest(_message.Message):
         likely_prompt_tokens: _builtins.int = ...,
         web_search: _builtins.int = ...,
         store: _builtins.bool = ...,
+        file: Global___File | None = ...,
+        audio_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "file", b"file"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_json", b"body_json", "candidates", b"candidates", "category", b"category", "context", b"context", "likely_prompt_tokens", b"likely_prompt_tokens", "max_billed_attempts", b"max_billed_attempts", "operation", b"operation", "store", b"store", "tier", b"tier", "web_search", b"web_search"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_ms", b"audio_ms", "body_json", b"body_json", "candidates", b"candidates", "category", b"category", "context", b"context", "file", b"file", "likely_prompt_tokens", b"likely_prompt_tokens", "max_billed_attempts", b"max_billed_attempts", "operation", b"operation", "store", b"store", "tier", b"tier", "web_search", b"web_search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,8 +271,14 @@ class ExecuteResponse(_message.Message):
 
     BODY_JSON_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     body_json: _builtins.str
-    """body_json is the answer in the operation's own format."""
+    """body_json is the answer in the operation's own format; empty where it is no JSON."""
+    content: _builtins.bytes
+    """content is an answer that is no JSON: sound, or a text of its own format."""
+    content_type: _builtins.str
+    """content_type is what content is, as HTTP names it."""
     @_builtins.property
     def report(self) -> Global___Report:
         """report is the bill."""
@@ -230,10 +288,12 @@ class ExecuteResponse(_message.Message):
         *,
         body_json: _builtins.str = ...,
         report: Global___Report | None = ...,
+        content: _builtins.bytes = ...,
+        content_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_json", b"body_json", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_json", b"body_json", "content", b"content", "content_type", b"content_type", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,6 +450,7 @@ class Usage(_message.Message):
     AUDIO_COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
     CACHE_WRITE_1H_TOKENS_FIELD_NUMBER: _builtins.int
     WEB_SEARCHES_FIELD_NUMBER: _builtins.int
+    IMAGE_COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """prompt_tokens is all input, cached tokens included."""
     completion_tokens: _builtins.int
@@ -408,6 +469,8 @@ class Usage(_message.Message):
     """cache_write_1h_tokens is the part of cache_write_tokens that is kept for an hour, at a higher price."""
     web_searches: _builtins.int
     """web_searches is how often the provider searched the web, which it bills by the search."""
+    image_completion_tokens: _builtins.int
+    """image_completion_tokens is the part of the output that was pictures."""
     def __init__(
         self,
         *,
@@ -420,10 +483,11 @@ class Usage(_message.Message):
         audio_completion_tokens: _builtins.int = ...,
         cache_write_1h_tokens: _builtins.int = ...,
         web_searches: _builtins.int = ...,
+        image_completion_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_completion_tokens", b"audio_completion_tokens", "audio_prompt_tokens", b"audio_prompt_tokens", "cache_write_1h_tokens", b"cache_write_1h_tokens", "cache_write_tokens", b"cache_write_tokens", "cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "prompt_tokens", b"prompt_tokens", "reasoning_tokens", b"reasoning_tokens", "web_searches", b"web_searches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_completion_tokens", b"audio_completion_tokens", "audio_prompt_tokens", b"audio_prompt_tokens", "cache_write_1h_tokens", b"cache_write_1h_tokens", "cache_write_tokens", b"cache_write_tokens", "cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "image_completion_tokens", b"image_completion_tokens", "prompt_tokens", b"prompt_tokens", "reasoning_tokens", b"reasoning_tokens", "web_searches", b"web_searches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -446,7 +510,9 @@ class CostParts(_message.Message):
     output_nano_usd: _builtins.int
     """output_nano_usd is the answer, reasoning included."""
     fees_nano_usd: _builtins.int
-    """fees_nano_usd is what is billed beside tokens: for the request, and for searches of the web."""
+    """fees_nano_usd is what is billed beside tokens: for the request, for searches of the web, and for pictures,
+    characters and seconds.
+    """
     def __init__(
         self,
         *,

@@ -26,7 +26,7 @@ from lumni.chat.v1 import chat_pb2 as lumni_dot_chat_dot_v1_dot_chat__pb2
 from lumni.classifier.v1 import classifier_pb2 as lumni_dot_classifier_dot_v1_dot_classifier__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lumni/selector/v1/selector.proto\x12\x11lumni.selector.v1\x1a\x18lumni/chat/v1/chat.proto\x1a$lumni/classifier/v1/classifier.proto\"\xed\x01\n\rSelectRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12;\n\x0e\x63lassification\x18\x02 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12\x35\n\x0crequirements\x18\x03 \x01(\x0b\x32\x1f.lumni.selector.v1.Requirements\x12)\n\x06policy\x18\x04 \x01(\x0b\x32\x19.lumni.selector.v1.Policy\x12\r\n\x05model\x18\x05 \x01(\t\"\x8e\x02\n\x0cRequirements\x12\x11\n\toperation\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x0f\n\x07\x63hoices\x18\x04 \x01(\x05\x12\x0e\n\x06vision\x18\x05 \x01(\x08\x12\r\n\x05\x61udio\x18\x06 \x01(\x08\x12\x0c\n\x04\x66ile\x18\x07 \x01(\x08\x12\r\n\x05tools\x18\x08 \x01(\x08\x12\x13\n\x0bjson_schema\x18\t \x01(\x08\x12\x1c\n\x14likely_prompt_tokens\x18\n \x01(\x03\x12\x17\n\x0fseveral_choices\x18\x0b \x01(\x08\x12\x10\n\x08logprobs\x18\x0c \x01(\x08\x12\x12\n\nweb_search\x18\r \x01(\x05\"\xaf\x03\n\x06Policy\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x16\n\x0e\x61llowed_models\x18\x02 \x03(\t\x12\x15\n\raccess_groups\x18\x03 \x03(\t\x12\x18\n\x0epowerful_share\x18\x04 \x01(\x01H\x00\x12\x13\n\tthreshold\x18\x05 \x01(\x01H\x00\x12\x19\n\x11max_cost_nano_usd\x18\x06 \x01(\x03\x12\x10\n\x08provider\x18\x07 \x01(\t\x12\x18\n\x10\x64\x65nied_providers\x18\x08 \x03(\t\x12\x16\n\x0e\x64\x65nied_regions\x18\t \x03(\t\x12\'\n\x04tier\x18\n \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12\x11\n\tfree_tail\x18\x0b \x01(\x08\x12\x37\n\x07weights\x18\x0c \x03(\x0b\x32&.lumni.selector.v1.Policy.WeightsEntry\x12\x13\n\x0bnow_unix_ms\x18\r \x01(\x03\x12\x13\n\x0bpriced_only\x18\x0e \x01(\x08\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05split\"A\n\x0eSelectResponse\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.lumni.selector.v1.Selection\"H\n\x12\x42\x61tchSelectRequest\x12\x32\n\x08requests\x18\x01 \x03(\x0b\x32 .lumni.selector.v1.SelectRequest\"G\n\x13\x42\x61tchSelectResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.lumni.selector.v1.SelectResult\"u\n\x0cSelectResult\x12\x31\n\tselection\x18\x01 \x01(\x0b\x32\x1c.lumni.selector.v1.SelectionH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.lumni.chat.v1.FailureH\x00\x42\t\n\x07outcome\"\xc9\x01\n\tSelection\x12\'\n\x04tier\x18\x01 \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x30\n\ncandidates\x18\x03 \x03(\x0b\x32\x1c.lumni.selector.v1.Candidate\x12\x10\n\x08strategy\x18\x04 \x01(\t\x12\x11\n\tthreshold\x18\x05 \x01(\x01\x12,\n\x08removals\x18\x06 \x03(\x0b\x32\x1a.lumni.selector.v1.Removal\")\n\x07Removal\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\"\xe6\x02\n\tCandidate\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12&\n\x05parts\x18\x05 \x03(\x0b\x32\x17.lumni.selector.v1.Part\x12\x30\n\nbenchmarks\x18\x06 \x03(\x0b\x32\x1c.lumni.selector.v1.Benchmark\x12&\n\x07only_on\x18\x07 \x01(\x0e\x32\x15.lumni.chat.v1.OnlyOn\x12\x19\n\x11max_cost_nano_usd\x18\x08 \x01(\x03\x12\x1f\n\x17input_nano_usd_per_mtok\x18\t \x01(\x03\x12 \n\x18output_nano_usd_per_mtok\x18\n \x01(\x03\x12\x0f\n\x07quality\x18\x0b \x01(\x01\x12\x12\n\ncatalog_id\x18\x0c \x01(\t\x12\x10\n\x08unpriced\x18\r \x01(\x08\"3\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\"l\n\tBenchmark\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0f\n\x07imputed\x18\x04 \x01(\x08\x12\x13\n\x0buncertainty\x18\x05 \x01(\x01\x12\x0c\n\x04\x64\x61te\x18\x06 \x01(\t\"n\n\x11ListModelsRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12)\n\x06policy\x18\x02 \x01(\x0b\x32\x19.lumni.selector.v1.Policy\">\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.lumni.selector.v1.Model\"z\n\x0fGetModelRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12\x0c\n\x04name\x18\x02 \x01(\t\x12)\n\x06policy\x18\x03 \x01(\x0b\x32\x19.lumni.selector.v1.Policy\";\n\x10GetModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.lumni.selector.v1.Model\"\xfe\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncatalog_id\x18\x02 \x01(\t\x12\x14\n\x0corganization\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12\x16\n\x0e\x63ontext_window\x18\x05 \x01(\x03\x12\x19\n\x11max_output_tokens\x18\x06 \x01(\x03\x12\x14\n\x0c\x63\x61pabilities\x18\x07 \x03(\t\x12\x1f\n\x17input_nano_usd_per_mtok\x18\x08 \x01(\x03\x12 \n\x18output_nano_usd_per_mtok\x18\t \x01(\x03\x12\x30\n\nbenchmarks\x18\n \x03(\x0b\x32\x1c.lumni.selector.v1.Benchmark\x12\x13\n\x0b\x64\x65ployments\x18\x0b \x03(\t\x12\x11\n\tproviders\x18\x0c \x03(\t\x12\x11\n\tavailable\x18\r \x01(\x08\x12\x0f\n\x07\x61liases\x18\x0e \x03(\t\x12\x10\n\x08\x63\x61llable\x18\x0f \x01(\x08\x12\x10\n\x08unpriced\x18\x10 \x01(\x08\x32\x82\x03\n\x0fSelectorService\x12R\n\x06Select\x12 .lumni.selector.v1.SelectRequest\x1a!.lumni.selector.v1.SelectResponse\"\x03\x90\x02\x01\x12\x61\n\x0b\x42\x61tchSelect\x12%.lumni.selector.v1.BatchSelectRequest\x1a&.lumni.selector.v1.BatchSelectResponse\"\x03\x90\x02\x01\x12^\n\nListModels\x12$.lumni.selector.v1.ListModelsRequest\x1a%.lumni.selector.v1.ListModelsResponse\"\x03\x90\x02\x01\x12X\n\x08GetModel\x12\".lumni.selector.v1.GetModelRequest\x1a#.lumni.selector.v1.GetModelResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lumni/selector/v1/selector.proto\x12\x11lumni.selector.v1\x1a\x18lumni/chat/v1/chat.proto\x1a$lumni/classifier/v1/classifier.proto\"\xed\x01\n\rSelectRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12;\n\x0e\x63lassification\x18\x02 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12\x35\n\x0crequirements\x18\x03 \x01(\x0b\x32\x1f.lumni.selector.v1.Requirements\x12)\n\x06policy\x18\x04 \x01(\x0b\x32\x19.lumni.selector.v1.Policy\x12\r\n\x05model\x18\x05 \x01(\t\"\xc3\x02\n\x0cRequirements\x12\x11\n\toperation\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x0f\n\x07\x63hoices\x18\x04 \x01(\x05\x12\x0e\n\x06vision\x18\x05 \x01(\x08\x12\r\n\x05\x61udio\x18\x06 \x01(\x08\x12\x0c\n\x04\x66ile\x18\x07 \x01(\x08\x12\r\n\x05tools\x18\x08 \x01(\x08\x12\x13\n\x0bjson_schema\x18\t \x01(\x08\x12\x1c\n\x14likely_prompt_tokens\x18\n \x01(\x03\x12\x17\n\x0fseveral_choices\x18\x0b \x01(\x08\x12\x10\n\x08logprobs\x18\x0c \x01(\x08\x12\x12\n\nweb_search\x18\r \x01(\x05\x12\r\n\x05image\x18\x0e \x01(\t\x12\x12\n\ncharacters\x18\x0f \x01(\x03\x12\x10\n\x08\x61udio_ms\x18\x10 \x01(\x03\"\xaf\x03\n\x06Policy\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x16\n\x0e\x61llowed_models\x18\x02 \x03(\t\x12\x15\n\raccess_groups\x18\x03 \x03(\t\x12\x18\n\x0epowerful_share\x18\x04 \x01(\x01H\x00\x12\x13\n\tthreshold\x18\x05 \x01(\x01H\x00\x12\x19\n\x11max_cost_nano_usd\x18\x06 \x01(\x03\x12\x10\n\x08provider\x18\x07 \x01(\t\x12\x18\n\x10\x64\x65nied_providers\x18\x08 \x03(\t\x12\x16\n\x0e\x64\x65nied_regions\x18\t \x03(\t\x12\'\n\x04tier\x18\n \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12\x11\n\tfree_tail\x18\x0b \x01(\x08\x12\x37\n\x07weights\x18\x0c \x03(\x0b\x32&.lumni.selector.v1.Policy.WeightsEntry\x12\x13\n\x0bnow_unix_ms\x18\r \x01(\x03\x12\x13\n\x0bpriced_only\x18\x0e \x01(\x08\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05split\"A\n\x0eSelectResponse\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.lumni.selector.v1.Selection\"H\n\x12\x42\x61tchSelectRequest\x12\x32\n\x08requests\x18\x01 \x03(\x0b\x32 .lumni.selector.v1.SelectRequest\"G\n\x13\x42\x61tchSelectResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.lumni.selector.v1.SelectResult\"u\n\x0cSelectResult\x12\x31\n\tselection\x18\x01 \x01(\x0b\x32\x1c.lumni.selector.v1.SelectionH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.lumni.chat.v1.FailureH\x00\x42\t\n\x07outcome\"\xc9\x01\n\tSelection\x12\'\n\x04tier\x18\x01 \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x30\n\ncandidates\x18\x03 \x03(\x0b\x32\x1c.lumni.selector.v1.Candidate\x12\x10\n\x08strategy\x18\x04 \x01(\t\x12\x11\n\tthreshold\x18\x05 \x01(\x01\x12,\n\x08removals\x18\x06 \x03(\x0b\x32\x1a.lumni.selector.v1.Removal\")\n\x07Removal\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\"\xe6\x02\n\tCandidate\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12&\n\x05parts\x18\x05 \x03(\x0b\x32\x17.lumni.selector.v1.Part\x12\x30\n\nbenchmarks\x18\x06 \x03(\x0b\x32\x1c.lumni.selector.v1.Benchmark\x12&\n\x07only_on\x18\x07 \x01(\x0e\x32\x15.lumni.chat.v1.OnlyOn\x12\x19\n\x11max_cost_nano_usd\x18\x08 \x01(\x03\x12\x1f\n\x17input_nano_usd_per_mtok\x18\t \x01(\x03\x12 \n\x18output_nano_usd_per_mtok\x18\n \x01(\x03\x12\x0f\n\x07quality\x18\x0b \x01(\x01\x12\x12\n\ncatalog_id\x18\x0c \x01(\t\x12\x10\n\x08unpriced\x18\r \x01(\x08\"3\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\"l\n\tBenchmark\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0f\n\x07imputed\x18\x04 \x01(\x08\x12\x13\n\x0buncertainty\x18\x05 \x01(\x01\x12\x0c\n\x04\x64\x61te\x18\x06 \x01(\t\"n\n\x11ListModelsRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12)\n\x06policy\x18\x02 \x01(\x0b\x32\x19.lumni.selector.v1.Policy\">\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.lumni.selector.v1.Model\"z\n\x0fGetModelRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12\x0c\n\x04name\x18\x02 \x01(\t\x12)\n\x06policy\x18\x03 \x01(\x0b\x32\x19.lumni.selector.v1.Policy\";\n\x10GetModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.lumni.selector.v1.Model\"\xfe\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncatalog_id\x18\x02 \x01(\t\x12\x14\n\x0corganization\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12\x16\n\x0e\x63ontext_window\x18\x05 \x01(\x03\x12\x19\n\x11max_output_tokens\x18\x06 \x01(\x03\x12\x14\n\x0c\x63\x61pabilities\x18\x07 \x03(\t\x12\x1f\n\x17input_nano_usd_per_mtok\x18\x08 \x01(\x03\x12 \n\x18output_nano_usd_per_mtok\x18\t \x01(\x03\x12\x30\n\nbenchmarks\x18\n \x03(\x0b\x32\x1c.lumni.selector.v1.Benchmark\x12\x13\n\x0b\x64\x65ployments\x18\x0b \x03(\t\x12\x11\n\tproviders\x18\x0c \x03(\t\x12\x11\n\tavailable\x18\r \x01(\x08\x12\x0f\n\x07\x61liases\x18\x0e \x03(\t\x12\x10\n\x08\x63\x61llable\x18\x0f \x01(\x08\x12\x10\n\x08unpriced\x18\x10 \x01(\x08\x32\x82\x03\n\x0fSelectorService\x12R\n\x06Select\x12 .lumni.selector.v1.SelectRequest\x1a!.lumni.selector.v1.SelectResponse\"\x03\x90\x02\x01\x12\x61\n\x0b\x42\x61tchSelect\x12%.lumni.selector.v1.BatchSelectRequest\x1a&.lumni.selector.v1.BatchSelectResponse\"\x03\x90\x02\x01\x12^\n\nListModels\x12$.lumni.selector.v1.ListModelsRequest\x1a%.lumni.selector.v1.ListModelsResponse\"\x03\x90\x02\x01\x12X\n\x08GetModel\x12\".lumni.selector.v1.GetModelRequest\x1a#.lumni.selector.v1.GetModelResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,39 +46,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SELECTREQUEST']._serialized_start=120
   _globals['_SELECTREQUEST']._serialized_end=357
   _globals['_REQUIREMENTS']._serialized_start=360
-  _globals['_REQUIREMENTS']._serialized_end=630
-  _globals['_POLICY']._serialized_start=633
-  _globals['_POLICY']._serialized_end=1064
-  _globals['_POLICY_WEIGHTSENTRY']._serialized_start=1009
-  _globals['_POLICY_WEIGHTSENTRY']._serialized_end=1055
-  _globals['_SELECTRESPONSE']._serialized_start=1066
-  _globals['_SELECTRESPONSE']._serialized_end=1131
-  _globals['_BATCHSELECTREQUEST']._serialized_start=1133
-  _globals['_BATCHSELECTREQUEST']._serialized_end=1205
-  _globals['_BATCHSELECTRESPONSE']._serialized_start=1207
-  _globals['_BATCHSELECTRESPONSE']._serialized_end=1278
-  _globals['_SELECTRESULT']._serialized_start=1280
-  _globals['_SELECTRESULT']._serialized_end=1397
-  _globals['_SELECTION']._serialized_start=1400
-  _globals['_SELECTION']._serialized_end=1601
-  _globals['_REMOVAL']._serialized_start=1603
-  _globals['_REMOVAL']._serialized_end=1644
-  _globals['_CANDIDATE']._serialized_start=1647
-  _globals['_CANDIDATE']._serialized_end=2005
-  _globals['_PART']._serialized_start=2007
-  _globals['_PART']._serialized_end=2058
-  _globals['_BENCHMARK']._serialized_start=2060
-  _globals['_BENCHMARK']._serialized_end=2168
-  _globals['_LISTMODELSREQUEST']._serialized_start=2170
-  _globals['_LISTMODELSREQUEST']._serialized_end=2280
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2282
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2344
-  _globals['_GETMODELREQUEST']._serialized_start=2346
-  _globals['_GETMODELREQUEST']._serialized_end=2468
-  _globals['_GETMODELRESPONSE']._serialized_start=2470
-  _globals['_GETMODELRESPONSE']._serialized_end=2529
-  _globals['_MODEL']._serialized_start=2532
-  _globals['_MODEL']._serialized_end=2914
-  _globals['_SELECTORSERVICE']._serialized_start=2917
-  _globals['_SELECTORSERVICE']._serialized_end=3303
+  _globals['_REQUIREMENTS']._serialized_end=683
+  _globals['_POLICY']._serialized_start=686
+  _globals['_POLICY']._serialized_end=1117
+  _globals['_POLICY_WEIGHTSENTRY']._serialized_start=1062
+  _globals['_POLICY_WEIGHTSENTRY']._serialized_end=1108
+  _globals['_SELECTRESPONSE']._serialized_start=1119
+  _globals['_SELECTRESPONSE']._serialized_end=1184
+  _globals['_BATCHSELECTREQUEST']._serialized_start=1186
+  _globals['_BATCHSELECTREQUEST']._serialized_end=1258
+  _globals['_BATCHSELECTRESPONSE']._serialized_start=1260
+  _globals['_BATCHSELECTRESPONSE']._serialized_end=1331
+  _globals['_SELECTRESULT']._serialized_start=1333
+  _globals['_SELECTRESULT']._serialized_end=1450
+  _globals['_SELECTION']._serialized_start=1453
+  _globals['_SELECTION']._serialized_end=1654
+  _globals['_REMOVAL']._serialized_start=1656
+  _globals['_REMOVAL']._serialized_end=1697
+  _globals['_CANDIDATE']._serialized_start=1700
+  _globals['_CANDIDATE']._serialized_end=2058
+  _globals['_PART']._serialized_start=2060
+  _globals['_PART']._serialized_end=2111
+  _globals['_BENCHMARK']._serialized_start=2113
+  _globals['_BENCHMARK']._serialized_end=2221
+  _globals['_LISTMODELSREQUEST']._serialized_start=2223
+  _globals['_LISTMODELSREQUEST']._serialized_end=2333
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2335
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2397
+  _globals['_GETMODELREQUEST']._serialized_start=2399
+  _globals['_GETMODELREQUEST']._serialized_end=2521
+  _globals['_GETMODELRESPONSE']._serialized_start=2523
+  _globals['_GETMODELRESPONSE']._serialized_end=2582
+  _globals['_MODEL']._serialized_start=2585
+  _globals['_MODEL']._serialized_end=2967
+  _globals['_SELECTORSERVICE']._serialized_start=2970
+  _globals['_SELECTORSERVICE']._serialized_end=3356
 # @@protoc_insertion_point(module_scope)

@@ -87,6 +87,9 @@ class Requirements(_message.Message):
     SEVERAL_CHOICES_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
     WEB_SEARCH_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    AUDIO_MS_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """operation is the kind of call: chat, embeddings, ...; empty is chat."""
     prompt_tokens: _builtins.int
@@ -113,6 +116,12 @@ class Requirements(_message.Message):
     """logprobs is true when the probabilities of tokens are asked for."""
     web_search: _builtins.int
     """web_search is how often the provider may search the web for an answer; 0 is not at all."""
+    image: _builtins.str
+    """image is the quality and size of the pictures that are asked for, as in hd/1024x1024; choices is how many."""
+    characters: _builtins.int
+    """characters is the length of the text that is to be spoken."""
+    audio_ms: _builtins.int
+    """audio_ms is the length of the sound that is to be heard or spoken, in milliseconds."""
     def __init__(
         self,
         *,
@@ -129,10 +138,13 @@ class Requirements(_message.Message):
         several_choices: _builtins.bool = ...,
         logprobs: _builtins.bool = ...,
         web_search: _builtins.int = ...,
+        image: _builtins.str = ...,
+        characters: _builtins.int = ...,
+        audio_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "choices", b"choices", "file", b"file", "json_schema", b"json_schema", "likely_prompt_tokens", b"likely_prompt_tokens", "logprobs", b"logprobs", "operation", b"operation", "output_tokens", b"output_tokens", "prompt_tokens", b"prompt_tokens", "several_choices", b"several_choices", "tools", b"tools", "vision", b"vision", "web_search", b"web_search"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "audio_ms", b"audio_ms", "characters", b"characters", "choices", b"choices", "file", b"file", "image", b"image", "json_schema", b"json_schema", "likely_prompt_tokens", b"likely_prompt_tokens", "logprobs", b"logprobs", "operation", b"operation", "output_tokens", b"output_tokens", "prompt_tokens", b"prompt_tokens", "several_choices", b"several_choices", "tools", b"tools", "vision", b"vision", "web_search", b"web_search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

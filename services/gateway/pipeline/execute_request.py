@@ -1,0 +1,43 @@
+"""What the executor is asked for: the body, and the candidates that were admitted for it."""
+
+import orjson
+from lumni.executor.v1 import executor_pb2
+
+from services.gateway.limits.admission import Admission, Limits
+from services.gateway.pipeline.decision import Decision
+from services.gateway.requests.model_request import ModelRequest
+
+
+def made(
+    decision: Decision, admission: Admission, request: ModelRequest, limits: Limits
+) -> executor_pb2.ExecuteRequest:
+    """The call of the executor for an admitted request."""
+    admitted = set(admission.deployments)
+    return executor_pb2.ExecuteRequest(
+        context=decision.context,
+        operation=executor_pb2.Operation.Value(f"OPERATION_{request.operation.upper()}"),
+        body_json=orjson.dumps(request.capped(admission.output_cap)).decode(),
+        candidates=[
+            executor_pb2.Candidate(
+                deployment=candidate.deployment,
+                only_on=candidate.only_on,
+                max_cost_nano_usd=candidate.max_cost_nano_usd,
+            )
+            for candidate in decision.selection.candidates
+            if candidate.deployment in admitted
+        ],
+        category=decision.classification.category,
+        tier=decision.selection.tier,
+        max_billed_attempts=limits.billable_attempts,
+        likely_prompt_tokens=request.likely_prompt_tokens,
+        web_search=request.searches,
+        store=bool(request.body.get("store")),
+        file=_file(request),
+        audio_ms=request.units.audio_ms,
+    )
+
+
+def _file(request: ModelRequest) -> executor_pb2.File | None:
+    if (upload := request.upload) is None:
+        return None
+    return executor_pb2.File(name=upload.name, content_type=upload.content_type, content=upload.content)

@@ -99,7 +99,8 @@ def options(prepared: Prepared, config: Any) -> tuple[list[Any], dict[str, Any],
 
 def _optional(model: str, provider: str, drops: bool, given: dict[str, Any]) -> dict[str, Any]:
     """LiteLLM's translation of parameters; of short ones it is made once, for it costs more than all else here."""
-    text = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+    # In the caller's order: providers write an answer in the order of its schema.
+    text = orjson.dumps(given)
     if len(text) > LONGEST_REMEMBERED:
         return _translated(model, provider, drops, given)
     return copy.deepcopy(_remembered(model, provider, drops, text))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from services.chassis.operations import Operation
@@ -47,6 +48,23 @@ async def test_what_is_kept_is_not_what_a_request_may_change(provider: str, mode
     assert translation._remembered.cache_info().hits == kept.hits + 1
     assert "0.25" in str(again)
     assert "weather" in str(again)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("openai", "gpt-4o"), ("anthropic", "claude-sonnet-4-5"), ("gemini", "gemini-2.5-flash")],
+)
+async def test_a_schema_keeps_the_callers_order(provider: str, model: str) -> None:
+    # A model that gives its reasons first answers better; it writes in the order of the schema.
+    properties = {name: {"type": "string"} for name in ("why", "first", "answer")}
+    tool = {
+        "type": "function",
+        "function": {"name": "say", "parameters": {"type": "object", "properties": properties}},
+    }
+
+    sent = orjson.dumps(await translated(provider, model, tools=[tool])).decode()
+
+    assert sent.index('"why"') < sent.index('"first"') < sent.index('"answer"')
 
 
 async def test_parameters_of_other_values_or_long_ones_are_translated_anew() -> None:

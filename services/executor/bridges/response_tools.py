@@ -1,11 +1,15 @@
 """The tools of OpenAI's responses as the functions of a chat, and which of them a function stands for."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from services.executor.bridges.base import objects, taken
 
+# The longest name that providers of chats take, and the characters of a digest that end a shortened one.
+MOST_NAME = 64
+DIGEST = 12
 # What a tool of free text is called with, as the one parameter of a function.
 FREE_TEXT = "input"
 _FREE_TEXT_SCHEMA = {
@@ -40,7 +44,13 @@ class Tool:
 def chat_name(named: Mapping[str, Any]) -> str:
     """What a chat calls the tool that a call, a choice or a tool names; a chat knows no namespaces."""
     namespace = named.get("namespace")
-    return f"{namespace}__{named.get('name')}" if namespace else str(named.get("name"))
+    if not namespace:
+        return str(named.get("name"))
+    name = f"{namespace}__{named.get('name')}"
+    if len(name) <= MOST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:DIGEST]
+    return f"{name[: MOST_NAME - DIGEST - 1]}_{digest}"
 
 
 def by_chat_name(body: Mapping[str, Any]) -> Mapping[str, Tool]:

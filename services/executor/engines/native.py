@@ -18,6 +18,8 @@ _OPENAI_PATHS = {
     Operation.AUDIO_SPEECH: "/audio/speech",
     Operation.AUDIO_TRANSCRIPTION: "/audio/transcriptions",
 }
+# The header that names what Anthropic is asked for beyond its stable API.
+BETA = "anthropic-beta"
 # Answers that may be no JSON.
 _CONTENT = frozenset((Operation.AUDIO_SPEECH, Operation.AUDIO_TRANSCRIPTION))
 # Switches of LiteLLM's that are fields of these formats, too.
@@ -28,11 +30,11 @@ def translate(prepared: Prepared) -> Upstream | None:
     """The request as it came, under the provider's name of the model; None where it needs a translation."""
     call = prepared.call
     provider = call.deployment.provider
+    betas: list[str] = []
     if provider == "anthropic" and call.operation is Operation.MESSAGES:
         url = anthropic.address(prepared.base)
         headers = {"x-api-key": prepared.key, "anthropic-version": "2023-06-01"}
-        if betas := list(_betas(call.body)):
-            headers["anthropic-beta"] = ",".join(betas)
+        betas = list(_betas(call.body))
     elif provider == "openai" and call.operation in _OPENAI_PATHS:
         base = prepared.base or known_address(call.deployment)
         url = f"{base.rstrip('/')}{_OPENAI_PATHS[call.operation]}"
@@ -46,6 +48,10 @@ def translate(prepared: Prepared) -> Upstream | None:
         if call.operation is Operation.COMPLETIONS:
             body["stream_options"] = {"include_usage": True}
     headers |= prepared.headers
+    if betas:
+        # Beside those that the deployment is configured with.
+        configured = headers.get(BETA)
+        headers[BETA] = ",".join([configured, *betas] if configured else betas)
     if call.file is None:
         headers["content-type"] = "application/json"
     whole = read_content if call.operation in _CONTENT else read_whole

@@ -6,6 +6,7 @@ import pytest
 
 from services.chassis.operations import Operation
 from services.executor.bridges.calling import speaks
+from services.executor.bridges.response_tools import by_chat_name
 from services.executor.bridges.responses import ResponsesBridge
 from services.executor.bridges.responses_body import to_chat
 from services.executor.engines.outcomes import ErrorClass, Failed
@@ -204,6 +205,22 @@ def test_tools_in_a_namespace_are_called_by_a_chat_that_knows_none() -> None:
 
     assert ["crm__find", "crm__note", "find"] == [tool["function"]["name"] for tool in made["tools"]]
     assert "crm__find" == made["messages"][0]["tool_calls"][0]["function"]["name"]
+
+
+def test_a_long_name_in_a_namespace_is_one_that_providers_take_and_leads_back() -> None:
+    names = [f"{'search_' * 12}{end}" for end in ("one", "two")]
+    tools = [
+        {
+            "type": "namespace",
+            "name": "mcp__crm__",
+            "tools": [{"type": "function", "name": name} for name in names],
+        }
+    ]
+
+    called = [tool["function"]["name"] for tool in to_chat({"input": "hi", "tools": tools}, CHATS)["tools"]]
+
+    assert all(len(name) <= 64 for name in called)
+    assert names == [by_chat_name({"tools": tools})[name].name for name in called]
 
 
 def test_the_call_of_a_tool_in_a_namespace_says_which() -> None:

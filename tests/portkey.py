@@ -35,6 +35,8 @@ class Portkey:
     refused: int = 0
     # Requests with the right key, answered or not.
     asked: int = 0
+    # Of those, their headers.
+    headers: list[dict[str, str]] = field(default_factory=list)
     logs: list[dict[str, Any]] = field(default_factory=list)
     feedback: list[dict[str, Any]] = field(default_factory=list)
     spans: Collector = field(init=False)
@@ -83,6 +85,7 @@ def serving(key: str) -> Iterator[Portkey]:
                 self._answer(401, {"success": False})
                 return
             portkey.asked += 1
+            portkey.headers.append(dict(self.headers.items()))
             portkey.answers.wait()
             if portkey.fault:
                 self._answer(portkey.fault, {"success": False})

@@ -27,7 +27,7 @@ NANO = 1_000_000_000
 
 
 class PortkeyLogExporter(SpanExporter):
-    """Sends the spans of attempts as entries, and no other spans.
+    """Sends spans, each of an attempt, as entries.
 
     Args:
         address: Of the logs API.
@@ -42,10 +42,8 @@ class PortkeyLogExporter(SpanExporter):
         self._session.headers.update({**headers, "content-type": "application/json"})
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send the attempts among the spans; once, for an entry has no id by which Portkey would know a second one."""
-        entries = [entry(span) for span in spans if _is_attempt(span)]
-        if not entries:
-            return SpanExportResult.SUCCESS
+        """Send once, for an entry has no id by which Portkey would know a second one."""
+        entries = [entry(span) for span in spans]
         try:
             # The body is not read: nothing in it is of use, and it may not end.
             with self._session.post(
@@ -60,7 +58,8 @@ class PortkeyLogExporter(SpanExporter):
         self._session.close()
 
 
-def _is_attempt(span: ReadableSpan) -> bool:
+def is_attempt(span: ReadableSpan) -> bool:
+    """Whether a span is that of an attempt."""
     return span.kind is SpanKind.CLIENT and "gen_ai.provider.name" in (span.attributes or {})
 
 

@@ -4,6 +4,7 @@ No request waits for them. What waits to be sent is bounded, and what cannot be 
 """
 
 import logging
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from services.chassis.config import Secret, variable
 from services.chassis.outage import Outage
-from services.chassis.portkey_logs import PortkeyLogExporter
+from services.chassis.portkey_logs import PortkeyLogExporter, is_attempt
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ DELIVERY_S = 5
 END_S = 2.0
 
 PROTOCOLS = ("http/protobuf", "grpc")
+# How the names of OpenTelemetry's own variables for the collector begin.
+COLLECTORS = "OTEL_EXPORTER_OTLP_"
 PORTKEY_FORMATS = ("otlp", "logs")
 
 DROPPED_SPANS = prometheus_client.Counter(
@@ -92,7 +95,11 @@ class CountingExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Deliver, or count what could not be delivered."""
-        result = self._inner.export(spans)
+        try:
+            result = self._inner.export(spans)
+        except Exception:  # whatever a span holds, the others are delivered, and its loss is counted
+            log.debug("an exporter failed", exc_info=True)
+            result = SpanExportResult.FAILURE
         if result is SpanExportResult.SUCCESS:
             self._outage.end()
         else:
@@ -116,6 +123,7 @@ class BoundedBatches(BatchSpanProcessor):
     """
 
     def __init__(self, exporter: SpanExporter, destination: str) -> None:
+        self._attempts_only = isinstance(exporter, PortkeyLogExporter)
         self._room = threading.Semaphore(MOST_WAITING)
         self._destination = destination
         counting = CountingExporter(exporter, destination)
@@ -124,6 +132,8 @@ class BoundedBatches(BatchSpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Take a span that has ended; returns at once."""
         if span.context is None or not span.context.trace_flags.sampled:
+            return
+        if self._attempts_only and not is_attempt(span):
             return
         if self._room.acquire(blocking=False):
             super().on_end(span)
@@ -176,7 +186,22 @@ def exporters(settings: Settings) -> Iterator[tuple[str, SpanExporter]]:
         if settings.portkey_format == "logs":
             yield "portkey", PortkeyLogExporter(settings.portkey_logs, headers, timeout_s=DELIVERY_S)
         else:
-            yield "portkey", OTLPSpanExporter(settings.portkey_otlp, headers=headers, timeout=DELIVERY_S)
+            with _without_the_collectors_settings():
+                exporter = OTLPSpanExporter(settings.portkey_otlp, headers=headers, timeout=DELIVERY_S)
+            yield "portkey", exporter
+
+
+@contextmanager
+def _without_the_collectors_settings() -> Iterator[None]:
+    """Hide what the environment says of the collector: its headers, with credentials, and its certificates.
+
+    OpenTelemetry reads them into every exporter.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(COLLECTORS)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _otlp(settings: Settings) -> SpanExporter:

@@ -1,5 +1,6 @@
 """Spans reach their destinations; a slow, frozen or absent one holds nobody up, and every lost span is counted."""
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -211,19 +212,50 @@ def test_portkeys_otlp_gets_all_spans_under_the_same_trace(fake: Portkey) -> Non
     assert {"request", "chat small"} == {span.name for _, span in fake.spans.trace(ident)}
 
 
+def test_portkey_is_not_shown_the_collectors_headers_nor_its_certificates(
+    fake: Portkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer of-the-collector")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "of-the-collector.pem")
+
+    batches = to_portkey(fake, "otlp")
+    ident = end_attempt(batches)
+    batches.shutdown()
+
+    assert fake.spans.trace(ident)
+    assert all("of-the-collector" not in str(headers) for headers in fake.headers)
+    assert os.environ["OTEL_EXPORTER_OTLP_HEADERS"]
+
+
+class Raising(SpanExporter):
+    """Fails in a way that no exporter should."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        raise KeyError("gen_ai.request.model")
+
+
+def test_spans_that_an_exporter_cannot_read_are_counted() -> None:
+    before = dropped("raising")
+    with span_export.exporting([("raising", Raising())]) as spans:
+        end_spans(spans, 2)
+
+    assert before + 2 == dropped("raising")
+
+
 def test_a_wrong_key_and_a_failing_portkey_are_counted_and_the_next_attempt_arrives(fake: Portkey) -> None:
     before = dropped("portkey")
     stranger = to_portkey(fake, "logs", key="pk-wrong")
     end_attempt(stranger)
     stranger.shutdown()
-    assert (before + 2, 1) == (dropped("portkey"), fake.refused)
+    # The span of the request around it is no entry, so it cannot be lost.
+    assert (before + 1, 1) == (dropped("portkey"), fake.refused)
 
     batches = to_portkey(fake, "logs")
     for fault in (500, 429):
         fake.fault = fault
         end_attempt(batches)
         batches.force_flush()
-    assert before + 6 == dropped("portkey")
+    assert before + 3 == dropped("portkey")
     fake.fault = 0
     ident = end_attempt(batches)
     batches.shutdown()
@@ -234,8 +266,7 @@ def test_a_frozen_portkey_holds_nobody_up(fake: Portkey) -> None:
     fake.answers.clear()
     before = dropped("portkey")
     batches = to_portkey(fake, "logs")
-    # Two spans each.
-    for _ in range(MOST_WAITING):
+    for _ in range(2 * MOST_WAITING):
         end_attempt(batches)
     assert before + MOST_WAITING <= dropped("portkey")
     fake.answers.set()

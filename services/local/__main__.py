@@ -77,11 +77,12 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
             "LUMNI_VIEWER_KEY": settings.viewer_key.reveal(),
             "LUMNI_KEY_SECRET": state.secret("key_secret", settings.key_secret.reveal()),
             "LUMNI_RESPONSES_KEY": state.secret("responses_key", settings.responses_key.reveal()),
+            **environment.chosen(environment.OF_GATEWAY, environ),
         },
         "executor": {**token, **model},
         "selector": token,
         "classifier": token,
-        "ledger": database,
+        "ledger": {**database, **environment.chosen(environment.OF_LEDGER, environ)},
         "migrate": database,
         "model": model,
     }

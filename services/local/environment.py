@@ -1,6 +1,6 @@
 """What each process may see of the environment that `make run` was started in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # Variables that any program may need.
 COMMON = frozenset(
@@ -11,9 +11,12 @@ COMMON = frozenset(
 OBSERVED_BY = ("OTEL_", "PORTKEY_API_KEY")
 # Never inherited: each process is given those that it reads, by name.
 SECRETS = frozenset(
-    "DATABASE_URL REDIS_URL LUMNI_API_KEY LUMNI_ADMIN_KEY LUMNI_KEY_SECRET LUMNI_RESPONSES_KEY "
-    "LUMNI_SERVICE_TOKEN LUMNI_VIEWER_KEY".split()
+    "DATABASE_URL REDIS_URL LUMNI_ALERTS_WEBHOOK LUMNI_API_KEY LUMNI_ADMIN_KEY LUMNI_CACHE_KEY LUMNI_KEY_SECRET "
+    "LUMNI_PROMPTS_KEY LUMNI_REQUEST_LOG_S3_SECRET LUMNI_RESPONSES_KEY LUMNI_SERVICE_TOKEN LUMNI_VIEWER_KEY".split()
 )
+# Those of the user's own that one process reads.
+OF_GATEWAY = ("LUMNI_CACHE_KEY", "LUMNI_PROMPTS_KEY", "LUMNI_REQUEST_LOG_S3_SECRET")
+OF_LEDGER = ("LUMNI_ALERTS_WEBHOOK",)
 # Of the executor and the model that it calls.
 MODEL = "LUMNI_LOCAL_MODEL_"
 
@@ -24,6 +27,11 @@ def inherited(name: str, environ: Mapping[str, str]) -> dict[str, str]:
     A provider's key may have any name, and only the executor may see one: the others see what is known to be harmless.
     """
     return {key: value for key, value in environ.items() if key not in SECRETS and _is_for(name, key)}
+
+
+def chosen(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Some variables by their names, those that are set."""
+    return {name: environ[name] for name in names if name in environ}
 
 
 def _is_for(name: str, key: str) -> bool:

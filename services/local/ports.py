@@ -1,12 +1,18 @@
 """Whether the addresses that the services need are free, and which process has them."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
 from pathlib import Path
 
 # Between the ports of well-known services and those that the kernel gives to outgoing connections, which could take
 # one in the moment before its server binds it.
 UNASSIGNED = range(10_000, 32_768)
+# Files whose locks say which ports processes have chosen and perhaps not bound yet; the locks end with the processes.
+CHOSEN = Path(tempfile.gettempdir()) / f"lumni-ports-{os.getuid()}"
+_held: list[int] = []
 
 
 def split(address: str) -> tuple[str, int]:
@@ -22,12 +28,32 @@ def split(address: str) -> tuple[str, int]:
 
 
 def free(count: int = 1) -> int:
-    """The first of `count` ports in a row on loopback on which nothing listened a moment ago."""
+    """The first of `count` ports in a row on loopback on which nothing listens.
+
+    No other process of this user that asks here gets one of them while this one lives.
+    """
+    CHOSEN.mkdir(mode=0o700, exist_ok=True)
     while True:
-        # At random: two that choose at the same time differ.
         first = random.choice(UNASSIGNED[:-count])
-        if all(is_free(f"127.0.0.1:{port}") for port in range(first, first + count)):
+        ports = range(first, first + count)
+        locks = [_lock(port) for port in ports]
+        if None not in locks and all(is_free(f"127.0.0.1:{port}") for port in ports):
+            _held.extend(lock for lock in locks if lock is not None)
             return first
+        for lock in locks:
+            if lock is not None:
+                os.close(lock)
+
+
+def _lock(port: int) -> int | None:
+    """The lock of a port as a file descriptor; None where another process, or an earlier call of this one, has it."""
+    lock = os.open(CHOSEN / str(port), os.O_CREAT | os.O_WRONLY, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def is_free(address: str) -> bool:

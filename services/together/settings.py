@@ -9,8 +9,9 @@ from services.chassis import config, configured_environment, rpc, telemetry
 from services.chassis.config import Mistakes, Secret, variable
 from services.gateway.settings import Settings as Gateway
 
-# In the order in which they start: each before the gateway, which calls it.
-BEHIND = ("classifier", "selector", "executor")
+# In the order in which they start: each before the gateway, which calls it; and the executor before the selector, which
+# reads at its start what the executor says of keys: the first request must not meet a model without one.
+BEHIND = ("executor", "selector", "classifier")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def test_all_are_inside_and_without_a_socket_unless_said_otherwise() -> None:
 def test_what_has_an_address_is_elsewhere() -> None:
     settings = read({**NEEDED, "LUMNI_EXECUTOR": "dns:///executor:50053"})
 
-    assert ["classifier", "selector"] == list(settings.behind)
+    assert ["selector", "classifier"] == list(settings.behind)
     assert "dns:///executor:50053" == settings.gateway.executor
 
 

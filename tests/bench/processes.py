@@ -8,15 +8,19 @@ import psutil
 
 def cpu_ms(process: psutil.Process) -> float:
     """Milliseconds of CPU so far."""
-    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-    return 1000 * sum(t.user + t.system for t in times)
+    found = 0.0
+    for one in (process, *process.children(recursive=True)):
+        # Health checks come and go.
+        with suppress(psutil.NoSuchProcess):
+            times = one.cpu_times()
+            found += times.user + times.system
+    return 1000 * found
 
 
 def resident_mib(process: psutil.Process) -> float:
     """MiB of memory that are resident; what children share with their parent counts in each."""
     found = 0
     for one in (process, *process.children(recursive=True)):
-        # Health checks come and go.
         with suppress(psutil.NoSuchProcess):
             found += one.memory_info().rss
     return found / 2**20

@@ -25,6 +25,7 @@ from services.local.postgres import Postgres
 from services.local.server import started
 from services.local.valkey import Valkey
 from tests import simulator
+from tests.bench.processes import cpu_ms
 from tests.flow import stack as stacks
 from tests.otlp import collecting
 
@@ -58,12 +59,6 @@ async def one_process(
             yield f"{stack.rest}/v1/chat/completions", psutil.Process(stack.services["gateway"].pid)
 
 
-def cpu_ms(process: psutil.Process) -> float:
-    """Milliseconds of CPU so far."""
-    times = process.cpu_times()
-    return (times.user + times.system) * 1000
-
-
 async def ask(session: aiohttp.ClientSession, url: str, requests: int) -> None:
     """Ask from all clients at once."""
 
@@ -77,6 +72,8 @@ async def ask(session: aiohttp.ClientSession, url: str, requests: int) -> None:
 
 async def main(requests: int, rounds: int, share: float) -> None:
     """Measure and print."""
+    # As many for each client.
+    requests = max(requests // CLIENTS, 1) * CLIENTS
     folder = Path(tempfile.mkdtemp(prefix="lumni-tracing-"))
     folder.chmod(0o711)
     async with AsyncExitStack() as stack:

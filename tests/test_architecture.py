@@ -51,7 +51,7 @@ GATEWAY_CORES = """
     ledger.rows
     limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers
     limits.local limits.mistakes limits.persistent limits.refusal
-    prompts.content prompts.files prompts.reference prompts.template prompts.variables
+    prompts.content prompts.expansion prompts.files prompts.reference prompts.template prompts.variables
     recording.delivery recording.record recording.redaction recording.request_log recording.settings
     recording.span_texts
     requests.cache_control requests.fields requests.hints requests.inputs requests.prompt_size

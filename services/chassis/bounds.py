@@ -118,7 +118,8 @@ REQUEST_CONTEXT: Bounds = {
     "traceparent": NAME,
     "deadline_unix_ms": COUNT,
     "admitted_unix_ms": COUNT,
-    "metadata": METADATA,
+    # With the version of a stored prompt, which the gateway notes.
+    "metadata": Texts(18, 64, 512),
 }
 
 

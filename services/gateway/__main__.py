@@ -40,6 +40,8 @@ from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.prompts.expander import RequestExpander
+from services.gateway.prompts.library import PromptLibrary
 from services.gateway.prompts.store import PromptStore
 from services.gateway.recording import sinks as recording
 from services.gateway.recording import text_store
@@ -59,6 +61,7 @@ from services.gateway.rest import (
     model_calls,
     not_served,
     operations,
+    prompt_calls,
     provider_health,
     request_story,
     responses,
@@ -169,6 +172,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             timeout_s=settings.server.timeout_s,
             cache=cache,
         )
+        prompts = RequestExpander(PromptLibrary(pool))
         limiter = ConcurrencyLimiter(settings.max_concurrent)
         await enter(limiter.adapting(executor.ready))
         database = KeyDatabase(pool, client)
@@ -179,7 +183,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         service = rpc.Service(
             GATEWAY,
             gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
-            GatewayServicer(limiter, pipeline, mistakes),
+            GatewayServicer(limiter, pipeline, prompts, mistakes),
         )
         key_service = rpc.Service(
             KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store), longest=LONGEST_KEY
@@ -223,12 +227,13 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             ]
         )
         routes = [
-            *model_calls.routes(pipeline),
+            *model_calls.routes(pipeline, prompts),
+            *prompt_calls.routes(pipeline, prompts),
             *messages.routes(pipeline),
             *simple.routes(pipeline),
-            *responses.routes(pipeline, _response_store(pool, settings)),
+            *responses.routes(pipeline, prompts, _response_store(pool, settings)),
             *not_served.routes(),
-            *inference.routes(keys, pipeline, selector, fleet),
+            *inference.routes(keys, pipeline, prompts, selector, fleet),
         ]
         dispatcher = Dispatcher(app, routes, checks, ByteBudget(settings.server.max_message_mib * 2**20))
         rest = EarlyRefusals(

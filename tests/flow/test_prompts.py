@@ -1,14 +1,22 @@
-"""Prompts: made by admins over REST and by the command line client."""
+"""Prompts: made by admins over REST and by the command line client, used by callers with their own clients."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import asyncpg
+import grpc
 import httpx
+import openai
+import portkey_ai
 import pytest
+from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from tests.flow.stack import ADMIN_KEY, Stack
+from tests.flow.stack import ADMIN_KEY, API_KEY, Stack
 from tests.flow.test_cli import lumni
+from tests.simulator import Simulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -109,3 +117,155 @@ async def test_the_command_line_keeps_a_prompt_in_a_file(stack: Stack, tmp_path:
     assert "shorter" in history
     code, _, _ = await lumni(stack, "prompts", "delete", "letter")
     assert 0 == code
+
+
+@pytest.fixture
+async def greeting(admin: httpx.AsyncClient) -> AsyncIterator[str]:
+    """A prompt with a version in production and one that is staged; its name."""
+    variables = {"name": {"type": "string"}, "formal": {"type": "boolean", "default": False}}
+    content = {
+        "messages": [
+            {"role": "system", "content": "Greet{{#formal}} formally{{/formal}}.{{> house-rules}}"},
+            {"role": "user", "content": "I am {{name}}."},
+        ],
+        "variables": variables,
+        "model": "small",
+        "parameters": {"temperature": 0.5, "max_tokens": 20},
+    }
+    partial = {"name": "house-rules", "kind": "partial", "content": {"text": " Be kind."}}
+    house = (await admin.post("/admin/prompts", json=partial)).json()
+    made = (await admin.post("/admin/prompts", json={"name": "greeting", "content": content})).json()
+    staged = content | {"messages": [{"role": "user", "content": "Staged for {{name}}."}]}
+    version = {"content": staged, "revision": 1, "label": "staging"}
+    await admin.post("/admin/prompts/greeting/versions", json=version)
+    yield "greeting"
+    for one, revision in ((house, 1), (made, 2)):
+        await admin.delete(f"/admin/prompts/{one['prompt_id']}", params={"revision": revision})
+
+
+@pytest.fixture
+async def portkey_client(stack: Stack) -> AsyncIterator[Any]:
+    """Portkey's official client, pointed at Lumni."""
+    client = portkey_ai.AsyncPortkey(api_key=API_KEY, base_url=f"{stack.rest}/v1", max_retries=0)
+    yield client
+    await client.close()
+    await client.openai_client.close()
+
+
+async def test_portkeys_client_renders_each_version(portkey_client: Any, greeting: str) -> None:
+    async def last(which: str) -> str:
+        found = await portkey_client.prompts.render(
+            prompt_id=f"{greeting}{which}", variables={"name": "Ann", "formal": True}
+        )
+        assert found.success
+        return str(found.data.messages[-1].content)
+
+    assert ["I am Ann.", "I am Ann.", "Staged for Ann.", "Staged for Ann."] == [
+        await last(which) for which in ("", "@1", "@latest", "@staging")
+    ]
+    whole = await portkey_client.prompts.render(
+        prompt_id=greeting, variables={"name": "Ann", "formal": True}, temperature=0.1
+    )
+    assert "Greet formally. Be kind." == whole.data.messages[0].content
+    assert ("small", 0.1, 20) == (whole.data.model, whole.data.temperature, whole.data.max_tokens)
+
+
+async def test_portkeys_client_completes_whole_and_streamed(
+    portkey_client: Any, greeting: str, provider: Simulator
+) -> None:
+    answer = await portkey_client.prompts.completions.create(
+        prompt_id=greeting, variables={"name": "Berta"}, max_tokens=7
+    )
+    assert answer.choices[0].message.content
+    assert f"{greeting}@1" == answer.lumni["prompt"]
+
+    stream = await portkey_client.prompts.completions.create(
+        prompt_id=f"{greeting}@staging", variables={"name": "Berta"}, stream=True
+    )
+    text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+    assert text
+
+    seen = [one["body"] for one in await provider.requests(last=50) if "Berta" in str(one["body"])]
+    assert [
+        {"role": "system", "content": "Greet. Be kind."},
+        {"role": "user", "content": "I am Berta."},
+    ] == seen[0]["messages"]
+    assert 0.5 == seen[0]["temperature"]
+    assert 7 in (seen[0].get("max_tokens"), seen[0].get("max_completion_tokens"))
+    assert [{"role": "user", "content": "Staged for Berta."}] == seen[1]["messages"]
+
+
+async def test_chat_and_responses_name_a_prompt(
+    client: openai.AsyncOpenAI, greeting: str, provider: Simulator
+) -> None:
+    prompt = {"id": greeting, "version": "1", "variables": {"name": "Carl"}}
+
+    chat = await client.chat.completions.create(
+        model="small", messages=[{"role": "user", "content": "And?"}], extra_body={"prompt": prompt}
+    )
+    response = await client.responses.create(model="small", prompt=cast("Any", prompt), input="And?")
+
+    assert chat.choices[0].message.content
+    assert response.output_text
+    assert {f"{greeting}@1"} == {cast("Any", one).lumni["prompt"] for one in (chat, response)}
+    seen = [one["body"] for one in await provider.requests(last=50) if "Carl" in str(one["body"])]
+    assert ["Greet. Be kind.", "I am Carl.", "And?"] == [one["content"] for one in seen[0]["messages"]]
+    assert all(part in str(seen[1]) for part in ("Greet. Be kind.", "I am Carl.", "And?"))
+
+
+async def test_the_version_stands_in_the_ledger(stack: Stack, http: httpx.AsyncClient, greeting: str) -> None:
+    body = {"variables": {"name": "Dora"}}
+    answer = await http.post(f"/v1/prompts/{greeting}/completions", json=body)
+
+    assert 200 == answer.status_code
+    connection = await asyncpg.connect(stack.database)
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                found = await connection.fetchval(
+                    "SELECT metadata ->> 'prompt' FROM usage_records WHERE request_id = $1",
+                    answer.headers["x-request-id"],
+                )
+                if found:
+                    break
+                await asyncio.sleep(0.05)
+    finally:
+        await connection.close()
+    assert f"{greeting}@1" == found
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "param"),
+    [
+        ("/v1/prompts/nobody/render", {"variables": {}}, 404, "prompt"),
+        ("/v1/prompts/greeting@9/render", {"variables": {}}, 404, "prompt"),
+        ("/v1/prompts/greeting@canary/completions", {"variables": {}}, 404, "prompt"),
+        ("/v1/prompts/greeting/render", {}, 400, "variables.name"),
+        ("/v1/prompts/greeting/completions", {"variables": {"name": 1}}, 400, "variables.name"),
+        ("/v1/prompts/a b/render", {}, 400, "prompt.id"),
+        ("/v1/prompts/house-rules/render", {}, 404, "prompt"),
+        ("/v1/chat/completions", {"prompt": {"id": "nobody"}}, 404, "prompt"),
+        ("/v1/chat/completions", {"prompt": "greeting"}, 400, "prompt"),
+        ("/v1/responses", {"prompt": {"id": "greeting", "variables": {"n": 1}}}, 400, "variables.n"),
+        ("/v1/route", {"prompt": {"id": "greeting"}}, 400, "variables.name"),
+    ],
+)
+@pytest.mark.usefixtures("greeting")
+async def test_wrong_prompts_are_refused_by_name(
+    http: httpx.AsyncClient, path: str, body: dict[str, Any], status: int, param: str
+) -> None:
+    answer = await http.post(path, json=body)
+
+    assert (status, param) == (answer.status_code, answer.json()["error"]["param"])
+
+
+async def test_grpc_takes_a_prompt_too(stack: Stack, greeting: str) -> None:
+    body = {"prompt": {"id": greeting, "variables": {"name": "Emil"}}}
+    async with grpc.aio.insecure_channel(stack.grpc) as channel:
+        answer = await gateway_pb2_grpc.GatewayServiceStub(channel).Complete(
+            gateway_pb2.CompleteRequest(body_json=json.dumps(body)),
+            metadata=(("authorization", f"Bearer {API_KEY}"),),
+            timeout=30,
+        )
+
+    assert f"{greeting}@1" == json.loads(answer.body_json)["lumni"]["prompt"]

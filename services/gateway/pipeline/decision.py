@@ -34,6 +34,8 @@ class Decision:
     selection: selector_pb2.Selection
     # The services that were down, and are missing from the decision.
     degraded: list[str]
+    # The version of a stored prompt that the request was made of, if there is one.
+    prompt: str = ""
     classify_ms: float = 0.0
     select_ms: float = 0.0
 
@@ -83,6 +85,7 @@ class Decider:
             classification=classification,
             selection=selection,
             degraded=degraded,
+            prompt=chat.prompt,
             classify_ms=(classified - began) * 1000,
             select_ms=(selected - classified) * 1000,
         )

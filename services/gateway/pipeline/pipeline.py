@@ -83,7 +83,9 @@ class Pipeline:
             Fault: as `complete`.
         """
         async with self.without_model(caller):
-            return await self._decider.decide(seen_as or caller, chat, self._context(caller), what_if=True)
+            return await self._decider.decide(
+                seen_as or caller, chat, self._context(caller, chat), what_if=True
+            )
 
     @asynccontextmanager
     async def without_model(self, caller: Caller) -> AsyncIterator[Admission]:
@@ -218,7 +220,7 @@ class Pipeline:
 
     async def _hit(self, caller: Caller, chat: ModelRequest, hit: Hit) -> tuple[Decision, Admission]:
         """Admit a request that gets an earlier answer, as one without tokens, and tell the ledger what that saved."""
-        decision = replay.decision(hit, self._context(caller), time.perf_counter())
+        decision = replay.decision(hit, chat, self._context(caller, chat), time.perf_counter())
         try:
             async with self.without_model(caller) as admission:
                 decision.context.admitted_unix_ms = admission.admitted_unix_ms
@@ -230,7 +232,7 @@ class Pipeline:
         return decision, admission
 
     async def _admit(self, caller: Caller, chat: ModelRequest) -> tuple[Decision, Admission]:
-        context = self._context(caller)
+        context = self._context(caller, chat)
         decision: Decision | None = None
         try:
             decision = await self._decider.decide(caller, chat, context)
@@ -276,7 +278,7 @@ class Pipeline:
         tracing.decided(context, chat, decision, refusal)
         self._decisions.publish(event)
 
-    def _context(self, caller: Caller) -> chat_pb2.RequestContext:
+    def _context(self, caller: Caller, chat: ModelRequest) -> chat_pb2.RequestContext:
         return chat_pb2.RequestContext(
             request_id=telemetry.request_id.get(),
             tenant=caller.tenant,
@@ -286,5 +288,5 @@ class Pipeline:
             plan=caller.plan.name,
             deadline_unix_ms=int((time.time() + self._timeout_s) * 1000),
             traceparent=telemetry.traceparent(),
-            metadata=dict(request_metadata.noted.get()),
+            metadata=request_metadata.with_prompt(chat.prompt),
         )

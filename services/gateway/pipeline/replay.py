@@ -39,7 +39,7 @@ def keep(
     recording.keep(answer)
 
 
-def decision(hit: Hit, context: chat_pb2.RequestContext, began: float) -> Decision:
+def decision(hit: Hit, chat: ModelRequest, context: chat_pb2.RequestContext, began: float) -> Decision:
     """What was decided when the answer was made, for the request that gets it again."""
     return Decision(
         began=began,
@@ -47,6 +47,7 @@ def decision(hit: Hit, context: chat_pb2.RequestContext, began: float) -> Decisi
         classification=hit.answer.classification,
         selection=hit.answer.selection,
         degraded=[],
+        prompt=chat.prompt,
     )
 
 

@@ -38,6 +38,7 @@ def decided(
                 "lumni.strategy": decision.selection.strategy,
                 "lumni.candidates": [one.deployment for one in decision.selection.candidates],
                 "lumni.degraded": decision.degraded or None,
+                "lumni.prompt": decision.prompt or None,
             }
         )
 

@@ -39,7 +39,7 @@ def parse(text: bytes | str, *, stream: bool = False, allowed: Allowed = NOTHING
     Raises:
         Invalid: names the field and what is expected there.
     """
-    body = fields.read(text, not_yet=("prompt",))
+    body = fields.read(text, not_here=("prompt",))
     own = body.pop("lumni", None)
     cache = cache_control.parse(body.pop("cache", None))
     fields.at_most(body.get("tools"), fields.MAX_TOOLS, "tools")

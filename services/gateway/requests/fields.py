@@ -22,18 +22,18 @@ MAX_TOOL_NAME = 256
 def read(
     text: bytes | str,
     *,
-    not_yet: Collection[str] = (),
+    not_here: Collection[str] = (),
     most_values: int = json_bounds.MAX_VALUES,
 ) -> dict[str, Any]:
     """The object that a body is.
 
     Args:
         text: JSON.
-        not_yet: Fields that are not supported yet: passing them on would promise what does not happen.
+        not_here: Fields that mean nothing here: passing them on would promise what does not happen.
         most_values: How many values the whole may hold.
 
     Raises:
-        Invalid: it is none, holds too much, or has a field that Lumni does not support yet.
+        Invalid: it is none, holds too much, or has a field that is not supported here.
     """
     json_bounds.check(text if isinstance(text, bytes) else text.encode("utf-8", "replace"), most_values)
     try:
@@ -44,9 +44,9 @@ def read(
         raise Invalid("the body must be a JSON object", reason="INVALID_JSON")
     if len(body) > MAX_FIELDS:
         raise Invalid(f"the body has more than {MAX_FIELDS} fields; send fewer")
-    for name in not_yet:
+    for name in not_here:
         if name in body:
-            raise Invalid(f"{name}: Lumni does not support this field yet; leave it out", param=name)
+            raise Invalid(f"{name}: this field is not supported here; leave it out", param=name)
     return body
 
 

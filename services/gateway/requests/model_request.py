@@ -46,6 +46,7 @@ class ModelRequest:
         upload: The file that comes with the body; None where the operation takes none.
         hints: What the caller wishes of the decision.
         cache: What it wishes of the response cache.
+        prompt: The version of a stored prompt that it was made of, such as greeting@3; empty where there is none.
 
     """
 
@@ -67,6 +68,7 @@ class ModelRequest:
     upload: Upload | None = None
     hints: Hints = field(default_factory=Hints)
     cache: CacheControl = field(default_factory=CacheControl)
+    prompt: str = ""
 
     @property
     def cacheable(self) -> bool:

@@ -14,6 +14,8 @@ from services.chassis.errors import Invalid
 noted: ContextVar[Mapping[str, str]] = ContextVar("noted", default=MappingProxyType({}))
 # The name of the trace id among the rest.
 TRACE_ID = "trace_id"
+# The name of the version of a stored prompt, which Lumni notes itself.
+PROMPT = "prompt"
 
 
 def parse(trace_id: str, metadata: str) -> dict[str, str]:
@@ -34,6 +36,11 @@ def parse(trace_id: str, metadata: str) -> dict[str, str]:
     if expected := METADATA.mistake(found):
         raise Invalid(f"x-portkey-metadata: {expected}", param="x-portkey-metadata")
     return found
+
+
+def with_prompt(prompt: str) -> dict[str, str]:
+    """What was noted about the request that is being answered, and the version of a prompt that it names."""
+    return {**noted.get(), PROMPT: prompt} if prompt else dict(noted.get())
 
 
 def _object(metadata: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline import render
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.requests import chat_request
+from services.gateway.prompts.expander import RequestExpander
 from services.gateway.rest import model_calls
 from services.gateway.rest.dispatcher import Route
 from services.gateway.rest.exchange import Exchange
@@ -23,11 +23,13 @@ from services.gateway.rest.exchange import Exchange
 AUTO = {"id": "auto", "object": "model", "created": render.STARTED, "owned_by": "lumni"}
 
 
-def routes(keys: Authenticator, pipeline: Pipeline, selector: Selector, fleet: Fleet) -> list[Route]:
+def routes(
+    keys: Authenticator, pipeline: Pipeline, prompts: RequestExpander, selector: Selector, fleet: Fleet
+) -> list[Route]:
     """POST /v1/route, and the models in OpenAI's shape."""
 
     async def route(exchange: Exchange) -> None:
-        chat = await model_calls.read(exchange, chat_request.parse)
+        chat = await model_calls.read_chat(exchange, prompts)
         seen_as = keys.as_if(exchange.caller, chat.hints.plan)
         decision = await pipeline.route(exchange.caller, chat, seen_as=seen_as)
         shown = {

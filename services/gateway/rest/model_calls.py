@@ -6,9 +6,9 @@ from typing import Protocol
 from services.chassis import errors, offload
 from services.chassis.provider_side import Allowed
 from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.prompts.expander import RequestExpander
 from services.gateway.requests import (
     cache_control,
-    chat_request,
     completions_request,
     embeddings_request,
     images_request,
@@ -28,7 +28,7 @@ class Parse(Protocol):
     def __call__(self, text: bytes, *, allowed: Allowed) -> ModelRequest: ...  # noqa: D102
 
 
-def routes(pipeline: Pipeline) -> list[Route]:
+def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
     """The operations below /v1 whose answers travel as they are."""
 
     def calling(parse: Parse) -> Handler:
@@ -43,8 +43,11 @@ def routes(pipeline: Pipeline) -> list[Route]:
         request = await offload.run(size, lambda: transcription_request.parse(form, files))
         await answer(exchange, pipeline, hinted(exchange, request))
 
+    async def chat(exchange: Exchange) -> None:
+        await answer(exchange, pipeline, await read_chat(exchange, prompts))
+
     return [
-        Route("POST", "/v1/chat/completions", calling(chat_request.parse)),
+        Route("POST", "/v1/chat/completions", chat),
         Route("POST", "/v1/completions", calling(completions_request.parse)),
         Route("POST", "/v1/embeddings", calling(embeddings_request.parse)),
         Route("POST", "/v1/moderations", calling(moderations_request.parse)),
@@ -66,6 +69,16 @@ async def read(exchange: Exchange, parse: Parse) -> ModelRequest:
     allowed = exchange.caller.plan.allowed
     request = await offload.run(len(body), lambda: parse(body, allowed=allowed))
     return hinted(exchange, request)
+
+
+async def read_chat(exchange: Exchange, prompts: RequestExpander) -> ModelRequest:
+    """The chat completion that a request asks for, perhaps of a stored prompt.
+
+    Raises:
+        Invalid, TooLarge, CallerLeft: as `read`.
+        NotFound: the caller may use no such prompt.
+    """
+    return hinted(exchange, await prompts.chat(exchange.caller, await exchange.body()))
 
 
 def hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:

@@ -13,6 +13,7 @@ from services.gateway.conversations.response_edit import ResponseEdit
 from services.gateway.conversations.store import Kept, ResponseStore
 from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.pipeline import Pipeline, Stream
+from services.gateway.prompts.expander import RequestExpander
 from services.gateway.requests import responses_request
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.requests.responses_request import Asked
@@ -30,13 +31,13 @@ RESPONSES = ApiFormat(
 )
 
 
-def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
+def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | None) -> list[Route]:
     """The routes of OpenAI's responses; without a store none are kept."""
 
     async def continued(exchange: Exchange) -> tuple[Asked, list[Any], ModelRequest]:
         """What is asked, what was said before, and the request that both make."""
         body = await exchange.body()
-        asked = await offload.run(len(body), lambda: responses_request.read(body))
+        asked, prompt = await prompts.response(exchange.caller, body)
         earlier: list[Any] = []
         size = len(body)
         if asked.previous:
@@ -46,7 +47,7 @@ def routes(pipeline: Pipeline, store: ResponseStore | None) -> list[Route]:
             earlier = conversation.after(kept.items, kept.response)
             size += kept.size
         request = await offload.run(size, lambda: responses_request.parse(asked, earlier))
-        return asked, earlier, model_calls.hinted(exchange, request)
+        return asked, earlier, model_calls.hinted(exchange, replace(request, prompt=prompt))
 
     async def create(exchange: Exchange) -> None:
         asked, earlier, request = await continued(exchange)

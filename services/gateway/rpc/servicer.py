@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 
 import orjson
 from google.protobuf.message import Message
@@ -14,7 +13,8 @@ from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.pipeline import simple_answer
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.requests import chat_request, conversation, simple_request
+from services.gateway.prompts.expander import RequestExpander
+from services.gateway.requests import conversation, simple_request
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.requests.request_ids import request_id
 from services.gateway.rpc import admission
@@ -25,9 +25,16 @@ NAMES = {role: name for name, role in conversation.ROLES.items() if name != "fun
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """Unpacks a call, runs the pipeline, packs the answer."""
 
-    def __init__(self, limiter: ConcurrencyLimiter, pipeline: Pipeline, mistakes: MistakeLimit) -> None:
+    def __init__(
+        self,
+        limiter: ConcurrencyLimiter,
+        pipeline: Pipeline,
+        prompts: RequestExpander,
+        mistakes: MistakeLimit,
+    ) -> None:
         self._limiter = limiter
         self._pipeline = pipeline
+        self._prompts = prompts
         self._mistakes = mistakes
 
     async def Complete(
@@ -35,7 +42,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.CompleteResponse:
         """POST /v1/chat/completions."""
         async with self._admitted(request) as caller:
-            chat = await _parsed(request.body_json, caller)
+            chat = await self._prompts.chat(caller, request.body_json.encode())
             answer = await self._pipeline.complete(caller, chat)
         return gateway_pb2.CompleteResponse(body_json=answer.body)
 
@@ -44,7 +51,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
         """The same, streamed."""
         async with self._admitted(request) as caller:
-            chat = await _parsed(request.body_json, caller, stream=True)
+            chat = await self._prompts.chat(caller, request.body_json.encode(), stream=True)
             stream = await self._pipeline.stream(caller, chat)
             async with aclosing(stream.chunks) as chunks:
                 async for chunk in chunks:
@@ -70,7 +77,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
         """The decision without the call."""
         async with self._admitted(request) as caller:
-            chat = await _parsed(request.body_json, caller)
+            chat = await self._prompts.chat(caller, request.body_json.encode())
             decision = await self._pipeline.route(caller, chat)
         return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
 
@@ -85,11 +92,6 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             with self._mistakes.guarding(caller.key_id) as attempt:
                 attempt.size = request.ByteSize()
                 yield caller
-
-
-async def _parsed(body: str, caller: Caller, *, stream: bool = False) -> ModelRequest:
-    parse = partial(chat_request.parse, body, stream=stream, allowed=caller.plan.allowed)
-    return await offload.run(len(body), parse)
 
 
 def _asked(request: gateway_pb2.AskRequest) -> ModelRequest:

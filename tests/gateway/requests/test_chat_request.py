@@ -80,7 +80,7 @@ def body(**fields: Any) -> bytes:
             "messages[0].content[0].file",
             "file_data",
         ),
-        (body(prompt=None), "prompt", "does not support"),
+        (body(prompt=None), "prompt", "not supported here"),
     ],
 )
 def test_a_mistake_is_named_with_its_field_and_its_mending(text: bytes, param: str | None, says: str) -> None:

@@ -19,6 +19,7 @@ from services.chassis.deployments import Fleet
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.prompts.expander import RequestExpander
 from services.gateway.requests import chat_request, conversation, fields, hints, messages_request
 from services.gateway.rest import (
     application,
@@ -27,6 +28,7 @@ from services.gateway.rest import (
     messages,
     model_calls,
     not_served,
+    prompt_calls,
     responses,
     simple,
 )
@@ -49,14 +51,15 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
 
 def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[str, Any]) -> None:
     nobody = object()
-    pipeline = cast("Pipeline", nobody)
+    pipeline, prompts = cast("Pipeline", nobody), cast("RequestExpander", nobody)
     routes = [
-        *model_calls.routes(pipeline),
+        *model_calls.routes(pipeline, prompts),
+        *prompt_calls.routes(pipeline, prompts),
         *messages.routes(pipeline),
-        *responses.routes(pipeline, None),
+        *responses.routes(pipeline, prompts, None),
         *simple.routes(pipeline),
         *inference.routes(
-            cast("Authenticator", nobody), pipeline, cast("Selector", nobody), cast("Fleet", nobody)
+            cast("Authenticator", nobody), pipeline, prompts, cast("Selector", nobody), cast("Fleet", nobody)
         ),
     ]
     served = {(route.method.lower(), route.path.replace(":path", "")) for route in routes}

@@ -1,0 +1,37 @@
+"""Stored prompts in Portkey's shapes: rendered, or rendered and answered."""
+
+import orjson
+
+from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.prompts import expander
+from services.gateway.prompts.expander import RequestExpander
+from services.gateway.requests.model_request import ModelRequest
+from services.gateway.rest import model_calls
+from services.gateway.rest.dispatcher import Route
+from services.gateway.rest.exchange import Exchange
+
+
+def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
+    """The routes below /v1/prompts."""
+
+    async def read(exchange: Exchange) -> ModelRequest:
+        body = expander.named(exchange.parameters["prompt_id"], await exchange.body())
+        return model_calls.hinted(exchange, await prompts.chat(exchange.caller, body))
+
+    async def render(exchange: Exchange) -> None:
+        request = await read(exchange)
+        async with pipeline.without_model(exchange.caller):
+            # What an OpenAI client takes as its arguments.
+            data = {"model": request.model, **request.body}
+            if not request.stream:
+                del data["stream"]
+        shown = {"success": True, "data": data, "lumni": {"prompt": request.prompt}}
+        await exchange.answer(orjson.dumps(shown))
+
+    async def complete(exchange: Exchange) -> None:
+        await model_calls.answer(exchange, pipeline, await read(exchange))
+
+    return [
+        Route("POST", "/v1/prompts/{prompt_id}/render", render),
+        Route("POST", "/v1/prompts/{prompt_id}/completions", complete),
+    ]

@@ -55,7 +55,7 @@ GATEWAY_CORES = """
     recording.delivery recording.record recording.redaction recording.request_log recording.settings
     recording.span_texts
     requests.cache_control requests.fields requests.hints requests.inputs requests.prompt_size
-    requests.request_ids
+    requests.request_ids requests.system_text
     rest.connections
 """
 

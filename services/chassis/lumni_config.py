@@ -8,7 +8,7 @@ from services.chassis.yaml import Section
 __all__ = ["SECTIONS", "load"]
 
 # All that may stand at the top: the gateway's plans and switches, the selector's section, and the ledger's.
-SECTIONS = ("default_plan", "bootstrap_plan", "plans", "switches", "selector", "alerts")
+SECTIONS = ("default_plan", "bootstrap_plan", "plans", "switches", "system_prompts", "selector", "alerts")
 
 
 def load(path: Path) -> Section:

@@ -16,7 +16,7 @@ from services.gateway.cache import store as cached
 from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
 from services.gateway.cache.response_cache import ResponseCache
 from services.gateway.cipher import Cipher
-from services.gateway.config import plans, switches
+from services.gateway.config import plans, switches, system_prompts
 from services.gateway.conversations import store as conversations
 from services.gateway.conversations.store import ResponseStore
 from services.gateway.dashboard import routes as dashboard
@@ -40,6 +40,7 @@ from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.pipeline import Pipeline
+from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.prompts.library import PromptLibrary
 from services.gateway.prompts.store import PromptStore
@@ -171,6 +172,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             decisions=decisions,
             timeout_s=settings.server.timeout_s,
             cache=cache,
+            system_prompts=SystemPromptRules(
+                system_prompts.load(settings.config_dir / "lumni.yaml", loaded.by_name)
+            ),
         )
         prompts = RequestExpander(PromptLibrary(pool))
         limiter = ConcurrencyLimiter(settings.max_concurrent)

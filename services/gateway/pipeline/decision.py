@@ -14,6 +14,7 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, stages, telemetry
 from services.gateway.config.switches import Switches
+from services.gateway.config.system_prompts import Rule
 from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Classifier, Selector
 from services.gateway.peers.fallback_selection import FallbackSelection
@@ -36,6 +37,8 @@ class Decision:
     degraded: list[str]
     # The version of a stored prompt that the request was made of, if there is one.
     prompt: str = ""
+    # What the operator adds to what the system says, in its order.
+    system_prompts: tuple[Rule, ...] = ()
     classify_ms: float = 0.0
     select_ms: float = 0.0
 

@@ -4,6 +4,7 @@ import orjson
 from lumni.executor.v1 import executor_pb2
 
 from services.gateway.limits.admission import Admission, Limits
+from services.gateway.pipeline import system_prompts
 from services.gateway.pipeline.decision import Decision
 from services.gateway.requests.model_request import ModelRequest
 
@@ -13,10 +14,11 @@ def made(
 ) -> executor_pb2.ExecuteRequest:
     """The call of the executor for an admitted request."""
     admitted = set(admission.deployments)
+    body = system_prompts.added(decision.system_prompts, request, request.capped(admission.output_cap))
     return executor_pb2.ExecuteRequest(
         context=decision.context,
         operation=executor_pb2.Operation.Value(f"OPERATION_{request.operation.upper()}"),
-        body_json=orjson.dumps(request.capped(admission.output_cap)).decode(),
+        body_json=orjson.dumps(body).decode(),
         candidates=[
             executor_pb2.Candidate(
                 deployment=candidate.deployment,

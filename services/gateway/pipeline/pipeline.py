@@ -16,6 +16,7 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, stages, telemetry
 from services.gateway.cache.response_cache import Found, Hit, ResponseCache, not_cached
+from services.gateway.config.system_prompts import SystemPrompts
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
@@ -24,12 +25,14 @@ from services.gateway.pipeline import execute_request, measures, metadata, polic
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
+from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.requests import request_metadata
 from services.gateway.requests.model_request import ModelRequest
 
 # What a request that calls no model takes of a plan's limits, and what it cost.
 NO_CALL = selector_pb2.Candidate()
 NO_COST = executor_pb2.Report()
+NO_RULES = SystemPromptRules(SystemPrompts())
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class Pipeline:
         decisions: DecisionPublisher,
         timeout_s: float,
         cache: ResponseCache | None = None,
+        system_prompts: SystemPromptRules = NO_RULES,
     ) -> None:
         self._decider = decider
         self._executor = executor
@@ -75,6 +79,7 @@ class Pipeline:
         self._decisions = decisions
         self._timeout_s = timeout_s
         self._cache = cache
+        self._rules = system_prompts
 
     async def route(self, caller: Caller, chat: ModelRequest, *, seen_as: Caller | None = None) -> Decision:
         """The decision without the call, perhaps as another caller would get it; counts as a request without tokens.
@@ -82,6 +87,7 @@ class Pipeline:
         Raises:
             Fault: as `complete`.
         """
+        chat = self._rules.counted(caller, chat)
         async with self.without_model(caller):
             return await self._decider.decide(
                 seen_as or caller, chat, self._context(caller, chat), what_if=True
@@ -112,6 +118,7 @@ class Pipeline:
         Raises:
             Fault: what is wrong with the request, or what is down; whatever was billed reaches the ledger.
         """
+        chat = self._rules.counted(caller, chat)
         found = await self._find(caller, chat)
         if found.hit is not None:
             decision, admission = await self._hit(caller, chat, found.hit)
@@ -148,6 +155,7 @@ class Pipeline:
         Raises:
             Fault: as `complete`; the iteration too.
         """
+        chat = self._rules.counted(caller, chat)
         found = await self._find(caller, chat)
         if found.hit is not None:
             decision, admission = await self._hit(caller, chat, found.hit)
@@ -216,11 +224,14 @@ class Pipeline:
         if self._cache is None:
             return not_cached()
         permitted = policy.policy(caller, chat).SerializeToString(deterministic=True)
+        # Which texts are added follows from what counts already: the body, the plan and the configuration.
+        permitted += b"with system prompts" if self._rules.apply_to(caller, chat) else b""
         return await self._cache.find(caller, chat, permitted, telemetry.request_id.get())
 
     async def _hit(self, caller: Caller, chat: ModelRequest, hit: Hit) -> tuple[Decision, Admission]:
         """Admit a request that gets an earlier answer, as one without tokens, and tell the ledger what that saved."""
         decision = replay.decision(hit, chat, self._context(caller, chat), time.perf_counter())
+        decision.system_prompts = self._rules.chosen(caller, chat, decision)
         try:
             async with self.without_model(caller) as admission:
                 decision.context.admitted_unix_ms = admission.admitted_unix_ms
@@ -236,6 +247,7 @@ class Pipeline:
         decision: Decision | None = None
         try:
             decision = await self._decider.decide(caller, chat, context)
+            decision.system_prompts = self._rules.chosen(caller, chat, decision)
             with stages.stage("admit") as span:
                 admission = await self._limits.admit(
                     caller,

@@ -39,6 +39,7 @@ def decided(
                 "lumni.candidates": [one.deployment for one in decision.selection.candidates],
                 "lumni.degraded": decision.degraded or None,
                 "lumni.prompt": decision.prompt or None,
+                "lumni.system_prompts": [rule.name for rule in decision.system_prompts] or None,
             }
         )
 

@@ -20,7 +20,7 @@ MAX_UNIX_S = 10**10
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """Wishes; the last three are what-if questions that only /v1/route reads."""
+    """Wishes; weights, plan and at are what-if questions that only /v1/route reads."""
 
     task_type: str = "auto"
     strategy: str = ""
@@ -33,6 +33,8 @@ class Hints:
     weights: Mapping[str, float] = field(default_factory=dict)
     plan: str = ""
     at: float = 0
+    # Whether the operator's system prompts are added.
+    system_prompts: bool = True
 
 
 def parse(own: Any) -> Hints:
@@ -90,5 +92,6 @@ HINTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "threshold": (_number_to(1), "a number from 0 to 1"),
     "weights": (_is_weights, f"an object of numbers from 0 to {MAX_WEIGHT}"),
     "plan": (_is_name, "a short text"),
+    "system_prompts": (lambda value: isinstance(value, bool), "true or false"),
     "at": (_number_to(MAX_UNIX_S), "seconds since 1970"),
 }

@@ -269,3 +269,29 @@ async def test_grpc_takes_a_prompt_too(stack: Stack, greeting: str) -> None:
         )
 
     assert f"{greeting}@1" == json.loads(answer.body_json)["lumni"]["prompt"]
+
+
+async def test_a_folder_of_prompts_is_kept_in_step(stack: Stack, tmp_path: Path) -> None:
+    folder, copy = tmp_path / "prompts", tmp_path / "copy"
+    folder.mkdir()
+    (folder / "folder-sign.md").write_text("---\nkind: partial\n---\n-- Lumni\n")
+    (folder / "folder-note.md").write_text(
+        "---\nparameters: {seed: 7}\n---\nuser:\nNote this.{{> folder-sign}}\n"
+    )
+
+    code, first, errors = await lumni(stack, "prompts", "import", str(folder))
+    assert (0, "", "2 new, 0 changed, 0 unchanged\n") == (code, errors, first)
+    (folder / "folder-note.md").write_text("---\nparameters: {seed: 8}\n---\nuser:\nNote that.\n")
+    _, second, _ = await lumni(stack, "prompts", "import", str(folder), "--label", "production")
+    assert "0 new, 1 changed, 1 unchanged\n" == second
+    _, third, _ = await lumni(stack, "prompts", "import", str(folder))
+    assert "0 new, 0 changed, 2 unchanged\n" == third
+
+    code, _, errors = await lumni(stack, "prompts", "export", str(copy))
+    assert (0, "") == (code, errors)
+    assert "Note that." in (copy / "folder-note.md").read_text()
+    assert "revision" not in (copy / "folder-note.md").read_text()
+    _, again, _ = await lumni(stack, "prompts", "import", str(copy))
+    assert again.startswith("0 new, 0 changed")
+    for name in ("folder-note", "folder-sign"):
+        await lumni(stack, "prompts", "delete", name)

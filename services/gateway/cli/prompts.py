@@ -1,5 +1,6 @@
-"""lumni prompts: make, read, compare, label and take back prompts."""
+"""lumni prompts: make, read, compare, label and take back prompts; whole folders of them for those who use git."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,8 @@ COLUMNS = (
 )
 VERSION_COLUMNS = (("VERSION", "version"), ("BY", "created_by"), ("AT", "created_at"), ("NOTE", "note"))
 PAGE = 1000
+# What stands in files that git keeps: revisions and organizations are the store's.
+IN_GIT = ("name", "kind")
 
 Name = Annotated[str, typer.Argument(metavar="PROMPT", help="a name or an id")]
 File = Annotated[Path, typer.Argument(help="front matter, then messages; `lumni prompts show` prints one")]
@@ -137,6 +140,59 @@ def delete(prompt: Name, organization_id: Organization = None, revision: Revisio
     show(f"{prompt} is deleted.")
 
 
+@app.command("export")
+def export_folder(
+    folder: Annotated[Path, typer.Argument()],
+    version: Annotated[str, typer.Option(help="a number, a label or latest")] = PRODUCTION,
+    organization_id: Organization = None,
+) -> None:
+    """Write the prompts of an organization, or those of everybody, into a folder, a file each."""
+    gateway = Gateway()
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for row in list_all(gateway, organization_id) if row["organization_id"] == organization_id]
+    for row in rows:
+        text = as_file(gateway, row["prompt_id"], version, None, header=IN_GIT)
+        (folder / f"{row['name']}{files.SUFFIX}").write_text(text, encoding="utf-8")
+    show(f"{len(rows)} prompts are in {folder}.")
+
+
+@app.command("import")
+def import_folder(
+    folder: Annotated[Path, typer.Argument()],
+    note: Note = "",
+    label: Annotated[str, typer.Option("--label", help="a label for each new version")] = "",
+    organization_id: Organization = None,
+) -> None:
+    """Make a prompt or a version of each file that says something new; what the newest version says stays alone."""
+    gateway, of = Gateway(), _of(organization_id)
+    known = {
+        row["name"]: row
+        for row in list_all(gateway, organization_id)
+        if row["organization_id"] == organization_id
+    }
+    counts = {"new": 0, "changed": 0, "unchanged": 0}
+    read = [(file, *_read(file)) for file in sorted(folder.glob(f"*{files.SUFFIX}"))]
+    # Partials first: prompts name them.
+    for file, header, content in sorted(read, key=lambda one: one[1].get("kind") != "partial"):
+        name = header.get("name", file.stem)
+        body = {"content": content, "note": note}
+        if name not in known:
+            gateway(
+                "POST",
+                "/admin/prompts",
+                json={**body, **of, "name": name, "kind": header.get("kind", "prompt")},
+            )
+            counts["new"] += 1
+            continue
+        path = f"/admin/prompts/{known[name]['prompt_id']}/versions"
+        if content == gateway("GET", f"{path}/{LATEST}")["content"]:
+            counts["unchanged"] += 1
+            continue
+        gateway("POST", path, json={**body, "label": label, "revision": known[name]["revision"]})
+        counts["changed"] += 1
+    show(", ".join(f"{count} {what}" for what, count in counts.items()))
+
+
 def list_all(gateway: Gateway, organization_id: str | None) -> list[dict[str, Any]]:
     """The prompts of an organization; without one those of everybody and of all organizations."""
     rows: list[dict[str, Any]] = []
@@ -150,12 +206,20 @@ def list_all(gateway: Gateway, organization_id: str | None) -> list[dict[str, An
     return rows
 
 
-def as_file(gateway: Gateway, prompt: str, version: str, organization_id: str | None) -> str:
-    """A version of a prompt as a file."""
+def as_file(
+    gateway: Gateway,
+    prompt: str,
+    version: str,
+    organization_id: str | None,
+    *,
+    header: Collection[str] = files.HEADER,
+) -> str:
+    """A version of a prompt as a file, with some of what it is called in front."""
     of = _of(organization_id)
     row = gateway("GET", f"/admin/prompts/{prompt}", params=of)
     found = gateway("GET", f"/admin/prompts/{prompt}/versions/{version}", params=of)
-    return files.write({**row, "version": found["version"]}, found["content"])
+    named = {name: value for name, value in {**row, "version": found["version"]}.items() if name in header}
+    return files.write(named, found["content"])
 
 
 def _show(row: dict[str, Any]) -> None:

@@ -70,6 +70,16 @@ class Portkey:
             assert self._changed.wait_for(lambda: len(mine()) >= count, timeout_s), self.logs
             return mine()
 
+    def wait_for_feedback(self, trace_id: str, timeout_s: float = 60) -> dict[str, Any]:
+        """Wait for the first feedback on a trace."""
+
+        def mine() -> list[dict[str, Any]]:
+            return [one for one in self.feedback if one["trace_id"] == trace_id]
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: bool(mine()), timeout_s), self.feedback
+            return mine()[0]
+
 
 @contextmanager
 def serving(key: str) -> Iterator[Portkey]:

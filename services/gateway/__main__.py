@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import grpc
+import httpx
 from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
 
 from services.chassis import configured_environment, litellm_config, redis, rpc, workers
@@ -49,7 +50,9 @@ from services.gateway.recording import text_store
 from services.gateway.recording.record import Content
 from services.gateway.recording.recorder import RecordingPipeline
 from services.gateway.recording.text_store import TextStore
+from services.gateway.reports import portkey_feedback
 from services.gateway.reports.feedback import FeedbackStore
+from services.gateway.reports.portkey_feedback import PortkeyFeedback
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.usage import UsageReports
@@ -195,6 +198,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         grpc_address = await enter(
             rpc.serve(settings.listen, settings.server, [service, key_service], admit=by_key(keys))
         )
+        portkey = await enter(_portkey(settings)) if settings.portkey_feedback else None
         readers = Readers(pool)
         reports = UsageReports(readers)
         health: dict[str, Callable[[], Awaitable[bool]]] = {
@@ -227,7 +231,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 prompt_routes.router(keys, PromptStore(database)),
                 usage.router(keys, reports),
                 request_story.router(keys, requests, texts),
-                feedback.router(keys, FeedbackStore(pool), pipeline),
+                feedback.router(keys, FeedbackStore(pool, portkey=portkey), pipeline),
             ]
         )
         routes = [
@@ -294,6 +298,14 @@ async def _caching(client: redis.Redis, settings: Settings) -> AsyncIterator[Res
     )
     async with store.delivering():
         yield ResponseCache(store, AnswerKeys(secret, version), ttl_s=limits.ttl_s, wait_s=limits.wait_s)
+
+
+@asynccontextmanager
+async def _portkey(settings: Settings) -> AsyncIterator[PortkeyFeedback]:
+    async with httpx.AsyncClient(timeout=portkey_feedback.TIMEOUT_S) as client:
+        one = PortkeyFeedback(client, settings.portkey_feedback, settings.telemetry.spans.portkey_key)
+        async with one.sending():
+            yield one
 
 
 async def _answers(client: redis.Redis) -> bool:

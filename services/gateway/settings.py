@@ -83,6 +83,11 @@ class Settings:
         512,
         "requests of callers that one process works on at once, open streams included; fewer while it is overloaded",
     )
+    portkey_feedback: str = variable(
+        "LUMNI_PORTKEY_FEEDBACK",
+        "",
+        "Portkey's address for feedback, such as https://api.portkey.ai/v1/feedback; it gets none by default",
+    )
     records: recording.Settings = part()
     server: rpc.Settings = part()
     telemetry: Telemetry = part()
@@ -103,6 +108,12 @@ class Settings:
             raise ValueError("LUMNI_MAX_CONNECTIONS: expected at least 1")
         if self.max_connections_per_address < 0:
             raise ValueError("LUMNI_MAX_CONNECTIONS_PER_ADDRESS: expected 0 or more")
+        if self.portkey_feedback and not self.portkey_feedback.startswith(("https://", "http://")):
+            raise ValueError(
+                "LUMNI_PORTKEY_FEEDBACK: expected an address that begins with https:// or http://"
+            )
+        if self.portkey_feedback and not self.telemetry.spans.portkey_key:
+            raise ValueError("LUMNI_PORTKEY_FEEDBACK: needs PORTKEY_API_KEY, too")
         if self.max_concurrent < 1:
             raise ValueError("LUMNI_MAX_CONCURRENT_REQUESTS: must be at least 1")
 

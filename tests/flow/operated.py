@@ -60,6 +60,7 @@ async def running(
                 "PORTKEY_API_KEY": KEY,
                 "LUMNI_PORTKEY_FORMAT": "logs",
                 "LUMNI_PORTKEY_LOGS": f"{fake.address}/v1/logs",
+                "LUMNI_PORTKEY_FEEDBACK": f"{fake.address}/v1/feedback",
                 "LUMNI_REQUEST_LOG_DIR": str(logs),
                 "LUMNI_TRACE_CONTENT": "redacted",
                 "LUMNI_PROMPTS_KEY": "a-key-of-the-tests-for-prompts-and-answers",

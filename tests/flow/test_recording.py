@@ -66,3 +66,13 @@ async def test_while_portkey_is_frozen_requests_are_answered(operated: Operated)
         assert {200} == {answer.status_code for answer in answers}
     finally:
         fake.answers.set()
+
+
+async def test_feedback_reaches_portkey_under_the_trace_of_its_answer(operated: Operated) -> None:
+    answer = await operated.client.post("/v1/chat/completions", json={**REQUEST, "model": "small"})
+    request_id, trace_id = answer.headers["x-request-id"], answer.headers["x-lumni-trace-id"]
+    given = await operated.client.post("/v1/feedback", json={"request_id": request_id, "value": -7})
+    assert 200 == given.status_code
+
+    told = await asyncio.to_thread(operated.portkey.wait_for_feedback, trace_id)
+    assert (-7, 1.0, request_id) == (told["value"], told["weight"], told["metadata"]["requestId"])

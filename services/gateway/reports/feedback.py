@@ -18,6 +18,7 @@ from services.chassis import errors
 from services.chassis.candidates import UNPINNED
 from services.gateway import postgres
 from services.gateway.keys.permissions import Caller
+from services.gateway.reports.portkey_feedback import PortkeyFeedback
 from services.gateway.requests.request_ids import age_s
 
 BATCH = 1000
@@ -34,6 +35,7 @@ SELECT request_id, user_id, $4, started_at FROM usage_records
 WHERE request_id = $1 AND user_id = $2 AND (user_id <> '' OR key_id = $3)
   AND kind IN ('final', 'partial', 'cached') LIMIT 1
 ON CONFLICT (request_id) DO UPDATE SET value = excluded.value, given_at = now()
+RETURNING coalesce((SELECT s.trace_id FROM model_selections s WHERE s.request_id = $1 LIMIT 1), '')
 """
 # Whole answers of the model that the selector chose for a fast request: a pinned model was the caller's choice, a
 # fallback's answer says nothing of the model that failed, and where the most powerful permitted model answered, none
@@ -55,8 +57,22 @@ ORDER BY f.request_id LIMIT $2
 class FeedbackStore:
     """Writes verdicts on answers, and reads the examples that they make."""
 
-    def __init__(self, pool: postgres.Pool, pauses_s: Sequence[float] = PAUSES_S) -> None:
+    def __init__(
+        self,
+        pool: postgres.Pool,
+        pauses_s: Sequence[float] = PAUSES_S,
+        *,
+        portkey: PortkeyFeedback | None = None,
+    ) -> None:
+        """Keep verdicts.
+
+        Args:
+            pool: PostgreSQL.
+            pauses_s: How long to wait for the row of an answer, each time, in seconds.
+            portkey: Gets them too, if there is one.
+        """
         self._pool = pool
+        self._portkey = portkey
         self._pauses_s = pauses_s
 
     async def give(self, caller: Caller, request_id: str, value: int) -> None:
@@ -75,7 +91,11 @@ class FeedbackStore:
             ) from error
         for pause_s in (0.0, *self._pauses_s) if recent else (0.0,):
             await asyncio.sleep(pause_s)
-            if await self._write(caller, request_id, value):
+            trace_id = await self._write(caller, request_id, value)
+            if trace_id is not None:
+                if self._portkey is not None and trace_id:
+                    who = {"_user": caller.user_id} if caller.user_id else {}
+                    self._portkey.give(trace_id, value, {"requestId": request_id, **who})
                 return
         raise errors.NotFound(
             "request_id: no answer of yours has this x-request-id; one just given may take a few seconds to be known",
@@ -83,13 +103,16 @@ class FeedbackStore:
             param="request_id",
         )
 
-    async def _write(self, caller: Caller, request_id: str, value: int) -> bool:
+    async def _write(self, caller: Caller, request_id: str, value: int) -> str | None:
+        """Write a verdict; the id of the answer's trace, empty where that is not known; None without such an answer."""
         try:
             async with postgres.connection(self._pool) as connection:
-                status = await connection.execute(GIVE, request_id, caller.user_id, caller.key_id, value)
+                trace_id: str | None = await connection.fetchval(
+                    GIVE, request_id, caller.user_id, caller.key_id, value
+                )
         except postgres.ERRORS as error:
             raise errors.Unavailable("feedback cannot be kept at the moment", retry_after_s=1) from error
-        return bool(status.endswith(" 1"))
+        return trace_id
 
     async def examples(self, batch: int = BATCH) -> AsyncIterator[bytes]:
         """Every verdict that the classifier can learn from, with what was counted in its request, as JSON lines."""

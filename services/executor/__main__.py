@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import configured_environment, redis, rpc, telemetry, workers
+from services.chassis import configured_environment, money, redis, rpc, telemetry, workers
 from services.chassis.background import beside
 from services.chassis.config import reader
 from services.chassis.deployments import Deployment
@@ -17,6 +17,7 @@ from services.executor.attempts.model import Work
 from services.executor.attempts.retry import RetryPolicy
 from services.executor.attempts.run import FallbackRun
 from services.executor.capacity.breaker import Breakers, Thresholds
+from services.executor.capacity.daily_budget import DailyBudget
 from services.executor.capacity.gate import CapacityGate
 from services.executor.capacity.health import Health
 from services.executor.capacity.prober import Prober
@@ -113,12 +114,14 @@ async def serving(
         def start(work: Work) -> FallbackRun:
             return FallbackRun(work, directory, gate, observer, policy)
 
+        budget = DailyBudget(round(settings.probe_usd * money.NANO))
+        prober = Prober(directory, gate, start, settings.probe_s, budget)
         for task in (
             outbox.run(),
             health.publish(guard),
             directory.watch(settings.reload_s),
             _sync(breakers),
-            *([Prober(directory, gate, start, settings.probe_s).run()] if settings.probe_s else []),
+            *([prober.run()] if settings.probe_s else []),
         ):
             await stack.enter_async_context(beside(task))
         servicer = ExecutorServicer(start, health.listed)

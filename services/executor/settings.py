@@ -9,6 +9,8 @@ from services.chassis.telemetry import Settings as Telemetry
 
 # One call may send so much, which is engines.images.LARGEST_TOGETHER.
 LEAST_PICTURES_MIB = 40
+# What nobody pays for pings, in US dollars a day.
+MOST_PROBE_USD = 1000
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Settings:
     probe_s: float = variable(
         "LUMNI_PROBE_S", 0.0, "idle seconds after which a deployment is probed; 0 is never"
     )
+    probe_usd: float = variable(
+        "LUMNI_PROBE_USD_PER_DAY", 0.1, "US dollars that the probes of this executor may cost in a day, UTC"
+    )
     queue: int = variable("LUMNI_DEPLOYMENT_QUEUE", 32, "calls that may be queued for a slot, per deployment")
     pictures_mib: int = variable(
         "LUMNI_PICTURES_MIB",
@@ -48,6 +53,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         rpc.check_listen(self.listen, self.server)
+        if not 0 <= self.probe_usd <= MOST_PROBE_USD:
+            raise ValueError(f"LUMNI_PROBE_USD_PER_DAY: expected 0 to {MOST_PROBE_USD}")
         if self.engine not in ("fast", "general"):
             raise ValueError("LUMNI_EXECUTOR_ENGINE: expected fast or general")
         if self.pictures_mib < LEAST_PICTURES_MIB:

@@ -44,10 +44,12 @@ class Items:
             return {"type": "reasoning", **item, "summary": [], "content": [part]}
         return {"type": "message", **item, "role": "assistant", "content": [part]}
 
-    def events(self, step: Step, block: Block, piece: str) -> Iterator[dict[str, Any]]:
-        """The events of what happens to a block."""
+    def events(
+        self, step: Step, block: Block, piece: str, status: str = "completed"
+    ) -> Iterator[dict[str, Any]]:
+        """The events of what happens to a block, whose item has the status when it ends."""
         if block.kind is Kind.CALL:
-            yield from self._of_call(step, block, piece)
+            yield from self._of_call(step, block, piece, status)
             return
         name = _PARTS[block.kind][2]
         place = {"item_id": self._id(block), "output_index": block.index, "content_index": 0}
@@ -62,9 +64,9 @@ class Items:
                 field = _PARTS[block.kind][1]
                 yield {"type": f"{name}.done", **place, field: block.text, **extra}
                 yield {"type": "response.content_part.done", **place, "part": _part(block, block.text)}
-                yield self._done(block)
+                yield self._done(block, status)
 
-    def _of_call(self, step: Step, block: Block, piece: str) -> Iterator[dict[str, Any]]:
+    def _of_call(self, step: Step, block: Block, piece: str, status: str) -> Iterator[dict[str, Any]]:
         place = {"item_id": self._id(block), "output_index": block.index}
         tool = self._tool(block)
         if tool.free_text:
@@ -79,12 +81,12 @@ class Items:
                 yield {"type": f"{name}.delta", **place, "delta": piece}
             case Step.ENDS if field == "arguments":
                 yield {"type": f"{name}.done", **place, "name": tool.name, field: block.text}
-                yield self._done(block)
+                yield self._done(block, status)
             case Step.ENDS:
                 text = _free_text(block)
                 yield {"type": f"{name}.delta", **place, "delta": text}
                 yield {"type": f"{name}.done", **place, field: text}
-                yield self._done(block)
+                yield self._done(block, status)
 
     def _tool(self, block: Block) -> Tool:
         """The tool that a block calls; a model may call one that there is not."""
@@ -94,8 +96,9 @@ class Items:
         item = {**self.whole(block, "in_progress"), **unsaid}
         return {"type": "response.output_item.added", "output_index": block.index, "item": item}
 
-    def _done(self, block: Block) -> dict[str, Any]:
-        return {"type": "response.output_item.done", "output_index": block.index, "item": self.whole(block)}
+    def _done(self, block: Block, status: str) -> dict[str, Any]:
+        item = self.whole(block, status)
+        return {"type": "response.output_item.done", "output_index": block.index, "item": item}
 
     def _id(self, block: Block) -> str:
         return f"{_PREFIXES[block.kind]}_{self._ident}{block.index:02d}"

@@ -1,13 +1,13 @@
 """OpenAI's responses by a model that only chats."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from services.chassis.deployments import Deployment
 from services.executor.bridges import blocks, response_tools
 from services.executor.bridges.base import mapping, objects
-from services.executor.bridges.blocks import BlockReader
+from services.executor.bridges.blocks import Block, BlockReader
 from services.executor.bridges.output_items import Items
 from services.executor.bridges.responses_body import to_chat
 from services.executor.engines.usage import from_chat
@@ -65,7 +65,7 @@ class ResponsesBridge:
         found = blocks.of_message(mapping(choice.get("message")))
         self._read_end(answer)
         self._finish = str(choice.get("finish_reason") or "")
-        return self._response(self._status, [self._items.whole(block, self._status) for block in found])
+        return self._response(self._status, self._output(found))
 
     def events(self, chunk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """What a chunk adds to the response."""
@@ -86,15 +86,22 @@ class ResponsesBridge:
         """The end of the response, unless the chat was cut."""
         if not self._head or not (self._finish or done):
             return
-        for event in self._reader.end():
-            yield from map(self._numbered, self._items.events(*event))
-        output = [self._items.whole(block, self._status) for block in self._reader.blocks]
-        response = self._response(self._status, output)
+        for step, block, piece in self._reader.end():
+            status = self._status_of(block, self._reader.blocks)
+            yield from map(self._numbered, self._items.events(step, block, piece, status))
+        response = self._response(self._status, self._output(self._reader.blocks))
         yield self._numbered({"type": f"response.{self._status}", "response": response})
 
     @property
     def _status(self) -> str:
         return "incomplete" if self._finish in _INCOMPLETE else "completed"
+
+    def _output(self, found: Sequence[Block]) -> list[dict[str, Any]]:
+        return [self._items.whole(block, self._status_of(block, found)) for block in found]
+
+    def _status_of(self, block: Block, among: Sequence[Block]) -> str:
+        """The status of a block's item: where an answer is cut, that is its last one."""
+        return self._status if block is among[-1] else "completed"
 
     def _read_head(self, part: Mapping[str, Any]) -> None:
         ident = str(part.get("id", "")).removeprefix("chatcmpl-")

@@ -243,3 +243,30 @@ def test_the_call_of_a_tool_in_a_namespace_says_which() -> None:
     ] == [(item["type"], item.get("namespace"), item["name"]) for item in items]
     done = [event["name"] for event in events if event["type"] == "response.function_call_arguments.done"]
     assert ["find", "find"] == done
+
+
+@pytest.mark.parametrize(
+    ("finish", "status"), [("length", "incomplete"), ("content_filter", "incomplete"), ("stop", "completed")]
+)
+def test_the_item_that_is_cut_is_incomplete_where_it_ends_and_at_the_end(finish: str, status: str) -> None:
+    events = streamed(chunk(reasoning_content="I think."), chunk(content="Once upon"), chunk(finish))
+
+    done = [one["item"]["status"] for one in events if one["type"] == "response.output_item.done"]
+    assert ["completed", status] == done
+    assert done == [item["status"] for item in events[-1]["response"]["output"]]
+    whole = ResponsesBridge({"input": "hello"}, CHATS).whole(
+        {
+            "choices": [
+                {"message": {"reasoning_content": "I think.", "content": "Once"}, "finish_reason": finish}
+            ]
+        }
+    )
+    assert done == [item["status"] for item in whole["output"]]
+
+
+def test_a_call_that_is_cut_is_incomplete() -> None:
+    events = streamed(chunk(tool_calls=[call(0, '{"a": ', "c1", "look")]), chunk("length"))
+
+    assert ["incomplete"] == [
+        one["item"]["status"] for one in events if one["type"] == "response.output_item.done"
+    ]

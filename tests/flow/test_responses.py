@@ -314,3 +314,34 @@ async def test_a_failing_model_falls_back(client: openai.AsyncOpenAI) -> None:
 
     assert "small" == response.model
     assert chosen.model in ("small", "large")
+
+
+async def test_the_items_that_a_response_was_made_from_are_listed(client: openai.AsyncOpenAI) -> None:
+    first = await client.responses.create(model="small", input="One.", store=True)
+    second = await client.responses.create(
+        model="small", input="Two.", store=True, previous_response_id=first.id
+    )
+    listed = [item async for item in client.responses.input_items.list(second.id, order="asc", limit=2)]
+
+    assert ["user", "assistant", "user"] == [getattr(item, "role", None) for item in listed]
+    assert 3 == len({item.id for item in listed})
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.input_items.list("resp_unknown")
+
+
+async def test_nothing_is_made_in_the_background_so_nothing_can_be_cancelled(
+    client: openai.AsyncOpenAI,
+) -> None:
+    response = await client.responses.create(model="small", input="One.", store=True)
+    refused = []
+    for call in (
+        client.responses.create(model="small", input="One.", background=True),
+        client.responses.cancel(response.id),
+    ):
+        with pytest.raises(openai.BadRequestError) as error:
+            await call
+        refused.append(error.value.param)
+
+    assert ["background", "background"] == refused
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.cancel("resp_unknown")

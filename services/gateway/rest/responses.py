@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 
 from services.chassis import offload, telemetry
-from services.chassis.errors import NotFound
+from services.chassis.errors import Invalid, NotFound
 from services.gateway.conversations import conversation, response_edit
+from services.gateway.conversations.input_items import Page, identified
 from services.gateway.conversations.response_edit import ResponseEdit
 from services.gateway.conversations.store import Kept, ResponseStore
 from services.gateway.keys.permissions import Caller
@@ -72,6 +73,23 @@ def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | 
             kept = await _store(store, "response_id").read(exchange.caller, ident, "response_id")
         await exchange.answer(orjson.dumps(kept.response))
 
+    async def input_items(exchange: Exchange) -> None:
+        page = Page.of(exchange.scope["query_string"].decode("latin-1"))
+        async with pipeline.without_model(exchange.caller):
+            ident = exchange.parameters["response_id"]
+            kept = await _store(store, "response_id").read(exchange.caller, ident, "response_id")
+        await exchange.answer(orjson.dumps(page.cut_from(identified(ident, kept.items))))
+
+    async def cancel(exchange: Exchange) -> None:
+        async with pipeline.without_model(exchange.caller):
+            ident = exchange.parameters["response_id"]
+            await _store(store, "response_id").read(exchange.caller, ident, "response_id")
+        raise Invalid(
+            "background: this response was not made in the background, and none is here, so there is nothing to "
+            "cancel; to stop a response, close its connection",
+            param="background",
+        )
+
     async def delete(exchange: Exchange) -> None:
         async with pipeline.without_model(exchange.caller):
             ident = exchange.parameters["response_id"]
@@ -83,6 +101,8 @@ def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | 
         Route("POST", "/v1/responses/input_tokens", count_tokens),
         Route("GET", "/v1/responses/{response_id}", retrieve),
         Route("DELETE", "/v1/responses/{response_id}", delete),
+        Route("GET", "/v1/responses/{response_id}/input_items", input_items),
+        Route("POST", "/v1/responses/{response_id}/cancel", cancel),
     ]
 
 

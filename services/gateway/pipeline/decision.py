@@ -60,13 +60,18 @@ class Decider:
         self._switches = switches
 
     async def decide(
-        self, caller: Caller, chat: ModelRequest, context: chat_pb2.RequestContext, *, what_if: bool = False
+        self,
+        caller: Caller,
+        request: ModelRequest,
+        context: chat_pb2.RequestContext,
+        *,
+        what_if: bool = False,
     ) -> Decision:
         """Classify and select.
 
         Args:
             caller: Whose plan and key set the policy.
-            chat: The request.
+            request: The request.
             context: Travels with both calls.
             what_if: Whether the request may bring weights and a time of its own; nothing is executed on that.
 
@@ -76,11 +81,11 @@ class Decider:
         began = time.perf_counter()
         degraded: list[str] = []
         with stages.stage("classify"):
-            classification = await self._classify(chat, context, degraded)
+            classification = await self._classify(request, context, degraded)
         classified = time.perf_counter()
-        request = policy.select_request(caller, chat, context, classification, what_if=what_if)
+        wanted = policy.select_request(caller, request, context, classification, what_if=what_if)
         with stages.stage("select"):
-            selection = await self._select(request, degraded)
+            selection = await self._select(wanted, degraded)
         selected = time.perf_counter()
         return Decision(
             began=began,
@@ -94,28 +99,28 @@ class Decider:
         )
 
     async def _classify(
-        self, chat: ModelRequest, context: chat_pb2.RequestContext, degraded: list[str]
+        self, request: ModelRequest, context: chat_pb2.RequestContext, degraded: list[str]
     ) -> classifier_pb2.Classification:
         # Without a version: nothing judged it.
         classification = classifier_pb2.Classification(strong_win_rate=0.5)
-        if self._switches.classification and chat.messages:
-            request = classifier_pb2.ClassifyRequest(
+        if self._switches.classification and request.messages:
+            asked = classifier_pb2.ClassifyRequest(
                 context=context,
-                messages=chat.messages,
-                tools=chat.tools,
-                output_format=chat.output_format,
+                messages=request.messages,
+                tools=request.tools,
+                output_format=request.output_format,
                 include_features=self._switches.keep_features,
             )
-            _trace_below_stage(request.context)
+            _trace_below_stage(asked.context)
             try:
-                classification = await self._classifier.classify(request)
+                classification = await self._classifier.classify(asked)
             except errors.Invalid:
                 raise
             except errors.Fault as fault:
                 _log_failure("classifier", fault)
                 degraded.append("classifier")
         # The one estimate that selection and admission count with, so that every answer and table shows it.
-        classification.prompt_tokens = chat.likely_prompt_tokens
+        classification.prompt_tokens = request.likely_prompt_tokens
         return classification
 
     async def _select(

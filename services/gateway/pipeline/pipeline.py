@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from lumni.chat.v1 import chat_pb2
+from lumni.request.v1 import chat_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
@@ -81,16 +81,18 @@ class Pipeline:
         self._cache = cache
         self._rules = system_prompts
 
-    async def route(self, caller: Caller, chat: ModelRequest, *, seen_as: Caller | None = None) -> Decision:
+    async def route(
+        self, caller: Caller, request: ModelRequest, *, seen_as: Caller | None = None
+    ) -> Decision:
         """The decision without the call, perhaps as another caller would get it; counts as a request without tokens.
 
         Raises:
             Fault: as `complete`.
         """
-        chat = self._rules.counted(caller, chat)
+        request = self._rules.counted(caller, request)
         async with self.without_model(caller):
             return await self._decider.decide(
-                seen_as or caller, chat, self._context(caller, chat), what_if=True
+                seen_as or caller, request, self._context(caller, request), what_if=True
             )
 
     @asynccontextmanager
@@ -112,16 +114,16 @@ class Pipeline:
             reservation.report = NO_COST
             yield admission
 
-    async def complete(self, caller: Caller, chat: ModelRequest) -> Answer:
+    async def complete(self, caller: Caller, request: ModelRequest) -> Answer:
         """Answer at once.
 
         Raises:
             Fault: what is wrong with the request, or what is down; whatever was billed reaches the ledger.
         """
-        chat = self._rules.counted(caller, chat)
-        found = await self._find(caller, chat)
+        request = self._rules.counted(caller, request)
+        found = await self._find(caller, request)
         if found.hit is not None:
-            decision, admission = await self._hit(caller, chat, found.hit)
+            decision, admission = await self._hit(caller, request, found.hit)
             return Answer(
                 body=metadata.added(found.hit.answer.pieces[0], replay.summary(decision, found.hit)),
                 headers=replay.headers(decision, admission, found.hit),
@@ -129,11 +131,11 @@ class Pipeline:
                 report=replay.report(found.hit),
             )
         with found.recording as recording:
-            decision, admission = await self._admit(caller, chat)
-            with measures.execution(chat.operation, decision) as measured:
+            decision, admission = await self._admit(caller, request)
+            with measures.execution(request.operation, decision) as measured:
                 async with Reservation(self._limits, admission) as reservation:
                     response = await self._executor.execute(
-                        execute_request.made(decision, admission, chat, self._limits), self._timeout_s
+                        execute_request.made(decision, admission, request, self._limits), self._timeout_s
                     )
                     reservation.report = measured.report = response.report
             recording.add(response.body_json)
@@ -149,26 +151,26 @@ class Pipeline:
             content_type=response.content_type,
         )
 
-    async def stream(self, caller: Caller, chat: ModelRequest) -> Stream:
+    async def stream(self, caller: Caller, request: ModelRequest) -> Stream:
         """Answer in chunks; returns when the first piece has come, so that an early failure is an ordinary one.
 
         Raises:
             Fault: as `complete`; the iteration too.
         """
-        chat = self._rules.counted(caller, chat)
-        found = await self._find(caller, chat)
+        request = self._rules.counted(caller, request)
+        found = await self._find(caller, request)
         if found.hit is not None:
-            decision, admission = await self._hit(caller, chat, found.hit)
+            decision, admission = await self._hit(caller, request, found.hit)
             return Stream(
                 replay.headers(decision, admission, found.hit),
-                replay.chunks(chat, decision, found.hit),
+                replay.chunks(request, decision, found.hit),
                 replay.report(found.hit),
             )
         report = executor_pb2.Report()
         with ExitStack() as ends:
             ends.enter_context(found.recording)
-            decision, admission = await self._admit(caller, chat)
-            chunks = self._chunks(decision, admission, chat, found, report)
+            decision, admission = await self._admit(caller, request)
+            chunks = self._chunks(decision, admission, request, found, report)
             await anext(chunks)
             # From here on the stream ends the recording.
             ends.pop_all()
@@ -178,7 +180,7 @@ class Pipeline:
         self,
         decision: Decision,
         admission: Admission,
-        chat: ModelRequest,
+        request: ModelRequest,
         found: Found,
         report: executor_pb2.Report,
     ) -> AsyncGenerator[str, None]:
@@ -187,12 +189,13 @@ class Pipeline:
         last = LastChunk()
         with found.recording as recording:
             try:
-                with measures.execution(chat.operation, decision) as measured:
+                with measures.execution(request.operation, decision) as measured:
                     async with (
                         Reservation(self._limits, admission) as reservation,
                         aclosing(
                             self._executor.stream(
-                                execute_request.made(decision, admission, chat, self._limits), self._timeout_s
+                                execute_request.made(decision, admission, request, self._limits),
+                                self._timeout_s,
                             )
                         ) as responses,
                     ):
@@ -217,61 +220,61 @@ class Pipeline:
         report.CopyFrom(reservation.report)
         tracing.answered(report)
         lumni = metadata.summary(decision, report) | replay.found_summary(found)
-        yield metadata.last_chunk(chat.operation, last.held, decision, lumni)
+        yield metadata.last_chunk(request.operation, last.held, decision, lumni)
 
-    async def _find(self, caller: Caller, chat: ModelRequest) -> Found:
+    async def _find(self, caller: Caller, request: ModelRequest) -> Found:
         """What the cache says of a request."""
         if self._cache is None:
             return not_cached()
-        permitted = policy.policy(caller, chat).SerializeToString(deterministic=True)
+        permitted = policy.policy(caller, request).SerializeToString(deterministic=True)
         # Which texts are added follows from what counts already: the body, the plan and the configuration.
-        permitted += b"with system prompts" if self._rules.apply_to(caller, chat) else b""
-        return await self._cache.find(caller, chat, permitted, telemetry.request_id.get())
+        permitted += b"with system prompts" if self._rules.apply_to(caller, request) else b""
+        return await self._cache.find(caller, request, permitted, telemetry.request_id.get())
 
-    async def _hit(self, caller: Caller, chat: ModelRequest, hit: Hit) -> tuple[Decision, Admission]:
+    async def _hit(self, caller: Caller, request: ModelRequest, hit: Hit) -> tuple[Decision, Admission]:
         """Admit a request that gets an earlier answer, as one without tokens, and tell the ledger what that saved."""
-        decision = replay.decision(hit, chat, self._context(caller, chat), time.perf_counter())
-        decision.system_prompts = self._rules.chosen(caller, chat, decision)
+        decision = replay.decision(hit, request, self._context(caller, request), time.perf_counter())
+        decision.system_prompts = self._rules.chosen(caller, request, decision)
         try:
             async with self.without_model(caller) as admission:
                 decision.context.admitted_unix_ms = admission.admitted_unix_ms
         except errors.Fault as fault:
-            self._publish(decision.context, chat, decision, refusal=fault.reason)
+            self._publish(decision.context, request, decision, refusal=fault.reason)
             raise
-        self._publish(decision.context, chat, decision)
-        self._decisions.publish(replay.usage(decision, chat, hit))
+        self._publish(decision.context, request, decision)
+        self._decisions.publish(replay.usage(decision, request, hit))
         return decision, admission
 
-    async def _admit(self, caller: Caller, chat: ModelRequest) -> tuple[Decision, Admission]:
-        context = self._context(caller, chat)
+    async def _admit(self, caller: Caller, request: ModelRequest) -> tuple[Decision, Admission]:
+        context = self._context(caller, request)
         decision: Decision | None = None
         try:
-            decision = await self._decider.decide(caller, chat, context)
-            decision.system_prompts = self._rules.chosen(caller, chat, decision)
+            decision = await self._decider.decide(caller, request, context)
+            decision.system_prompts = self._rules.chosen(caller, request, decision)
             with stages.stage("admit") as span:
                 admission = await self._limits.admit(
                     caller,
                     request_id=context.request_id,
-                    prompt_tokens=chat.prompt_tokens,
-                    likely_prompt_tokens=chat.likely_prompt_tokens,
-                    output_tokens=chat.choices * chat.output_bound(caller.plan.max_output_tokens),
+                    prompt_tokens=request.prompt_tokens,
+                    likely_prompt_tokens=request.likely_prompt_tokens,
+                    output_tokens=request.choices * request.output_bound(caller.plan.max_output_tokens),
                     candidates=decision.selection.candidates,
                 )
                 span.set_attribute("lumni.admitted", admission.deployments)
                 span.set_attribute("lumni.reserved_nano_usd", admission.reserved_nano_usd)
         except errors.Fault as fault:
-            self._publish(context, chat, decision, refusal=fault.reason)
-            measures.refused(chat.operation, decision, fault)
+            self._publish(context, request, decision, refusal=fault.reason)
+            measures.refused(request.operation, decision, fault)
             raise
         measures.admitted(decision)
         context.admitted_unix_ms = admission.admitted_unix_ms
-        self._publish(context, chat, decision)
+        self._publish(context, request, decision)
         return decision, admission
 
     def _publish(
         self,
         context: chat_pb2.RequestContext,
-        chat: ModelRequest,
+        request: ModelRequest,
         decision: Decision | None,
         *,
         refusal: str = "",
@@ -281,16 +284,16 @@ class Pipeline:
             context=context,
             refusal=refusal,
             decided_unix_ms=int(time.time() * 1000),
-            requested_model=chat.model,
+            requested_model=request.model,
         )
         if decision is not None:
             event.classification.CopyFrom(decision.classification)
             event.selection.CopyFrom(decision.selection)
             event.degraded.extend(decision.degraded)
-        tracing.decided(context, chat, decision, refusal)
+        tracing.decided(context, request, decision, refusal)
         self._decisions.publish(event)
 
-    def _context(self, caller: Caller, chat: ModelRequest) -> chat_pb2.RequestContext:
+    def _context(self, caller: Caller, request: ModelRequest) -> chat_pb2.RequestContext:
         return chat_pb2.RequestContext(
             request_id=telemetry.request_id.get(),
             tenant=caller.tenant,
@@ -300,5 +303,5 @@ class Pipeline:
             plan=caller.plan.name,
             deadline_unix_ms=int((time.time() + self._timeout_s) * 1000),
             traceparent=telemetry.traceparent(),
-            metadata=request_metadata.with_prompt(chat.prompt),
+            metadata=request_metadata.with_prompt(request.prompt),
         )

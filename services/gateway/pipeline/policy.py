@@ -16,34 +16,34 @@ TIERS = {"fast": classifier_pb2.TIER_FAST, "powerful": classifier_pb2.TIER_POWER
 
 def select_request(
     caller: Caller,
-    chat: ModelRequest,
+    request: ModelRequest,
     context: chat_pb2.RequestContext,
     classification: classifier_pb2.Classification,
     *,
     what_if: bool = False,
 ) -> selector_pb2.SelectRequest:
     """The whole request to the selector; `what_if` as in `policy`."""
-    request = selector_pb2.SelectRequest(
+    asked = selector_pb2.SelectRequest(
         context=context,
         classification=classification,
-        requirements=requirements(caller, chat),
-        policy=policy(caller, chat, what_if=what_if),
-        model=chat.model,
+        requirements=requirements(caller, request),
+        policy=policy(caller, request, what_if=what_if),
+        model=request.model,
     )
     # The ledger keeps them; the selector has no use for them.
-    request.classification.ClearField("features")
-    return request
+    asked.classification.ClearField("features")
+    return asked
 
 
-def policy(caller: Caller, chat: ModelRequest, *, what_if: bool = False) -> selector_pb2.Policy:
+def policy(caller: Caller, request: ModelRequest, *, what_if: bool = False) -> selector_pb2.Policy:
     """What the plan and the key permit, and what the request wishes within that.
 
     Args:
         caller: Who asks.
-        chat: What for.
+        request: What for.
         what_if: Whether the request's own weights and time count; the selector learns nothing from such a request.
     """
-    plan, hints = caller.plan, chat.hints
+    plan, hints = caller.plan, request.hints
     wanted = selector_pb2.Policy(
         strategy=hints.strategy or plan.strategy,
         allowed_models=caller.models,
@@ -66,24 +66,24 @@ def policy(caller: Caller, chat: ModelRequest, *, what_if: bool = False) -> sele
     return wanted
 
 
-def requirements(caller: Caller, chat: ModelRequest) -> selector_pb2.Requirements:
+def requirements(caller: Caller, request: ModelRequest) -> selector_pb2.Requirements:
     """What a deployment must be able to do to answer."""
     return selector_pb2.Requirements(
-        operation=chat.operation,
-        prompt_tokens=chat.prompt_tokens,
-        likely_prompt_tokens=chat.window_tokens or chat.likely_prompt_tokens,
-        output_tokens=chat.output_bound(caller.plan.max_output_tokens),
-        choices=chat.choices,
-        vision=chat.vision,
-        audio=chat.audio,
-        file=chat.file,
-        tools=bool(chat.tools),
-        web_search=chat.searches,
-        json_schema=chat.output_format == classifier_pb2.OUTPUT_FORMAT_JSON_SCHEMA,
+        operation=request.operation,
+        prompt_tokens=request.prompt_tokens,
+        likely_prompt_tokens=request.window_tokens or request.likely_prompt_tokens,
+        output_tokens=request.output_bound(caller.plan.max_output_tokens),
+        choices=request.choices,
+        vision=request.vision,
+        audio=request.audio,
+        file=request.file,
+        tools=bool(request.tools),
+        web_search=request.searches,
+        json_schema=request.output_format == classifier_pb2.OUTPUT_FORMAT_JSON_SCHEMA,
         # A picture after another is asked of every model that draws.
-        several_choices=chat.choices > 1 and chat.operation in CAPS,
-        logprobs=bool(chat.body.get("logprobs")),
-        image=chat.units.image,
-        characters=chat.units.characters,
-        audio_ms=chat.units.audio_ms,
+        several_choices=request.choices > 1 and request.operation in CAPS,
+        logprobs=bool(request.body.get("logprobs")),
+        image=request.units.image,
+        characters=request.units.characters,
+        audio_ms=request.units.audio_ms,
     )

@@ -92,16 +92,16 @@ def found_summary(found: Found) -> dict[str, Any]:
     return {"cache": {"result": found.result}} if found.result else {}
 
 
-async def chunks(chat: ModelRequest, decided: Decision, hit: Hit) -> AsyncGenerator[str, None]:
+async def chunks(request: ModelRequest, decided: Decision, hit: Hit) -> AsyncGenerator[str, None]:
     """The chunks of a stream from the cache, at once."""
     answer = hit.answer
     for piece in answer.pieces:
         yield piece
     last = answer.last_chunk if answer.HasField("last_chunk") else None
-    yield metadata.last_chunk(chat.operation, last, decided, summary(decided, hit))
+    yield metadata.last_chunk(request.operation, last, decided, summary(decided, hit))
 
 
-def usage(decided: Decision, chat: ModelRequest, hit: Hit) -> events_pb2.UsageEvent:
+def usage(decided: Decision, request: ModelRequest, hit: Hit) -> events_pb2.UsageEvent:
     """What the ledger learns: an attempt that no provider saw, and what that saved."""
     winner = _winner(hit)
     return events_pb2.UsageEvent(
@@ -118,8 +118,8 @@ def usage(decided: Decision, chat: ModelRequest, hit: Hit) -> events_pb2.UsageEv
         ),
         category=decided.classification.category,
         tier=decided.selection.tier,
-        operation=executor_pb2.Operation.Value(f"OPERATION_{chat.operation.upper()}"),
-        stream=chat.stream,
+        operation=executor_pb2.Operation.Value(f"OPERATION_{request.operation.upper()}"),
+        stream=request.stream,
         saved_nano_usd=hit.answer.report.cost_nano_usd,
     )
 

@@ -30,20 +30,20 @@ class RecordingPipeline(Pipeline):
         super().__init__(**parts)
         self._sinks = sinks
 
-    async def complete(self, caller: Caller, chat: ModelRequest) -> Answer:
+    async def complete(self, caller: Caller, request: ModelRequest) -> Answer:
         """As the pipeline."""
-        record = self._begun(caller, chat, stream=False)
+        record = self._begun(caller, request, stream=False)
         with self._ending(record):
-            answer = await super().complete(caller, chat)
+            answer = await super().complete(caller, request)
             record.add(answer.body)
             record.taken = _taken(answer.report)
             return answer
 
-    async def stream(self, caller: Caller, chat: ModelRequest) -> Stream:
+    async def stream(self, caller: Caller, request: ModelRequest) -> Stream:
         """As the pipeline."""
-        record = self._begun(caller, chat, stream=True)
+        record = self._begun(caller, request, stream=True)
         try:
-            stream = await super().stream(caller, chat)
+            stream = await super().stream(caller, request)
         except BaseException:
             with self._ending(record):
                 raise
@@ -63,19 +63,19 @@ class RecordingPipeline(Pipeline):
             finally:
                 record.taken = _taken(stream.report)
 
-    def _begun(self, caller: Caller, chat: ModelRequest, *, stream: bool) -> Record:
+    def _begun(self, caller: Caller, request: ModelRequest, *, stream: bool) -> Record:
         about = {
             "request_id": telemetry.request_id.get(),
             "trace_id": telemetry.trace_id(),
-            "operation": chat.operation.value,
-            "model": chat.model,
+            "operation": request.operation.value,
+            "model": request.model,
             "stream": stream,
             "key_id": caller.key_id,
             "user_id": caller.user_id,
             "organization_id": caller.organization_id,
             "plan": caller.plan.name,
         }
-        return Record(about, orjson.dumps(chat.body), stream=stream, may_keep_texts=caller.store_prompts)
+        return Record(about, orjson.dumps(request.body), stream=stream, may_keep_texts=caller.store_prompts)
 
     @contextmanager
     def _ending(self, record: Record) -> Iterator[None]:

@@ -65,6 +65,8 @@ WAYS: dict[str, Way] = {
     "route": rest("/v1/route"),
     "completions": rest("/v1/completions", prompt="Say hello."),
     "embeddings": rest("/v1/embeddings", model="vectors", input="hello"),
+    "images": rest("/v1/images/generations", sent={"model": "dall-e", "prompt": "A boat"}),
+    "speech": rest("/v1/audio/speech", sent={"model": "tts-1", "voice": "alloy", "input": "Hello."}),
     "messages": rest("/v1/messages"),
     "count_tokens": rest("/v1/messages/count_tokens"),
     "input_tokens": rest("/v1/responses/input_tokens", input="Say hello."),

@@ -107,10 +107,16 @@ def _usage(data: bytes) -> None:
     reported = _loaded(data)
     if not isinstance(reported, dict):
         return
-    for read in (usage.from_chat, usage.from_messages, usage.from_responses):
+    for read in (
+        usage.from_chat,
+        usage.from_messages,
+        usage.from_responses,
+        usage.from_images,
+        usage.from_transcription,
+    ):
         found = read(reported)
         inputs = found.cached_tokens + found.cache_write_tokens + found.audio_prompt_tokens
-        outputs = found.reasoning_tokens + found.audio_completion_tokens
+        outputs = found.reasoning_tokens + found.audio_completion_tokens + found.image_completion_tokens
         assert 0 <= inputs <= found.prompt_tokens < 2**63, found
         assert 0 <= outputs <= found.completion_tokens < 2**63, found
         assert 0 <= found.cache_write_1h_tokens <= found.cache_write_tokens, found

@@ -109,9 +109,8 @@ def from_images(reported: Mapping[str, Any]) -> Usage:
     """Read the usage of OpenAI's pictures, whose output is pictures but for the part that is said to be text."""
     read = from_responses(reported)
     text = _number(reported.get("output_tokens_details"), "text_tokens")
-    return replace(
-        read, image_completion_tokens=max(0, read.completion_tokens - read.reasoning_tokens - text)
-    )
+    others = read.reasoning_tokens + read.audio_completion_tokens + text
+    return replace(read, image_completion_tokens=max(0, read.completion_tokens - others))
 
 
 def from_transcription(reported: Mapping[str, Any]) -> Usage:

@@ -18,9 +18,8 @@ from services.classifier.training.ngrams import vocabulary
 from services.classifier.words import split
 
 STRENGTH = 10.0
-# All courtesies together weigh so much beside all other sentences: a request that is taken for a courtesy costs more
-# than a courtesy that is left.
-COURTESIES_WEIGHT = 0.3
+# All courtesies together weigh so much beside all other sentences.
+COURTESIES_WEIGHT = 1.0
 
 
 def courtesies() -> Iterator[str]:

@@ -28,7 +28,7 @@ from services.classifier.embedding import Embedder
 from services.classifier.features import INDEX, NAMES, Observation, observe
 from services.classifier.heads import CATEGORIES, COMMITTED, KINDS, SCORE, SUBJECTS, TOPICS, Array, Heads
 from services.classifier.reading import Reading, Turn, read
-from services.classifier.training import corpus, outcomes, subjects, variants
+from services.classifier.training import corpus, outcomes, subjects, sums, variants
 from services.classifier.training.corpus import Request
 from services.classifier.training.data import check
 from services.classifier.training.ngrams import Vocabulary, vocabulary
@@ -148,9 +148,11 @@ def train(data: Path, seed: int, version: str) -> Heads:
     say("requests, and their variants", (len(requests), len(told.seen) - len(requests)))
     say("n-grams of the whole and of both ends", [len(own.digests) for own in made.vocabularies])
 
-    texts, named, _ = zip(*corpus.kinds(), strict=True)
+    kinds = [(text, category, category in corpus.EASY) for text, category, _ in corpus.kinds()]
+    kinds += [(text, "math", True) for text, _ in sums.sums(seed)]
+    texts, named, is_easy = zip(*kinds, strict=True)
     ordinary = made.rows(outcomes.seen(texts, embedder))
-    easy = ordinary[np.flatnonzero([category in corpus.EASY for category in named])]
+    easy = ordinary[np.flatnonzero(is_easy)]
     say("ordinary requests of known category, of them easy", (len(texts), easy.shape[0]))
 
     slope, intercept, threshold = calibrate(told, rows, easy)

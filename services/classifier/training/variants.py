@@ -67,14 +67,18 @@ def reordered(text: str, language: str, draw: random.Random) -> str:
 
 def trained() -> list[str]:
     """All preambles, sentences of preambles, and thanks that are trained on."""
-    kinds = [_POLITE[f"training_{kind}"] for kind in ("sentences", "preambles", "thanks")]
+    kinds = [
+        _POLITE[kind]
+        for kind in ("training_sentences", "training_preambles", "further_preambles", "training_thanks")
+    ]
     return [text for kind in kinds for texts in kind.values() for text in texts]
 
 
 def trained_preamble(text: str, language: str, draw: random.Random) -> str:
     """With a polite preamble before it, or with two to five polite sentences in some order."""
     if draw.random() < WHOLE:
-        return f"{draw.choice(_POLITE['training_preambles'][language])} {text}"
+        known = _POLITE["training_preambles"][language] + _POLITE["further_preambles"][language]
+        return f"{draw.choice(known)} {text}"
     known = _POLITE["training_sentences"][language]
     return f"{' '.join(draw.sample(known, draw.randint(*SENTENCES)))} {text}"
 
@@ -87,6 +91,11 @@ def preambles(language: str) -> list[str]:
 def preamble(text: str, language: str, draw: random.Random) -> str:
     """With a polite preamble of about 200 characters that training has not seen."""
     return f"{draw.choice(preambles(language))} {text}"
+
+
+def unseen_preamble(text: str, language: str, draw: random.Random) -> str:
+    """With whatever a writer of preambles puts first, none of whose are trained on."""
+    return f"{draw.choice(_POLITE['unseen_preambles'][language])} {text}"
 
 
 def thanks(use: str) -> Callable[[str, str, random.Random], str]:
@@ -116,6 +125,7 @@ MEASURED: Mapping[str, Variant] = {
     "typos in 5 % of the words": typos,
     "lower case": lower_case,
     "a polite preamble of 200 characters": preamble,
+    "a preamble by a writer unknown to training": unseen_preamble,
     "thanks at the end": thanks("evaluation"),
     "sentences in another order": reordered,
 }

@@ -59,8 +59,8 @@ train-classifier: setup ## train the classifier's weights anew (DATA=folder of r
 	$(bin)/python -m services.classifier.training.stack
 
 PART ?= development
-eval-classifier: setup ## measure the classifier on a part of its corpus (DATA=folder of routing data for outcomes too, PLOT=picture)
-	$(bin)/python -m services.classifier.training.evaluate --part $(PART) $(if $(wildcard $(DATA)),--data $(DATA)) $(if $(PLOT),--plot $(PLOT))
+eval-classifier: setup ## measure the classifier on a part of its corpus (DEEP=1 the deep version beside it, DATA=folder of routing data for outcomes too, PLOT=picture)
+	$(bin)/python -m services.classifier.training.evaluate --part $(PART) $(if $(DEEP),--deep) $(if $(wildcard $(DATA)),--data $(DATA)) $(if $(PLOT),--plot $(PLOT))
 
 eval-selector: setup ## quality against cost of classify-and-select (DATA=folder of routing data)
 	$(bin)/python scripts/evaluate_selector.py --data $(DATA)

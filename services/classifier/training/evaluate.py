@@ -1,9 +1,10 @@
 """Measure committed weights.
 
-    python -m services.classifier.training.evaluate [--part development] [--weights FILE] [--data FOLDER] [--plot FILE]
+    python -m services.classifier.training.evaluate [--part development] [--deep] [--data FOLDER] [--plot FILE]
 
 On a part of the corpus: the tier by level, category and language beside what length alone tells, pairs in order, the
-categories, calibration, how many tiers change when a request is put otherwise, and time. With `--data` also routing
+categories, calibration, how many tiers change when a request is put otherwise, and time; with `--deep` for two versions
+side by side. Length is judged with one bound for all requests. With `--data` also routing
 quality on the development halves of RouteLLM's data, beside prompt length and random. The test part is for the table of
 the model card: whoever looks at it while choosing has none left.
 """
@@ -13,18 +14,20 @@ import gc
 import random
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.classifier import heads
-from services.classifier.classify import Classification, Classifier
+from services.classifier.classify import Classification, Classifier, deepened
 from services.classifier.embedding import Embedder
 from services.classifier.features import INDEX
 from services.classifier.heads import CATEGORIES, COMMITTED, SUBJECTS
 from services.classifier.reading import Turn, read
+from services.classifier.stack import VERSION
 from services.classifier.training import corpus, outcomes, variants
 from services.classifier.training.corpus import LEVELS, Request
 from services.classifier.training.data import DEVELOPMENT, check, rows
@@ -52,6 +55,9 @@ ANCHORS = {
 # A language with fewer requests is told with the others only.
 LEAST_REQUESTS = 20
 
+# What each version says of the requests.
+Found = Mapping[str, Sequence[Classification]]
+
 
 def main() -> None:
     """Print every measurement as tables in Markdown."""
@@ -59,107 +65,142 @@ def main() -> None:
     parser.add_argument("--part", choices=corpus.PARTS, default="development", help="part of the corpus")
     parser.add_argument("--data", type=Path, help="folder of routing data with dev/ (docs/data.md)")
     parser.add_argument("--weights", type=Path, default=COMMITTED / "v1.npz")
+    parser.add_argument(
+        "--deep", action="store_true", help="measure the deep version beside it (needs extra classifier-deep)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--plot", type=Path, help="file of the plot, .svg or .png (needs matplotlib and --data)"
     )
     options = parser.parse_args()
     embedder = Embedder()
-    classifier = Classifier(heads.load(options.weights), embedder)
+    weights = heads.load(options.weights)
+    makes: dict[str, Callable[[], Classifier]] = {weights.version: lambda: Classifier(weights, embedder)}
+    if options.deep:
+        from services.classifier.deep import Encoder
+
+        encoder = Encoder()
+        makes[VERSION] = lambda: deepened(embedder, encoder)
+    classifiers = {name: make() for name, make in makes.items()}
     requests = corpus.load(options.part)
-    found = classifier.classify([reading(request) for request in requests])
-    tiers(requests, found)
-    categories(requests, found)
-    robustness(classifier, requests, found, options.seed)
-    speed(classifier.weights, requests, embedder)
+    readings = [reading(request) for request in requests]
+    found = {name: classifier.classify(readings) for name, classifier in classifiers.items()}
+    levels_and_kinds(requests, found)
+    confusions(requests, found)
+    robustness(classifiers, requests, found, options.seed)
+    for name, make in makes.items():
+        speed(name, make, requests)
     if options.data:
         check(options.data)
-        curves = routing_quality(classifier, options.data, embedder, options.seed)
+        curves = routing_quality(classifiers[weights.version], options.data, embedder, options.seed)
         if options.plot:
             draw(curves, options.plot)
 
 
-def tiers(requests: Sequence[Request], found: Sequence[Classification]) -> None:
-    """Print how many tiers are right, by level, category and language, beside length alone."""
-    said = np.array([one.powerful for one in found])
-    score = np.array([one.strong_win_rate for one in found])
+def levels_and_kinds(requests: Sequence[Request], found: Found) -> None:
+    """Print how many tiers and categories are right by level, category and language, beside what length alone tells."""
     levels = np.array([request.level for request in requests])
     chars = np.array([sum(len(text) for _, text in request.turns) for request in requests], float)
-    right = said == (levels >= 3)
-    table(("requests", "n", "tier right", "length alone", "two levels apart in order", "length alone"))
-    groups = [("all", np.ones(len(requests), bool))]
-    groups += [(name, np.array([request.category == name for request in requests])) for name in CATEGORIES]
+    by_length = chars >= longest_fast(chars, levels)
+    right = {"length alone": by_length == (levels >= 3)}
+    scores = {"length alone": chars}
+    named = {}
+    for name, own in found.items():
+        right[name] = np.array([one.powerful for one in own]) == (levels >= 3)
+        scores[name] = np.array([one.strong_win_rate for one in own])
+        named[name] = np.array(
+            [one.category == request.category for one, request in zip(own, requests, strict=True)]
+        )
+    head = ["requests", "n", *(f"tier right: {name}" for name in right)]
+    head += [f"two levels apart in order: {name}" for name in scores]
+    table([*head, *(f"category found: {name}" for name in named)])
+    for name, of in groups(requests):
+        one_level = len({*levels[of].tolist()}) == 1
+        pairs = ["" if one_level else f"{in_order(score[of], levels[of]):.1%}" for score in scores.values()]
+        tiers = [percent(own[of]) for own in right.values()]
+        table([name, of.sum(), *tiers, *pairs, *(percent(own[of]) for own in named.values())])
+    table(())
+    table(("calibration error", *found))
+    needed = (levels >= 3).astype(float)
+    table(("", *(f"{calibration_error(scores[name], needed):.3f}" for name in found)))
+
+
+def groups(requests: Sequence[Request]) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Which requests stand in each row: all, those of a level, a category, a language."""
     languages = sorted({request.language for request in requests})
-    groups += [(name, np.array([request.language == name for request in requests])) for name in languages]
-    groups.append(("other than en", np.array([request.language != "en" for request in requests])))
-    for name, of in groups:
-        if of.sum() >= LEAST_REQUESTS:
-            kept = [request for request, own in zip(requests, of, strict=True) if own]
-            table(
-                (
-                    name, of.sum(), percent(right[of]), f"{corpus.length_alone(kept):.0%}",
-                    f"{in_order(score[of], levels[of]):.1%}", f"{in_order(chars[of], levels[of]):.0%}",
-                )
-            )  # fmt: skip
-    longest = sorted(zip(chars, levels >= 3, strict=True))
-    best = max(
-        range(len(longest) + 1), key=lambda at: sum(t == (n >= at) for n, (_, t) in enumerate(longest))
-    )
-    bound = longest[best][0] if best < len(longest) else np.inf
-    table(())
-    table(("level", "called powerful", "by length alone"))
-    for level in LEVELS:
-        of = levels == level
-        table((level, percent(said[of]), percent(chars[of] >= bound)))
-    table(("calibration error", f"{calibration_error(score, (levels >= 3).astype(float)):.3f}"))
+    rows = [("all", np.ones(len(requests), bool))]
+    rows += [(f"level {level}", np.array([one.level == level for one in requests])) for level in LEVELS]
+    rows += [(name, np.array([one.category == name for one in requests])) for name in CATEGORIES]
+    rows += [(name, np.array([one.language == name for one in requests])) for name in languages]
+    rows.append(("other than en", np.array([one.language != "en" for one in requests])))
+    return [(name, of) for name, of in rows if of.sum() >= LEAST_REQUESTS]
 
 
-def categories(requests: Sequence[Request], found: Sequence[Classification]) -> None:
-    """Print how many categories are right, and what the others are taken for."""
-    pairs = [(request.category, one.category) for request, one in zip(requests, found, strict=True)]
+def longest_fast(chars: Vector, levels: NDArray[np.int_]) -> float:
+    """The length from which calling requests powerful is right most often."""
+    bounds = [*np.unique(chars), np.inf]
+    return float(max(bounds, key=lambda bound: ((chars >= bound) == (levels >= 3)).mean()))
+
+
+def confusions(requests: Sequence[Request], found: Found) -> None:
+    """Print what requests of each category are mostly taken for."""
     table(())
-    table(("category", "found", "mostly taken for"))
-    for name in CATEGORIES:
-        said = [other for own, other in pairs if own == name]
-        wrong = sorted({other for other in said if other != name}, key=lambda o: -said.count(o))[:2]
-        table((name, percent([other == name for other in said]), ", ".join(wrong)))
-    table(("all", percent([own == said for own, said in pairs]), ""))
-    english = [
-        own == said for request, (own, said) in zip(requests, pairs, strict=True) if request.language == "en"
-    ]
-    table(("English", percent(english), ""))
+    table(("category", *(f"mostly taken for: {name}" for name in found)))
+    for category in CATEGORIES:
+        cells = []
+        for own in found.values():
+            wrong = Counter(
+                one.category
+                for one, request in zip(own, requests, strict=True)
+                if request.category == category != one.category
+            )
+            cells.append(", ".join(name for name, _ in wrong.most_common(2)))
+        table((category, *cells))
 
 
 def robustness(
-    classifier: Classifier, requests: Sequence[Request], found: Sequence[Classification], seed: int
+    classifiers: Mapping[str, Classifier], requests: Sequence[Request], found: Found, seed: int
 ) -> None:
-    """Print how many tiers change when the same is asked otherwise."""
+    """Print how many tiers change when the same is asked otherwise, and how many of them to powerful."""
     table(())
-    table(("the same request with", "tier changes", "from fast to powerful"))
+    table(
+        (
+            "the same request with",
+            *(f"{what}: {n}" for n in found for what in ("tier changes", "to powerful")),
+        )
+    )
     for name, variant in variants.MEASURED.items():
         draw = random.Random(seed)
         texts = [variant(request.text, request.language, draw) for request in requests]
-        other = classifier.classify([reading(*pair) for pair in zip(requests, texts, strict=True)])
-        pairs = list(zip(found, other, strict=True))
-        changed = [old.powerful != new.powerful for old, new in pairs]
-        table((name, percent(changed), percent([new.powerful and not old.powerful for old, new in pairs])))
+        table((name, *changes(classifiers, found, range(len(requests)), requests, texts)))
     translated = corpus.translations()
-    pairs = [
-        (old, classifier.classify([reading(request, translated[request.id])])[0])
-        for request, old in zip(requests, found, strict=True)
-        if request.id in translated
-    ]
-    if pairs:
-        changed = [old.powerful != new.powerful for old, new in pairs]
-        risen = [new.powerful and not old.powerful for old, new in pairs]
-        table((f"its translation, of {len(pairs)}", percent(changed), percent(risen)))
+    places = [place for place, request in enumerate(requests) if request.id in translated]
+    if places:
+        texts = [translated[requests[place].id] for place in places]
+        table((f"its translation, of {len(places)}", *changes(classifiers, found, places, requests, texts)))
 
 
-def speed(weights: heads.Heads, requests: Sequence[Request], embedder: Embedder) -> None:
+def changes(
+    classifiers: Mapping[str, Classifier],
+    found: Found,
+    places: Sequence[int],
+    requests: Sequence[Request],
+    texts: Sequence[str],
+) -> Iterator[str]:
+    """For each version, the share of the requests at `places` whose tier changes with their texts, and to powerful."""
+    readings = [reading(requests[place], text) for place, text in zip(places, texts, strict=True)]
+    for name, classifier in classifiers.items():
+        old = np.array([found[name][place].powerful for place in places])
+        new = np.array([one.powerful for one in classifier.classify(readings)])
+        yield percent(old != new)
+        yield percent(new & ~old)
+
+
+def speed(name: str, make: Callable[[], Classifier], requests: Sequence[Request]) -> None:
     """Print the CPU time to classify a request that was never seen before, alone and in a batch of 64."""
     readings = [reading(request) for request in requests]
     half = len(readings) // 2
-    classifier = Classifier(weights, embedder)
+    classifier = make()
     classifier.classify(readings[half:])  # the words of the languages are known by then
     # What the evaluation itself keeps in memory is no part of serving.
     gc.collect()
@@ -169,16 +210,17 @@ def speed(weights: heads.Heads, requests: Sequence[Request], embedder: Embedder)
         began = time.process_time_ns()
         classifier.classify([reading(request)])
         alone.append(time.process_time_ns() - began)
-    fresh = Classifier(weights, embedder)
+    fresh = make()
     fresh.classify(readings[half:])
     began = time.process_time_ns()
     for start in range(0, half, 64):
         fresh.classify([reading(request) for request in requests[start : min(half, start + 64)]])
     batch = (time.process_time_ns() - began) / half
     table(())
-    table(("CPU microseconds a request", "median", "p99"))
-    table(("alone", f"{np.median(alone) / 1000:.0f}", f"{np.percentile(alone, 99) / 1000:.0f}"))
-    table(("in batches of 64", f"{batch / 1000:.0f}", ""))
+    table((f"CPU microseconds a request: {name}", "median", "mean", "p99"))
+    p99 = np.percentile(alone, 99)
+    table(("alone", f"{np.median(alone) / 1000:.0f}", f"{np.mean(alone) / 1000:.0f}", f"{p99 / 1000:.0f}"))
+    table(("in batches of 64", "", f"{batch / 1000:.0f}", ""))
 
 
 def routing_quality(

@@ -164,12 +164,12 @@ class Observation:
     language: str
 
 
-def observe(reading: Reading, embedder: Embedder) -> Observation:
-    """Count what can be counted in a question, courtesies left out.
+def observe(reading: Reading, embedder: Embedder, *, polite: bool = False) -> Observation:
+    """Count what can be counted in a question, courtesies left out unless it is to stay `polite`.
 
     The embedder compares the answers of a multiple choice; other questions do not need it.
     """
-    text = _COURTESIES.without(reading.question)
+    text = reading.question if polite else _COURTESIES.without(reading.question)
     chars = reading.question_chars - len(reading.question) + len(text)
     # Python lowers the Turkish capital to two characters.
     text = text.replace("İ", "i")

@@ -3,9 +3,11 @@
     python -m services.classifier.training.courtesies
 
 Sentences of `polite.toml` against sentences of the corpus' requests, by logistic regression over n-grams. Talk is left
-out, of which courtesies are the whole, and so are requests that were written with a preamble.
+out, of which courtesies are the whole, and so are requests that were written with a preamble. A request that ends
+without a full stop makes one sentence with the thanks after it, which is none to leave out.
 """
 
+import random
 import sys
 from collections.abc import Iterator
 
@@ -20,6 +22,7 @@ from services.classifier.words import split
 STRENGTH = 10.0
 # All courtesies together weigh so much beside all other sentences.
 COURTESIES_WEIGHT = 1.0
+SEED = 0
 
 
 def courtesies() -> Iterator[str]:
@@ -29,10 +32,16 @@ def courtesies() -> Iterator[str]:
 
 
 def demands() -> Iterator[str]:
-    """Every sentence of the requests that are trained on."""
+    """Every sentence of the requests that are trained on, and open ends with thanks in the same sentence."""
+    draw, thanked = random.Random(SEED), variants.thanks("training")
     for request in corpus.load("train"):
         if request.category != "chat" and request.form != "preamble":
-            yield from sentences(request.text)
+            found = sentences(request.text)
+            yield from found
+            end = found[-1].rstrip()
+            joined = sentences(thanked(end, request.language, draw))[0].rstrip()
+            if joined != end:
+                yield joined
 
 
 def main() -> None:

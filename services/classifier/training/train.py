@@ -40,6 +40,8 @@ SCORE_C, CATEGORY_C, SUBJECT_C = 10.0, 20.0, 50.0
 FEATURE_WEIGHT = 0.03
 # What a variant of a request weighs beside the request.
 VARIANT_WEIGHT = 0.5
+# Share of the polite variants whose courtesies stay: something is left of preambles in words that nobody foresaw.
+STAYING_POLITE = 0.5
 # What an ordinary easy request weighs beside one with a level.
 EASY_WEIGHT = 0.2
 LEAST_SCALE = 0.05
@@ -47,7 +49,7 @@ LEAST_SCALE = 0.05
 GROUPS = 6
 # What the wrong tier costs by level: a hard request that is answered badly weighs more than an easy one that is
 # answered dearly.
-COSTS = {1: 2.0, 2: 0.8, 3: 1.0, 4: 3.0}
+COSTS = {1: 3.0, 2: 0.8, 3: 1.0, 4: 3.0}
 # Exam questions of one subject, and requests without a subject for each of them, at most.
 MOST_OF_SUBJECT = 250
 ACADEMIC = frozenset(("factual question", "math", "reasoning", "science", "code"))
@@ -76,8 +78,10 @@ def sample(requests: Sequence[Request], embedder: Embedder, draw: random.Random)
     """Every request, then every request as each of the trained variants."""
     seen = [observe(reading(request), embedder) for request in requests]
     for variant in variants.TRAINED:
-        texts = [variant(request.text, request.language, draw) for request in requests]
-        seen += [observe(reading(*pair), embedder) for pair in zip(requests, texts, strict=True)]
+        for request in requests:
+            text = variant(request.text, request.language, draw)
+            stays = variant is variants.polite and draw.random() < STAYING_POLITE
+            seen.append(observe(reading(request, text), embedder, polite=stays))
     size, times = len(requests), len(variants.TRAINED)
     weights = np.concatenate([np.ones(size), np.full(size * times, VARIANT_WEIGHT)])
     return Sample(seen, [*requests] * (1 + times), weights)

@@ -93,7 +93,7 @@ class Decider:
             classification=classification,
             selection=selection,
             degraded=degraded,
-            prompt=chat.prompt,
+            prompt=request.prompt,
             classify_ms=(classified - began) * 1000,
             select_ms=(selected - classified) * 1000,
         )

@@ -18,8 +18,10 @@ from services.gateway.ledger.rows import USAGE_COLUMNS, Ended, Kind
 
 log = logging.getLogger(__name__)
 
-# Errors of the executor that a caller can mend.
-CALLERS = frozenset(("bad_request", "unsupported", "context_length", "content_policy", "too_large"))
+# Errors of the executor that a caller can mend, and that of a caller who left.
+CALLERS = frozenset(
+    ("bad_request", "unsupported", "context_length", "content_policy", "too_large", "cancelled")
+)
 KIND, ERROR, TOOK, DEPLOYMENT = (
     USAGE_COLUMNS.index(name) for name in ("kind", "error_class", "duration_ms", "deployment")
 )
@@ -108,9 +110,11 @@ def _open(views: Sequence[Sequence[executor_pb2.DeploymentHealth]]) -> list[str]
 
 
 def _failed(one: Ended) -> bool | None:
-    """Whether an attempt failed for a reason of ours or the provider's; None when its caller left, or must mend it."""
-    if one.row[KIND] == Kind.FINAL:
-        return False
-    error = one.row[ERROR]
-    left = one.row[KIND] == Kind.PARTIAL and not error
-    return None if left or error in CALLERS else True
+    """Whether an attempt failed for a reason of ours or the provider's.
+
+    None when it tells nothing of either: its caller left or must mend it, or the answer is from the cache.
+    """
+    kind = one.row[KIND]
+    if kind == Kind.CACHED or one.row[ERROR] in CALLERS:
+        return None
+    return bool(kind != Kind.FINAL)

@@ -1,15 +1,19 @@
 """What the ledger tells of what it writes and of what executors publish."""
 
 from collections.abc import Mapping
-from typing import Any
 
+import pytest
+from lumni.chat.v1 import chat_pb2
+from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2 as pb
 
 from services.chassis import redis, redis_keys
+from services.executor.engines.outcomes import ErrorClass
 from services.gateway.alerts.messenger import Messenger
 from services.gateway.config.alerts import Thresholds
-from services.gateway.ledger.alert_watch import AlertWatch
-from services.gateway.ledger.rows import USAGE_COLUMNS, Ended
+from services.gateway.ledger import event_rows
+from services.gateway.ledger.alert_watch import CALLERS, AlertWatch
+from services.gateway.ledger.rows import Ended
 from tests.gateway.conftest import eventually, running
 
 THRESHOLDS = Thresholds(every_s=0.01, least_requests=2, deployment_down_s=0)
@@ -25,9 +29,26 @@ class Told(Messenger):
         self.firing = firing
 
 
-def ended(request_id: str, **columns: Any) -> Ended:
-    row = {"kind": "final", "error_class": "", "duration_ms": 100.0, "deployment": "d", **columns}
-    return Ended(f"{request_id}/1", request_id, tuple(row.get(name) for name in USAGE_COLUMNS), last=True)
+def ended(
+    request_id: str,
+    kind: events_pb2.UsageKind.ValueType = events_pb2.USAGE_KIND_FINAL,
+    error: ErrorClass | None = None,
+) -> Ended:
+    """An attempt of a request, as the ledger reads it from its event."""
+    event = events_pb2.UsageEvent(
+        kind=kind,
+        context=chat_pb2.RequestContext(request_id=request_id),
+        attempt=pb.Attempt(
+            id=f"{request_id}/1",
+            deployment="d",
+            error_class=error or "",
+            started_unix_us=1_700_000_000_000_000,
+            duration_ms=100,
+        ),
+    )
+    read = event_rows.usage(event.SerializeToString())
+    assert isinstance(read, Ended)
+    return read
 
 
 async def told(client: redis.Redis, watch: AlertWatch, messenger: Told, expected: set[str]) -> None:
@@ -41,18 +62,42 @@ async def told(client: redis.Redis, watch: AlertWatch, messenger: Told, expected
 async def test_failures_are_told_and_are_over(client: redis.Redis) -> None:
     messenger = Told()
     watch = AlertWatch(client, messenger, THRESHOLDS)
-    # Mistakes of callers, and those who leave, are no failures.
-    watch.ended([ended(str(n), kind="failed", error_class="bad_request") for n in range(50)])
-    watch.ended([ended(f"left{n}", kind="partial") for n in range(50)])
     watch.ended([ended(f"good{n}") for n in range(10)])
     await told(client, watch, messenger, set())
 
-    watch.ended([ended(f"bad{n}", kind="failed", error_class="server_error") for n in range(5)])
+    failed = events_pb2.USAGE_KIND_FAILED
+    watch.ended([ended(f"bad{n}", failed, ErrorClass.SERVER_ERROR) for n in range(5)])
     await told(client, watch, messenger, {"LumniErrorRateHigh"})
     assert "33% of 15 requests failed" == messenger.firing["LumniErrorRateHigh"]
 
     watch.set_aside(3)
     await told(client, watch, messenger, {"LumniErrorRateHigh", "LumniLedgerPoison"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        # A mistake of the caller, who left in the other two: before the answer began, and while it was sent.
+        (events_pb2.USAGE_KIND_FAILED, ErrorClass.BAD_REQUEST),
+        (events_pb2.USAGE_KIND_FAILED, ErrorClass.CANCELLED),
+        (events_pb2.USAGE_KIND_PARTIAL, ErrorClass.CANCELLED),
+        (events_pb2.USAGE_KIND_CACHED, None),
+    ],
+)
+async def test_what_tells_nothing_of_a_provider_is_not_counted(
+    client: redis.Redis, kind: events_pb2.UsageKind.ValueType, error: ErrorClass | None
+) -> None:
+    messenger = Told()
+    watch = AlertWatch(client, messenger, THRESHOLDS)
+    watch.ended([ended(f"bad{n}", events_pb2.USAGE_KIND_PARTIAL, ErrorClass.CUT) for n in range(4)])
+    watch.ended([ended(f"other{n}", kind, error) for n in range(50)])
+
+    await told(client, watch, messenger, {"LumniErrorRateHigh"})
+    assert "100% of 4 requests failed" == messenger.firing["LumniErrorRateHigh"]
+
+
+def test_the_errors_that_are_not_counted_are_errors_of_the_executor() -> None:
+    assert set(ErrorClass) >= CALLERS
 
 
 async def test_an_open_breaker_is_told_until_it_is_closed(client: redis.Redis) -> None:

@@ -26,7 +26,7 @@ SAVINGS_S = 60.0
 # How far back percentiles of latency look.
 RECENT = timedelta(minutes=15)
 # What becomes of an attempt, as the ledger says it, in the order of a bar's parts.
-KINDS = ("final", "partial", "unknown", "failed")
+KINDS = ("final", "cached", "partial", "unknown", "failed")
 # Models in the list.
 MODELS = 8
 

@@ -17,22 +17,24 @@ SAMPLE = 10_000
 class Outcome(StrEnum):
     """How a request ended."""
 
-    # Some attempt gave a whole answer.
+    # Some attempt gave a whole answer, or the cache did.
     ANSWERED = "answered"
     # It took more than one attempt.
     RETRIED = "retried"
-    # There were attempts, none of which gave a whole answer.
+    # There were attempts, and no whole answer.
     FAILED = "failed"
     # No provider was asked.
     REFUSED = "refused"
 
 
+# The kinds of attempts that gave a whole answer.
+_WHOLE = ("final", "cached")
 # What a row of usage_records, the first attempt of its request, must fulfil for an outcome.
 _OTHER = "EXISTS (SELECT FROM usage_records o WHERE o.request_id = r.request_id AND {})"
 _CONDITIONS: Mapping[Outcome, str] = {
-    Outcome.ANSWERED: _OTHER.format("o.kind = 'final'"),
+    Outcome.ANSWERED: _OTHER.format(f"o.kind IN {_WHOLE}"),
     Outcome.RETRIED: _OTHER.format("o.attempt_id <> r.attempt_id"),
-    Outcome.FAILED: "NOT " + _OTHER.format("o.kind = 'final'"),
+    Outcome.FAILED: "NOT " + _OTHER.format(f"o.kind IN {_WHOLE}"),
 }
 # What may be searched for, in a first attempt `r` and in a decision `r` that refused; $n is the value.
 _FILTERS: Mapping[str, tuple[str, str]] = {
@@ -65,7 +67,7 @@ SELECT request_id, at, who.* FROM (
 ) AS found
 LEFT JOIN LATERAL (
     SELECT count(*) AS attempts, sum(u.cost_nano_usd)::bigint AS cost_nano_usd,
-           bool_or(u.cost_nano_usd IS NULL) AS unpriced, bool_or(u.kind = 'final') AS answered,
+           bool_or(u.cost_nano_usd IS NULL) AS unpriced, bool_or(u.kind IN {whole}) AS answered,
            sum(u.prompt_tokens)::bigint AS prompt_tokens, sum(u.completion_tokens)::bigint AS completion_tokens,
            extract(epoch FROM max(u.started_at + u.duration_ms * interval '1 ms') - min(u.started_at))::float8 * 1000
                AS duration_ms,
@@ -150,6 +152,11 @@ class Story:
     # What its user thought of the answer, -10 to 10.
     feedback: int | None
 
+    @property
+    def answered(self) -> bool:
+        """Whether some attempt gave a whole answer, or the cache did."""
+        return any(row["kind"] in _WHOLE for row in self.attempts)
+
 
 class RequestReports:
     """Reads requests."""
@@ -174,7 +181,9 @@ class RequestReports:
         elif wanted.outcome is not None:
             attempts.append(_CONDITIONS[wanted.outcome])
             refusals.append("false")
-        statement = _FOUND.format(attempts=" AND ".join(attempts), refusals=" AND ".join(refusals))
+        statement = _FOUND.format(
+            attempts=" AND ".join(attempts), refusals=" AND ".join(refusals), whole=_WHOLE
+        )
         async with self._readers.connection() as connection:
             return [dict(row) for row in await connection.fetch(statement, *values)]
 

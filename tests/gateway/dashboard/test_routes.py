@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 import httpx
 import pytest
 from fastapi import FastAPI
+from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
@@ -470,6 +471,32 @@ async def test_a_request_is_told_with_its_reasons(browser: Callable[..., Any], p
         assert event.attempt.deployment in page
     assert "server error" in page
     assert 404 == nobodys.status_code
+
+
+async def test_an_answer_from_the_cache_is_an_answer(
+    browser: Callable[..., Any], pool: postgres.Pool
+) -> None:
+    (told,) = traffic.requests(datetime.now(UTC), timedelta(seconds=1), 1, seed=7)
+    (event,) = told.attempts
+    event.kind, event.attempt.cost_nano_usd = events_pb2.USAGE_KIND_CACHED, 0
+    await traffic.write(pool, [told])
+    request = told.decision.context.request_id
+
+    async with browser(VIEWER_KEY) as one:
+        answered = (await one.get("/dashboard/requests?period=6h&outcome=answered")).text
+        failed = (await one.get("/dashboard/requests?period=6h&outcome=failed")).text
+        page = (await one.get(f"/dashboard/requests/{request}")).text
+        overview = (await one.get("/dashboard?period=6h")).text
+
+    assert (True, False) == (request in answered, request in failed)
+    for text in (answered, page):
+        assert '<span class="badge answered">' in text
+        assert '<span class="badge failed">' not in text
+    assert ": 1 cached</title>" in overview
+    table = overview.rpartition("Attempts and spend by time")[2]
+    column = re.findall(r"<th [^>]*>([^<]*)</th>", table).index("From cache")
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr><td.*?</tr>", table)]
+    assert 1 == sum(int(row[column]) for row in rows)
 
 
 async def test_the_models_page_shows_what_all_executors_know(

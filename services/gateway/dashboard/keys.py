@@ -111,8 +111,11 @@ def router(
     @routes.post("/keys/{key_id}")
     async def change(request: Request, key_id: str) -> Response:
         form: Form = request.state.form
+        shown = _expiry(await keys.get(key_id))
+        # A day says less than the moment it stands for, which stays unless another day was chosen.
+        sent = {name: text for name, text in form.items() if name != "expires_at" or text != shown}
         try:
-            await keys.change(ADMIN, key_id, schemas.given_columns(_fields(form, keep_empty=True)))
+            await keys.change(ADMIN, key_id, schemas.given_columns(_fields(sent, keep_empty=True)))
         except errors.Invalid as fault:
             return await key_page(request, key_id, form=form, message=fault.message, code=400)
         return redirect(f"{LIST}/{key_id}")
@@ -155,16 +158,21 @@ def _fields(form: Form, *, keep_empty: bool = False) -> schemas.KeyFields:
 
 def _filled(row: Mapping[str, Any]) -> dict[str, str]:
     """What the form that changes a key says before anybody touches it."""
-    expires: datetime | None = row["expires_at"]
     budget: int | None = row["budget_nano_usd"]
     return {
         "plan": row["plan"],
         "models": ", ".join(row["models"]),
         "budget_usd": "" if budget is None else formats.plain_usd(budget),
         "budget_period": row["budget_period"],
-        "expires_at": f"{expires.astimezone(UTC):%Y-%m-%d}" if expires else "",
+        "expires_at": _expiry(row),
         **{
             name: "" if row[name] is None else str(row[name])
             for name in ("rpm_limit", "tpm_limit", "parallel_limit")
         },
     }
+
+
+def _expiry(row: Mapping[str, Any]) -> str:
+    """The day on which a key expires, as the browser's field wants it; empty when it does not."""
+    expires: datetime | None = row["expires_at"]
+    return f"{expires.astimezone(UTC):%Y-%m-%d}" if expires else ""

@@ -396,6 +396,40 @@ async def test_a_key_is_made_limited_and_revoked(browser: Callable[..., Any], po
     ]
 
 
+@pytest.mark.parametrize(
+    "expires",
+    [
+        datetime(2020, 5, 1, 10, 30, tzinfo=UTC),
+        datetime(2099, 5, 1, 10, 30, tzinfo=UTC),
+        None,
+    ],
+)
+async def test_a_changed_limit_leaves_the_expiry_as_it_is(
+    browser: Callable[..., Any], pool: postgres.Pool, expires: datetime | None
+) -> None:
+    async with browser(ADMIN_KEY) as one:
+        own = token(await one.get("/dashboard/keys"))
+        assert 201 == (await one.post("/dashboard/keys", data={"csrf": own, "user_id": "ann"})).status_code
+        await pool.execute("UPDATE virtual_keys SET expires_at = $1", expires)
+        path = f"/dashboard/keys/{await pool.fetchval('SELECT key_id FROM virtual_keys')}"
+        shown = re.search(r'name="expires_at" type="date" value="([^"]*)"', (await one.get(path)).text)
+        assert shown is not None
+
+        changed = await one.post(path, data={"csrf": own, "rpm_limit": "7", "expires_at": shown[1]})
+
+        assert 303 == changed.status_code
+        row = await pool.fetchrow("SELECT rpm_limit, expires_at FROM virtual_keys")
+        assert (7, expires) == tuple(row or ())
+        detail = await pool.fetchval("SELECT detail FROM audit_events WHERE action = 'key.change'")
+        assert "expires_at" not in detail
+
+        # Another day is a change.
+        await one.post(path, data={"csrf": own, "expires_at": "2098-01-01"})
+        assert datetime(2098, 1, 1, 23, 59, 59, tzinfo=UTC) == await pool.fetchval(
+            "SELECT expires_at FROM virtual_keys"
+        )
+
+
 async def test_the_numbers_are_the_ledgers(browser: Callable[..., Any], pool: postgres.Pool) -> None:
     happened = list(traffic.requests(datetime.now(UTC), timedelta(hours=2), 400))
     await traffic.write(pool, happened)

@@ -49,7 +49,7 @@ def router(pages: Pages, used: UsageReports, session_route: type[APIRoute]) -> A
             ],
             hidden=max(len(rows) - ROWS, 0),
             total=total,
-            chart=_bars(wanted, rows, group) if timed else None,
+            chart=bars(wanted, rows, group) if timed else None,
             most=most,
             group=group,
             groups=GROUPS,
@@ -89,12 +89,13 @@ def _query(request: Request) -> tuple[UsageQuery, str]:
     return UsageQuery(_period(request).starts(now)[0], until, (group,)), group
 
 
-def _bars(wanted: UsageQuery, rows: Sequence[Mapping[str, Any]], group: str) -> Markup:
-    """A bar for each hour or day, those without any usage included."""
+def bars(wanted: UsageQuery, rows: Sequence[Mapping[str, Any]], group: str) -> Markup:
+    """A bar for each hour or day, those without any usage included, and those that the query has only a part of."""
     step, name = STEPS[group]
     costs = {row[group]: row["cost_nano_usd"] or 0 for row in rows}
     drawn = []
-    start = wanted.since
+    # A period of hours begins within a day.
+    start = wanted.since.replace(hour=0) if step == DAY else wanted.since
     while start < wanted.until:
         key = start.strftime(name)
         cost = costs.get(key, 0)

@@ -6,11 +6,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from services.gateway.dashboard import charts, formats
+from services.chassis.money import NANO
+from services.gateway.dashboard import charts, formats, spend
 from services.gateway.dashboard.charts import HEIGHT, WIDTH, Bar, Span
-from services.gateway.dashboard.periods import PERIODS, period
+from services.gateway.dashboard.periods import HOUR, PERIODS, period
+from services.gateway.reports.usage import UsageQuery
 
-SVG = "{http://www.w3.org/2000/svg}"
 EVIL = "<script>alert(1)</script>\"'&"
 
 
@@ -128,3 +129,25 @@ def test_the_steps_of_a_period_are_those_of_the_ledgers_sums(name: str) -> None:
 
 def test_an_unknown_period_is_the_usual_one() -> None:
     assert "24h" == period("1000y").name
+
+
+@pytest.mark.parametrize(
+    ("name", "hour", "days"),
+    [
+        ("6h", 2, ["2026-02-28", "2026-03-01"]),
+        ("6h", 13, ["2026-03-01"]),
+        ("24h", 13, ["2026-02-28", "2026-03-01"]),
+        ("24h", 23, ["2026-03-01"]),
+        ("7d", 13, [f"2026-02-{day}" for day in range(23, 29)] + ["2026-03-01"]),
+    ],
+)
+def test_spend_by_day_has_a_bar_for_each_day_that_the_period_touches(
+    name: str, hour: int, days: list[str]
+) -> None:
+    now = datetime(2026, 3, 1, hour, tzinfo=UTC)
+    rows = [{"day": day, "cost_nano_usd": NANO} for day in days]
+
+    chart = spend.bars(UsageQuery(period(name).starts(now)[0], now + HOUR), rows, "day")
+
+    titles = [one.text for one in ElementTree.fromstring(chart).iter("title")]
+    assert [f"{day}: 1 USD" for day in days] == titles

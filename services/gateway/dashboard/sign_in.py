@@ -37,6 +37,10 @@ def router(sessions: Sessions, pages: Pages, session_route: type[APIRoute]) -> A
         _set(request, answer, TOKEN_COOKIE, token, TOKEN_S)
         return answer
 
+    async def wait_page(request: Request, wait_s: float) -> Response:
+        message = f"Too many attempts; try again in {wait_s:.0f} s."
+        return await form_page(request, HOME, message, 429, wait_s)
+
     @routes.get("/sign-in")
     async def show(request: Request) -> Response:
         if sessions.read(request.cookies.get(COOKIE, "")):
@@ -47,9 +51,7 @@ def router(sessions: Sessions, pages: Pages, session_route: type[APIRoute]) -> A
     async def sign_in(request: Request) -> Response:
         address = request.client.host if request.client else ""
         if wait_s := limit.wait_s(address):
-            return await form_page(
-                request, HOME, f"Too many attempts; try again in {wait_s:.0f} s.", 429, wait_s
-            )
+            return await wait_page(request, wait_s)
         try:
             form = await read_form(request)
         except errors.Fault as fault:
@@ -59,6 +61,9 @@ def router(sessions: Sessions, pages: Pages, session_route: type[APIRoute]) -> A
         if not expected or not hmac.compare_digest(expected.encode(), form.get("csrf", "").encode()):
             message = "This form is too old, or your browser keeps no cookies; send it again."
             return await form_page(request, next_path, message, 403)
+        # Others may have failed while this form was read; from here to the count nothing else runs.
+        if wait_s := limit.wait_s(address):
+            return await wait_page(request, wait_s)
         session = sessions.open(form.get("key", ""))
         if session is None:
             limit.failed(address)

@@ -1,11 +1,14 @@
 """The pages against real stores: what they show is the ledger's, and what attackers send changes and shows nothing."""
 
+import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
 import httpx
@@ -172,6 +175,26 @@ async def test_a_wrong_key_signs_nobody_in_and_too_many_of_them_must_wait(
         assert 429 == answer.status_code
         assert 0 < int(answer.headers["retry-after"]) <= 61
         assert COOKIE not in one.cookies
+
+
+async def test_wrong_keys_sent_at_once_are_no_more_than_those_sent_in_turn(
+    browser: Callable[..., Any],
+) -> None:
+    more = 5
+    all_begun = asyncio.Barrier(MOST + more)
+    async with browser() as one:
+        form = urlencode({"csrf": token(await one.get("/dashboard/sign-in")), "key": "sk-wrong"}).encode()
+
+        async def body() -> AsyncIterator[bytes]:
+            await all_begun.wait()
+            yield form
+
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        answers = await asyncio.gather(
+            *(one.post("/dashboard/sign-in", content=body(), headers=headers) for _ in range(MOST + more))
+        )
+
+    assert {401: MOST, 429: more} == Counter(answer.status_code for answer in answers)
 
 
 async def test_the_sign_in_takes_forms_of_its_own_page_alone(browser: Callable[..., Any]) -> None:

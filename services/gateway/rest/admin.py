@@ -118,13 +118,11 @@ def _owners(keys: Authenticator, stores: Stores) -> APIRouter:
         # First, so that a Redis that does not answer leaves something to erase again.
         if stores.cache is not None:
             await stores.cache.purge(f"user:{user_id}")
-        return JsonResponse(
-            {
-                "user_id": user_id,
-                "erased": True,
-                "usage_kept_as": await stores.personal_data.erase(who, user_id),
-            }
-        )
+        pseudonym = await stores.personal_data.erase(who, user_id)
+        # Until then the user's keys worked, and answers were kept.
+        if stores.cache is not None:
+            await stores.cache.purge(f"user:{user_id}")
+        return JsonResponse({"user_id": user_id, "erased": True, "usage_kept_as": pseudonym})
 
     @routes.get("/users/{user_id}/export")
     async def export(user_id: str, who: Actor) -> Response:

@@ -139,7 +139,7 @@ class Pipeline:
                     )
                     reservation.report = measured.report = response.report
             recording.add(response.body_json)
-            replay.keep(recording, decision, response.report)
+            replay.keep(recording, decision, admission, response.report)
         tracing.answered(response.report)
         lumni = metadata.summary(decision, response.report) | replay.found_summary(found)
         return Answer(
@@ -216,7 +216,7 @@ class Pipeline:
                 if last.held is not None:
                     yield last.held
                 raise
-            replay.keep(recording, decision, reservation.report, last.held)
+            replay.keep(recording, decision, admission, reservation.report, last.held)
         report.CopyFrom(reservation.report)
         tracing.answered(report)
         lumni = metadata.summary(decision, report) | replay.found_summary(found)

@@ -17,13 +17,18 @@ from services.gateway.requests.model_request import ModelRequest
 
 
 def keep(
-    recording: Recording, decided: Decision, bill: executor_pb2.Report, last_chunk: str | None = None
+    recording: Recording,
+    decided: Decision,
+    admission: Admission,
+    bill: executor_pb2.Report,
+    last_chunk: str | None = None,
 ) -> None:
     """Keep the answer whose pieces were recorded, if they are all there and nothing was amiss.
 
-    What was decided without the classifier or the selector is answered anew when they are back.
+    What was decided without the classifier or the selector is answered anew when they are back, and so is what a
+    candidate might have answered that admission took away.
     """
-    if not recording.whole or decided.degraded:
+    if not recording.whole or decided.degraded or not _as_selected(decided, admission, bill):
         return
     answer = events_pb2.CachedAnswer(
         request_id=decided.request_id,
@@ -75,7 +80,7 @@ def headers(decided: Decision, admission: Admission, hit: Hit) -> dict[str, str]
     """The headers of an answer from the cache; `age` is HTTP's own, in seconds."""
     return {
         **metadata.headers(decided, admission),
-        "x-lumni-deployment": _winner(hit).deployment,
+        "x-lumni-deployment": _winner(hit.answer.report).deployment,
         "x-lumni-cost-usd": f"{0:.9f}",
         "x-lumni-cache": "hit",
         "age": str(hit.age_s),
@@ -103,7 +108,7 @@ async def chunks(request: ModelRequest, decided: Decision, hit: Hit) -> AsyncGen
 
 def usage(decided: Decision, request: ModelRequest, hit: Hit) -> events_pb2.UsageEvent:
     """What the ledger learns: an attempt that no provider saw, and what that saved."""
-    winner = _winner(hit)
+    winner = _winner(hit.answer.report)
     return events_pb2.UsageEvent(
         kind=events_pb2.USAGE_KIND_CACHED,
         context=decided.context,
@@ -124,6 +129,13 @@ def usage(decided: Decision, request: ModelRequest, hit: Hit) -> events_pb2.Usag
     )
 
 
-def _winner(hit: Hit) -> executor_pb2.Attempt:
-    attempts = hit.answer.report.attempts
-    return attempts[-1] if attempts else executor_pb2.Attempt()
+def _as_selected(decided: Decision, admission: Admission, bill: executor_pb2.Report) -> bool:
+    """Whether no candidate was missed: the first one answered, or all were admitted."""
+    candidates = decided.selection.candidates
+    return (
+        len(admission.deployments) == len(candidates) or _winner(bill).deployment == candidates[0].deployment
+    )
+
+
+def _winner(bill: executor_pb2.Report) -> executor_pb2.Attempt:
+    return bill.attempts[-1] if bill.attempts else executor_pb2.Attempt()

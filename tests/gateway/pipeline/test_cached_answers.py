@@ -272,6 +272,37 @@ async def test_a_first_caller_who_leaves_leaves_the_others_their_answer(
     assert 1 == other.executor.calls
 
 
+@pytest.mark.parametrize(
+    ("selected", "admitted", "again"),
+    [
+        # A rate of the model, or what is left of a budget, took away the one that would have answered.
+        (("large@openai", "small@openai"), ("small@openai",), "miss"),
+        # It failed, and so might the one that was taken away have answered.
+        (("large@openai", "medium@openai", "small@openai"), ("large@openai", "small@openai"), "miss"),
+        (("large@openai", "small@openai"), ("large@openai", "small@openai"), "hit"),
+        # What was taken away would not have been asked.
+        (("small@openai", "large@openai"), ("small@openai",), "hit"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_only_an_answer_that_all_candidates_would_have_led_to_is_kept(
+    gateways: Gateways, selected: tuple[str, ...], admitted: tuple[str, ...], again: str, stream: bool
+) -> None:
+    setup = await gateways.start(*((WORD, FINISH) if stream else (BODY,)), REPORT)
+    setup.decider.deployments = selected
+    setup.limits.admitted = admitted
+
+    async def asked() -> str | None:
+        if stream:
+            last = json.loads((await read(setup, request(stream=True)))[-1])
+            return str(last["lumni"]["cache"]["result"])
+        return result(await ask(setup))
+
+    assert "miss" == await asked()
+    # Who asks next waits until the first answer was kept, or given up.
+    assert again == await asked()
+
+
 async def test_an_error_is_not_cached_and_nobody_waits_for_more_than_two_that_fail(
     gateways: Gateways,
 ) -> None:

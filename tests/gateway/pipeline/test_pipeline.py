@@ -51,13 +51,16 @@ class OneSelection(Decider):
 
     def __init__(self, failure: errors.Fault | None = None) -> None:
         self._failure = failure
+        self.deployments: Sequence[str] = ("small@openai",)
 
     async def decide(
         self, caller: Caller, chat: ModelRequest, context: chat_pb2.RequestContext, *, what_if: bool = False
     ) -> Decision:
         if self._failure:
             raise self._failure
-        candidates = [selector_pb2.Candidate(deployment="small@openai", max_cost_nano_usd=10)]
+        candidates = [
+            selector_pb2.Candidate(deployment=one, max_cost_nano_usd=10) for one in self.deployments
+        ]
         return Decision(
             began=0,
             context=context,
@@ -119,12 +122,13 @@ class RecordingLimits(Limits):
 
     def __init__(self, refusal: errors.Fault | None = None) -> None:
         self._refusal = refusal
+        self.admitted: tuple[str, ...] = ("small@openai",)
         self.ends: list[Report | None] = []
 
     async def admit(self, *_: Any, request_id: str, **more: Any) -> Admission:
         if self._refusal:
             raise self._refusal
-        return Admission(request_id, ("small@openai",), output_cap=100, admitted_unix_ms=1)
+        return Admission(request_id, self.admitted, output_cap=100, admitted_unix_ms=1)
 
     def settle(self, admission: Admission, report: Report) -> None:
         self.ends.append(report)
@@ -159,10 +163,11 @@ class Setup:
         cache: ResponseCache | None = None,
     ) -> None:
         self.executor = ScriptedExecutor(*steps)
+        self.decider = OneSelection(undecided)
         self.limits = RecordingLimits(refusal)
         self.decisions = RecordingPublisher()
         self.pipeline = conducting(
-            decider=OneSelection(undecided),
+            decider=self.decider,
             executor=self.executor,
             limits=self.limits,
             decisions=self.decisions,

@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+from lumni.chat.v1 import chat_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
-from lumni.request.v1 import chat_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, stages, telemetry

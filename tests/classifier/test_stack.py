@@ -138,7 +138,28 @@ async def test_a_single_request_does_not_wait_for_all_of_a_batch(
     await asyncio.gather(batch, single)
 
     assert slow.texts.index("single") == 1
-    assert len(slow.texts) == 21
+    # The rest of the batch would wait for longer than the gateway does.
+    assert len(slow.texts) == asking.MOST_OF_BATCH + 1
+
+
+class Broken:
+    """An encoder that fails."""
+
+    def read(self, text: str) -> Opinion | None:
+        raise MemoryError
+
+
+async def test_a_failing_encoder_costs_a_request_its_opinion_alone(embedder: Embedder) -> None:
+    queue = Asking()
+    deep = deepened(embedder, Broken())
+    seen = deep.look([ask("Prove it."), ask("What is 15 % of 80?")])
+    before = SKIPPED._value.get()
+
+    await queue.opinions(deep, seen)
+
+    assert [True, False] == [judged.powerful for judged in deep.judge(seen)]
+    assert SKIPPED._value.get() == before + 2
+    assert queue._waiting == 0
 
 
 async def test_who_comes_while_too_many_wait_is_judged_by_the_heads_and_not_remembered(

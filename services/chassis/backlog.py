@@ -1,6 +1,7 @@
 """Items that one background task delivers in batches, so that who adds one never waits."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -8,6 +9,8 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 __all__ = ["Backlog"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -19,7 +22,8 @@ class Backlog(Generic[T]):
     """Keeps items in order until they are delivered.
 
     Args:
-        deliver: Hands a batch over. False keeps the batch for another try; the pause before that is its own.
+        deliver: Hands a batch over. False keeps the batch for another try; the pause before that is its own. A batch
+            for which it raises is given up, with the error in the log.
         batch: The largest batch.
         most: How many items are kept; the oldest makes room for a new one. None is no bound.
 
@@ -84,6 +88,14 @@ class Backlog(Generic[T]):
                 continue
             batch = list(islice(self._items, self._batch))
             self._in_flight = len(batch)
-            if await self._deliver(batch):
+            if await self._delivered(batch):
                 while self._in_flight:
                     self.drop_oldest()
+
+    async def _delivered(self, batch: Sequence[T]) -> bool:
+        try:
+            return await self._deliver(batch)
+        except Exception:
+            # Unforeseen: the same batch would fail again, and those that come after it must not wait for good.
+            log.exception("%d items cannot be delivered and are given up", len(batch))
+            return True

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from services.chassis.backlog import Backlog
 
 
@@ -90,3 +92,25 @@ async def test_what_cannot_be_delivered_at_the_end_stays_and_holds_the_end_up_on
         backlog.append(1)
 
     assert (1, []) == (len(backlog), receiver.batches)
+
+
+async def test_a_batch_that_fails_unforeseen_is_logged_and_given_up_and_the_next_is_delivered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    receiver = Receiver()
+
+    async def take(batch: Sequence[int]) -> bool:
+        if 1 in batch:
+            raise RuntimeError("unforeseen")
+        return await receiver.take(batch)
+
+    backlog = Backlog(take, batch=2)
+
+    async with backlog.delivering():
+        for item in range(4):
+            backlog.append(item)
+
+    assert ([[2, 3]], 0) == (receiver.batches, len(backlog))
+    (line,) = caplog.records
+    assert "2 items" in line.message
+    assert "unforeseen" in (line.exc_text or "")

@@ -51,7 +51,16 @@ class Delivery:
             DROPPED.labels(self._to).inc(len(self._backlog))
 
     async def _deliver(self, batch: Sequence[Record]) -> bool:
-        done = await self._send(batch)
+        try:
+            done = await self._send(batch)
+        except Exception:
+            # The backlog logs it and gives the batch up.
+            DROPPED.labels(self._to).inc(len(batch))
+            self._release(batch)
+            raise
         if done:
-            self._waiting -= sum(one.size for one in batch)
+            self._release(batch)
         return done
+
+    def _release(self, batch: Sequence[Record]) -> None:
+        self._waiting -= sum(one.size for one in batch)

@@ -4,8 +4,9 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from services.chassis.config import Mistakes
@@ -21,6 +22,9 @@ TO = "file"
 END_S = 2.0
 # The folder is looked at again when so large a part of its bound was written.
 LOOK_AFTER = 0.05
+# What half a file is named while it is written, and after how many seconds nobody can be writing it any more.
+HALF = ".tmp"
+HALF_S = 600.0
 
 
 class RequestLog:
@@ -93,20 +97,37 @@ class RequestLog:
             self._unseen = 0
         path = self._folder / record.name
         # Whoever follows the folder never finds half a file.
-        half = path.with_suffix(".tmp")
-        with open(half, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(text)
-        half.replace(path)
+        half = path.with_suffix(HALF)
+        try:
+            with open(half, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(text)
+            half.replace(path)
+        except OSError:
+            half.unlink(missing_ok=True)
+            raise
         self._unseen += len(text)
 
     def _make_room(self, size: int) -> None:
         """Delete the oldest files until the bound holds; other processes may do the same."""
-        found = sorted(
-            (one.name, one.stat().st_size) for one in os.scandir(self._folder) if is_record(one.name)
-        )
+        found = sorted((one.name, status.st_size) for one, status in self._files() if is_record(one.name))
         left = sum(length for _, length in found) + size
         for name, length in found:
             if left <= self._most:
                 return
             (self._folder / name).unlink(missing_ok=True)
             left -= length
+
+    def _files(self) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+        """What is in the folder, without halves that a process left behind when it was killed."""
+        for one in os.scandir(self._folder):
+            # Another process may delete it first.
+            with suppress(FileNotFoundError):
+                status = one.stat()
+                if _is_half(one.name) and status.st_mtime < time.time() - HALF_S:
+                    Path(one.path).unlink()
+                else:
+                    yield one, status
+
+
+def _is_half(name: str) -> bool:
+    return name.endswith(HALF) and is_record(name.removesuffix(HALF) + ".json")

@@ -1,6 +1,7 @@
 """Files of requests: what is in them, how many bytes there may be, and that a slow disk holds nobody up."""
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,55 @@ def test_a_full_disk_is_counted_and_logged_once(
 
     assert 2 == DROPPED.labels("file")._value.get() - before
     assert 1 == sum("request logs are not written" in one.message for one in caplog.records)
+
+
+def test_a_write_that_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    log = RequestLog(tmp_path, Content.NONE, 1 << 20)
+    with log.writing():
+        log.add(record())
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_half_files_of_a_killed_process_are_deleted_and_those_that_are_being_written_stay(
+    tmp_path: Path,
+) -> None:
+    old, new, other = (
+        tmp_path / f"{name}.tmp"
+        for name in ("20261121T000000.000Z_m_id-1", "20261122T000000.000Z_m_id-2", "mine")
+    )
+    for path in (old, new, other):
+        path.write_text("{")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    log = RequestLog(tmp_path, Content.NONE, 1 << 20)
+    with log.writing():
+        log.add(record())
+
+    assert [False, True, True] == [path.exists() for path in (old, new, other)]
+
+
+def test_a_file_that_another_worker_deletes_meanwhile_costs_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / record(1).name).write_text("{}")
+    listed = os.scandir
+
+    def scandir(folder: Path) -> list[os.DirEntry[str]]:
+        found = list(listed(folder))
+        (tmp_path / record(1).name).unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    log = RequestLog(tmp_path, Content.NONE, 1 << 20)
+    with log.writing():
+        log.add(record(2))
+
+    assert [record(2).name] == [path.name for path in tmp_path.iterdir()]
 
 
 async def test_a_folder_that_cannot_be_made_is_named_at_the_start(tmp_path: Path) -> None:

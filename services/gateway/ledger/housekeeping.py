@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 # How often tables are made for coming months, and old rows looked for, in seconds.
 HOURLY_S = 3600.0
+# How long each kind of old rows may be deleted in one round, in seconds: less than the pause after it, so that what a
+# round does beside stays on time, and thousands of rows a second go.
+PRUNE_S = 2.0
 
 
 class Housekeeping:
@@ -91,6 +94,14 @@ class Housekeeping:
             self._partitions_at = now + HOURLY_S
         for place, (days, prune) in enumerate(self._prunes):
             if now >= self._prune_at[place]:
-                # In bounded batches, one a round, so that they are in nothing's way.
-                removed = await prune(datetime.now(UTC) - timedelta(days=days))
-                self._prune_at[place] = now + (0 if removed else HOURLY_S)
+                more = await _prune_for_a_while(prune, datetime.now(UTC) - timedelta(days=days))
+                self._prune_at[place] = now + (0 if more else HOURLY_S)
+
+
+async def _prune_for_a_while(prune: Callable[[datetime], Awaitable[int]], before: datetime) -> bool:
+    """Delete in bounded batches, so that they are in nothing's way; whether there may be more."""
+    end = time.monotonic() + PRUNE_S
+    while await prune(before):
+        if time.monotonic() >= end:
+            return True
+    return False

@@ -1,5 +1,6 @@
 """What is written of one request."""
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from services.gateway.recording import redaction
 TEXTS = frozenset("text content refusal reasoning_content thinking arguments partial_json".split())
 # Of each side of a request, in bytes of JSON; what is longer is cut, and the record says so.
 LONGEST = 1024 * 1024
+# What a record takes beside its texts, about, in bytes.
+OVERHEAD = 4096
 
 
 class Content(StrEnum):
@@ -31,7 +34,7 @@ class Record:
 
     Attributes:
         about: Who asked for what, by the names in the file.
-        request: The body that the caller sent, as JSON.
+        request: The body that the caller sent, as JSON; empty where that is too long.
         response: The answer, or the chunks of it, as JSON each.
         stream: Whether the answer came in chunks.
         may_keep_texts: Whether the caller's plan and key let texts be kept anywhere.
@@ -51,16 +54,25 @@ class Record:
     duration_ms: float = 0.0
     taken: Mapping[str, Any] = field(default_factory=dict)
     error: Mapping[str, str] = field(default_factory=dict)
-    _size: int = 0
-    _cut: bool = False
+    _answered: int = 0
+    _held: int = OVERHEAD
+    _cut: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Let go of a body that is too long, which would wait in memory for nothing."""
+        if len(self.request) > LONGEST:
+            self.request = b""
+            self._cut.append("request")
+        self._held += len(self.request)
 
     def add(self, text: str) -> None:
         """Add an answer, or a chunk of one, as long as there is room."""
-        self._size += len(text)
-        if self._size > LONGEST:
-            self._cut = True
-        else:
+        self._answered += len(text)
+        if self._answered <= LONGEST:
             self.response.append(text)
+            self._held += sys.getsizeof(text)
+        elif "response" not in self._cut:
+            self._cut.append("response")
 
     def end(self, error: Mapping[str, str] | None = None) -> None:
         """Note that it is over."""
@@ -70,13 +82,12 @@ class Record:
     @property
     def size(self) -> int:
         """About how many bytes it holds."""
-        return min(len(self.request), LONGEST) + min(self._size, LONGEST)
+        return self._held
 
     @property
     def cut(self) -> list[str]:
         """Which of `request` and `response` were too long to be whole."""
-        sides = {"request": len(self.request) > LONGEST, "response": self._cut}
-        return [name for name, is_cut in sides.items() if is_cut]
+        return self._cut
 
     @property
     def name(self) -> str:
@@ -103,12 +114,9 @@ class Record:
         """The request and the response; None for what is too long, or not to be shown."""
         if content is Content.NONE or not self.may_keep_texts:
             return {"request": None, "response": None}
-        found = {"request": self._request(), "response": self._answer()}
+        found = {"request": _read(self.request) if self.request else None, "response": self._answer()}
         # Redacted as a whole: a secret may lie across the chunks of a stream.
         return redaction.value(found) if content is Content.REDACTED else found
-
-    def _request(self) -> Any:
-        return _read(self.request) if len(self.request) <= LONGEST else None
 
     def _answer(self) -> Any:
         found = [_read(one) for one in self.response]

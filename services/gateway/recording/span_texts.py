@@ -22,7 +22,7 @@ class SpanTexts:
         """Add those of a request that is over, and whose span is the current one."""
         if not (telemetry.recording() and record.may_keep_texts):
             return
-        if record.size > LONGEST:
+        if record.cut or record.size > LONGEST:
             stages.describe({"lumni.texts_left_out": True})
             return
         sides = record.sides(self._content)

@@ -114,11 +114,11 @@ async def test_what_it_does_not_take_waits_in_bounds_and_is_logged_once(
         address = front.address if fault != "gone" else "http://127.0.0.1:1"
         where = settings(address, "s3://logs").objects
         log = ObjectLog(where, Content.NONE, timeout_s=0.2)
-        fit = MOST_WAITING // record("r", "x" * LONGEST).size
+        fit = MOST_WAITING // record("r", "x" * (LONGEST // 2)).size
         before = DROPPED.labels("object_storage")._value.get()
         async with log.delivering():
             for number in range(fit + 7):
-                log.add(record(f"r{number}", "x" * LONGEST))
+                log.add(record(f"r{number}", "x" * (LONGEST // 2)))
             assert 7 == DROPPED.labels("object_storage")._value.get() - before
 
             async def noticed() -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,23 @@ def test_what_is_too_long_is_cut_and_said_to_be() -> None:
     found = json.loads(one.written(Content.FULL))
 
     assert (None, None, ["request", "response"]) == (found["request"], found["response"], found["cut"])
+
+
+def test_a_body_that_is_too_long_and_an_empty_one_count_for_what_they_hold() -> None:
+    long = record(text="x" * 16 * LONGEST)
+
+    assert b"" == long.request
+    assert long.size == Record({}, b"", stream=False).size > 0
+    assert record(text="x" * 1000).size > long.size + 1000
+
+
+def test_many_short_chunks_count_for_the_memory_that_they_take() -> None:
+    one = record(stream=True)
+    before = one.size
+    for _ in range(1000):
+        one.add('{"choices": [{}]}')
+
+    assert one.size - before > 1000 * sys.getsizeof("")
 
 
 def test_the_oldest_files_make_room_and_files_of_others_stay(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from services.chassis import telemetry
 from services.chassis.config import from_environ
-from services.gateway.recording import sinks
+from services.gateway.recording import record, sinks
 from services.gateway.recording.record import Record
 from services.gateway.recording.settings import Settings
 from services.gateway.recording.span_texts import LONGEST
@@ -34,14 +34,14 @@ async def shown(
     spans: InMemorySpanExporter, content: str, body: Any, *answers: Any, stream: bool = False
 ) -> dict[str, Any]:
     """The attributes of the span of a request."""
-    record = Record({}, json.dumps(body).encode(), stream=stream)
+    asked = Record({}, json.dumps(body).encode(), stream=stream)
     for one in answers:
-        record.add(json.dumps(one))
+        asked.add(json.dumps(one))
     settings = from_environ(Settings, {"LUMNI_TRACE_CONTENT": content})
     async with sinks.opened(settings, None) as opened:
         with telemetry.server_span("request", ""):
             for sink in opened:
-                sink.add(record)
+                sink.add(asked)
     (span,) = spans.get_finished_spans()
     return dict(span.attributes or {})
 
@@ -92,8 +92,11 @@ async def test_every_apis_texts_are_found(
     assert [said("assistant", "ho")] == json.loads(found["gen_ai.output.messages"])
 
 
-async def test_texts_that_are_too_long_are_left_out_and_said_to_be(spans: InMemorySpanExporter) -> None:
-    assert {"lumni.texts_left_out": True} == await shown(spans, "full", {"prompt": "x" * LONGEST}, ANSWER)
+@pytest.mark.parametrize("length", [LONGEST, record.LONGEST])
+async def test_texts_that_are_too_long_are_left_out_and_said_to_be(
+    spans: InMemorySpanExporter, length: int
+) -> None:
+    assert {"lumni.texts_left_out": True} == await shown(spans, "full", {"prompt": "x" * length}, ANSWER)
 
 
 async def test_texts_cost_nothing_where_no_trace_is_recorded(

@@ -96,7 +96,7 @@ async def test_while_postgresql_is_locked_memory_is_bounded_and_then_all_that_wa
     pool: postgres.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = store(pool)
-    large = record("large", "x" * LONGEST)
+    large = record("large", "x" * (LONGEST // 2))
     fit = MOST_WAITING // large.size
     before = DROPPED.labels("database")._value.get()
     began = time.monotonic()
@@ -104,7 +104,7 @@ async def test_while_postgresql_is_locked_memory_is_bounded_and_then_all_that_wa
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("LOCK TABLE request_texts IN ACCESS EXCLUSIVE MODE")
             for number in range(fit + 7):
-                one.add(record(f"r{number:03}", "x" * LONGEST))
+                one.add(record(f"r{number:03}", "x" * (LONGEST // 2)))
             assert 7 == DROPPED.labels("database")._value.get() - before
             assert time.monotonic() - began < postgres.TIMEOUT_S
 

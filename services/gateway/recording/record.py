@@ -1,6 +1,7 @@
 """What is written of one request."""
 
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,13 +55,17 @@ class Record:
     duration_ms: float = 0.0
     taken: Mapping[str, Any] = field(default_factory=dict)
     error: Mapping[str, str] = field(default_factory=dict)
+    _asked: int = 0
     _answered: int = 0
-    _held: int = OVERHEAD
+    _held: int = 0
     _cut: list[str] = field(default_factory=list)
+    _redacted: bytes = b""
+    _redacting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         """Let go of a body that is too long, which would wait in memory for nothing."""
-        if len(self.request) > LONGEST:
+        self._asked = len(self.request)
+        if self._asked > LONGEST:
             self.request = b""
             self._cut.append("request")
         self._held += len(self.request)
@@ -81,8 +86,13 @@ class Record:
 
     @property
     def size(self) -> int:
-        """About how many bytes it holds."""
-        return self._held
+        """About the most bytes that it takes: its texts as they came, and once redacted."""
+        return OVERHEAD + 2 * self._held
+
+    @property
+    def length(self) -> int:
+        """Of the request and the answer as they came, in characters of JSON; more than they hold where they are cut."""
+        return self._asked + self._answered
 
     @property
     def cut(self) -> list[str]:
@@ -114,9 +124,19 @@ class Record:
         """The request and the response; None for what is too long, or not to be shown."""
         if content is Content.NONE or not self.may_keep_texts:
             return {"request": None, "response": None}
-        found = {"request": _read(self.request) if self.request else None, "response": self._answer()}
-        # Redacted as a whole: a secret may lie across the chunks of a stream.
-        return redaction.value(found) if content is Content.REDACTED else found
+        return self._once_redacted() if content is Content.REDACTED else self._sides()
+
+    def _sides(self) -> dict[str, Any]:
+        return {"request": _read(self.request) if self.request else None, "response": self._answer()}
+
+    def _once_redacted(self) -> dict[str, Any]:
+        """Redacted for the first destination that asks; the others, in threads of their own, wait for that."""
+        with self._redacting:
+            if not self._redacted:
+                # As a whole: a secret may lie across the chunks of a stream. As JSON, which takes the least memory.
+                self._redacted = orjson.dumps(redaction.value(self._sides()))
+        found: dict[str, Any] = orjson.loads(self._redacted)
+        return found
 
     def _answer(self) -> Any:
         found = [_read(one) for one in self.response]

@@ -8,8 +8,9 @@ import orjson
 from services.chassis import stages, telemetry
 from services.gateway.recording.record import Content, Record
 
-# The most of a request with its answer, in bytes: spans are for seeing what went on, and wait in memory to be sent.
-LONGEST = 64 * 1024
+# The most of a request with its answer, in characters of JSON: spans are for seeing what went on, wait in memory to be
+# sent, and are told the texts on the event loop, which takes up to two milliseconds.
+LONGEST = 32 * 1024
 
 
 class SpanTexts:
@@ -22,7 +23,7 @@ class SpanTexts:
         """Add those of a request that is over, and whose span is the current one."""
         if not (telemetry.recording() and record.may_keep_texts):
             return
-        if record.cut or record.size > LONGEST:
+        if record.length > LONGEST:
             stages.describe({"lumni.texts_left_out": True})
             return
         sides = record.sides(self._content)

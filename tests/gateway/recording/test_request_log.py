@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.chassis.config import Mistakes, from_environ
-from services.gateway.recording import sinks
+from services.gateway.recording import redaction, sinks
 from services.gateway.recording.delivery import DROPPED, MOST_WAITING
 from services.gateway.recording.record import LONGEST, Content, Record, is_record
 from services.gateway.recording.request_log import RequestLog
@@ -84,6 +84,20 @@ def test_a_secret_that_lies_across_the_chunks_of_a_stream_is_hidden() -> None:
             "0.tool_calls.0.function.arguments": '{"q": "x"}',
         },
     } == json.loads(one.written(Content.REDACTED))["response"]
+
+
+def test_a_record_is_redacted_once_for_all_destinations(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = record(text="my key is sk-test-0123456789ab")
+    one.add(json.dumps({"choices": []}))
+    one.end()
+    read: list[str] = []
+    text = redaction.text
+    monkeypatch.setattr(redaction, "text", lambda found: read.append(found) or text(found))
+    sides = [one.sides(Content.REDACTED) for _ in range(3)]
+
+    assert 1 == read.count("my key is sk-test-0123456789ab")
+    assert sides[0] == sides[1] == sides[2]
+    assert "my key is sk-test-0123456789ab" in str(one.sides(Content.FULL))
 
 
 @pytest.mark.parametrize(

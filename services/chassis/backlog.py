@@ -26,13 +26,23 @@ class Backlog(Generic[T]):
             for which it raises is given up, with the error in the log.
         batch: The largest batch.
         most: How many items are kept; the oldest makes room for a new one. None is no bound.
+        size: Of an item, in bytes.
+        heaviest: The most bytes of a batch; a larger item goes alone.
 
     """
 
     def __init__(
-        self, deliver: Callable[[Sequence[T]], Awaitable[bool]], *, batch: int, most: int | None = None
+        self,
+        deliver: Callable[[Sequence[T]], Awaitable[bool]],
+        *,
+        batch: int,
+        most: int | None = None,
+        size: Callable[[T], int] = lambda _: 0,
+        heaviest: int = 0,
     ) -> None:
         self._deliver = deliver
+        self._size = size
+        self._heaviest = heaviest
         self._batch = batch
         self._most = most
         self._items: deque[T] = deque()
@@ -86,11 +96,21 @@ class Backlog(Generic[T]):
                 self._wake.clear()
                 self._empty.set()
                 continue
-            batch = list(islice(self._items, self._batch))
+            batch = self._next()
             self._in_flight = len(batch)
             if await self._delivered(batch):
                 while self._in_flight:
                     self.drop_oldest()
+
+    def _next(self) -> list[T]:
+        batch: list[T] = []
+        bytes_left = self._heaviest
+        for item in islice(self._items, self._batch):
+            bytes_left -= self._size(item)
+            if batch and bytes_left < 0:
+                break
+            batch.append(item)
+        return batch
 
     async def _delivered(self, batch: Sequence[T]) -> bool:
         try:

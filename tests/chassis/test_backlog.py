@@ -114,3 +114,15 @@ async def test_a_batch_that_fails_unforeseen_is_logged_and_given_up_and_the_next
     (line,) = caplog.records
     assert "2 items" in line.message
     assert "unforeseen" in (line.exc_text or "")
+
+
+async def test_a_batch_is_bounded_by_bytes_too_and_an_item_beyond_that_goes_alone() -> None:
+    receiver = Receiver()
+    # Each number is its own size.
+    backlog = Backlog(receiver.take, batch=3, size=lambda item: item, heaviest=10)
+
+    async with backlog.delivering():
+        for item in (5, 5, 1, 20, 2, 2, 2, 2):
+            backlog.append(item)
+
+    assert [[5, 5], [1], [20], [2, 2, 2], [2]] == receiver.batches

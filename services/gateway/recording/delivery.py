@@ -10,6 +10,8 @@ from services.gateway.recording.record import Record
 
 # Records that wait for one destination, in bytes of theirs; more are dropped and counted.
 MOST_WAITING = 32 * 1024 * 1024
+# The same of one batch, half of which is texts: what a destination takes well within its deadline.
+HEAVIEST_BATCH = 8 * 1024 * 1024
 
 DROPPED = prometheus_client.Counter(
     "lumni_gateway_dropped_request_logs",
@@ -30,7 +32,9 @@ class Delivery:
     def __init__(self, to: str, send: Callable[[Sequence[Record]], Awaitable[bool]], *, batch: int) -> None:
         self._to = to
         self._send = send
-        self._backlog: Backlog[Record] = Backlog(self._deliver, batch=batch)
+        self._backlog: Backlog[Record] = Backlog(
+            self._deliver, batch=batch, size=lambda one: one.size, heaviest=HEAVIEST_BATCH
+        )
         self._waiting = 0
 
     def add(self, record: Record) -> None:

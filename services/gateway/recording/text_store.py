@@ -26,6 +26,9 @@ TO = "database"
 # The most records of one statement, and seconds between two tries.
 BATCH = 50
 RETRY_S = 2.0
+# How often a batch may take PostgreSQL too long before it is given up: about a quarter of a minute, after which those
+# behind it have their turn. While PostgreSQL is gone nothing is given up.
+TRIES = 5
 # Who was erased meanwhile is not kept: the erasure has seen no row of this request.
 KEEP = """
 INSERT INTO request_texts (request_id, user_id, sealed, asked_at, expires_at)
@@ -34,6 +37,10 @@ WHERE NOT EXISTS (SELECT FROM erasures WHERE user_id = $2::text AND erased_at >=
 ON CONFLICT (request_id) DO NOTHING
 """
 READ = "SELECT sealed FROM request_texts WHERE request_id = $1 AND expires_at > now()"
+
+
+class TooSlowError(Exception):
+    """PostgreSQL did not take a batch in time, though there was a connection."""
 
 
 class TextStore:
@@ -52,6 +59,8 @@ class TextStore:
         self._days = days
         self._content = content
         self._delivery = Delivery(TO, self._write, batch=BATCH)
+        # How often the oldest batch has taken too long.
+        self._too_slow = 0
         self._outage = Outage(
             log, "prompts and answers cannot be kept", "prompts and answers are kept again", pause_s=RETRY_S
         )
@@ -89,22 +98,40 @@ class TextStore:
             return None
 
     async def _write(self, batch: Sequence[Record]) -> bool:
+        # Redacted, compressed and encrypted beside the event loop.
+        rows = await asyncio.to_thread(lambda: [self._row(one) for one in batch])
         try:
-            # Redacted, compressed and encrypted beside the event loop.
-            rows = await asyncio.to_thread(lambda: [self._row(one) for one in batch])
             async with postgres.connection(self._pool) as connection:
-                await connection.executemany(KEEP, rows)
+                await self._insert(connection, rows)
+        except TooSlowError as error:
+            self._too_slow += 1
+            if self._too_slow < TRIES:
+                return await self._try_later(error)
+            self._give_up(batch, error)
         except (*postgres.ERRORS, *postgres.CONFLICTS) as error:
-            self._outage.begin(error)
-            await self._outage.pause()
-            return False
+            return await self._try_later(error)
         except asyncpg.PostgresError as error:
             # The same again would fail again.
-            log.error("%d requests' texts cannot be kept: %s", len(batch), type(error).__name__)  # noqa: TRY400
-            DROPPED.labels(TO).inc(len(batch))
-            return True
-        self._outage.end()
+            self._give_up(batch, error)
+        else:
+            self._outage.end()
+        self._too_slow = 0
         return True
+
+    async def _insert(self, connection: postgres.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        try:
+            await connection.executemany(KEEP, rows)
+        except (TimeoutError, asyncpg.QueryCanceledError) as error:
+            raise TooSlowError(f"{len(rows)} requests at once take too long") from error
+
+    async def _try_later(self, error: Exception) -> bool:
+        self._outage.begin(error)
+        await self._outage.pause()
+        return False
+
+    def _give_up(self, batch: Sequence[Record], error: Exception) -> None:
+        log.error("%d requests' texts cannot be kept: %s", len(batch), type(error).__name__)
+        DROPPED.labels(TO).inc(len(batch))
 
     def _row(self, record: Record) -> tuple[Any, ...]:
         request_id = record.about["request_id"]

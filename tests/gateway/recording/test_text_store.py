@@ -10,6 +10,7 @@ from services.chassis.config import Mistakes, from_environ
 from services.gateway import postgres
 from services.gateway.cipher import Cipher
 from services.gateway.ledger.retention import Retention
+from services.gateway.recording import text_store
 from services.gateway.recording.delivery import DROPPED, MOST_WAITING
 from services.gateway.recording.record import LONGEST, Content, Record
 from services.gateway.recording.settings import Settings
@@ -118,6 +119,27 @@ async def test_while_postgresql_is_locked_memory_is_bounded_and_then_all_that_wa
 
         await eventually(all_kept)
     assert 1 == sum("cannot be kept" in one.message for one in caplog.records)
+
+
+async def test_a_batch_that_takes_too_long_again_and_again_is_given_up_and_counted(
+    database: str, pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_store, "RETRY_S", 0.01)
+    before = DROPPED.labels("database")._value.get()
+    async with postgres.pool(database, timeout_s=0.1) as impatient:
+        one = store(impatient)
+        async with one.delivering():
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute("LOCK TABLE request_texts IN ACCESS EXCLUSIVE MODE")
+                one.add(record("slow"))
+
+                async def given_up() -> bool:
+                    return DROPPED.labels("database")._value.get() - before == 1
+
+                await eventually(given_up)
+            one.add(record("next"))
+
+    assert ["next"] == await kept(pool)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from services.selector.settings import Settings
 log = logging.getLogger(__name__)
 
 SERVICE = "lumni.selector.v1.SelectorService"
+# How long the first call waits for what an executor says of the deployments, in seconds.
+FIRST_HEALTH_S = 5.0
 
 
 async def main(settings: Settings) -> None:
@@ -46,6 +48,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         group = await stack.enter_async_context(asyncio.TaskGroup())
         for task in tasks:
             stack.callback(group.create_task(task).cancel)
+        # Before, it would select models whose keys are missing.
+        if settings.redis_url and not await health.known(FIRST_HEALTH_S):
+            log.warning("no executor has published yet; until one does, all deployments are taken to be well")
         address = await stack.enter_async_context(
             rpc.serve(settings.listen, settings.server, [service], inside=inside)
         )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import prometheus_client
 from lumni.executor.v1 import executor_pb2 as pb
@@ -30,6 +31,7 @@ class Health:
 
     def __init__(self) -> None:
         self._replicas: list[list[Report]] = []
+        self._published = asyncio.Event()
         self._taken_unix_s = 0.0
         self._known: tuple[DeploymentTable, Snapshot] | None = None
 
@@ -55,6 +57,13 @@ class Health:
                 AGE.set(time.time() - self._taken_unix_s)
             await asyncio.sleep(EVERY_S if self._replicas else FIRST_S)
 
+    async def known(self, within_s: float) -> bool:
+        """Wait, while `refresh` runs, until an executor has published; whether one had after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._published.wait()
+        return self._published.is_set()
+
     async def read(self, client: redis.Redis) -> None:
         """Read once.
 
@@ -64,6 +73,7 @@ class Health:
         replicas = [_reports(view) for view in await published_health.read(client)]
         if replicas:
             self._replicas, self._taken_unix_s = replicas, time.time()
+            self._published.set()
 
 
 def _reports(view: Iterable[pb.DeploymentHealth]) -> list[Report]:

@@ -92,7 +92,12 @@ def test_a_record_is_redacted_once_for_all_destinations(monkeypatch: pytest.Monk
     one.end()
     read: list[str] = []
     text = redaction.text
-    monkeypatch.setattr(redaction, "text", lambda found: read.append(found) or text(found))
+
+    def noted(found: str) -> str:
+        read.append(found)
+        return text(found)
+
+    monkeypatch.setattr(redaction, "text", noted)
     sides = [one.sides(Content.REDACTED) for _ in range(3)]
 
     assert 1 == read.count("my key is sk-test-0123456789ab")

@@ -134,7 +134,7 @@ async def test_a_batch_that_takes_too_long_again_and_again_is_given_up_and_count
                 one.add(record("slow"))
 
                 async def given_up() -> bool:
-                    return DROPPED.labels("database")._value.get() - before == 1
+                    return bool(DROPPED.labels("database")._value.get() - before == 1)
 
                 await eventually(given_up)
             one.add(record("next"))

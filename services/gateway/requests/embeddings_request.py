@@ -39,8 +39,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     if fields.streamed(body):
         raise Invalid("stream: embeddings are not streamed; leave it out", param="stream")
     fields.whole(body, "dimensions", 1, MAX_DIMENSIONS)
-    if body.get("encoding_format") not in (None, *ENCODINGS):
-        raise Invalid(f"encoding_format: expected one of {', '.join(ENCODINGS)}", param="encoding_format")
+    fields.one_of(body, "encoding_format", ENCODINGS)
     size = inputs.measure(body, "input", MAX_INPUTS)
     extra, likely_extra = prompt_size.of_fields(body, NOT_PROMPT)
     return ModelRequest(

@@ -79,6 +79,12 @@ def typed(body: dict[str, Any], name: str, kind: type, expected: str) -> Any:
     return value
 
 
+def one_of(body: dict[str, Any], name: str, known: Collection[str]) -> None:
+    """Refuse a field that is given and none of the known words."""
+    if body.get(name) not in (None, *known):
+        raise Invalid(f"{name}: expected one of {', '.join(known)}", param=name)
+
+
 def check_number(body: dict[str, Any], name: str, low: float, high: float) -> None:
     """Refuse a field that is given and no number within bounds."""
     value = body.get(name)

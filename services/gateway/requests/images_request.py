@@ -45,8 +45,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     prompt = fields.typed(body, "prompt", str, "a text")
     if not prompt or len(prompt) > MAX_PROMPT:
         raise Invalid(f"prompt: expected a text of 1 to {MAX_PROMPT} characters", param="prompt")
-    if body.get("response_format") not in (None, *FORMATS):
-        raise Invalid(f"response_format: expected one of {', '.join(FORMATS)}", param="response_format")
+    fields.one_of(body, "response_format", FORMATS)
     for name in _WORDS:
         fields.typed(body, name, str, "a text")
     fields.whole(body, "output_compression", 0, 100)

@@ -38,8 +38,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         raise Invalid(f"input: expected a text of 1 to {MAX_INPUT} characters", param="input")
     if not isinstance(voice := body.get("voice"), str | dict) or not voice:
         raise Invalid("voice: expected the name of a voice, or an object with its id", param="voice")
-    if body.get("response_format") not in (None, *FORMATS):
-        raise Invalid(f"response_format: expected one of {', '.join(FORMATS)}", param="response_format")
+    fields.one_of(body, "response_format", FORMATS)
     if body.get("stream_format") not in (None, "audio"):
         raise Invalid("stream_format: only audio is served; leave it out", param="stream_format")
     fields.typed(body, "instructions", str, "a text")

@@ -97,8 +97,10 @@ class CountingExporter(SpanExporter):
         """Deliver, or count what could not be delivered."""
         try:
             result = self._inner.export(spans)
-        except Exception:  # whatever a span holds, the others are delivered, and its loss is counted
-            log.debug("an exporter failed", exc_info=True)
+        except Exception:
+            # Whatever a span holds, those after it are delivered.
+            if not self._outage.active:
+                log.exception("an exporter failed")
             result = SpanExportResult.FAILURE
         if result is SpanExportResult.SUCCESS:
             self._outage.end()

@@ -29,7 +29,7 @@ class Content(StrEnum):
     FULL = "full"
 
 
-@dataclass(slots=True, weakref_slot=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Record:
     """One request on its way.
 

@@ -5,14 +5,16 @@ import os
 import random
 import socket
 import tempfile
+from functools import cache
 from pathlib import Path
 
 # Between the ports of well-known services and those that the kernel gives to outgoing connections, which could take
 # one in the moment before its server binds it.
 UNASSIGNED = range(10_000, 32_768)
-# Files whose locks say which ports processes have chosen and perhaps not bound yet; the locks end with the processes.
-CHOSEN = Path(tempfile.gettempdir()) / f"lumni-ports-{os.getuid()}"
-_held: list[int] = []
+# An empty file. A process locks the byte at the place of each port that it has chosen and perhaps not bound yet; the
+# locks end with the process.
+CHOSEN = Path(tempfile.gettempdir()) / f"lumni-ports-{os.getuid()}.lock"
+_chosen: set[int] = set()
 
 
 def split(address: str) -> tuple[str, int]:
@@ -32,28 +34,31 @@ def free(count: int = 1) -> int:
 
     No other process of this user that asks here gets one of them while this one lives.
     """
-    CHOSEN.mkdir(mode=0o700, exist_ok=True)
     while True:
         first = random.choice(UNASSIGNED[:-count])
-        ports = range(first, first + count)
-        locks = [_lock(port) for port in ports]
-        if None not in locks and all(is_free(f"127.0.0.1:{port}") for port in ports):
-            _held.extend(lock for lock in locks if lock is not None)
+        if all(_choose(port) for port in range(first, first + count)):
             return first
-        for lock in locks:
-            if lock is not None:
-                os.close(lock)
 
 
-def _lock(port: int) -> int | None:
-    """The lock of a port as a file descriptor; None where another process, or an earlier call of this one, has it."""
-    lock = os.open(CHOSEN / str(port), os.O_CREAT | os.O_WRONLY, 0o600)
+@cache
+def _locks() -> int:
+    # Open as long as the process lives: closing it would end the locks.
+    return os.open(CHOSEN, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+
+
+def _choose(port: int) -> bool:
+    """Whether a port is this call's alone; if the ports beside it are not, it stays chosen, which wastes it."""
+    # Locks of one process do not exclude each other.
+    if port in _chosen or not is_free(f"127.0.0.1:{port}"):
+        return False
+    locks = _locks()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
-        os.close(lock)
-        return None
-    return lock
+        # Another process has it.
+        return False
+    _chosen.add(port)
+    return True
 
 
 def is_free(address: str) -> bool:

@@ -168,7 +168,6 @@ FIELDS: Mapping[Operation, dict[str, Any]] = {
         "metadata": {"a": "b"},
         "moderation": {"model": "omni-moderation-latest"},
         "parallel_tool_calls": False,
-        "prompt": {"id": "p"},
         "prompt_cache_key": "k",
         "prompt_cache_options": {"mode": "implicit"},
         "prompt_cache_retention": "24h",

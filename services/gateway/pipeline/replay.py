@@ -44,7 +44,7 @@ def keep(
     recording.keep(answer)
 
 
-def decision(hit: Hit, chat: ModelRequest, context: chat_pb2.RequestContext, began: float) -> Decision:
+def decision(hit: Hit, request: ModelRequest, context: chat_pb2.RequestContext, began: float) -> Decision:
     """What was decided when the answer was made, for the request that gets it again."""
     return Decision(
         began=began,
@@ -52,7 +52,7 @@ def decision(hit: Hit, chat: ModelRequest, context: chat_pb2.RequestContext, beg
         classification=hit.answer.classification,
         selection=hit.answer.selection,
         degraded=[],
-        prompt=chat.prompt,
+        prompt=request.prompt,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from redis.exceptions import NoScriptError
 
+from services.chassis import redis
 from services.chassis.redis import Redis
 
 __all__ = ["Script"]
@@ -49,7 +50,6 @@ class Script:
         return answers
 
     async def _send(self, client: Redis, calls: Sequence[tuple[Keys, Arguments]]) -> list[Any]:
-        async with client.pipeline(transaction=False) as pipe:
-            for keys, arguments in calls:
-                pipe.evalsha(self._digest, len(keys), *keys, *arguments)
-            return list(await pipe.execute(raise_on_error=False))
+        return await redis.exchange(
+            client, [("EVALSHA", self._digest, len(keys), *keys, *arguments) for keys, arguments in calls]
+        )

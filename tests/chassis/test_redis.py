@@ -28,6 +28,27 @@ async def test_a_cancellation_takes_effect_at_whatever_moment_it_comes(valkey: s
         assert await client.echo("still usable") == b"still usable"
 
 
+async def test_an_exchange_answers_in_order_and_names_what_failed(valkey: str) -> None:
+    async with redis.connect(valkey, timeout_s=2) as client:
+        set_, failed, got = await redis.exchange(
+            client, [("SET", "exchanged", 7), ("LPUSH", "exchanged", b"x"), ("GET", "exchanged")]
+        )
+        assert (b"OK", b"7") == (set_, got)
+        assert isinstance(failed, redis.ERRORS)
+
+
+async def test_a_cancelled_exchange_leaves_no_answer_to_the_next_one(valkey: str) -> None:
+    async with redis.connect(valkey, timeout_s=2) as client:
+        await client.ping()
+        for turns in range(20):
+            task = asyncio.create_task(redis.exchange(client, [("ECHO", "cancelled")] * 3))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task], timeout=30)
+            assert [b"next"] == await redis.exchange(client, [("ECHO", "next")])
+
+
 async def test_a_server_that_does_not_answer_costs_no_more_than_the_deadline() -> None:
     async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await hang_up.wait()
@@ -40,6 +61,8 @@ async def test_a_server_that_does_not_answer_costs_no_more_than_the_deadline() -
             began = time.monotonic()
             with pytest.raises(redis.ERRORS):
                 await client.ping()
+            with pytest.raises(redis.ERRORS):
+                await redis.exchange(client, [("PING",)])
             assert time.monotonic() - began < 5
         hang_up.set()
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from services.chassis import redis_keys
 from services.chassis.outage import Outage
-from services.chassis.redis import ERRORS, Redis, text
+from services.chassis.redis import ERRORS, Command, Redis, exchange, text
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +76,10 @@ class UsageStream:
         if self._outage.resting:
             return None
         try:
-            # In one transaction with the name of the memory that holds them.
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.set(redis_keys.USAGE_MEMORY, uuid4().hex, nx=True)
-                pipe.get(redis_keys.USAGE_MEMORY)
-                for event in events:
-                    pipe.xadd(redis_keys.USAGE_STREAM, {redis_keys.EVENT_FIELD: event})
-                _, memory, *idents = await pipe.execute()
+            *_, answer = await exchange(self._redis, _transaction(events))
+            if isinstance(answer, Exception):
+                raise answer
+            _, memory, *idents = answer
         except ERRORS as error:
             self._outage.begin(error)
             return None
@@ -127,6 +124,17 @@ class UsageStream:
             return delivered
         milliseconds, number = _order(text(pending["min"]))
         return min(delivered, (milliseconds, number - 1))
+
+
+def _transaction(events: Sequence[bytes]) -> list[Command]:
+    """Appends events, and says which memory holds them."""
+    return [
+        ("MULTI",),
+        ("SET", redis_keys.USAGE_MEMORY, uuid4().hex, "NX"),
+        ("GET", redis_keys.USAGE_MEMORY),
+        *(("XADD", redis_keys.USAGE_STREAM, "*", redis_keys.EVENT_FIELD, event) for event in events),
+        ("EXEC",),
+    ]
 
 
 def _texts(group: Any) -> dict[str, Any]:

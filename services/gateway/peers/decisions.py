@@ -65,20 +65,19 @@ class DecisionPublisher:
 
     async def _append(self, batch: Sequence[tuple[str, bytes]]) -> bool:
         try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for stream, event in batch:
-                    if stream == redis_keys.DECISION_STREAM:
-                        pipe.xadd(
-                            stream, {redis_keys.EVENT_FIELD: event}, maxlen=STREAM_LENGTH, approximate=True
-                        )
-                    else:
-                        # The stream of what costs money: nothing in it makes room, and where it is gone the executors
-                        # must find that out.
-                        pipe.xadd(stream, {redis_keys.EVENT_FIELD: event}, nomkstream=True)
-                await pipe.execute()
+            answers = await redis.exchange(self._redis, [_command(stream, event) for stream, event in batch])
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
         except redis.ERRORS as error:
             self._outage.begin(error)
             await self._outage.pause()
             return False
         self._outage.end()
         return True
+
+
+def _command(stream: str, event: bytes) -> redis.Command:
+    # The stream of what costs money loses nothing to make room, and where it is gone the executors must find that out.
+    bounds = ("MAXLEN", "~", STREAM_LENGTH) if stream == redis_keys.DECISION_STREAM else ("NOMKSTREAM",)
+    return ("XADD", stream, *bounds, "*", redis_keys.EVENT_FIELD, event)

@@ -266,7 +266,8 @@ class TakesNoEvents:
     async def ping(self) -> bool:
         return True
 
-    def pipeline(self, *, transaction: bool) -> Any:
+    @property
+    def connection_pool(self) -> Any:
         raise ConnectionError
 
 

@@ -91,7 +91,8 @@ class Texts:
 
 
 # The bounds of fields by their names; those of a message in a message lie in a table of their own.
-Bounds: TypeAlias = "Mapping[str, Number | Text | Names | Texts | Bounds]"
+# A dict, which an abstract mapping would be told from everything else ten times as slowly.
+Bounds: TypeAlias = "dict[str, Number | Text | Names | Texts | Bounds]"
 
 # The longest name of anything, in characters.
 NAME = Text(256)
@@ -136,7 +137,7 @@ def check(message: Any, bounds: Bounds, path: str = "") -> None:
     """
     for name, bound in bounds.items():
         value = getattr(message, name)
-        if isinstance(bound, Mapping):
+        if isinstance(bound, dict):
             check(value, bound, f"{path}{name}.")
         elif expected := bound.mistake(value):
             raise Invalid(f"{path}{name}: {expected}", param=f"{path}{name}")

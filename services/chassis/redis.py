@@ -69,7 +69,7 @@ async def exchange(client: Redis, commands: Sequence[Command]) -> list[Any]:
         ERRORS: Redis did not answer within the client's deadline; which of the commands it has run is not known.
     """
     pool = client.connection_pool
-    connection = pool.get_available_connection()
+    connection = pool.get_available_connection()  # type: ignore[no-untyped-call]
     try:
         await pool.ensure_connection(connection)
         answers: list[Any] = await connection.exchange(commands)
@@ -113,7 +113,9 @@ class _Bounded(AbstractConnection):
         return await self._bounded(self._exchange(commands))
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        await super().send_packed_command(b"".join(map(hiredis.pack_command, commands)))
+        # Its stubs know commands of one word.
+        packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]
+        await super().send_packed_command(packed)
         return [await self._answer() for _ in commands]
 
     async def _answer(self) -> Any:

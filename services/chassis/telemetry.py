@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
 import prometheus_client
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -171,24 +173,30 @@ def server_span(
         span: Span = trace.NonRecordingSpan(known)
     else:
         span = tracer.start_span(name, context, SpanKind.SERVER, attributes, start_time=start_time)
-    with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+    token = otel_context.attach(trace.set_span_in_context(span))
+    try:
         yield span
+    finally:
+        otel_context.detach(token)
+        span.end()
 
 
 def recording() -> bool:
-    """Whether the current trace is recorded."""
-    return trace.get_current_span().is_recording()
+    """Whether the current trace is recorded; asked often, and mostly where none is."""
+    return _sampling.by.bound > 0 and trace.get_current_span().is_recording()
 
 
 def traceparent() -> str:
     """The current span as a W3C traceparent; empty outside of one."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
-    return carrier.get("traceparent", "")
+    span = trace.get_current_span().get_span_context()
+    if not span.is_valid:
+        return ""
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
 
 
+@lru_cache(maxsize=512)
 def remote(parent: str) -> Any:
-    """The OpenTelemetry context of a traceparent from another process."""
+    """The OpenTelemetry context of a traceparent from elsewhere, which all calls for one request may bring."""
     return _propagator.extract({"traceparent": parent}) if parent else None
 
 

@@ -159,7 +159,7 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._interceptor = Interceptor(settings, _admit, _Handed())
+        self._interceptor = Interceptor(settings, None, _Handed())
         self._methods: dict[str, Run] = {}
         self._context = contextvars.copy_context()
         self._calls: dict[asyncio.Task[None], Call] = {}
@@ -315,10 +315,6 @@ async def _first(call: Call) -> Message:
         return await anext(call)
     finally:
         call.cancel()
-
-
-async def _admit(_: Metadata) -> None:
-    """Admit every call: it comes from this process."""
 
 
 def _same(message: Any) -> Any:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
+from functools import cache
 from math import inf
 from typing import Any
 
@@ -56,6 +57,9 @@ DURATION = prometheus_client.Histogram(
 IN_FLIGHT = prometheus_client.Gauge(
     "lumni_rpc_in_flight", "Calls under way.", ["method"], multiprocess_mode="livesum"
 )
+
+# The metrics of each method, looked up once.
+_duration, _in_flight = cache(DURATION.labels), cache(IN_FLIGHT.labels)
 
 # The deadline of the current call, on the monotonic clock; what a servicer reads instead of its context.
 deadline: ContextVar[float] = ContextVar("deadline")
@@ -111,7 +115,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
     take a stream of messages, and read the one that there is. Health and reflection pass as they are.
     """
 
-    def __init__(self, settings: Settings, admit: Admit, receiver: Receives) -> None:
+    def __init__(self, settings: Settings, admit: Admit | None, receiver: Receives) -> None:
+        """Wrap handlers.
+
+        Args:
+            settings: Of the server.
+            admit: Says who may call; None where everybody may.
+            receiver: Reads the messages.
+        """
         self._settings = settings
         self._admit = admit
         self._receiver = receiver
@@ -176,8 +187,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
     ) -> tuple[Any, errors.Fault | None]:
         """The message of a call that is admitted; or why it is not admitted, or has none."""
         try:
-            async with asyncio.timeout(remaining_s()):
-                await self._admit(context.invocation_metadata() or ())
+            if self._admit is not None:
+                async with asyncio.timeout(remaining_s()):
+                    await self._admit(context.invocation_metadata() or ())
             raw = await self._receiver.message(service, context, lease, within_s=remaining_s())
             return decode(raw), None
         except TimeoutError:
@@ -217,7 +229,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         telemetry.request_id.set(str(metadata.get(REQUEST_KEY) or getattr(request_context, "request_id", "")))
         parent = str(metadata.get("traceparent") or getattr(request_context, "traceparent", ""))
         code = "OK"
-        IN_FLIGHT.labels(method).inc()
+        _in_flight(method).inc()
         attributes = {"rpc.system.name": "grpc", "rpc.method": method}
         # From its arrival on, so that the check of its key lies within.
         with telemetry.server_span(method, parent, attributes, start_time=began_ns) as span:
@@ -244,8 +256,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 fault = errors.Internal("internal error")
             finally:
                 took = time.perf_counter() - began
-                IN_FLIGHT.labels(method).dec()
-                DURATION.labels(method, code).observe(took, telemetry.exemplar())
+                _in_flight(method).dec()
+                _duration(method, code).observe(took, telemetry.exemplar())
                 span.set_attribute("rpc.response.status_code", code)
                 if code != "OK":
                     span.set_attribute("error.type", code)

@@ -51,7 +51,9 @@ class Call:
         self._metadata = metadata
         self._deadline = None if timeout_s is None else self._loop.time() + timeout_s
         self._responses: deque[Message] = deque()
-        self._news, self._room = asyncio.Event(), asyncio.Event()
+        # What the caller waits for, and what the servicer does, at the moment.
+        self._news: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
         self.ended = False
         self._error: grpc.aio.AioRpcError | None = None
         self._task: asyncio.Task[None] | None = None
@@ -77,7 +79,7 @@ class Call:
         self.ended, self._error = True, error
         if self._timer is not None:
             self._timer.cancel()
-        self._news.set()
+        _wake(self._news)
 
     def stop(self, code: grpc.StatusCode, details: str) -> None:
         """End the call, and cancel what still works on it."""
@@ -106,10 +108,10 @@ class Call:
     async def write(self, response: Message) -> None:
         """Send a response, after waiting for a caller that has `AHEAD` to read."""
         while len(self._responses) >= AHEAD:
-            self._room.clear()
-            await self._room.wait()
+            self._room = self._loop.create_future()
+            await self._room
         self._responses.append(_copy(response))
-        self._news.set()
+        _wake(self._news)
 
     async def abort_with_status(self, status: grpc.Status) -> NoReturn:
         """Fail the call with a status and its details."""
@@ -132,9 +134,9 @@ class Call:
                 raise self._error
             if self.ended:
                 raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
-        self._room.set()
+            self._news = self._loop.create_future()
+            await self._news
+        _wake(self._room)
         return self._responses.popleft()
 
     def cancel(self) -> None:
@@ -315,6 +317,11 @@ async def _first(call: Call) -> Message:
         return await anext(call)
     finally:
         call.cancel()
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
 
 
 def _same(message: Any) -> Any:

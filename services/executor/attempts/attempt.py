@@ -13,7 +13,7 @@ from services.executor.attempts.model import Attempt, EventSink, Work
 from services.executor.attempts.repeated_timeout import RepeatedTimeout
 from services.executor.attempts.retry import RetryPolicy
 from services.executor.bridges import calling
-from services.executor.engines.base import Call, Engine, Phase, Piece, Progress
+from services.executor.engines.base import Call, Engine, Phase, Progress
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.provider_errors import redacted
 from services.executor.formats.base import Chunk
@@ -56,7 +56,7 @@ class SingleAttempt:
         self._clock = clock
         self._began = clock()
         self._answer = response_format(call.operation, call.deployment.model, call.body, call.audio_ms)
-        self._silence = RepeatedTimeout()
+        self._timeout = RepeatedTimeout()
 
     async def chunks(self) -> AsyncGenerator[Chunk]:
         """Call the provider once; yield its answer, or each chunk of it.
@@ -72,7 +72,15 @@ class SingleAttempt:
             failed = faults.disconnected(billed=True)
             async with aclosing(calling.pieces(self._engine, call)) as pieces:
                 first = True
-                while (piece := await self._next(pieces, first=first)) is not None:
+                while True:
+                    silence_s, left_s = self._silence_s(first=first), self._work.deadline - self._clock()
+                    try:
+                        with self._timeout.within(max(0.0, min(silence_s, left_s))):
+                            piece = await anext(pieces, None)
+                    except TimeoutError:
+                        raise self._silent(silence_s, left_s, first=first) from None
+                    if piece is None:
+                        break
                     first = False
                     self.headers = piece.headers or self.headers
                     for chunk in answer.chunk(piece) if call.stream else (answer.whole(piece),):
@@ -96,7 +104,7 @@ class SingleAttempt:
             failed = faults.unforeseen(sent=call.progress.sent)
             raise failed from error
         finally:
-            self._silence.close()
+            self._timeout.close()
             self._record_end(failed)
 
     async def _record_start(self) -> None:
@@ -124,23 +132,22 @@ class SingleAttempt:
         if self.recorded:
             self._events.ended(self._work, self.attempt)
 
-    async def _next(self, pieces: AsyncGenerator[Piece], *, first: bool) -> Piece | None:
-        """The next piece, None at the end; a provider may be silent only so long, and never past the deadline."""
+    def _silence_s(self, *, first: bool) -> float:
+        """How long the provider may be silent before the next piece."""
         timeout_s = self._call.timeout_s
-        silence_s = timeout_s if first else min(self._policy.idle_s, timeout_s)
-        left_s = self._work.deadline - self._clock()
-        try:
-            return await self._silence.wait(anext(pieces, None), max(0.0, min(silence_s, left_s)))
-        except TimeoutError:
-            if left_s <= silence_s:
-                raise faults.deadline_passed(billed=True) from None
-            if self._call.progress.phase is Phase.PREPARING:
-                raise faults.not_ready(silence_s) from None
-            raise Failed(
-                ErrorClass.TIMEOUT if first else ErrorClass.CUT,
-                f"no answer within {silence_s:g} s" if first else f"silent for {silence_s:g} s",
-                billed=True,
-            ) from None
+        return timeout_s if first else min(self._policy.idle_s, timeout_s)
+
+    def _silent(self, silence_s: float, left_s: float, *, first: bool) -> Failed:
+        """Why the attempt ends when the next piece does not come in time."""
+        if left_s <= silence_s:
+            return faults.deadline_passed(billed=True)
+        if self._call.progress.phase is Phase.PREPARING:
+            return faults.not_ready(silence_s)
+        return Failed(
+            ErrorClass.TIMEOUT if first else ErrorClass.CUT,
+            f"no answer within {silence_s:g} s" if first else f"silent for {silence_s:g} s",
+            billed=True,
+        )
 
     def _elapsed_ms(self) -> float:
         return (self._clock() - self._began) * 1000

@@ -5,10 +5,7 @@ any wait comes near its end, that was a tenth of what a chunk cost.
 """
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
-
-T = TypeVar("T")
+from types import TracebackType
 
 # Timers may fire this much early, in seconds: the loop's clock counts milliseconds.
 RESOLUTION_S = 0.001
@@ -24,32 +21,37 @@ class RepeatedTimeout:
         self._fires_at = self._due = 0.0
         # Who waits, if anybody does at the moment.
         self._waiting: asyncio.Task[object] | None = None
-        self._expired = False
+        # How often it was cancelled before it waited, and whether its time was over.
+        self._cancelling, self._expired = 0, False
 
-    async def wait(self, awaitable: Awaitable[T], timeout_s: float) -> T:
-        """What an awaitable gives; it is cancelled after `timeout_s` seconds.
+    def within(self, timeout_s: float) -> "RepeatedTimeout":
+        """To be entered at once: what the block waits for is cancelled after `timeout_s` seconds.
 
         Raises:
-            TimeoutError: it took longer.
+            TimeoutError: it took longer; the block's end does.
         """
-        task = asyncio.current_task()
-        assert task is not None
-        before = task.cancelling()
         self._due = self._loop.time() + timeout_s
         if self._timer is None or self._due < self._fires_at:
             self._start()
-        self._waiting, self._expired = task, False
-        cancelled = False
-        try:
-            return await awaitable
-        except asyncio.CancelledError:
-            cancelled = True
-            raise
-        finally:
-            self._waiting = None
-            # As in asyncio.timeout: a cancellation from outside goes before this one.
-            if self._expired and task.uncancel() <= before and cancelled:
-                raise TimeoutError
+        return self
+
+    def __enter__(self) -> None:
+        self._waiting = task = asyncio.current_task()
+        assert task is not None
+        self._cancelling, self._expired = task.cancelling(), False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._waiting = self._waiting, None
+        # As in asyncio.timeout: a cancellation from outside goes before this one.
+        if (
+            self._expired
+            and task is not None
+            and task.uncancel() <= self._cancelling
+            and kind is asyncio.CancelledError
+        ):
+            raise TimeoutError from error
 
     def close(self) -> None:
         """Stop the timer."""

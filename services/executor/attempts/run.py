@@ -8,8 +8,8 @@ the caller sees a well-formed error, never repeated text, never a silent end. Wh
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 
 from services.chassis import errors
 from services.chassis.candidates import OnlyOn
@@ -125,9 +125,12 @@ class FallbackRun:
                 self.report.skips.append(permit)
                 break
             try:
-                async with aclosing(self._attempt(candidate, call, engine, permit)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
+                with self._attempt(candidate, call, engine, permit) as single:
+                    async with aclosing(single.chunks()) as chunks:
+                        async for chunk in chunks:
+                            if not self._committed:
+                                self._commit(call)
+                            yield chunk
             except Failed as failed:
                 last = failed
             else:
@@ -149,14 +152,11 @@ class FallbackRun:
         await asyncio.sleep(wait_s)
         return True
 
-    async def _attempt(
+    @contextmanager
+    def _attempt(
         self, candidate: Candidate, call: Call, engine: Engine, permit: Permit
-    ) -> AsyncGenerator[Chunk]:
-        """Call a provider once.
-
-        Raises:
-            Failed: anything else than a whole answer.
-        """
+    ) -> Iterator[SingleAttempt]:
+        """One attempt, which is in the report when the block ends."""
         self.report.queue_ms += permit.queue_ms
         begun = Attempt(
             id=f"{self._work.request_id}/{len(self.report.attempts) + 1}",
@@ -166,18 +166,18 @@ class FallbackRun:
         )
         single = SingleAttempt(begun, self._work, call, engine, self._events, self._policy, self._clock)
         try:
-            async with aclosing(single.chunks()) as chunks:
-                async for chunk in chunks:
-                    if not self._committed:
-                        self._committed = True
-                        if call.stream:
-                            self.report.first_chunk_ms = self._elapsed_ms()
-                    yield chunk
+            yield single
         finally:
             self.report.provider_ms += single.attempt.duration_ms
             if single.recorded:
                 self.report.attempts.append(single.attempt)
             permit.release(single.attempt, single.headers, single.retry_after_s)
+
+    def _commit(self, call: Call) -> None:
+        """Note that something goes to the caller."""
+        self._committed = True
+        if call.stream:
+            self.report.first_chunk_ms = self._elapsed_ms()
 
     def _call(self, deployment: Deployment) -> Call:
         """The call of one deployment.

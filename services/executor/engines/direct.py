@@ -7,7 +7,7 @@ engines send the same request and return the same answer.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import replace
 from io import BytesIO
 from types import SimpleNamespace
@@ -96,47 +96,48 @@ class DirectEngine:
             except Exception as error:
                 # LiteLLM's translations raise all sorts of things at what they cannot express.
                 raise untranslated(error, call.key) from error
-            pieces = (
-                self._litellm_engine.send(prepared)
-                if upstream is None
-                else self._send(prepared.call, upstream, payload)
-            )
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    yield piece
+            if upstream is None:
+                async with aclosing(self._litellm_engine.send(prepared)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                return
+            # Not in a generator of its own: each one on a chunk's way is entered and left for it.
+            call, begun = prepared.call, False
+            try:
+                async with self._posted(call, upstream, payload) as response:
+                    headers = {name.lower(): value for name, value in response.headers.items()}
+                    if response.status >= 300:
+                        body = await response.content.read(LONGEST_ERROR)
+                        raise provider_errors.from_response(response.status, headers, body, call.key)
+                    if not call.stream:
+                        yield _read(upstream, await response.read(), headers, call.key)
+                        return
+                    await _check_stream(response, call.key)
+                    events, ended = sse.EventReader(), False
+                    while not ended:
+                        part = await response.content.readany()
+                        ended = not part
+                        read = events.end() if ended else events.read(part)
+                        for piece in _pieces(read, upstream, response.status, call.key):
+                            yield piece if begun else Piece(piece.data, piece.text, headers, piece.done)
+                            begun = True
+            except Failed:
+                raise
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise _broken(error, call.progress, begun=begun) from error
 
-    async def _send(self, call: Call, upstream: Upstream, payload: Payload) -> AsyncGenerator[Piece]:
-        begun = False
+    def _posted(
+        self, call: Call, upstream: Upstream, payload: Payload
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         call.progress.phase = Phase.CONNECTING
-        try:
-            async with self._client().post(
-                upstream.url,
-                data=payload,
-                headers=upstream.headers,
-                proxy=self._proxies.of(call.deployment) or None,
-                allow_redirects=False,
-                trace_request_ctx=call.progress,
-            ) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                if response.status >= 300:
-                    body = await response.content.read(LONGEST_ERROR)
-                    raise provider_errors.from_response(response.status, headers, body, call.key)
-                if not call.stream:
-                    yield _read(upstream, await response.read(), headers, call.key)
-                    return
-                await _check_stream(response, call.key)
-                events, ended = sse.EventReader(), False
-                while not ended:
-                    part = await response.content.readany()
-                    ended = not part
-                    read = events.end() if ended else events.read(part)
-                    for piece in _pieces(read, upstream, response.status, call.key):
-                        yield piece if begun else Piece(piece.data, piece.text, headers, piece.done)
-                        begun = True
-        except Failed:
-            raise
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _broken(error, call.progress, begun=begun) from error
+        return self._client().post(
+            upstream.url,
+            data=payload,
+            headers=upstream.headers,
+            proxy=self._proxies.of(call.deployment) or None,
+            allow_redirects=False,
+            trace_request_ctx=call.progress,
+        )
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:

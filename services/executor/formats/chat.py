@@ -1,6 +1,6 @@
 """OpenAI's chat completions, and the legacy completions, which differ only in where the text is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from services.executor.engines.base import Piece
@@ -36,7 +36,7 @@ class ChatFormat(ResponseFormat):
         if not isinstance(choices, list) or not choices:
             raise malformed("choices")
         for choice in choices:
-            self.texts.extend(self._texts(choice.get("message") or choice))
+            self.texts += self._texts(choice.get("message") or choice)
         self._read_usage(data)
         self.complete = True
         return Chunk(self._text(piece, edited=self._set_model(data)))
@@ -85,27 +85,31 @@ class ChatFormat(ResponseFormat):
             index = choice.get("index") or 0
             self._begun.add(index)
             delta = choice if self._legacy else choice.get("delta") or {}
-            self.texts.extend(self._texts(delta))
-            self.reasoned = self.reasoned or bool(delta.get("reasoning_content"))
             if choice.get("finish_reason"):
                 self._ended.add(index)
                 finishes = True
+            if len(delta) == 1 and type(text := delta.get("content")) is str:
+                # What nearly every chunk is.
+                self.texts.append(text)
+                has_content = has_content or bool(text)
+                continue
+            self.texts += self._texts(delta)
+            self.reasoned = self.reasoned or bool(delta.get("reasoning_content"))
             has_content = has_content or any(
                 value not in (None, "", []) for value in delta.values() if value != index
             )
         self.complete = self.complete or (self._begun == self._ended and len(self._ended) >= self._choices)
         return has_content, finishes
 
-    def _texts(self, part: Mapping[str, Any]) -> Iterator[str]:
-        if self._legacy:
-            if isinstance(text := part.get("text"), str):
-                yield text
-        else:
-            yield from _message_texts(part)
+    def _texts(self, part: Mapping[str, Any]) -> list[str]:
+        if not self._legacy:
+            return _message_texts(part)
+        return [text] if isinstance(text := part.get("text"), str) else []
 
     def _read_usage(self, data: dict[str, Any]) -> bool:
         reported = data.get("usage")
-        self.service_tier = str(data.get("service_tier") or self.service_tier)
+        if tier := data.get("service_tier"):
+            self.service_tier = str(tier)
         if not isinstance(reported, dict):
             return False
         read = from_chat(reported)
@@ -114,17 +118,14 @@ class ChatFormat(ResponseFormat):
         return True
 
 
-def _message_texts(message: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("content", "reasoning_content", "refusal"):
-        if isinstance(text := message.get(name), str):
-            yield text
+def _message_texts(message: Mapping[str, Any]) -> list[str]:
+    texts = [message.get(name) for name in ("content", "reasoning_content", "refusal")]
     functions = [(call or {}).get("function") or {} for call in message.get("tool_calls") or ()]
     if isinstance(legacy := message.get("function_call"), Mapping):
         functions.append(legacy)
     for function in functions:
-        yield from (
-            part for part in (function.get("name"), function.get("arguments")) if isinstance(part, str)
-        )
+        texts += (function.get("name"), function.get("arguments"))
+    return [text for text in texts if isinstance(text, str)]
 
 
 def _reported(usage: Usage) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """One timer for the timeouts of many waits."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import pytest
 
@@ -10,6 +11,7 @@ from services.executor.attempts.repeated_timeout import RepeatedTimeout
 
 # Longer than any of these tests may take.
 LONG_S = 60.0
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -26,6 +28,11 @@ async def value(given: int) -> int:
     return given
 
 
+async def wait(waiting: RepeatedTimeout, awaitable: Awaitable[T], timeout_s: float) -> T:
+    with waiting.within(timeout_s):
+        return await awaitable
+
+
 async def test_waits_that_end_in_time_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, timers = asyncio.get_running_loop(), 0
     call_at = loop.call_at
@@ -37,43 +44,43 @@ async def test_waits_that_end_in_time_share_one_timer(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(loop, "call_at", counting)
     async with timeout() as waiting:
-        assert [await waiting.wait(value(i), LONG_S) for i in range(100)] == [*range(100)]
+        assert [await wait(waiting, value(i), LONG_S) for i in range(100)] == [*range(100)]
 
     assert timers == 1
 
 
 async def test_a_wait_that_takes_too_long_ends_although_the_one_before_had_longer() -> None:
     async with timeout() as waiting:
-        await waiting.wait(value(1), LONG_S)
+        await wait(waiting, value(1), LONG_S)
         with pytest.raises(TimeoutError):
-            await waiting.wait(asyncio.Event().wait(), 0.01)
+            await wait(waiting, asyncio.Event().wait(), 0.01)
 
         # The task is not left cancelled.
-        assert await waiting.wait(value(2), LONG_S) == 2
+        assert await wait(waiting, value(2), LONG_S) == 2
 
 
 async def test_a_timer_that_fires_for_an_earlier_wait_leaves_the_wait_of_the_moment_its_time() -> None:
     loop = asyncio.get_running_loop()
     async with timeout() as waiting:
-        await waiting.wait(value(1), 0.01)
+        await wait(waiting, value(1), 0.01)
         began = loop.time()
         with pytest.raises(TimeoutError):
-            await waiting.wait(asyncio.Event().wait(), 0.1)
+            await wait(waiting, asyncio.Event().wait(), 0.1)
 
         assert loop.time() - began >= 0.09
 
 
 async def test_nobody_is_cancelled_between_two_waits() -> None:
     async with timeout() as waiting:
-        await waiting.wait(value(1), 0.01)
+        await wait(waiting, value(1), 0.01)
         await asyncio.sleep(0.05)
 
-        assert await waiting.wait(value(2), LONG_S) == 2
+        assert await wait(waiting, value(2), LONG_S) == 2
 
 
 async def test_a_cancellation_from_outside_is_not_taken_for_the_timeout() -> None:
     async with timeout() as waiting:
-        task = asyncio.create_task(waiting.wait(asyncio.Event().wait(), LONG_S))
+        task = asyncio.create_task(wait(waiting, asyncio.Event().wait(), LONG_S))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.chassis.errors import Invalid
+from services.chassis.operations import Operation
 
 REASON = "UNSUPPORTED_PARAMETER"
 # More than any provider takes: each is looked at, on the event loop.
@@ -51,6 +52,12 @@ _FIELDS: Mapping[str, str] = {
     """,
     _PRICE: "context_management speed inference_geo performance_config",
 }
+# What these words mean where an operation has a field of that name: how fast a text is spoken, and what lies behind the
+# subject of a picture.
+_HARMLESS: Mapping[Operation, str] = {
+    Operation.AUDIO_SPEECH: "speed",
+    Operation.IMAGE_GENERATION: "background",
+}
 # Objects whose fields some clients and providers merge into the body.
 _NESTS = """
     extra_body provider_options generation_config additional_model_request_fields model_kwargs google vertex_ai
@@ -82,35 +89,41 @@ _LONGEST = max(map(len, [*_REFUSED, *_NESTED])) * 2
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a plan, or the operation, allows beside function tools.
+    """What a plan allows beside function tools.
 
     Args:
         web_search: The most searches of the web for one answer; 0 allows none.
         store: Whether an answer may be kept in the provider's account.
-        speed: Whether `speed` is how fast a text is spoken, and not a dearer way to answer.
 
     """
 
     web_search: int = 0
     store: bool = False
-    speed: bool = False
 
 
 NOTHING = Allowed()
 
 
-def check(body: Mapping[str, Any], *, turns: str = "", allowed: Allowed = NOTHING) -> None:
+def check(
+    body: Mapping[str, Any],
+    *,
+    turns: str = "",
+    operation: Operation | None = None,
+    allowed: Allowed = NOTHING,
+) -> None:
     """Refuse what a provider would spend or keep beside the tokens of an answer.
 
     Args:
-        body: A request, of any operation, before or after it is validated.
+        body: A request, before or after it is validated.
         turns: The field that holds messages, or items of OpenAI's responses; empty where there is none.
+        operation: What it asks for, if that has a field by one of the refused names.
         allowed: What passes all the same.
 
     Raises:
         Invalid: names the field and why it is refused.
 
     """
+    harmless = _HARMLESS.get(operation) if operation else None
     waiting: list[tuple[str, Mapping[str, Any]]] = [("", body)]
     while waiting:
         prefix, fields = waiting.pop()
@@ -119,7 +132,7 @@ def check(body: Mapping[str, Any], *, turns: str = "", allowed: Allowed = NOTHIN
         for name, value in fields.items():
             words = _words(name) if len(name) <= _LONGEST else ""
             # As the provider spells it, and no other way: what another spelling does there is not known.
-            if (prefix + name == "store" and allowed.store) or (prefix + name == "speed" and allowed.speed):
+            if (prefix + name == "store" and allowed.store) or prefix + name == harmless:
                 continue
             if prefix + name == "context_management" and _only_clears(value):
                 continue

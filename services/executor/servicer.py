@@ -198,9 +198,8 @@ def _body(request: pb.ExecuteRequest, operation: Operation) -> dict[str, Any]:
         raise errors.Invalid(f"body_json: is not JSON: {mistake}", param="body_json") from mistake
     if not isinstance(body, dict):
         raise errors.Invalid("body_json: expected a JSON object", param="body_json")
-    speaks = operation is Operation.AUDIO_SPEECH
-    allowed = provider_side.Allowed(request.web_search, request.store, speed=speaks)
-    provider_side.check(body, turns=TURNS.get(operation, ""), allowed=allowed)
+    allowed = provider_side.Allowed(request.web_search, request.store)
+    provider_side.check(body, turns=TURNS.get(operation, ""), operation=operation, allowed=allowed)
     return body
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.chassis import provider_side
 from services.chassis.errors import Invalid
+from services.chassis.operations import Operation
 from services.chassis.provider_side import Allowed
 from tests.attacks.hosted_tools import BODIES, FUNCTION
 
@@ -165,6 +166,23 @@ def test_a_nest_of_any_depth_is_looked_through() -> None:
 
     with pytest.raises(Invalid, match="refused"):
         provider_side.check(body)
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        (Operation.AUDIO_SPEECH, {"speed": 1.5}),
+        (Operation.IMAGE_GENERATION, {"background": "transparent"}),
+    ],
+)
+def test_a_word_passes_where_it_means_something_else(operation: Operation, body: dict[str, Any]) -> None:
+    provider_side.check(body, operation=operation)
+
+    for other in set(Operation) - {operation}:
+        with pytest.raises(Invalid, match="refused"):
+            provider_side.check(body, operation=other)
+    with pytest.raises(Invalid, match="refused"):
+        provider_side.check({"extra_body": body}, operation=operation)
 
 
 SEARCH = {"type": provider_side.SEARCH_TYPE, "name": "web_search", "max_uses": 3}

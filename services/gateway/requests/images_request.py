@@ -37,7 +37,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """
     body = fields.read(text)
     own = body.pop("lumni", None)
-    provider_side.check(body, allowed=allowed)
+    provider_side.check(body, operation=Operation.IMAGE_GENERATION, allowed=allowed)
     model = fields.named_model(body, "an image model")
     if fields.streamed(body) or body.get("partial_images"):
         name = "stream" if body.get("stream") else "partial_images"

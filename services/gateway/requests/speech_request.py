@@ -1,7 +1,5 @@
 """OpenAI's speech: a text to be spoken, by a model that the caller names."""
 
-from dataclasses import replace
-
 from services.chassis import provider_side
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
@@ -31,7 +29,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """
     body = fields.read(text)
     own = body.pop("lumni", None)
-    provider_side.check(body, allowed=replace(allowed, speed=True))
+    provider_side.check(body, operation=Operation.AUDIO_SPEECH, allowed=allowed)
     model = fields.named_model(body, "a speech model")
     given = fields.typed(body, "input", str, "a text")
     if not given or len(given) > MAX_INPUT:

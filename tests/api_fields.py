@@ -8,14 +8,14 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
 from services.executor.bridges import calling
-from services.executor.engines.base import Call, Engine
+from services.executor.engines.base import Call, Engine, File
 from services.executor.engines.direct import DirectEngine
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.outcomes import ErrorClass, Failed
@@ -25,33 +25,76 @@ from services.gateway.requests import (
     chat_request,
     completions_request,
     embeddings_request,
+    images_request,
     messages_request,
     moderations_request,
     responses_request,
+    speech_request,
+    transcription_request,
 )
 from services.gateway.requests.model_request import ModelRequest
+from services.gateway.requests.upload import Upload
 from tests.executor.fleet import deployment
 from tests.simulator import Simulator, running
+from tests.simulator.media import silence
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "api.md"
 BEGIN, END = "<!-- field tables: tests/api_fields.py -->\n", "<!-- end of the field tables -->\n"
 ABLE = frozenset("vision audio file tools json_schema reasoning".split())
 OPENAI = {"endpoints": ("/v1/responses",)}
-# The column: a provider, a model by whose name LiteLLM knows what it takes, and what else its deployment says.
-PROVIDERS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
+# A provider, a model by whose name LiteLLM knows what it takes, and what else its deployment says.
+Provider: TypeAlias = tuple[str, str, dict[str, Any]]
+PROVIDERS: Mapping[str, Provider] = {
     "OpenAI gpt-4o": ("openai", "gpt-4o", {**OPENAI, "capabilities": ABLE - {"reasoning"}}),
     "OpenAI gpt-5": ("openai", "gpt-5", OPENAI),
     "vLLM": ("hosted_vllm", "m", {}),
     "Anthropic": ("anthropic", "claude-sonnet-4-5", {}),
     "Gemini": ("gemini", "gemini-2.5-flash", {}),
 }
+AZURE: dict[str, Any] = {"params": {"api_version": "2025-04-01-preview"}}
+# What chats are not is done by other models, and not by all of these providers.
+OTHERS: Mapping[Operation, Mapping[str, Provider]] = {
+    Operation.MODERATIONS: {
+        "OpenAI": ("openai", "omni-moderation-latest", {}),
+        "vLLM": ("hosted_vllm", "m", {}),
+        "Mistral": ("mistral", "mistral-moderation-latest", {}),
+    },
+    Operation.IMAGE_GENERATION: {
+        "OpenAI": ("openai", "gpt-image-1", {}),
+        "Azure": ("azure", "gpt-image-1", AZURE),
+        "vLLM": ("hosted_vllm", "m", {}),
+        "Gemini": ("gemini", "gemini-2.5-flash-image", {}),
+        "OpenRouter": ("openrouter", "google/gemini-2.5-flash-image", {}),
+    },
+    Operation.AUDIO_SPEECH: {
+        "OpenAI": ("openai", "gpt-4o-mini-tts", {}),
+        "Azure": ("azure", "gpt-4o-mini-tts", AZURE),
+        "vLLM": ("hosted_vllm", "m", {}),
+        "Groq": ("groq", "playai-tts", {}),
+        "Mistral": ("mistral", "voxtral-mini-tts", {}),
+    },
+    Operation.AUDIO_TRANSCRIPTION: {
+        "OpenAI": ("openai", "gpt-4o-transcribe", {}),
+        "Azure": ("azure", "gpt-4o-transcribe", AZURE),
+        "vLLM": ("hosted_vllm", "whisper", {}),
+        "Groq": ("groq", "whisper-large-v3", {}),
+        "Mistral": ("mistral", "voxtral-mini-latest", {}),
+    },
+}
 FUNCTION = {"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 TURN = [{"role": "user", "content": "hello"}]
 
 
+SOUND = Upload("sound.wav", "audio/wav", silence("wav", 1000))
+
+
 def _responses(text: bytes) -> ModelRequest:
     return responses_request.parse(responses_request.read(text))
+
+
+def _transcription(text: bytes) -> ModelRequest:
+    return transcription_request.parse(orjson.loads(text), {"file": SOUND})
 
 
 PARSERS: Mapping[Operation, Callable[[bytes], ModelRequest]] = {
@@ -61,6 +104,9 @@ PARSERS: Mapping[Operation, Callable[[bytes], ModelRequest]] = {
     Operation.MODERATIONS: moderations_request.parse,
     Operation.MESSAGES: messages_request.parse,
     Operation.RESPONSES: _responses,
+    Operation.IMAGE_GENERATION: images_request.parse,
+    Operation.AUDIO_SPEECH: speech_request.parse,
+    Operation.AUDIO_TRANSCRIPTION: _transcription,
 }
 # What every request of an operation holds.
 BASES: Mapping[Operation, dict[str, Any]] = {
@@ -74,6 +120,10 @@ BASES: Mapping[Operation, dict[str, Any]] = {
         "tools": [{"name": "look", "input_schema": SCHEMA}],
     },
     Operation.RESPONSES: {"model": "m", "input": "hello", "tools": [{"type": "function", **FUNCTION}]},
+    Operation.MODERATIONS: {"model": "m", "input": "hello"},
+    Operation.IMAGE_GENERATION: {"model": "m", "prompt": "hello"},
+    Operation.AUDIO_SPEECH: {"model": "m", "input": "hello", "voice": "alloy"},
+    Operation.AUDIO_TRANSCRIPTION: {"model": "m"},
 }
 # Fields with a value to try; those of the bases are replaced.
 FIELDS: Mapping[Operation, dict[str, Any]] = {
@@ -183,6 +233,45 @@ FIELDS: Mapping[Operation, dict[str, Any]] = {
         "truncation": "auto",
         "user": "u",
     },
+    Operation.MODERATIONS: {"input": ["canary"]},
+    Operation.IMAGE_GENERATION: {
+        "background": "opaque",
+        "moderation": "low",
+        "n": 2,
+        "output_compression": 50,
+        "output_format": "webp",
+        "partial_images": 1,
+        "prompt": "canary",
+        "quality": "low",
+        "response_format": "b64_json",
+        "size": "1536x1024",
+        "stream": True,
+        "style": "vivid",
+        "user": "u",
+    },
+    Operation.AUDIO_SPEECH: {
+        "input": "canary",
+        "instructions": "Speak slowly.",
+        "response_format": "wav",
+        "speed": 1.5,
+        "stream_format": "sse",
+        "voice": "echo",
+    },
+    # As a form spells them.
+    Operation.AUDIO_TRANSCRIPTION: {
+        "chunking_strategy": "auto",
+        "include": ["logprobs"],
+        "keywords": ["Lumni"],
+        "known_speaker_names": ["Ann"],
+        "known_speaker_references": ["data:audio/wav;base64,AAAA"],
+        "language": "en",
+        "languages": ["en"],
+        "prompt": "Names: Ann.",
+        "response_format": "verbose_json",
+        "stream": "true",
+        "temperature": "0.2",
+        "timestamp_granularities": ["word"],
+    },
 }
 # Where a provider has no such operation, or refuses the field that another one needs.
 NOT_THERE = "none"
@@ -207,11 +296,25 @@ async def engine() -> AsyncIterator[Engine]:
         await preparer.aclose()
 
 
+def columns(operation: Operation) -> Mapping[str, Provider]:
+    """The kinds of providers that are asked for an operation."""
+    return OTHERS.get(operation, PROVIDERS)
+
+
 async def sent(engine: Engine, simulator: Simulator, request: ModelRequest, column: str) -> Any:
     """The body that reached the provider, without its name of the model; what the engine said where none did."""
-    provider, model, more = PROVIDERS[column]
+    provider, model, more = columns(request.operation)[column]
     found = deployment(simulator.url, provider, model, **{"capabilities": ABLE, **more})
-    call = Call(found, "sk-provider-key", request.operation, request.body, stream=False, timeout_s=20)
+    upload = request.upload
+    call = Call(
+        found,
+        "sk-provider-key",
+        request.operation,
+        request.body,
+        stream=False,
+        timeout_s=20,
+        file=File(upload.name, upload.content_type, upload.content) if upload else None,
+    )
     before = (await simulator.counts())["requests"]
     try:
         async with aclosing(calling.pieces(engine, call)) as pieces:
@@ -250,10 +353,11 @@ async def tables() -> str:
     lines: list[str] = []
     async with running() as simulator, engine() as one:
         for operation, fields in FIELDS.items():
-            lines += [f"### {operation}", "", f"| field | {' | '.join(PROVIDERS)} |"]
-            lines += ["| --- |" + " --- |" * len(PROVIDERS)]
+            asked = columns(operation)
+            lines += [f"### {operation}", "", f"| field | {' | '.join(asked)} |"]
+            lines += ["| --- |" + " --- |" * len(asked)]
             for field in fields:
-                found = [await outcome(one, simulator, operation, field, column) for column in PROVIDERS]
+                found = [await outcome(one, simulator, operation, field, column) for column in asked]
                 name = field if " " in field else f"`{field}`"
                 lines.append(f"| {name} | {' | '.join(found)} |")
             lines.append("")

@@ -4,7 +4,13 @@ from typing import get_type_hints
 
 import pytest
 from anthropic.types import message_create_params
-from openai.types import EmbeddingCreateParams, completion_create_params
+from openai.types import (
+    EmbeddingCreateParams,
+    ModerationCreateParams,
+    completion_create_params,
+    image_generate_params,
+)
+from openai.types.audio import SpeechCreateParams, transcription_create_params
 from openai.types.chat import completion_create_params as chat_completion_create_params
 from openai.types.responses import response_create_params
 
@@ -14,7 +20,7 @@ from tests.executor.conftest import LITELLM_WARNS
 
 pytestmark = [pytest.mark.filterwarnings(each) for each in LITELLM_WARNS]
 # What Lumni takes itself, and what is said elsewhere on the page.
-OWN = {"model", "stream", "stream_options", "store", "previous_response_id"}
+OWN = {"model", "stream", "stream_options", "store", "previous_response_id", "file"}
 # A stored prompt, where it is no text to go on with.
 STORED = {Operation.CHAT: {"prompt"}, Operation.RESPONSES: {"prompt"}}
 
@@ -33,6 +39,10 @@ async def test_the_tables_are_what_providers_get() -> None:
         (Operation.EMBEDDINGS, EmbeddingCreateParams),
         (Operation.RESPONSES, response_create_params.ResponseCreateParamsBase),
         (Operation.MESSAGES, message_create_params.MessageCreateParamsBase),
+        (Operation.MODERATIONS, ModerationCreateParams),
+        (Operation.IMAGE_GENERATION, image_generate_params.ImageGenerateParamsBase),
+        (Operation.AUDIO_SPEECH, SpeechCreateParams),
+        (Operation.AUDIO_TRANSCRIPTION, transcription_create_params.TranscriptionCreateParamsBase),
     ],
 )
 def test_the_tables_name_every_field_that_official_clients_know(operation: Operation, known: type) -> None:

@@ -10,6 +10,7 @@ from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from services.chassis import errors, status
 from tests.flow.stack import ADMIN_KEY, Stack
+from tests.simulator.media import silence
 
 CHAT = {"model": "small", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
 BODY = '{"model": "small", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}'
@@ -17,11 +18,13 @@ Way = Callable[[Stack, str], Awaitable[int]]
 
 
 def rest(path: str, *, sent: Any = None, **more: Any) -> Way:
+    return posting(path, json=sent or CHAT | more)
+
+
+def posting(path: str, **content: Any) -> Way:
     async def ask(stack: Stack, key: str) -> int:
         async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False) as http:
-            answer = await http.post(
-                path, json=sent or CHAT | more, headers={"authorization": f"Bearer {key}"}
-            )
+            answer = await http.post(path, **content, headers={"authorization": f"Bearer {key}"})
         return answer.status_code
 
     return ask
@@ -67,6 +70,12 @@ WAYS: dict[str, Way] = {
     "embeddings": rest("/v1/embeddings", model="vectors", input="hello"),
     "images": rest("/v1/images/generations", sent={"model": "dall-e", "prompt": "A boat"}),
     "speech": rest("/v1/audio/speech", sent={"model": "tts-1", "voice": "alloy", "input": "Hello."}),
+    "transcriptions": posting(
+        "/v1/audio/transcriptions",
+        data={"model": "whisper-1"},
+        files={"file": ("sound.wav", silence("wav", 1000), "audio/wav")},
+    ),
+    "moderations": rest("/v1/moderations", sent={"model": "judge", "input": "hello"}),
     "messages": rest("/v1/messages"),
     "count_tokens": rest("/v1/messages/count_tokens"),
     "input_tokens": rest("/v1/responses/input_tokens", input="Say hello."),

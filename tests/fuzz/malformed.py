@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from services.chassis.operations import Operation
-from tests.fuzz import bodies
+from tests.fuzz import bodies, forms
 from tests.fuzz.near_bodies import near
 from tests.gateway.conftest import eventually
 
@@ -31,6 +31,9 @@ ROUTES: Mapping[str, Operation] = {
     "/v1/completions": Operation.COMPLETIONS,
     "/v1/embeddings": Operation.EMBEDDINGS,
     "/v1/moderations": Operation.MODERATIONS,
+    "/v1/images/generations": Operation.IMAGE_GENERATION,
+    "/v1/audio/speech": Operation.AUDIO_SPEECH,
+    "/v1/audio/transcriptions": Operation.AUDIO_TRANSCRIPTION,
 }
 # What models have to be able to, so that near misses reach their provider.
 ABLE = (
@@ -42,6 +45,15 @@ MODELS = """  - model_name: vectors
   - model_name: judge
     litellm_params: {{model: openai/judge, api_base: "{url}/v1", api_key: os.environ/SIMULATOR_KEY}}
     model_info: {{mode: moderation, input_cost_per_token: 0, max_input_tokens: 32768, access_groups: [all]}}
+  - model_name: dall-e
+    litellm_params: {{model: openai/dall-e, api_base: "{url}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{mode: image_generation, output_cost_per_image: 0.04, access_groups: [all]}}
+  - model_name: tts-1
+    litellm_params: {{model: openai/tts-1, api_base: "{url}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{access_groups: [all]}}
+  - model_name: whisper-1
+    litellm_params: {{model: openai/whisper-1, api_base: "{url}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: {{access_groups: [all]}}
 """
 # A request that takes longer hangs, in seconds: a busy machine needs a tenth of it.
 TIMEOUT_S = 60.0
@@ -64,12 +76,15 @@ def fleet(base: str) -> str:
 
 
 def contents(operation: Operation) -> st.SearchStrategy[bytes]:
-    """Bodies of an operation: near misses, any JSON, text that breaks off, any bytes."""
-    nearly = bodies.chats() if operation is Operation.CHAT else near(operation)
-    texts = nearly.map(orjson.dumps)
+    """Bodies of an operation: near misses, any JSON or form, text that breaks off, any bytes."""
+    if operation is Operation.AUDIO_TRANSCRIPTION:
+        texts, anything = forms.near_forms(), forms.any_forms()
+    else:
+        nearly = bodies.chats() if operation is Operation.CHAT else near(operation)
+        texts, anything = nearly.map(orjson.dumps), bodies.JSON.map(orjson.dumps)
     cut = st.builds(lambda text, share: text[: int(len(text) * share)], texts, st.floats(0, 0.99))
     # Near misses reach further than the others.
-    return st.one_of(texts, texts, texts, bodies.JSON.map(orjson.dumps), cut, st.binary(max_size=200))
+    return st.one_of(texts, texts, texts, anything, cut, st.binary(max_size=200))
 
 
 class Malformed:
@@ -111,7 +126,9 @@ class Malformed:
     def _check(self, path: str, content: bytes) -> None:
         if sum(self.codes.values()) % KEY_LASTS == 0:
             self._headers = self._key()
-        answer = self._http.post(path, content=content, headers=self._headers)
+        form = ROUTES[path] is Operation.AUDIO_TRANSCRIPTION
+        kind = {"content-type": forms.CONTENT_TYPE if form else "application/json"}
+        answer = self._http.post(path, content=content, headers={**self._headers, **kind})
         self.codes[path, answer.status_code] += 1
         about = f"{path} {content[:300]!r}: {answer.status_code} {answer.text[:300]}"
         assert answer.status_code < 500, about
@@ -125,7 +142,7 @@ class Malformed:
 
     def _key(self) -> dict[str, str]:
         made = self._http.post("/admin/keys", json={}, headers=self._admin)
-        return {"authorization": f"Bearer {made.json()['key']}", "content-type": "application/json"}
+        return {"authorization": f"Bearer {made.json()['key']}"}
 
     async def billed(self, database: str) -> list[Any]:
         """What the ledger says that refused requests cost, once it has written all that happened before now."""

@@ -97,13 +97,16 @@ class Price:
         return self.rows[0].rates
 
     @property
+    def by_token(self) -> bool:
+        """Whether any token is billed."""
+        return any(row.rates.dearest_input or row.rates.dearest_output for row in self.rows)
+
+    @property
     def free(self) -> bool:
         """Whether nothing is ever billed, as far as anybody can say so."""
-        rates = [row.rates for row in self.rows]
         fees = self.per_request or (self.web_search and self.web_search.nano_usd)
         units = self.units is not None and not self.units.free
-        bills = fees or units or any(one.dearest_input or one.dearest_output for one in rates)
-        return self.known and not bills
+        return self.known and not (fees or units or self.by_token)
 
     def bound(
         self,

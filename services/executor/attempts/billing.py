@@ -18,7 +18,7 @@ HIDES_REASONING = frozenset(("openai", "azure", "gemini", "vertex_ai", "xai"))
 
 def whole(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat) -> Attempt:
     """The attempt with the cost of its whole answer; tokens that the provider did not report are counted."""
-    if answer.units is not None and answer.usage is None:
+    if answer.units is not None and (answer.usage is None or not call.deployment.price.by_token):
         return _by_unit(attempt, call, answer, answer.units)
     usage = answer.usage or engine.estimate(call, "".join(answer.texts))
     cost = call.deployment.price.cost(usage, answer.service_tier)
@@ -68,7 +68,7 @@ def _by_unit(attempt: Attempt, call: Call, answer: ResponseFormat, units: Units)
         attempt,
         state=AttemptState.FINAL,
         status_code=200,
-        usage=Usage(),
+        usage=answer.usage or Usage(),
         estimated=answer.estimated or measured,
     )
     if (price.units is None or unheard) and price.known and not price.free and attempt.max_cost_nano_usd:

@@ -245,7 +245,6 @@ FIELDS: Mapping[Operation, dict[str, Any]] = {
         "quality": "low",
         "response_format": "b64_json",
         "size": "1536x1024",
-        "stream": True,
         "style": "vivid",
         "user": "u",
     },
@@ -268,7 +267,6 @@ FIELDS: Mapping[Operation, dict[str, Any]] = {
         "languages": ["en"],
         "prompt": "Names: Ann.",
         "response_format": "verbose_json",
-        "stream": "true",
         "temperature": "0.2",
         "timestamp_granularities": ["word"],
     },
@@ -276,9 +274,10 @@ FIELDS: Mapping[Operation, dict[str, Any]] = {
 # Where a provider has no such operation, or refuses the field that another one needs.
 NOT_THERE = "none"
 # A field that needs another one.
-TOGETHER: Mapping[str, dict[str, Any]] = {
-    "top_logprobs": {"logprobs": True},
-    "audio": {"modalities": ["text"]},
+TOGETHER: Mapping[tuple[Operation, str], dict[str, Any]] = {
+    (Operation.CHAT, "top_logprobs"): {"logprobs": True},
+    (Operation.CHAT, "audio"): {"modalities": ["text"]},
+    (Operation.IMAGE_GENERATION, "partial_images"): {"stream": True},
 }
 
 
@@ -311,7 +310,7 @@ async def sent(engine: Engine, simulator: Simulator, request: ModelRequest, colu
         "sk-provider-key",
         request.operation,
         request.body,
-        stream=False,
+        stream=request.stream,
         timeout_s=20,
         file=File(upload.name, upload.content_type, upload.content) if upload else None,
     )
@@ -330,7 +329,7 @@ async def sent(engine: Engine, simulator: Simulator, request: ModelRequest, colu
 async def outcome(engine: Engine, simulator: Simulator, operation: Operation, field: str, column: str) -> str:
     """What becomes of one field at one kind of provider."""
     value = FIELDS[operation][field]
-    base = {**BASES[operation], **(TOGETHER.get(field, {}) if operation is Operation.CHAT else {})}
+    base = {**BASES[operation], **TOGETHER.get((operation, field), {})}
     parse = PARSERS[operation]
     try:
         request = parse(orjson.dumps({**base, field: value}))

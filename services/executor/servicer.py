@@ -53,8 +53,6 @@ WHOLE = frozenset(
     (
         Operation.EMBEDDINGS,
         Operation.MODERATIONS,
-        Operation.IMAGE_GENERATION,
-        Operation.AUDIO_SPEECH,
         Operation.AUDIO_TRANSCRIPTION,
     )
 )

@@ -4,16 +4,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from lumni.executor.v1 import executor_pb2 as pb
 
 from tests.executor.service import KEY, Caller, executor
 from tests.simulator import Simulator
-from tests.simulator.media import IMAGE_TOKENS, TOKENS_A_SECOND, silence
+from tests.simulator.media import IMAGE_TOKENS, PARTIAL_TOKENS, TOKENS_A_SECOND, silence
 
 MODELS: dict[str, dict[str, Any]] = {
     "dall-e-3": {"mode": "image_generation", "output_cost_per_image": 0.04},
     "gpt-image-1": {"mode": "image_generation"},
+    "priced-by-piece": {"mode": "image_generation", "output_cost_per_image": 0.05},
     "tts-1": {"mode": "audio_speech"},
     "gpt-4o-mini-tts": {"mode": "audio_speech"},
     "whisper-1": {"mode": "audio_transcription"},
@@ -112,14 +114,54 @@ async def test_a_text_of_its_own_format_costs_what_the_sound_was_taken_for(calle
     assert (500_000, True) == (answer.report.cost_nano_usd, answer.report.estimated)
 
 
-async def test_only_a_transcription_takes_a_file_and_none_of_these_is_streamed(caller: Caller) -> None:
+async def test_only_a_transcription_takes_a_file_and_it_is_not_streamed(caller: Caller) -> None:
     without = await caller.ask("whisper-1", operation="audio_transcription")
-    streamed = await caller.ask("tts-1", operation="audio_speech", input="a", voice="alloy", stream=True)
+    request = pb.StreamExecuteRequest(execute=_transcription(caller, "whisper-1"))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await anext(aiter(caller.stub.StreamExecute(request, timeout=60)))
 
     assert without.fault is not None
     assert "file" == without.fault.param
-    assert streamed.fault is not None
-    assert "not streamed" in streamed.fault.message
+    assert "not streamed" in str(refused.value.details())
+
+
+async def test_streamed_speech_and_pictures_cost_what_is_reported_at_their_end(caller: Caller) -> None:
+    spoken = await caller.ask(
+        "gpt-4o-mini-tts", operation="audio_speech", input="a b", voice="alloy", stream=True
+    )
+    drawn = await caller.ask(
+        "gpt-image-1", operation="image_generation", prompt="A small boat", partial_images=1, stream=True
+    )
+
+    if caller.engine == "general":
+        assert spoken.fault is not None
+        assert drawn.fault is not None
+        assert ("stream_format", "stream") == (spoken.fault.param, drawn.fault.param)
+        assert 0 == spoken.report.cost_nano_usd == drawn.report.cost_nano_usd
+        return
+    assert (None, None) == (spoken.fault, drawn.fault)
+    assert ["speech.audio.delta", "speech.audio.done"] == [one["type"] for one in spoken.chunks]
+    assert ([1], [1]) == (spoken.finishing, drawn.finishing)
+    used = spoken.report.usage
+    assert (2, TOKENS_A_SECOND, TOKENS_A_SECOND) == (
+        used.prompt_tokens,
+        used.completion_tokens,
+        used.audio_completion_tokens,
+    )
+    assert (2 * 600 + TOKENS_A_SECOND * 12_000, False) == (
+        spoken.report.cost_nano_usd,
+        spoken.report.estimated,
+    )
+    assert 3 * 5_000 + (IMAGE_TOKENS + PARTIAL_TOKENS) * 40_000 == drawn.report.cost_nano_usd
+
+
+async def test_tokens_without_a_price_do_not_make_a_picture_free(caller: Caller) -> None:
+    outcome = await caller.ask("priced-by-piece", operation="image_generation", prompt="A small boat", n=2)
+
+    assert (2 * IMAGE_TOKENS, 2 * 50_000_000) == (
+        outcome.report.usage.completion_tokens,
+        outcome.report.cost_nano_usd,
+    )
 
 
 def _transcription(caller: Caller, model: str, **body: Any) -> pb.ExecuteRequest:

@@ -1,16 +1,42 @@
 """Pictures, speech and transcriptions by the official client's own methods, whole road."""
 
+import base64
+import json
+
+import asyncpg
 import httpx
 import openai
 import pytest
 
+from services.gateway.requests import prompt_size
 from tests.flow.provider_counts import counted_alike
 from tests.flow.stack import ADMIN_KEY, Stack
+from tests.gateway.conftest import eventually
 from tests.simulator import Simulator
-from tests.simulator.media import IMAGE_TOKENS, TOKENS_A_SECOND, silence
+from tests.simulator.media import CHARACTER_MS, IMAGE_TOKENS, PARTIAL_TOKENS, TOKENS_A_SECOND, silence
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SOUND = ("sound.wav", silence("wav", 2500), "audio/wav")
+PROMPT_BOUND = prompt_size.of_text("A small boat")[0]
+BOOKED = "SELECT kind, cost_nano_usd FROM usage_records WHERE request_id = $1"
+
+
+async def booked(stack: Stack, request_id: str) -> list[tuple[str, int]]:
+    """The rows of a request in the ledger: what kind they are, and what they cost."""
+    connection = await asyncpg.connect(stack.database)
+    try:
+        rows: list[tuple[str, int]] = []
+
+        async def written() -> bool:
+            rows[:] = [
+                (one["kind"], one["cost_nano_usd"]) for one in await connection.fetch(BOOKED, request_id)
+            ]
+            return bool(rows)
+
+        await eventually(written)
+        return rows
+    finally:
+        await connection.close()
 
 
 async def test_pictures_cost_what_pieces_or_tokens_cost(
@@ -76,6 +102,65 @@ async def test_transcriptions_cost_what_the_provider_heard(
     assert 30 * 2_500 + 5 * 10_000 == by_token.cost_nano_usd
 
 
+async def test_a_streamed_picture_costs_what_it_and_its_looks_cost(
+    stack: Stack, provider: Simulator, client: openai.AsyncOpenAI
+) -> None:
+    async with counted_alike(stack, provider, "gpt-image-1") as bill:
+        stream = await client.images.generate(
+            model="gpt-image-1", prompt="A small boat", stream=True, partial_images=2
+        )
+        events = [event async for event in stream]
+
+    looks = ["image_generation.partial_image"] * 2
+    assert [*looks, "image_generation.completed"] == [event.type for event in events]
+    spent = IMAGE_TOKENS + 2 * PARTIAL_TOKENS
+    assert (1, 3, spent) == (bill.requests, bill.prompt_tokens, bill.completion_tokens)
+    assert 3 * 5_000 + spent * 40_000 == bill.cost_nano_usd
+    extra = events[-1].model_extra
+    assert extra is not None
+    assert bill.cost_nano_usd == extra["lumni"]["cost"]["nano_usd"]
+
+
+async def test_streamed_speech_is_the_same_sound_at_the_same_price(
+    stack: Stack, provider: Simulator, client: openai.AsyncOpenAI
+) -> None:
+    said = "Good morning to all of you."
+    async with (
+        counted_alike(stack, provider, "tts-1") as bill,
+        client.audio.speech.with_streaming_response.create(
+            model="tts-1", voice="alloy", input=said, response_format="pcm", stream_format="sse"
+        ) as streamed,
+    ):
+        lines = [line async for line in streamed.iter_lines() if line.startswith("data: ")]
+
+    *deltas, done = [json.loads(line.removeprefix("data: ")) for line in lines]
+    assert {"speech.audio.delta"} == {one["type"] for one in deltas}
+    assert silence("pcm", len(said) * CHARACTER_MS) == b"".join(
+        base64.b64decode(one["audio"]) for one in deltas
+    )
+    assert "speech.audio.done" == done["type"]
+    assert len(said) * 15_000 == bill.cost_nano_usd == done["lumni"]["cost"]["nano_usd"]
+
+
+@pytest.mark.parametrize(("behaviour", "events"), [("end-2", 2), ("error-2", 2)])
+async def test_a_cut_picture_ends_in_an_error_and_is_booked_at_its_bound(
+    stack: Stack, provider: Simulator, client: openai.AsyncOpenAI, behaviour: str, events: int
+) -> None:
+    await provider.script("gpt-image-1", queue=[behaviour])
+    seen = []
+    stream = await client.images.generate(
+        model="gpt-image-1", prompt="A small boat", size="1024x1024", stream=True, partial_images=3
+    )
+    with pytest.raises(openai.APIError):
+        async for event in stream:
+            seen.append(event.type)  # noqa: PERF401  (those before the error count)
+
+    assert ["image_generation.partial_image"] * events == seen
+    # The prompt's bound, and all tokens that the picture and its looks may take.
+    bound = 5_000 * PROMPT_BOUND + 40_000 * (1024 * 1024 // 250 + 1024 + 300)
+    assert [("partial", bound)] == await booked(stack, stream.response.headers["x-request-id"])
+
+
 async def test_what_stands_in_speaks_where_a_deployment_fails(http: httpx.AsyncClient) -> None:
     answer = await http.post(
         "/v1/audio/speech", json={"model": "silent", "voice": "alloy", "input": "Good morning."}
@@ -116,14 +201,14 @@ async def test_a_budget_covers_what_is_billed_without_tokens(stack: Stack, http:
         ("images/generations", {"prompt": "A boat"}, "model"),
         ("images/generations", {"model": "dall-e", "prompt": ""}, "prompt"),
         ("images/generations", {"model": "dall-e", "prompt": "a", "n": 11}, "n"),
-        ("images/generations", {"model": "dall-e", "prompt": "a", "stream": True}, "stream"),
+        ("images/generations", {"model": "dall-e", "prompt": "a", "n": 2, "stream": True}, "n"),
         ("images/generations", {"model": "dall-e", "prompt": "a", "size": "big"}, "size"),
         ("images/generations", {"model": "small", "prompt": "a"}, "model"),
         ("audio/speech", {"model": "tts-1", "input": "a"}, "voice"),
         ("audio/speech", {"model": "tts-1", "input": 1, "voice": "a"}, "input"),
         (
             "audio/speech",
-            {"model": "tts-1", "input": "a", "voice": "a", "stream_format": "sse"},
+            {"model": "tts-1", "input": "a", "voice": "a", "stream_format": "webm"},
             "stream_format",
         ),
     ],

@@ -11,11 +11,13 @@ from zlib import crc32
 from tests.simulator.behaviour import Behaviour
 from tests.simulator.counts import Tokens
 from tests.simulator.openai import CREATED, Errors
-from tests.simulator.plan import Part, Plan, dump
+from tests.simulator.plan import Part, Plan, dump, event
 from tests.simulator.request import ParsedRequest, Request, words
 
 # A picture of gpt-image-1 in low quality.
 IMAGE_TOKENS = 272
+# A look at one that is not finished.
+PARTIAL_TOKENS = 100
 # A silent frame of MPEG-1 layer III: 128 kbit/s and 44,100 samples a second, of which it holds 1152.
 _MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)
 _MP3_FRAME_MS = 1152 / 44.1
@@ -25,31 +27,21 @@ _PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(16)).decode()
 _TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm", "opus": "audio/opus"}
 
 
-class _Whole(Errors):
-    """What has no stream."""
-
-    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
-        """There is none."""
-        raise TypeError("stream: is not supported")
-
-    def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
-        """The answer as one body."""
-        raise NotImplementedError
-
-    @staticmethod
-    def _parsed(request: Request, question: str, tokens: int = 0, choices: int = 1) -> ParsedRequest:
-        return ParsedRequest(
-            model=request.body["model"],
-            digest=request.digest,
-            stream=False,
-            question=question,
-            prompt_tokens=tokens,
-            choices=choices,
-            body=request.body,
-        )
+def _parsed(
+    request: Request, question: str, tokens: int = 0, choices: int = 1, *, stream: bool = False
+) -> ParsedRequest:
+    return ParsedRequest(
+        model=request.body["model"],
+        digest=request.digest,
+        stream=stream,
+        question=question,
+        prompt_tokens=tokens,
+        choices=choices,
+        body=request.body,
+    )
 
 
-class Images(_Whole):
+class Images(Errors):
     """POST /images/generations; a model whose name says dall-e reports no tokens."""
 
     def read(self, request: Request) -> ParsedRequest:
@@ -57,7 +49,8 @@ class Images(_Whole):
         prompt, count = str(request.body["prompt"]), request.body.get("n") or 1
         if not isinstance(count, int):
             raise TypeError("n: expected an integer")
-        return self._parsed(request, prompt, words(prompt), count)
+        streamed = bool(request.body.get("stream"))
+        return _parsed(request, prompt, words(prompt), count, stream=streamed)
 
     def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """As many pictures as were asked for."""
@@ -67,23 +60,49 @@ class Images(_Whole):
         if "dall-e" in request.model or not behaviour.usage:
             return Plan([Part(dump(shown))], Tokens(images=request.choices))
         tokens = Tokens(request.prompt_tokens, request.choices * IMAGE_TOKENS, images=request.choices)
-        shown["usage"] = {
-            "input_tokens": tokens.prompt_tokens,
-            "input_tokens_details": {"text_tokens": tokens.prompt_tokens, "image_tokens": 0},
-            "output_tokens": tokens.completion_tokens,
-            "total_tokens": tokens.prompt_tokens + tokens.completion_tokens,
-        }
+        shown["usage"] = _image_usage(tokens)
         return Plan([Part(dump(shown))], tokens)
 
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
+        """A picture that becomes clearer, at the price of some tokens for each look at it."""
+        looks = request.body.get("partial_images") or 0
+        tokens = Tokens(request.prompt_tokens, IMAGE_TOKENS + looks * PARTIAL_TOKENS, images=1)
+        shown = {
+            "b64_json": _PIXEL,
+            "background": "opaque",
+            "created_at": CREATED,
+            "output_format": "png",
+            "quality": request.body.get("quality") or "low",
+            "size": request.body.get("size") or "1024x1024",
+        }
+        kind = "image_generation.partial_image"
+        parts = [
+            Part(event({"type": kind, **shown, "partial_image_index": number}, kind), PARTIAL_TOKENS)
+            for number in range(looks)
+        ]
+        kind = "image_generation.completed"
+        usage = {"usage": _image_usage(tokens)} if behaviour.usage else {}
+        return Plan([*parts, Part(event({"type": kind, **shown, **usage}, kind), IMAGE_TOKENS)], tokens)
 
-class Speech(_Whole):
-    """POST /audio/speech: silence, of which no tokens are reported."""
+
+def _image_usage(tokens: Tokens) -> dict[str, Any]:
+    return {
+        "input_tokens": tokens.prompt_tokens,
+        "input_tokens_details": {"text_tokens": tokens.prompt_tokens, "image_tokens": 0},
+        "output_tokens": tokens.completion_tokens,
+        "total_tokens": tokens.prompt_tokens + tokens.completion_tokens,
+    }
+
+
+class Speech(Errors):
+    """POST /audio/speech: silence, of which tokens are reported in streams alone."""
 
     def read(self, request: Request) -> ParsedRequest:
         """Understand a request."""
         if not request.body["voice"]:
             raise ValueError("voice: is needed")
-        return self._parsed(request, str(request.body["input"]))
+        said = str(request.body["input"])
+        return _parsed(request, said, words(said), stream=request.body.get("stream_format") == "sse")
 
     def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """Sound in the format that was asked for."""
@@ -93,15 +112,38 @@ class Speech(_Whole):
         headers = (("content-type", _TYPES.get(wanted, "audio/mpeg")),)
         return Plan([Part(silence(wanted, len(said) * CHARACTER_MS))], spent, headers)
 
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
+        """The sound in pieces of a second."""
+        length_ms = len(request.question) * CHARACTER_MS
+        wanted = request.body.get("response_format") or "mp3"
+        kind, parts = "speech.audio.delta", []
+        for begin_ms in range(0, length_ms, 1000):
+            sound = silence(wanted, min(1000, length_ms - begin_ms))
+            shown = {"type": kind, "audio": base64.b64encode(sound).decode()}
+            parts.append(Part(event(shown, kind), TOKENS_A_SECOND))
+        tokens = Tokens(request.prompt_tokens, len(parts) * TOKENS_A_SECOND, characters=len(request.question))
+        usage = {
+            "input_tokens": tokens.prompt_tokens,
+            "output_tokens": tokens.completion_tokens,
+            "total_tokens": tokens.prompt_tokens + tokens.completion_tokens,
+        }
+        kind = "speech.audio.done"
+        done = {"type": kind, **({"usage": usage} if behaviour.usage else {})}
+        return Plan([*parts, Part(event(done, kind))], tokens)
 
-class Transcriptions(_Whole):
+
+class Transcriptions(Errors):
     """POST /audio/transcriptions; a model whose name says whisper is billed by the second."""
 
     def read(self, request: Request) -> ParsedRequest:
         """Understand a request; its file has become a mapping."""
         if not isinstance(request.body["file"], Mapping):
             raise TypeError("file: expected a file")
-        return self._parsed(request, str(request.body.get("prompt", "")))
+        return _parsed(request, str(request.body.get("prompt", "")))
+
+    def stream(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
+        """There is none."""
+        raise TypeError("stream: is not supported")
 
     def whole(self, request: ParsedRequest, behaviour: Behaviour) -> Plan:
         """What was said in a WAV file, or in any other one second."""
@@ -176,5 +218,6 @@ def _seconds(content: bytes) -> int:
         with wave.open(io.BytesIO(content)) as file:
             seconds: float = file.getnframes() / file.getframerate()
             return max(1, math.ceil(seconds))
-    except (wave.Error, EOFError):
+    except (wave.Error, EOFError, RuntimeError, ZeroDivisionError):
+        # What Python's reader raises at headers that lie.
         return 1

@@ -193,6 +193,8 @@ def _field(value: Any) -> str:
 
 async def _check_stream(response: aiohttp.ClientResponse, key: str | None) -> None:
     """Fail where something else came than a stream: an error in disguise, if it can be read."""
+    if response.content_type.startswith("audio/"):
+        raise Failed(ErrorClass.MALFORMED, "sound came instead of a stream", 200, billed=True)
     if "json" in response.content_type or "html" in response.content_type:
         body = await response.content.read(LONGEST_ERROR)
         raise provider_errors.from_body(body, key) or Failed(

@@ -12,7 +12,7 @@ from litellm.exceptions import Timeout
 
 from services.chassis.credentials import CLOUDS
 from services.chassis.deployments import Deployment
-from services.chassis.operations import Operation
+from services.chassis.operations import BY_UNIT, Operation
 from services.executor.engines import litellm_globals, provider_errors, token_count
 from services.executor.engines.base import Call, Phase, Piece
 from services.executor.engines.litellm_answers import chunks, plain
@@ -176,6 +176,14 @@ def _check_stream(call: Call) -> None:
     if call.operation is Operation.MESSAGES and call.deployment.provider == "anthropic":
         # LiteLLM would read on, and be billed, after the caller has disconnected.
         raise Failed(ErrorClass.UNSUPPORTED, "streamed messages need the fast engine")
+    if call.operation in BY_UNIT:
+        # LiteLLM knows no such stream.
+        param = "stream_format" if call.operation is Operation.AUDIO_SPEECH else "stream"
+        raise Failed(
+            ErrorClass.UNSUPPORTED,
+            f"{param}: pictures and speech are streamed by OpenAI's own format alone; leave it out",
+            param=param,
+        )
     if call.operation is Operation.COMPLETIONS and (call.body.get("n") or 1) != 1:
         # LiteLLM makes all choices one.
         raise Failed(

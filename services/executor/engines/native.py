@@ -44,7 +44,7 @@ def translate(prepared: Prepared) -> Upstream | None:
     body = {name: value for name, value in call.body.items() if name not in SWITCHES or name in _FIELDS}
     body["model"] = call.deployment.litellm_model
     if call.stream:
-        body["stream"] = True
+        body |= {"stream_format": "sse"} if call.operation is Operation.AUDIO_SPEECH else {"stream": True}
         if call.operation is Operation.COMPLETIONS:
             body["stream_options"] = {"include_usage": True}
     headers |= prepared.headers

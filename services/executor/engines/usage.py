@@ -113,6 +113,12 @@ def from_images(reported: Mapping[str, Any]) -> Usage:
     return replace(read, image_completion_tokens=max(0, read.completion_tokens - others))
 
 
+def from_speech(reported: Mapping[str, Any]) -> Usage:
+    """Read the usage of OpenAI's streamed speech, whose output is sound."""
+    read = from_responses(reported)
+    return replace(read, audio_completion_tokens=read.completion_tokens)
+
+
 def from_transcription(reported: Mapping[str, Any]) -> Usage:
     """Read the usage of OpenAI's transcriptions, where it is in tokens."""
     return from_responses({**reported, "input_tokens_details": reported.get("input_token_details")})

@@ -18,6 +18,8 @@ FORMATS = ("url", "b64_json")
 # An upper bound of what a picture takes where it is billed by tokens: OpenAI's take at most one for 252 pixels, and
 # some text may be written beside them.
 PIXELS_PER_TOKEN, BESIDE_TOKENS = 250, 1024
+# Pictures that show what one looks like so far, and the tokens that each of them takes at OpenAI.
+MAX_PARTIAL, PARTIAL_TOKENS = 3, 100
 # The largest that a model chooses for itself, and the largest that may be asked for, in pixels.
 USUAL_PIXELS, MOST_PIXELS = 1536 * 1024, 4096 * 4096
 _SIZE = re.compile(r"(\d{2,5})x(\d{2,5})")
@@ -39,9 +41,10 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     own = body.pop("lumni", None)
     provider_side.check(body, operation=Operation.IMAGE_GENERATION, allowed=allowed)
     model = fields.named_model(body, "an image model")
-    if fields.streamed(body) or body.get("partial_images"):
-        name = "stream" if body.get("stream") else "partial_images"
-        raise Invalid(f"{name}: pictures are not streamed; leave it out", param=name)
+    stream = fields.streamed(body)
+    partial = fields.whole(body, "partial_images", 0, MAX_PARTIAL) or 0
+    if partial and not stream:
+        raise Invalid("partial_images: these come in a stream; set stream to true", param="partial_images")
     prompt = fields.typed(body, "prompt", str, "a text")
     if not prompt or len(prompt) > MAX_PROMPT:
         raise Invalid(f"prompt: expected a text of 1 to {MAX_PROMPT} characters", param="prompt")
@@ -50,13 +53,16 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         fields.typed(body, name, str, "a text")
     fields.whole(body, "output_compression", 0, 100)
     count = fields.whole(body, "n", 1, MAX_IMAGES) or 1
+    if stream and count > 1:
+        raise Invalid("n: a stream holds one picture; leave n or stream out", param="n")
     bound, likely = prompt_size.of_text(prompt)
     extra, likely_extra = prompt_size.of_fields(body, NOT_PROMPT)
     return ModelRequest(
         operation=Operation.IMAGE_GENERATION,
         body=body,
         model=model,
-        output_tokens=_pixels(body) // PIXELS_PER_TOKEN + BESIDE_TOKENS,
+        stream=stream,
+        output_tokens=_pixels(body) // PIXELS_PER_TOKEN + BESIDE_TOKENS + partial * PARTIAL_TOKENS,
         choices=count,
         units=Units(images=count, image="/".join(body.get(name) or "" for name in ("quality", "size"))),
         prompt_tokens=bound + extra,

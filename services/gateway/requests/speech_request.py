@@ -10,6 +10,7 @@ from services.gateway.requests.model_request import ModelRequest
 
 # The longest text that any provider speaks at once, in characters; OpenAI's limit is 4096.
 MAX_INPUT = 40_000
+STREAM_FORMATS = ("audio", "sse")
 FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 # An upper bound of what is billed for the sound where it is not billed by the character: a digit of a long number takes
 # some 0.5 s to say, and a second is 20 tokens at OpenAI and 25 at Google.
@@ -37,8 +38,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     if not isinstance(voice := body.get("voice"), str | dict) or not voice:
         raise Invalid("voice: expected the name of a voice, or an object with its id", param="voice")
     fields.one_of(body, "response_format", FORMATS)
-    if body.get("stream_format") not in (None, "audio"):
-        raise Invalid("stream_format: only audio is served; leave it out", param="stream_format")
+    fields.one_of(body, "stream_format", STREAM_FORMATS)
     fields.typed(body, "instructions", str, "a text")
     fields.check_number(body, "speed", 0.25, 4)
     # What is spoken fast is shorter, but nothing says that a model heeds it.
@@ -49,6 +49,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         operation=Operation.AUDIO_SPEECH,
         body=body,
         model=model,
+        stream=body.get("stream_format") == "sse",
         output_tokens=longest_ms * TOKENS_PER_SECOND // 1000 + 1,
         units=Units(characters=len(given), audio_ms=longest_ms),
         prompt_tokens=bound + extra,

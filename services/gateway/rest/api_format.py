@@ -41,9 +41,15 @@ def _error(fault: errors.Fault) -> bytes:
     return orjson.dumps(status.to_http_error(fault))
 
 
+def _error_event(fault: errors.Fault) -> bytes:
+    return event_of(orjson.dumps({"type": "error", **status.to_http_error(fault)}).decode())
+
+
 OPENAI = ApiFormat(
     error=_error,
     event=lambda chunk: b"data: %b\n\n" % chunk.encode(),
     error_event=lambda fault: b"data: %b\n\n" % _error(fault),
     end=b"data: [DONE]\n\n",
 )
+# Pictures and speech, whose events have names, and whose last one is the end.
+OPENAI_MEDIA = ApiFormat(error=_error, event=event_of, error_event=_error_event, end=b"")

@@ -18,6 +18,7 @@ from services.gateway.requests import (
 )
 from services.gateway.requests.hints import TASK_TYPES
 from services.gateway.requests.model_request import ModelRequest
+from services.gateway.rest.api_format import OPENAI_MEDIA
 from services.gateway.rest.dispatcher import Handler, Route
 from services.gateway.rest.exchange import Exchange
 
@@ -51,8 +52,8 @@ def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
         Route("POST", "/v1/completions", calling(completions_request.parse)),
         Route("POST", "/v1/embeddings", calling(embeddings_request.parse)),
         Route("POST", "/v1/moderations", calling(moderations_request.parse)),
-        Route("POST", "/v1/images/generations", calling(images_request.parse)),
-        Route("POST", "/v1/audio/speech", calling(speech_request.parse)),
+        Route("POST", "/v1/images/generations", calling(images_request.parse), OPENAI_MEDIA),
+        Route("POST", "/v1/audio/speech", calling(speech_request.parse), OPENAI_MEDIA),
         Route("POST", "/v1/audio/transcriptions", transcribe),
     ]
 

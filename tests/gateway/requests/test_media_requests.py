@@ -34,6 +34,17 @@ def test_pictures_are_reserved_by_number_quality_and_size(size: str | None, toke
     assert asked.body == asked.capped(256)
 
 
+def test_a_streamed_picture_is_reserved_with_its_looks() -> None:
+    asked = images_request.parse(picture(stream=True, partial_images=3, size="1024x1024"))
+
+    assert (True, 5218 + 300) == (asked.stream, asked.output_tokens)
+
+
+def test_speech_is_streamed_as_events_and_not_as_sound() -> None:
+    assert speech_request.parse(speech(stream_format="sse")).stream
+    assert not speech_request.parse(speech(stream_format="audio")).stream
+
+
 def test_speech_is_reserved_by_its_characters_and_slow_speech_is_longer() -> None:
     plain, slow = speech_request.parse(speech()), speech_request.parse(speech(speed=0.25))
 
@@ -87,6 +98,10 @@ def test_a_mistake_in_a_form_names_its_field(
         (images_request.parse, picture(model="auto"), "model"),
         (images_request.parse, picture(size="99999x99999"), "size"),
         (images_request.parse, picture(partial_images=2), "partial_images"),
+        (images_request.parse, picture(partial_images=4, stream=True), "partial_images"),
+        (images_request.parse, picture(n=2, stream=True), "n"),
+        (images_request.parse, picture(stream="yes"), "stream"),
+        (speech_request.parse, speech(stream_format="webm"), "stream_format"),
         (images_request.parse, picture(quality=1), "quality"),
         (images_request.parse, picture(response_format="png"), "response_format"),
         (speech_request.parse, speech(voice=None), "voice"),

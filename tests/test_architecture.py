@@ -40,7 +40,7 @@ EDGES = {
 }
 # The gateway is made of wires and stores, so its cores are what is listed.
 GATEWAY_CORES = """
-    alerts.judge alerts.recent_requests
+    alerts.budget_burn alerts.judge alerts.recent_requests
     cipher
     config.alerts config.budgets config.plans config.switches
     conversations.conversation

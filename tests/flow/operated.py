@@ -29,6 +29,8 @@ alerts:
   answer_s: 2
   deployment_down_s: 0
   ledger_behind_s: 1
+  budget_usd: 1
+  spending_every_s: 1
 """
 
 

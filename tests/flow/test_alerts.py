@@ -81,3 +81,23 @@ async def test_a_ledger_that_cannot_write_is_told_until_it_can(operated: Operate
         await operated.webhook.until_told("LumniLedgerBehind", "resolved")
     finally:
         await database.close()
+
+
+async def test_a_budget_that_burns_is_told_until_the_short_windows_are_over(operated: Operated) -> None:
+    # 0.12 USD: 12 % of the budget of 30 days, within a second.
+    for _ in range(3):
+        answer = await operated.client.post(
+            "/v1/images/generations", json={"model": "dall-e", "prompt": "A cat"}
+        )
+        assert 200 == answer.status_code
+    await operated.webhook.until_told("LumniBudgetBurnFast", "firing")
+    await operated.webhook.until_told("LumniBudgetBurnSlow", "firing")
+
+    database = await asyncpg.connect(operated.stack.database)
+    try:
+        # As if half an hour had passed.
+        await database.execute("UPDATE usage_records SET started_at = started_at - interval '31 minutes'")
+    finally:
+        await database.close()
+    await operated.webhook.until_told("LumniBudgetBurnFast", "resolved")
+    await operated.webhook.until_told("LumniBudgetBurnSlow", "resolved")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.gateway.alerts import budget_burn
+from services.gateway.alerts.budget_burn import Spending
 from services.gateway.alerts.recent_requests import Shares
 from services.gateway.config.alerts import Thresholds
 
@@ -19,6 +21,7 @@ class Facts:
         down: Deployments whose circuit breaker has been open for long enough.
         ledger_behind_s: The age of the oldest event that is not written.
         poison: Events that were set aside within the window.
+        spending: What was spent of late; None while that is not known.
 
     """
 
@@ -26,6 +29,7 @@ class Facts:
     down: Sequence[str] = ()
     ledger_behind_s: float = 0.0
     poison: int = 0
+    spending: Spending | None = None
 
 
 def firing(facts: Facts, limits: Thresholds) -> Mapping[str, str]:
@@ -46,4 +50,8 @@ def firing(facts: Facts, limits: Thresholds) -> Mapping[str, str]:
         found["LumniLedgerBehind"] = f"the ledger is {facts.ledger_behind_s:.0f} s behind"
     if facts.poison:
         found["LumniLedgerPoison"] = f"{facts.poison} events could not be written and were set aside"
+    if facts.spending is not None and limits.budget_usd is not None:
+        found |= budget_burn.firing(
+            facts.spending, budget_usd=limits.budget_usd, fast=limits.burn_fast, slow=limits.burn_slow
+        )
     return found

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.chassis import lumni_config
+from services.chassis import lumni_config, money
 
 LONGEST_S = 86_400
+LEAST_USD = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,13 @@ class Thresholds:
     answer_s: float = 10.0
     deployment_down_s: int = 300
     ledger_behind_s: int = 60
+    # What may be spent in 30 days, in USD; without it nothing is told of money. Each speed is in times of that which
+    # spends it in exactly 30 days: 2 % of it within an hour, 5 % within six.
+    budget_usd: float | None = None
+    burn_fast: float = 14.4
+    burn_slow: float = 6.0
+    # Seconds between two looks at what was spent, for which PostgreSQL adds up an hour's attempts.
+    spending_every_s: float = 60.0
 
 
 def load(path: Path) -> Thresholds:
@@ -44,6 +52,10 @@ def load(path: Path) -> Thresholds:
             "deployment_down_s", usual.deployment_down_s, low=0, high=LONGEST_S
         ),
         ledger_behind_s=section.integer("ledger_behind_s", usual.ledger_behind_s, low=1, high=LONGEST_S),
+        budget_usd=section.number("budget_usd", usual.budget_usd, low=LEAST_USD, high=money.LARGEST_USD),
+        burn_fast=section.number("burn_fast", usual.burn_fast, low=1),
+        burn_slow=section.number("burn_slow", usual.burn_slow, low=1),
+        spending_every_s=section.number("spending_every_s", usual.spending_every_s, low=1, high=LONGEST_S),
     )
     root.finish()
     return thresholds

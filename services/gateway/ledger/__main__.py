@@ -12,6 +12,7 @@ from functools import partial
 import httpx
 
 from services.chassis import configured_environment, process, redis, redis_keys, rpc
+from services.chassis.background import beside
 from services.chassis.config import reader
 from services.gateway import postgres
 from services.gateway.alerts.messenger import TIMEOUT_S, Messenger
@@ -23,6 +24,7 @@ from services.gateway.ledger.housekeeping import Housekeeping
 from services.gateway.ledger.recovery import Recovery
 from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.settings import Settings
+from services.gateway.ledger.spending import SpendingWatch
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter
 
@@ -38,7 +40,7 @@ async def main(settings: Settings) -> None:
         client = redis.connect(settings.redis_url.reveal(), timeout_s=BLOCK_MS / 1000 + 2, connections=8)
         stack.push_async_callback(client.aclose)
         store = LedgerStore(pool, grace_s=settings.grace_s)
-        watch = await _alert_watch(stack, client, settings)
+        watch = await _alert_watch(stack, client, pool, settings)
         writer = LedgerWriter(client, store, watch)
         usage, decisions = (
             Consumer(
@@ -76,13 +78,20 @@ async def main(settings: Settings) -> None:
             task.result()
 
 
-async def _alert_watch(stack: AsyncExitStack, client: redis.Redis, settings: Settings) -> AlertWatch | None:
+async def _alert_watch(
+    stack: AsyncExitStack, client: redis.Redis, pool: postgres.Pool, settings: Settings
+) -> AlertWatch | None:
     """What tells operators of trouble; None where they named no webhook."""
     if not settings.alerts_webhook:
         return None
     http = await stack.enter_async_context(httpx.AsyncClient(timeout=TIMEOUT_S))
     messenger = Messenger(http, settings.alerts_webhook.reveal(), settings.alerts_format)
-    return AlertWatch(client, messenger, alerts.load(settings.config_dir / "lumni.yaml"))
+    thresholds = alerts.load(settings.config_dir / "lumni.yaml")
+    if thresholds.budget_usd is None:
+        return AlertWatch(client, messenger, thresholds)
+    spending = SpendingWatch(pool, every_s=thresholds.spending_every_s)
+    await stack.enter_async_context(beside(spending.run()))
+    return AlertWatch(client, messenger, thresholds, spending)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from services.gateway.alerts.messenger import Messenger
 from services.gateway.alerts.recent_requests import RecentRequests
 from services.gateway.config.alerts import Thresholds
 from services.gateway.ledger.rows import USAGE_COLUMNS, Ended, Kind
+from services.gateway.ledger.spending import SpendingWatch
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +31,25 @@ KIND, ERROR, TOOK, DEPLOYMENT = (
 class AlertWatch:
     """Judges every few seconds and has told what has changed."""
 
-    def __init__(self, client: redis.Redis, messenger: Messenger, thresholds: Thresholds) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        messenger: Messenger,
+        thresholds: Thresholds,
+        spending: SpendingWatch | None = None,
+    ) -> None:
         """Watch.
 
         Args:
             client: Where the executors publish the deployments' health.
             messenger: Tells.
             thresholds: How often to look, and from where on each alert fires.
+            spending: Knows what was spent of late; None where there is no budget.
         """
         self._redis = client
         self._messenger = messenger
         self._thresholds = thresholds
+        self._spending = spending
         self._recent = RecentRequests(thresholds.window_s)
         # When events were set aside, and since when each breaker is open, on the monotonic clock.
         self._poison: deque[float] = deque(maxlen=1000)
@@ -79,6 +88,7 @@ class AlertWatch:
             down=await self._down(now),
             ledger_behind_s=behind_s,
             poison=len(self._poison),
+            spending=self._spending.latest if self._spending else None,
         )
 
     async def _down(self, now: float) -> list[str]:

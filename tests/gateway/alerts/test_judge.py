@@ -3,6 +3,7 @@
 import pytest
 
 from services.gateway.alerts import judge, recent_requests
+from services.gateway.alerts.budget_burn import Spending, Spent
 from services.gateway.alerts.judge import Facts
 from services.gateway.alerts.recent_requests import RecentRequests, Shares
 from services.gateway.config.alerts import Thresholds
@@ -29,6 +30,42 @@ QUIET = Shares(requests=100, error_rate=0.0, fallback_rate=0.0, answer_s=1.0)
 )
 def test_each_alert_has_its_threshold(facts: Facts, names: list[str]) -> None:
     assert names == list(judge.firing(facts, LIMITS))
+
+
+MONEY = Thresholds(budget_usd=720)
+
+
+def spent(minutes_5: float, hour: float, minutes_30: float, hours_6: float) -> Facts:
+    """What was spent in each window, in USD; the budget allows 1 USD an hour."""
+    return Facts(
+        QUIET,
+        spending=Spending(
+            fast=(Spent(int(minutes_5 * 1e9), 300), Spent(int(hour * 1e9), 3600)),
+            slow=(Spent(int(minutes_30 * 1e9), 1800), Spent(int(hours_6 * 1e9), 6 * 3600)),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "names"),
+    [
+        (spent(1.3, 15, 15, 15), ["LumniBudgetBurnFast"]),
+        (spent(1.3, 15, 15, 37), ["LumniBudgetBurnFast", "LumniBudgetBurnSlow"]),
+        (spent(0, 3.1, 3.1, 37), ["LumniBudgetBurnSlow"]),
+        # It is over, or only a moment.
+        (spent(1.1, 15, 2.9, 37), []),
+        (spent(1.3, 14.3, 14.3, 35.9), []),
+    ],
+)
+def test_a_budget_burns_in_two_windows_or_not_at_all(facts: Facts, names: list[str]) -> None:
+    assert names == list(judge.firing(facts, MONEY))
+    assert not judge.firing(facts, LIMITS)
+
+
+def test_the_message_says_what_was_spent() -> None:
+    text = judge.firing(spent(2, 20, 20, 20), MONEY)["LumniBudgetBurnFast"]
+
+    assert "20.00 USD were spent in 1.0 h, 20 times what 720.00 USD in 30 days allow" == text
 
 
 def test_a_message_names_only_some_of_many_deployments() -> None:

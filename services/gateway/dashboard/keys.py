@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import ValidationError
 
 from services.chassis import errors
 from services.gateway.config.budgets import Period
@@ -25,9 +24,29 @@ LIST = f"{HOME}/keys"
 PAGE = 50
 EVENTS = 20
 # What a form may say of a key, by the names of the REST API.
-TEXTS = ("user_id", "organization_id", "plan", "rpm_limit", "tpm_limit", "parallel_limit", "budget_usd")
+TEXTS = (
+    "user_id",
+    "organization_id",
+    "plan",
+    "rpm_limit",
+    "tpm_limit",
+    "parallel_limit",
+    "budget_usd",
+    "powerful_share",
+    "store_prompts",
+)
 # Of these, what a change may take away again: then it is the plan's.
-OPTIONAL = ("rpm_limit", "tpm_limit", "parallel_limit", "budget_usd", "expires_at")
+OPTIONAL = (
+    "rpm_limit",
+    "tpm_limit",
+    "parallel_limit",
+    "budget_usd",
+    "powerful_share",
+    "store_prompts",
+    "expires_at",
+)
+# For how long the earlier secret of a key may work on, in seconds.
+GRACES_S = {"a day": 86_400, "a week": 604_800, "an hour": 3600, "no time": 0}
 DATE = 10
 
 
@@ -88,6 +107,7 @@ def router(
             plans=names,
             message=message,
             budget_periods=list(Period),
+            graces_s=GRACES_S,
         )
 
     @routes.get("/keys")
@@ -102,7 +122,9 @@ def router(
         except errors.Invalid as fault:
             return await list_page(request, form=form, message=fault.message, code=400)
         # Not redirected: the secret is in this answer and nowhere else.
-        return await pages.page(request, "key_made.html", 201, key=made)
+        return await pages.page(
+            request, "key_made.html", 201, key=made, title="The key is made", earlier_until=None
+        )
 
     @routes.get("/keys/{key_id}")
     async def one(request: Request, key_id: str) -> Response:
@@ -118,6 +140,27 @@ def router(
             await keys.change(ADMIN, key_id, schemas.given_columns(_fields(sent, keep_empty=True)))
         except errors.Invalid as fault:
             return await key_page(request, key_id, form=form, message=fault.message, code=400)
+        return redirect(f"{LIST}/{key_id}")
+
+    @routes.post("/keys/{key_id}/rotate")
+    async def rotate(request: Request, key_id: str) -> Response:
+        try:
+            how = schemas.validated(schemas.Rotation, {"grace_s": request.state.form.get("grace_s")})
+            made = await keys.rotate(ADMIN, key_id, grace_s=how.grace_s, idempotency_key=None)
+        except (errors.Invalid, errors.Conflict) as fault:
+            return await key_page(request, key_id, message=fault.message, code=400)
+        return await pages.page(
+            request,
+            "key_made.html",
+            201,
+            key=made,
+            title="The new secret is made",
+            earlier_until=made["old_valid_until"],
+        )
+
+    @routes.post("/keys/{key_id}/reset-limits")
+    async def reset_limits(key_id: str) -> Response:
+        await keys.reset_limits(ADMIN, key_id)
         return redirect(f"{LIST}/{key_id}")
 
     @routes.post("/keys/{key_id}/revoke")
@@ -148,12 +191,7 @@ def _fields(form: Form, *, keep_empty: bool = False) -> schemas.KeyFields:
         values["expires_at"] = f"{expires}T23:59:59Z" if len(expires) == DATE else expires
     if keep_empty:
         values |= {name: None for name in OPTIONAL if name in form and not form[name]}
-    try:
-        return schemas.KeyFields.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise errors.Invalid(f"{name}: {first['msg']}", param=name) from error
+    return schemas.validated(schemas.KeyFields, values)
 
 
 def _filled(row: Mapping[str, Any]) -> dict[str, str]:
@@ -167,8 +205,10 @@ def _filled(row: Mapping[str, Any]) -> dict[str, str]:
         "expires_at": _expiry(row),
         **{
             name: "" if row[name] is None else str(row[name])
-            for name in ("rpm_limit", "tpm_limit", "parallel_limit")
+            for name in ("rpm_limit", "tpm_limit", "parallel_limit", "powerful_share")
         },
+        # Only a key that says no differs from its plan.
+        "store_prompts": "false" if row["store_prompts"] is False else "",
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import Path
@@ -47,6 +47,7 @@ Ident = Annotated[str, AfterValidator(_ident)]
 Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Money = Annotated[Decimal, Field(ge=0, le=money.LARGEST_USD), AfterValidator(_money)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+M = TypeVar("M", bound=BaseModel)
 PathIdent = Annotated[str, Path(), AfterValidator(_ident)]
 
 
@@ -99,8 +100,17 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     if "budget_nano_usd" in given:
         amount = given["budget_nano_usd"]
         values["budget_usd"] = None if amount is None else Decimal(amount) / money.NANO
+    return given_columns(validated(KeyFields, values))
+
+
+def validated(model: type[M], values: Mapping[str, Any]) -> M:
+    """Fields that did not come as JSON, checked as those of a REST body.
+
+    Raises:
+        Invalid: names the first field that makes no sense.
+    """
     try:
-        return given_columns(KeyFields.model_validate(values))
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -419,6 +419,57 @@ async def test_a_key_is_made_limited_and_revoked(browser: Callable[..., Any], po
     ]
 
 
+async def test_what_a_key_says_of_models_and_texts_is_changed_and_taken_back(
+    browser: Callable[..., Any], pool: postgres.Pool
+) -> None:
+    async with browser(ADMIN_KEY) as one:
+        own = token(await one.get("/dashboard/keys"))
+        said = {"csrf": own, "user_id": "ann", "powerful_share": "0.25", "store_prompts": "false"}
+        assert 201 == (await one.post("/dashboard/keys", data=said)).status_code
+        key_id, *values = await pool.fetchrow(
+            "SELECT key_id, powerful_share, store_prompts FROM virtual_keys"
+        )  # type: ignore[misc]
+        assert [0.25, False] == values
+        page = f"/dashboard/keys/{key_id}"
+        shown = (await one.get(page)).text
+        share = re.search(r'id="powerful_share"[^>]* value="([^"]*)"', shown)
+        assert share is not None
+        assert "0.25" == share[1]
+        assert '<option value="false" selected>never' in shown
+
+        wrong = await one.post(page, data={"csrf": own, "powerful_share": "2", "store_prompts": "false"})
+        assert (400, True) == (wrong.status_code, "powerful_share" in wrong.text)
+        taken_back = {"csrf": own, "powerful_share": "", "store_prompts": ""}
+        assert 303 == (await one.post(page, data=taken_back)).status_code
+        assert (None, None) == tuple(
+            await pool.fetchrow("SELECT powerful_share, store_prompts FROM virtual_keys")
+        )  # type: ignore[arg-type]
+
+
+async def test_a_key_gets_a_new_secret_and_begins_its_minute_anew(
+    browser: Callable[..., Any], pool: postgres.Pool
+) -> None:
+    async with browser(ADMIN_KEY) as one:
+        own = token(await one.get("/dashboard/keys"))
+        await one.post("/dashboard/keys", data={"csrf": own, "user_id": "ann"})
+        page = f"/dashboard/keys/{await pool.fetchval('SELECT key_id FROM virtual_keys')}"
+        for grace, code in (("", 400), ("soon", 400), ("3600", 201)):
+            answer = await one.post(f"{page}/rotate", data={"csrf": own, "grace_s": grace})
+            assert code == answer.status_code
+        secret = re.search(r"sk-lumni-[\w-]+", answer.text)
+        assert secret is not None
+        assert "The earlier one works until" in answer.text
+        assert secret[0].endswith(await pool.fetchval("SELECT hint FROM virtual_keys"))
+
+        assert 303 == (await one.post(f"{page}/reset-limits", data={"csrf": own})).status_code
+        await one.post(f"{page}/revoke", data={"csrf": own})
+        refused = await one.post(f"{page}/rotate", data={"csrf": own, "grace_s": "0"})
+        assert (400, True) == (refused.status_code, "is revoked" in refused.text)
+    assert ["key.create", "key.rotate", "key.reset_limits", "key.revoke"] == [
+        one["action"] for one in await pool.fetch("SELECT action FROM audit_events ORDER BY event_id")
+    ]
+
+
 @pytest.mark.parametrize(
     "expires",
     [

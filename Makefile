@@ -5,7 +5,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs lint tools clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks
+.PHONY: help setup run lock stubs lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -33,6 +33,10 @@ lint: setup ## ruff, mypy and buf
 tools: setup ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, compose-go, promtool, Chromium, SDKs of Node
 	@$(bin)/python -m tests.tools
 	-@$(bin)/python -m tests.clients.environments node
+
+collector: setup ## build OpenTelemetry's collector from Go modules (minutes), and run deploy/collector.yaml in it
+	@$(bin)/python -m tests.tools otelcol
+	$(bin)/pytest tests/deploy/test_collector.py -v
 
 clients: tools ## install the SDKs, frameworks and coding agents that people call LLMs with (1.2 GB), and run each against Lumni
 	$(bin)/python -m tests.clients.environments node python agents

@@ -1,7 +1,7 @@
 """Programs that some tests and the load script use: some written in Go, and some of Debian's.
 
 `python -m tests.tools` installs them, those in Go where that is present and Debian's where apt is and may install,
-`python -m tests.tools ghz` one of them; both print where they are. Tests only look for them: compiling one takes longer
+`python -m tests.tools ghz` one of them, which is the only way to what takes minutes; both print where they are. Tests only look for them: compiling one takes longer
 than a test may.
 """
 
@@ -24,12 +24,16 @@ MODULES = {
     "ghz": "github.com/bojand/ghz/cmd/ghz@v0.120.0",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
 }
+# Collectors of OpenTelemetry, put together by its builder from the components in a file: minutes.
+BUILT = {"otelcol": ROOT / "tests" / "deploy" / "otelcol.yaml"}
+BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.145.0"
 # Debian's packages, which come with all that they need.
 PACKAGES = ("chromium",)
 # Programs of Debian's packages that would start a server if they were installed whole. `go install` refuses promtool,
 # whose go.mod excludes modules.
 UNPACKED = {"promtool": "prometheus"}
 INSTALL_S = 600
+BUILD_S = 3600
 
 
 class Absent(Exception):
@@ -47,6 +51,10 @@ def find(name: str) -> Path:
     path = FOLDER / name
     if path.exists():
         return path
+    if name in BUILT:
+        raise Absent(
+            f"{name} is not built; `python -m tests.tools {name}` does that in minutes if Go is there"
+        )
     raise Absent(
         f"{name} is not installed; `make tools` does that if {'Go' if name in MODULES else 'apt'} is there"
     )
@@ -83,7 +91,10 @@ def install(name: str) -> Path:
             if go is None:
                 raise Absent(f"{name} is not installed, and neither is Go, which could install it") from None
         path = FOLDER / name
-        _install(go, path)
+        if name in BUILT:
+            _build(go, name)
+        else:
+            _install(go, path)
         return path
 
 
@@ -104,6 +115,13 @@ def _install(go: str, path: Path) -> None:
         raise Absent(f"go install {module} failed: {done.stderr.strip().splitlines()[-1:]}")
     # Go names a program after the last part of its path.
     (FOLDER / module.partition("@")[0].rpartition("/")[2]).rename(path)
+
+
+def _build(go: str, name: str) -> None:
+    # The builder writes a program's source where it is started, and the program beside it.
+    with tempfile.TemporaryDirectory() as folder:
+        _run(go, "run", BUILDER, "--config", str(BUILT[name]), folder=folder, timeout_s=BUILD_S)
+        shutil.copy(Path(folder, name, name), FOLDER / name)
 
 
 def _install_package(name: str) -> None:
@@ -128,7 +146,7 @@ def _apt(*arguments: str, folder: str = "/") -> None:
     _run("apt-get", *arguments, folder=folder)
 
 
-def _run(*command: str, folder: str = "/") -> None:
+def _run(*command: str, folder: str = "/", timeout_s: float = INSTALL_S) -> None:
     if shutil.which(command[0]) is None:
         raise Absent(f"there is no {command[0]} here")
     try:
@@ -138,7 +156,7 @@ def _run(*command: str, folder: str = "/") -> None:
             cwd=folder,
             check=True,
             capture_output=True,
-            timeout=INSTALL_S,
+            timeout=timeout_s,
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise Absent(f"{' '.join(command)} failed: {error}") from error

@@ -45,6 +45,7 @@ GATEWAY_CORES = """
     config.alerts config.budgets config.plans config.switches
     conversations.conversation
     dashboard.assets dashboard.charts dashboard.formats dashboard.periods dashboard.remembered
+    dashboard.oidc.roles dashboard.oidc.settings
     dashboard.session dashboard.sign_in_limit
     health.deployments
     keys.cache keys.digests keys.fields keys.permissions

@@ -22,6 +22,8 @@ from services.gateway.conversations import store as conversations
 from services.gateway.conversations.store import ResponseStore
 from services.gateway.dashboard import routes as dashboard
 from services.gateway.dashboard.models import FleetReports
+from services.gateway.dashboard.oidc.provider import TIMEOUT_S, Provider
+from services.gateway.dashboard.oidc.settings import Settings as OidcSettings
 from services.gateway.dashboard.playground import Playground
 from services.gateway.dashboard.session import Role, Sessions
 from services.gateway.health.provider_reports import ProviderReports
@@ -221,9 +223,10 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             plans=loaded,
             playground=Playground(pipeline, partial(checks.passed, settings.admin_key.reveal())),
         )
+        oidc = await enter(_oidc(settings.oidc)) if settings.oidc.issuer else None
         app = application.create(
             [
-                dashboard.router(_sessions(settings), sources),
+                dashboard.router(_sessions(settings), sources, oidc=oidc),
                 operations.router(keys, health),
                 provider_health.router(keys, provider_reports),
                 admin.router(keys, stores, reports),
@@ -265,7 +268,19 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
 
 def _sessions(settings: Settings) -> Sessions:
     keys = {Role.ADMIN: settings.admin_key, Role.VIEWER: settings.viewer_key}
-    return Sessions(keys, settings.key_secret, settings.session_hours * HOUR_S)
+    return Sessions(
+        keys,
+        settings.key_secret,
+        settings.session_hours * HOUR_S,
+        provider_secret=settings.oidc.client_secret,
+    )
+
+
+@asynccontextmanager
+async def _oidc(settings: OidcSettings) -> AsyncIterator[dashboard.Oidc]:
+    """Who else signs people in at the page."""
+    async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+        yield dashboard.Oidc(Provider(client, settings), settings)
 
 
 def _response_store(pool: postgres.Pool, settings: Settings) -> ResponseStore | None:

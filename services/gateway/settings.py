@@ -8,6 +8,7 @@ from services.chassis.config import Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway.cache.settings import Settings as CacheSettings
 from services.gateway.cipher import SHORTEST_SECRET
+from services.gateway.dashboard.oidc.settings import Settings as OidcSettings
 from services.gateway.recording import settings as recording
 
 LONGEST_DAYS = 3650
@@ -88,6 +89,7 @@ class Settings:
         "",
         "Portkey's address for feedback, such as https://api.portkey.ai/v1/feedback; it gets none by default",
     )
+    oidc: OidcSettings = part()
     records: recording.Settings = part()
     server: rpc.Settings = part()
     telemetry: Telemetry = part()

@@ -146,7 +146,8 @@ def test_errors_and_slow_traces_are_kept_whole_and_of_the_others_a_tenth(
         # Only one of the services has seen the error, and they send in different ways.
         send(trace("gateway", ident=failed))
         with grpc.insecure_channel(rpc) as channel:
-            TraceServiceStub(channel).Export(trace("executor", ident=failed, failed=True), timeout=10)
+            stub = TraceServiceStub(channel)  # type: ignore[no-untyped-call]
+            stub.Export(trace("executor", ident=failed, failed=True), timeout=10)
         send(trace("executor", ident=slow, took_s=10.1))
         for ident in plain:
             send(trace("gateway", ident=ident))

@@ -14,7 +14,6 @@ from services.gateway.dashboard import formats
 from services.gateway.dashboard.forms import Form
 from services.gateway.dashboard.pages import HOME, Pages, redirect
 from services.gateway.keys.audit import AuditTrail
-from services.gateway.keys.permissions import ADMIN
 from services.gateway.keys.store import KeyStore
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import schemas
@@ -118,7 +117,7 @@ def router(
     async def create(request: Request) -> Response:
         form: Form = request.state.form
         try:
-            made = await keys.create(ADMIN, schemas.columns(_fields(form)))
+            made = await keys.create(request.state.session.actor, schemas.columns(_fields(form)))
         except errors.Invalid as fault:
             return await list_page(request, form=form, message=fault.message, code=400)
         # Not redirected: the secret is in this answer and nowhere else.
@@ -137,7 +136,9 @@ def router(
         # A day says less than the moment it stands for, which stays unless another day was chosen.
         sent = {name: text for name, text in form.items() if name != "expires_at" or text != shown}
         try:
-            await keys.change(ADMIN, key_id, schemas.given_columns(_fields(sent, keep_empty=True)))
+            await keys.change(
+                request.state.session.actor, key_id, schemas.given_columns(_fields(sent, keep_empty=True))
+            )
         except errors.Invalid as fault:
             return await key_page(request, key_id, form=form, message=fault.message, code=400)
         return redirect(f"{LIST}/{key_id}")
@@ -146,7 +147,9 @@ def router(
     async def rotate(request: Request, key_id: str) -> Response:
         try:
             how = schemas.validated(schemas.Rotation, {"grace_s": request.state.form.get("grace_s")})
-            made = await keys.rotate(ADMIN, key_id, grace_s=how.grace_s, idempotency_key=None)
+            made = await keys.rotate(
+                request.state.session.actor, key_id, grace_s=how.grace_s, idempotency_key=None
+            )
         except (errors.Invalid, errors.Conflict) as fault:
             return await key_page(request, key_id, message=fault.message, code=400)
         return await pages.page(
@@ -159,13 +162,13 @@ def router(
         )
 
     @routes.post("/keys/{key_id}/reset-limits")
-    async def reset_limits(key_id: str) -> Response:
-        await keys.reset_limits(ADMIN, key_id)
+    async def reset_limits(request: Request, key_id: str) -> Response:
+        await keys.reset_limits(request.state.session.actor, key_id)
         return redirect(f"{LIST}/{key_id}")
 
     @routes.post("/keys/{key_id}/revoke")
-    async def revoke(key_id: str) -> Response:
-        await keys.revoke(ADMIN, key_id)
+    async def revoke(request: Request, key_id: str) -> Response:
+        await keys.revoke(request.state.session.actor, key_id)
         return redirect(f"{LIST}/{key_id}")
 
     return routes

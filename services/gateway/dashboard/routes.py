@@ -8,11 +8,16 @@ from services.chassis import errors
 from services.gateway.config.plans import Plans
 from services.gateway.dashboard import assets, keys, models, overview, playground, requests, sign_in, spend
 from services.gateway.dashboard.models import FleetReports
+from services.gateway.dashboard.oidc import routes as oidc_routes
+from services.gateway.dashboard.oidc.provider import Provider
+from services.gateway.dashboard.oidc.settings import Settings as OidcSettings
 from services.gateway.dashboard.overview import Numbers
 from services.gateway.dashboard.page_route import page_route
 from services.gateway.dashboard.pages import HOME, Pages
 from services.gateway.dashboard.playground import Playground
 from services.gateway.dashboard.session import Sessions
+from services.gateway.dashboard.sign_in_limit import SignInLimit
+from services.gateway.dashboard.sign_in_page import SignInPage
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.store import KeyStore
 from services.gateway.recording.text_store import TextStore
@@ -38,8 +43,16 @@ class Sources:
     playground: Playground
 
 
-def router(sessions: Sessions, sources: Sources) -> APIRouter:
-    """All pages."""
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """A provider of OpenID Connect, and who of its users is what."""
+
+    provider: Provider
+    settings: OidcSettings
+
+
+def router(sessions: Sessions, sources: Sources, *, oidc: Oidc | None = None) -> APIRouter:
+    """All pages; `oidc` is who else signs people in."""
     files = assets.load()
     pages = Pages(files)
     for_all = page_route(sessions, pages)
@@ -55,7 +68,11 @@ def router(sessions: Sessions, sources: Sources) -> APIRouter:
         return Response(found.body, media_type=found.kind, headers=headers)
 
     numbers = Numbers(sources.used, sources.requests)
-    routes.include_router(sign_in.router(sessions, pages, for_all))
+    page, limit = SignInPage(pages, oidc.settings.host if oidc else ""), SignInLimit()
+    routes.include_router(sign_in.router(sessions, page, limit, for_all))
+    if oidc is not None:
+        way = oidc_routes.SignIn(oidc.provider, oidc.settings, sessions, pages, page, limit)
+        routes.include_router(oidc_routes.router(way))
     routes.include_router(overview.router(pages, numbers, for_all))
     routes.include_router(requests.router(pages, sources.requests, sources.texts, for_all))
     routes.include_router(models.router(pages, sources.fleet, for_all))

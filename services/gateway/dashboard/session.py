@@ -2,6 +2,7 @@
 
 Nothing is stored. A session ends with its time, and with the key that opened it: the cookie is encrypted and signed
 under a key that is derived from that one, so a new LUMNI_ADMIN_KEY or LUMNI_VIEWER_KEY ends all sessions of the old.
+For somebody whom a provider of OpenID Connect has signed in that key is LUMNI_OIDC_CLIENT_SECRET.
 """
 
 import base64
@@ -17,11 +18,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from services.chassis.config import Secret
+from services.gateway.keys.permissions import ADMIN
 
 # Separates this use of a key from any other.
 PURPOSE = b"lumni dashboard v1 "
+PROVIDER_PURPOSE = b"lumni dashboard of a provider v1 "
 # Characters of a cookie of ours at most; a longer one is not looked at.
-LONGEST = 512
+LONGEST = 1024
 # Bytes of chance in the token that forms carry.
 TOKEN = 24
 
@@ -42,11 +45,18 @@ class Session:
     role: Role
     # What each form of this session carries, so that no other site can send one.
     token: str
+    # Who it is, as the provider says; empty for whoever has shown a key.
+    name: str = ""
 
     @property
     def is_admin(self) -> bool:
         """Whether keys may be changed."""
         return self.role is Role.ADMIN
+
+    @property
+    def actor(self) -> str:
+        """Who it is in the list of changes."""
+        return f"{ADMIN}:{self.name}" if self.name else ADMIN
 
     def sent(self, token: str) -> bool:
         """Whether a form of this session carries this token."""
@@ -62,6 +72,7 @@ class Sessions:
         salt: Secret,
         lasts_s: int,
         *,
+        provider_secret: Secret = Secret(""),
         now: Callable[[], float] = time.time,
     ) -> None:
         """Accept these keys.
@@ -70,10 +81,18 @@ class Sessions:
             keys: What opens a session of each role; an empty one opens none.
             salt: LUMNI_KEY_SECRET, without which no cookie tells anything of the key that it was made with.
             lasts_s: Seconds from sign-in to the end.
+            provider_secret: What is shared with the provider that signs people in; empty where there is none.
             now: Seconds since 1970.
         """
         self._keys = {role: key.reveal() for role, key in keys.items() if key}
-        self._boxes = {role: _box(role, key, salt.reveal()) for role, key in self._keys.items()}
+        # By role, and whether a provider has signed somebody in.
+        self._boxes = {
+            (role, False): _box(PURPOSE + role.encode(), key, salt) for role, key in self._keys.items()
+        }
+        if provider_secret:
+            for role in Role:
+                purpose = PROVIDER_PURPOSE + role.encode()
+                self._boxes[role, True] = _box(purpose, provider_secret.reveal(), salt)
         self._now = now
         self.lasts_s = lasts_s
 
@@ -84,26 +103,29 @@ class Sessions:
                 return Session(role, secrets.token_urlsafe(TOKEN))
         return None
 
+    def of_provider(self, role: Role, name: str) -> Session:
+        """The session of somebody whom the provider has signed in."""
+        return Session(role, secrets.token_urlsafe(TOKEN), name)
+
     def cookie(self, session: Session) -> str:
         """The value of a session's cookie."""
-        box = self._boxes[session.role]
-        return box.encrypt_at_time(session.token.encode(), int(self._now())).decode()
+        box = self._boxes[session.role, bool(session.name)]
+        return box.encrypt_at_time(f"{session.token} {session.name}".encode(), int(self._now())).decode()
 
     def read(self, cookie: str) -> Session | None:
         """The session of a cookie; None where it has ended, or was never ours."""
         if not cookie or len(cookie) > LONGEST:
             return None
-        for role, box in self._boxes.items():
+        for (role, _), box in self._boxes.items():
             try:
-                token = box.decrypt_at_time(cookie.encode(), self.lasts_s, int(self._now()))
+                text = box.decrypt_at_time(cookie.encode(), self.lasts_s, int(self._now()))
             except (InvalidToken, ValueError):
                 continue
-            return Session(role, token.decode())
+            token, _, name = text.decode().partition(" ")
+            return Session(role, token, name)
         return None
 
 
-def _box(role: Role, key: str, salt: str) -> Fernet:
-    derived = HKDF(SHA256(), 32, salt=salt.encode() or None, info=PURPOSE + role.encode()).derive(
-        key.encode()
-    )
+def _box(purpose: bytes, key: str, salt: Secret) -> Fernet:
+    derived = HKDF(SHA256(), 32, salt=salt.reveal().encode() or None, info=purpose).derive(key.encode())
     return Fernet(base64.urlsafe_b64encode(derived))

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from services.chassis import yaml
+from services.chassis.config import Mistakes
 from services.chassis.yaml import Section
 
-__all__ = ["SECTIONS", "load"]
+__all__ = ["SECTIONS", "is_one", "load"]
 
 # All that may stand at the top: the gateway's plans and switches, the selector's section, and the ledger's.
 SECTIONS = ("default_plan", "bootstrap_plan", "plans", "switches", "system_prompts", "selector", "alerts")
@@ -20,3 +21,11 @@ def load(path: Path) -> Section:
     root = yaml.load(path)
     root.only(*SECTIONS)
     return root
+
+
+def is_one(path: Path) -> bool:
+    """Whether a file has a section of `lumni.yaml`, none of which LiteLLM's configuration has."""
+    try:
+        return not set(SECTIONS).isdisjoint(yaml.load(path).keys)
+    except Mistakes:
+        return False

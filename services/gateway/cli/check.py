@@ -1,18 +1,23 @@
-"""lumni check: what Lumni makes of a LiteLLM configuration file, before anything starts."""
+"""lumni check: what Lumni makes of a configuration file, LiteLLM's or its own, before anything starts."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from services.chassis import configured_environment, credentials, litellm_config
+from services.chassis import configured_environment, credentials, litellm_config, lumni_config
+from services.chassis.config import Mistakes
 from services.chassis.deployments import Deployment, Fleet
 from services.chassis.money import usd
 from services.gateway.cli.output import facts, show, table
+from services.gateway.config import alerts, plans, switches, system_prompts
 
+T = TypeVar("T")
 COLUMNS = (
     ("MODEL", "model"),
     ("CALLS", "calls"),
@@ -23,18 +28,57 @@ COLUMNS = (
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="a LiteLLM configuration, such as config/litellm_config.yaml")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="a LiteLLM configuration, such as config/litellm_config.yaml, or a lumni.yaml"),
+    ],
 ) -> None:
     """Show what of a file is taken, what is ignored and what is refused, and why; code 1 if it cannot start."""
+    if lumni_config.is_one(file):
+        _check_own(file)
+        return
     examined = litellm_config.examine(file)
     fleet = examined.fleet
     environ = configured_environment.variables(file, os.environ)
     show("Taken:", table(list(_rows(fleet.deployments, environ)), COLUMNS), "", facts(_in_force(fleet)))
-    for title, lines in (("Ignored, or worth knowing:", fleet.warnings), ("Refused:", examined.mistakes)):
-        if lines:
-            show("", title, *(f"  {line}" for line in lines))
-    show("", "Lumni does not start with this file." if examined.mistakes else "Lumni starts with this file.")
-    if examined.mistakes:
+    if fleet.warnings:
+        show("", "Ignored, or worth knowing:", *(f"  {line}" for line in fleet.warnings))
+    _conclude(examined.mistakes)
+
+
+def _check_own(file: Path) -> None:
+    """The sections of `lumni.yaml` that the gateway and the ledger read; the selector reads its own when it starts."""
+    mistakes: dict[str, None] = {}
+
+    def read(load: Callable[[Path], T]) -> T | None:
+        try:
+            return load(file)
+        except Mistakes as found:
+            # Each reader names what is wrong with the file as a whole.
+            mistakes.update(dict.fromkeys(found.lines))
+            return None
+
+    known = read(plans.load)
+    prompts = read(partial(system_prompts.load, plans=known.by_name if known else ()))
+    taken = {
+        "plans": ", ".join(known.by_name) if known else None,
+        "system_prompts": ", ".join(rule.name for rule in prompts.rules) if prompts else None,
+        "switches": _shown(read(switches.load)),
+        "alerts": _shown(read(alerts.load)),
+    }
+    show("Taken:", facts(taken))
+    _conclude(mistakes)
+
+
+def _shown(section: Any) -> dict[str, Any] | None:
+    return None if section is None else asdict(section)
+
+
+def _conclude(mistakes: Collection[str]) -> None:
+    if mistakes:
+        show("", "Refused:", *(f"  {line}" for line in mistakes))
+    show("", "Lumni does not start with this file." if mistakes else "Lumni starts with this file.")
+    if mistakes:
         raise typer.Exit(1)
 
 

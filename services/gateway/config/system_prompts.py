@@ -35,20 +35,25 @@ class SystemPrompts:
     def __bool__(self) -> bool:
         return bool(self.base or self.plans or self.categories or self.languages or self.models)
 
-    def applying(self, *, plan: str, category: str, language: str, model: str) -> Iterator[Rule]:
-        """The rules for a request, from the most general to the most special: the order in which they are added."""
+    @property
+    def rules(self) -> Iterator[Rule]:
+        """All of them, from the most general to the most special: the order in which they are added."""
         if self.base:
             yield Rule("base", self.base)
+        for kind, texts in (
+            ("plan", self.plans),
+            ("category", self.categories),
+            ("language", self.languages),
+            ("model", self.models),
+        ):
+            yield from (Rule(f"{kind}:{name}", text) for name, text in texts.items())
+
+    def applying(self, *, plan: str, category: str, language: str, model: str) -> Iterator[Rule]:
+        """The rules for a request."""
         # Of a language such as de-AT, the text for de will do.
         spoken = language if language in self.languages else language.partition("-")[0]
-        for kind, texts, value in (
-            ("plan", self.plans, plan),
-            ("category", self.categories, category),
-            ("language", self.languages, spoken),
-            ("model", self.models, model),
-        ):
-            if value in texts:
-                yield Rule(f"{kind}:{value}", texts[value])
+        wanted = ("base", f"plan:{plan}", f"category:{category}", f"language:{spoken}", f"model:{model}")
+        return (rule for rule in self.rules if rule.name in wanted)
 
     def longest(self, plan: str) -> list[str]:
         """The texts that a request of a plan may get at most, before it is known what it asks and who answers."""

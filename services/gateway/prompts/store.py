@@ -21,6 +21,8 @@ from services.gateway.prompts.reference import ID_PREFIX, PRODUCTION
 MOST_LABELS = 32
 # How many versions a label can be taken back to.
 MOST_PREVIOUS = 20
+# How many of the prompts that name a partial a refusal shows.
+MOST_SHOWN = 10
 
 FIND = """
 SELECT * FROM prompts WHERE prompt_id = $1 OR (name = $1 AND organization_id IS NOT DISTINCT FROM $2)
@@ -46,6 +48,20 @@ ADD = (
 CHANGE = """
 UPDATE prompts SET revision = revision + 1, newest = $2, labels = $3, changed_at = clock_timestamp()
 WHERE prompt_id = $1 RETURNING *
+"""
+# Whose versions name a partial, by its name or its id. An organization's own partial goes before everybody's.
+NAMED_BY = r"""
+SELECT DISTINCT user_of.name FROM prompt_versions version JOIN prompts user_of USING (prompt_id)
+WHERE user_of.prompt_id <> $1 AND ($3::text IS NULL OR user_of.organization_id = $3)
+  AND (
+    version.content::text ~ ('\{\{(\s|\\[nrt])*>(\s|\\[nrt])*' || $1 || '[\s@\\}]')
+    OR version.content::text ~ ('\{\{(\s|\\[nrt])*>(\s|\\[nrt])*' || replace($2, '.', '\.') || '[\s@\\}]')
+    AND NOT EXISTS (
+      SELECT 1 FROM prompts own WHERE own.name = $2 AND own.kind = 'partial' AND own.prompt_id <> $1
+        AND own.organization_id = user_of.organization_id
+    )
+  )
+ORDER BY user_of.name LIMIT $4
 """
 DELETE = "DELETE FROM prompts WHERE prompt_id = $1"
 
@@ -206,12 +222,26 @@ class PromptStore:
 
         Raises:
             NotFound: there is none.
-            Conflict: it is not at that revision any more.
+            Conflict: it is not at that revision any more, or it is a partial that others name.
         """
         async with self._database.transaction() as connection:
             row = await _locked(connection, prompt_id, revision)
+            if row["kind"] == Kind.PARTIAL:
+                await _check_unnamed(connection, row)
             await connection.execute(DELETE, prompt_id)
             await _record(connection, actor, "prompt.delete", row, {"newest": row["newest"]})
+
+
+async def _check_unnamed(connection: postgres.Connection, partial: asyncpg.Record) -> None:
+    named_by = await connection.fetch(
+        NAMED_BY, partial["prompt_id"], partial["name"], partial["organization_id"], MOST_SHOWN
+    )
+    if named_by:
+        names = ", ".join(row["name"] for row in named_by)
+        raise Conflict(
+            f"the partial {partial['name']} is named by versions of {names}; delete those prompts first",
+            reason="PARTIAL_IN_USE",
+        )
 
 
 def shown(row: asyncpg.Record) -> dict[str, Any]:

@@ -199,3 +199,34 @@ async def test_names_are_taken_once_and_organizations_exist(store: PromptStore) 
         await make(store, "pr-other", "two")
     with pytest.raises(Invalid):
         await make(store, "greeting", "two", "nobody")
+
+
+async def test_a_partial_that_stored_prompts_name_cannot_be_deleted(
+    store: PromptStore, database: KeyDatabase
+) -> None:
+    def partial(organization_id: str | None = None) -> Any:
+        text = content.parse({"text": "be kind"}, Kind.PARTIAL)
+        return store.create(
+            "admin", name="house.rules", kind=Kind.PARTIAL, content=text, organization_id=organization_id
+        )
+
+    for organization in ("acme", "rival"):
+        await OwnerStore(database).put_organization("admin", organization, {})
+    shared, acmes = await partial(), await partial("acme")
+    ident = shared["prompt_id"]
+    await make(store, "greeting", "{{>\n house.rules@1 }}")
+    await make(store, "parting", f"{{{{> {ident}}}}}", "acme")
+    await make(store, "rivals", "{{> house.rules}}", "rival")
+    # None of these names it: acme's own goes before it, and the others only look like it.
+    await make(store, "own", "{{> house.rules}}", "acme")
+    await make(store, "others", "{{> house.rules2}} {{> houseXrules}} {{> my-house.rules}}")
+
+    with pytest.raises(Conflict, match=r"named by versions of greeting, parting, rivals; ") as caught:
+        await store.delete("admin", ident, 1)
+    assert "PARTIAL_IN_USE" == caught.value.reason
+    with pytest.raises(Conflict, match="named by versions of own; "):
+        await store.delete("admin", acmes["prompt_id"], 1)
+
+    for name, organization_id in (("greeting", None), ("parting", "acme"), ("rivals", "rival")):
+        await store.delete("admin", (await store.get(name, organization_id))["prompt_id"], 1)
+    await store.delete("admin", ident, 1)

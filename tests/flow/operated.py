@@ -20,6 +20,11 @@ KEY = "pk-recording"
 # Breakers close soon after what opened them is mended.
 FLEET = stacks.FLEET.replace("num_retries: 0", "num_retries: 0\n  cooldown_time: 1")
 PLANS = f"""{stacks.PLANS}
+system_prompts:
+  base: Answer briefly.
+  plans: {{searching: Name your sources.}}
+  categories: {{code: Show whole files.}}
+  models: {{small: Use no tables., large: Use one table.}}
 alerts:
   every_s: 1
   window_s: 10

@@ -47,6 +47,7 @@ GATEWAY_CORES = """
     dashboard.assets dashboard.charts dashboard.formats dashboard.periods dashboard.remembered
     dashboard.oidc.roles dashboard.oidc.settings
     dashboard.session dashboard.sign_in_limit
+    experiments.conclusion experiments.statistics
     health.deployments
     keys.cache keys.digests keys.fields keys.permissions
     ledger.rows

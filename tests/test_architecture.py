@@ -47,7 +47,7 @@ GATEWAY_CORES = """
     dashboard.assets dashboard.charts dashboard.formats dashboard.periods dashboard.remembered
     dashboard.oidc.roles dashboard.oidc.settings
     dashboard.session dashboard.sign_in_limit
-    experiments.conclusion experiments.statistics
+    experiments.assignment experiments.conclusion experiments.definition experiments.statistics
     health.deployments
     keys.cache keys.digests keys.fields keys.permissions
     ledger.rows
@@ -56,7 +56,7 @@ GATEWAY_CORES = """
     prompts.content prompts.expansion prompts.files prompts.reference prompts.template prompts.variables
     recording.delivery recording.record recording.redaction recording.request_log recording.settings
     recording.span_texts
-    requests.cache_control requests.fields requests.hints requests.inputs requests.prompt_size
+    requests.assignment requests.cache_control requests.fields requests.hints requests.inputs requests.prompt_size
     requests.request_ids requests.system_text
     rest.connections
 """

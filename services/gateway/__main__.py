@@ -26,6 +26,9 @@ from services.gateway.dashboard.oidc.provider import TIMEOUT_S, Provider
 from services.gateway.dashboard.oidc.settings import Settings as OidcSettings
 from services.gateway.dashboard.playground import Playground
 from services.gateway.dashboard.session import Role, Sessions
+from services.gateway.experiments.live import LiveExperiments
+from services.gateway.experiments.results import ExperimentResults
+from services.gateway.experiments.store import ExperimentStore
 from services.gateway.health.provider_reports import ProviderReports
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.authenticator import Authenticator
@@ -76,6 +79,7 @@ from services.gateway.rest import (
     usage,
 )
 from services.gateway.rest import cache as cache_routes
+from services.gateway.rest import experiments as experiment_routes
 from services.gateway.rest import prompts as prompt_routes
 from services.gateway.rest.connections import Connections
 from services.gateway.rest.dispatcher import Dispatcher
@@ -167,6 +171,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             switches=switches.load(settings.config_dir / "lumni.yaml"),
         )
         cache = await enter(_caching(client, settings)) if settings.cache.key.reveal() else None
+        experiments = LiveExperiments(pool)
+        await enter(experiments.following())
         texts = _text_store(pool, settings)
         sinks = await enter(recording.opened(settings.records, texts))
         conducting: Callable[..., Pipeline] = partial(RecordingPipeline, sinks) if sinks else Pipeline
@@ -177,11 +183,12 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             decisions=decisions,
             timeout_s=settings.server.timeout_s,
             cache=cache,
+            experiments=experiments,
             system_prompts=SystemPromptRules(
                 system_prompts.load(settings.config_dir / "lumni.yaml", loaded.by_name)
             ),
         )
-        prompts = RequestExpander(PromptLibrary(pool))
+        prompts = RequestExpander(PromptLibrary(pool), experiments)
         limiter = ConcurrencyLimiter(settings.max_concurrent)
         await enter(limiter.adapting(executor.ready))
         database = KeyDatabase(pool, client)
@@ -232,6 +239,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
                 prompt_routes.router(keys, PromptStore(database)),
+                experiment_routes.router(keys, ExperimentStore(database), ExperimentResults(readers)),
                 usage.router(keys, reports),
                 request_story.router(keys, requests, texts),
                 feedback.router(keys, FeedbackStore(pool, portkey=portkey), pipeline),

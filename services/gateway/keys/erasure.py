@@ -35,11 +35,11 @@ KEPT: Mapping[str, str] = {
 }
 # The tables whose rows stay under the pseudonym, and what else of a row goes.
 RENAMED: Mapping[str, str] = {
-    "usage_records": ", tenant = '', metadata = '{}'",
+    "usage_records": ", tenant = '', metadata = '{}', experiment_unit = NULL",
     "usage_metrics": "",
     # Features may hint at what the request was.
     "task_classifications": ", features = NULL",
-    "feedback": "",
+    "feedback": ", metadata = '{}'",
     # What the classifier saw in it may hint at that, too.
     "model_selections": ", reasons = NULL",
 }

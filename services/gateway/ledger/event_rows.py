@@ -103,6 +103,9 @@ def _ended(message: events_pb2.UsageEvent, kind: Kind, cost: int, started_at: da
         attempt.error_class,
         dict(context.metadata),
         message.saved_nano_usd,
+        context.assignment.experiment_id,
+        context.assignment.variant,
+        context.assignment.unit if context.HasField("assignment") else None,
     )
     return Ended(attempt.id, context.request_id, row, last=kind in (Kind.FINAL, Kind.CACHED))
 
@@ -163,6 +166,8 @@ def decision(event: bytes) -> Decided:
         list(message.degraded),
         _reasons(message),
         _trace_id(context.traceparent),
+        context.assignment.experiment_id,
+        context.assignment.variant,
     )
     return Decided(classification if message.HasField("classification") else None, selection)
 

@@ -43,6 +43,9 @@ USAGE_COLUMNS = (
     "error_class",
     "metadata",
     "saved_nano_usd",
+    "experiment_id",
+    "variant",
+    "experiment_unit",
 )
 # What both rows of a decision begin with.
 DECISION_COLUMNS = (
@@ -80,6 +83,8 @@ SELECTION_COLUMNS = (
     "degraded",
     "reasons",
     "trace_id",
+    "experiment_id",
+    "variant",
 )
 
 

@@ -19,6 +19,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Classifier, Selector
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline import policy
+from services.gateway.requests.assignment import Assignment
 from services.gateway.requests.model_request import ModelRequest
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Decision:
     degraded: list[str]
     # The version of a stored prompt that the request was made of, if there is one.
     prompt: str = ""
+    # The variant of an experiment that the request has, if it takes part in one.
+    assignment: Assignment | None = None
     # What the operator adds to what the system says, in its order.
     system_prompts: tuple[Rule, ...] = ()
     classify_ms: float = 0.0
@@ -94,6 +97,7 @@ class Decider:
             selection=selection,
             degraded=degraded,
             prompt=request.prompt,
+            assignment=request.assignment,
             classify_ms=(classified - began) * 1000,
             select_ms=(selected - classified) * 1000,
         )

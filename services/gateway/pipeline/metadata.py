@@ -28,6 +28,7 @@ def summary(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
         "request_id": decision.request_id,
         "trace_id": telemetry.trace_id() or None,
         "prompt": decision.prompt or None,
+        "experiment": render.assignment(decision.assignment),
         "system_prompts": [rule.name for rule in decision.system_prompts],
         "classification": render.classification(decision.classification),
         "selection": {

@@ -17,16 +17,24 @@ from lumni.selector.v1 import selector_pb2
 from services.chassis import errors, stages, telemetry
 from services.gateway.cache.response_cache import Found, Hit, ResponseCache, not_cached
 from services.gateway.config.system_prompts import SystemPrompts
+from services.gateway.experiments.live import LiveExperiments
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
-from services.gateway.pipeline import execute_request, measures, metadata, policy, replay, tracing
+from services.gateway.pipeline import (
+    execute_request,
+    measures,
+    metadata,
+    policy,
+    replay,
+    request_context,
+    tracing,
+)
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
 from services.gateway.pipeline.system_prompts import SystemPromptRules
-from services.gateway.requests import request_metadata
 from services.gateway.requests.model_request import ModelRequest
 
 # What a request that calls no model takes of a plan's limits, and what it cost.
@@ -72,6 +80,7 @@ class Pipeline:
         timeout_s: float,
         cache: ResponseCache | None = None,
         system_prompts: SystemPromptRules = NO_RULES,
+        experiments: LiveExperiments | None = None,
     ) -> None:
         self._decider = decider
         self._executor = executor
@@ -80,6 +89,7 @@ class Pipeline:
         self._timeout_s = timeout_s
         self._cache = cache
         self._rules = system_prompts
+        self._experiments = experiments
 
     async def route(
         self, caller: Caller, request: ModelRequest, *, seen_as: Caller | None = None
@@ -89,10 +99,13 @@ class Pipeline:
         Raises:
             Fault: as `complete`.
         """
-        request = self._rules.counted(caller, request)
+        request = self._assigned(caller, request)
         async with self.without_model(caller):
             return await self._decider.decide(
-                seen_as or caller, request, self._context(caller, request), what_if=True
+                seen_as or caller,
+                request,
+                request_context.made(caller, request, self._timeout_s),
+                what_if=True,
             )
 
     @asynccontextmanager
@@ -120,7 +133,7 @@ class Pipeline:
         Raises:
             Fault: what is wrong with the request, or what is down; whatever was billed reaches the ledger.
         """
-        request = self._rules.counted(caller, request)
+        request = self._assigned(caller, request)
         found = await self._find(caller, request)
         if found.hit is not None:
             decision, admission = await self._hit(caller, request, found.hit)
@@ -157,7 +170,7 @@ class Pipeline:
         Raises:
             Fault: as `complete`; the iteration too.
         """
-        request = self._rules.counted(caller, request)
+        request = self._assigned(caller, request)
         found = await self._find(caller, request)
         if found.hit is not None:
             decision, admission = await self._hit(caller, request, found.hit)
@@ -222,6 +235,12 @@ class Pipeline:
         lumni = metadata.summary(decision, report) | replay.found_summary(found)
         yield metadata.last_chunk(request.operation, last.held, decision, lumni)
 
+    def _assigned(self, caller: Caller, request: ModelRequest) -> ModelRequest:
+        """The request as its variant of an experiment has it, with what system prompts may add to it."""
+        if self._experiments is not None:
+            request = self._experiments.of_request(caller, request)
+        return self._rules.counted(caller, request)
+
     async def _find(self, caller: Caller, request: ModelRequest) -> Found:
         """What the cache says of a request."""
         if self._cache is None:
@@ -233,7 +252,9 @@ class Pipeline:
 
     async def _hit(self, caller: Caller, request: ModelRequest, hit: Hit) -> tuple[Decision, Admission]:
         """Admit a request that gets an earlier answer, as one without tokens, and tell the ledger what that saved."""
-        decision = replay.decision(hit, request, self._context(caller, request), time.perf_counter())
+        decision = replay.decision(
+            hit, request, request_context.made(caller, request, self._timeout_s), time.perf_counter()
+        )
         decision.system_prompts = self._rules.chosen(caller, request, decision)
         try:
             async with self.without_model(caller) as admission:
@@ -246,7 +267,7 @@ class Pipeline:
         return decision, admission
 
     async def _admit(self, caller: Caller, request: ModelRequest) -> tuple[Decision, Admission]:
-        context = self._context(caller, request)
+        context = request_context.made(caller, request, self._timeout_s)
         decision: Decision | None = None
         try:
             decision = await self._decider.decide(caller, request, context)
@@ -292,16 +313,3 @@ class Pipeline:
             event.degraded.extend(decision.degraded)
         tracing.decided(context, request, decision, refusal)
         self._decisions.publish(event)
-
-    def _context(self, caller: Caller, request: ModelRequest) -> chat_pb2.RequestContext:
-        return chat_pb2.RequestContext(
-            request_id=telemetry.request_id.get(),
-            tenant=caller.tenant,
-            key_id=caller.key_id,
-            user_id=caller.user_id,
-            organization_id=caller.organization_id,
-            plan=caller.plan.name,
-            deadline_unix_ms=int((time.time() + self._timeout_s) * 1000),
-            traceparent=telemetry.traceparent(),
-            metadata=request_metadata.with_prompt(request.prompt),
-        )

@@ -59,6 +59,8 @@ def policy(caller: Caller, request: ModelRequest, *, what_if: bool = False) -> s
         priced_only=caller.has_budget,
     )
     share = plan.powerful_share if caller.powerful_share is None else caller.powerful_share
+    if hints.powerful_share is not None:
+        share = hints.powerful_share
     if hints.threshold is not None:
         wanted.threshold = hints.threshold
     elif share is not None:

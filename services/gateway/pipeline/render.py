@@ -11,9 +11,15 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis.enums import word
 from services.chassis.money import usd
+from services.gateway.requests.assignment import Assignment
 
 # When this process began to serve models, in seconds since 1970.
 STARTED = int(time.time())
+
+
+def assignment(given: Assignment | None) -> dict[str, Any] | None:
+    """The variant of an experiment that a request had; None where it took part in none."""
+    return None if given is None else {"name": given.experiment, "variant": given.variant}
 
 
 def classification(judged: classifier_pb2.Classification) -> dict[str, Any]:

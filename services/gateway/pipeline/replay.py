@@ -53,6 +53,7 @@ def decision(hit: Hit, request: ModelRequest, context: chat_pb2.RequestContext, 
         selection=hit.answer.selection,
         degraded=[],
         prompt=request.prompt,
+        assignment=request.assignment,
     )
 
 

@@ -31,6 +31,7 @@ def decided(
         }
     )
     if decision is not None:
+        assigned = decision.assignment
         stages.describe(
             {
                 "lumni.tier": word(classifier_pb2.Tier, decision.selection.tier) or "none",
@@ -39,6 +40,8 @@ def decided(
                 "lumni.candidates": [one.deployment for one in decision.selection.candidates],
                 "lumni.degraded": decision.degraded or None,
                 "lumni.prompt": decision.prompt or None,
+                "lumni.experiment": None if assigned is None else assigned.experiment,
+                "lumni.variant": None if assigned is None else assigned.variant,
                 "lumni.system_prompts": [rule.name for rule in decision.system_prompts] or None,
             }
         )

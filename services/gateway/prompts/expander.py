@@ -1,17 +1,21 @@
 """Reads requests that may name a stored prompt: in the body, or in the path as Portkey has it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import orjson
 
 from services.chassis import offload
-from services.chassis.errors import Invalid
+from services.chassis.errors import Invalid, NotFound
 from services.gateway.keys.permissions import Caller
 from services.gateway.prompts import expansion
+from services.gateway.prompts.content import Recipe
+from services.gateway.prompts.expansion import Wanted
 from services.gateway.prompts.library import PromptLibrary
+from services.gateway.prompts.reference import Reference
 from services.gateway.requests import chat_request, fields, responses_request
+from services.gateway.requests.assignment import Assignment
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.requests.responses_request import Asked
 
@@ -19,16 +23,36 @@ from services.gateway.requests.responses_request import Asked
 Merge = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
+class Experiments(Protocol):
+    """Divides the requests for a prompt among its versions."""
+
+    def of_prompt(
+        self, caller: Caller, wanted: Reference, body: Mapping[str, Any]
+    ) -> tuple[Assignment, Reference] | None:
+        """The variant of a request, and the version that it gets; None where it takes part in no experiment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """The body of a request, and what it was made of: both are empty where it names no prompt."""
+
+    body: bytes
+    prompt: str = ""
+    assignment: Assignment | None = None
+
+
 class RequestExpander:
     """Puts what a stored prompt says in place of its name.
 
     Args:
         library: What callers may use.
+        experiments: What versions requests get that name none; None leaves those in production.
 
     """
 
-    def __init__(self, library: PromptLibrary) -> None:
+    def __init__(self, library: PromptLibrary, experiments: Experiments | None = None) -> None:
         self._library = library
+        self._experiments = experiments
 
     async def chat(self, caller: Caller, text: bytes, *, stream: bool = False) -> ModelRequest:
         """A chat completion; the arguments as those of `chat_request.parse`.
@@ -38,35 +62,51 @@ class RequestExpander:
             NotFound: the caller may use no such prompt.
             Unavailable: PostgreSQL cannot say.
         """
-        whole, prompt = await self._expanded(caller, text, expansion.as_chat)
+        made = await self._expanded(caller, text, expansion.as_chat)
         allowed = caller.plan.allowed
         request = await offload.run(
-            len(whole), lambda: chat_request.parse(whole, stream=stream, allowed=allowed)
+            len(made.body), lambda: chat_request.parse(made.body, stream=stream, allowed=allowed)
         )
-        return replace(request, prompt=prompt) if prompt else request
+        return replace(request, prompt=made.prompt, assignment=made.assignment) if made.prompt else request
 
-    async def response(self, caller: Caller, text: bytes) -> tuple[Asked, str]:
-        """What is asked of OpenAI's responses, and the version of the prompt; that is empty where none is named.
+    async def response(self, caller: Caller, text: bytes) -> tuple[Asked, Expanded]:
+        """What is asked of OpenAI's responses, and of which prompt.
 
         Raises:
             Invalid, NotFound, Unavailable: as `chat`.
         """
-        whole, prompt = await self._expanded(caller, text, expansion.as_response)
-        return await offload.run(len(whole), lambda: responses_request.read(whole)), prompt
+        made = await self._expanded(caller, text, expansion.as_response)
+        return await offload.run(len(made.body), lambda: responses_request.read(made.body)), made
 
-    async def _expanded(self, caller: Caller, text: bytes, merge: Merge) -> tuple[bytes, str]:
+    async def _expanded(self, caller: Caller, text: bytes, merge: Merge) -> Expanded:
         # Few requests name one, and the others are parsed once.
         if b'"prompt"' not in text:
-            return text, ""
+            return Expanded(text)
         body = await offload.run(len(text), lambda: fields.read(text))
         if "prompt" not in body:
-            return text, ""
+            return Expanded(text)
         wanted = expansion.taken(body)
         if wanted is None:
-            return orjson.dumps(body), ""
-        recipe = await self._library.recipe(caller, wanted.reference)
+            return Expanded(orjson.dumps(body))
+        recipe, assignment = await self._recipe(caller, wanted, body)
         merged = merge(recipe.render(wanted.variables), body)
-        return orjson.dumps(merged), f"{recipe.name}@{recipe.version}"
+        return Expanded(orjson.dumps(merged), f"{recipe.name}@{recipe.version}", assignment)
+
+    async def _recipe(
+        self, caller: Caller, wanted: Wanted, body: Mapping[str, Any]
+    ) -> tuple[Recipe, Assignment | None]:
+        """The version that a request gets, and the variant of an experiment that this is."""
+        if self._experiments is not None:
+            # The conversation is told by what it says and by what the prompt is given.
+            told = {**body, "variables": wanted.variables}
+            assigned = self._experiments.of_prompt(caller, wanted.reference, told)
+            if assigned is not None:
+                try:
+                    return await self._library.recipe(caller, assigned[1]), assigned[0]
+                except NotFound:
+                    # The caller's organization has a prompt of its own of this name, without such a version.
+                    pass
+        return await self._library.recipe(caller, wanted.reference), None
 
 
 def named(prompt_id: str, text: bytes) -> bytes:

@@ -33,6 +33,8 @@ class Hints:
     weights: Mapping[str, float] = field(default_factory=dict)
     plan: str = ""
     at: float = 0
+    # What an experiment sets, and no request: the share of requests that may go to powerful models.
+    powerful_share: float | None = None
     # Whether the operator's system prompts are added.
     system_prompts: bool = True
 

@@ -8,6 +8,7 @@ from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.operations import Operation
 from services.chassis.unit_prices import NO_UNITS, Units
+from services.gateway.requests.assignment import Assignment
 from services.gateway.requests.cache_control import CacheControl
 from services.gateway.requests.hints import Hints
 from services.gateway.requests.upload import Upload
@@ -47,6 +48,7 @@ class ModelRequest:
         hints: What the caller wishes of the decision.
         cache: What it wishes of the response cache.
         prompt: The version of a stored prompt that it was made of, such as greeting@3; empty where there is none.
+        assignment: The variant of an experiment that it was assigned; None where it takes part in none.
 
     """
 
@@ -69,6 +71,7 @@ class ModelRequest:
     hints: Hints = field(default_factory=Hints)
     cache: CacheControl = field(default_factory=CacheControl)
     prompt: str = ""
+    assignment: Assignment | None = None
 
     @property
     def cacheable(self) -> bool:

@@ -38,7 +38,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | 
     async def continued(exchange: Exchange) -> tuple[Asked, list[Any], ModelRequest]:
         """What is asked, what was said before, and the request that both make."""
         body = await exchange.body()
-        asked, prompt = await prompts.response(exchange.caller, body)
+        asked, made = await prompts.response(exchange.caller, body)
         earlier: list[Any] = []
         size = len(body)
         if asked.previous:
@@ -48,7 +48,11 @@ def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | 
             earlier = conversation.after(kept.items, kept.response)
             size += kept.size
         request = await offload.run(size, lambda: responses_request.parse(asked, earlier))
-        return asked, earlier, model_calls.hinted(exchange, replace(request, prompt=prompt))
+        return (
+            asked,
+            earlier,
+            model_calls.hinted(exchange, replace(request, prompt=made.prompt, assignment=made.assignment)),
+        )
 
     async def create(exchange: Exchange) -> None:
         asked, earlier, request = await continued(exchange)

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.gateway.experiments import statistics
@@ -16,6 +16,7 @@ UNITS = st.lists(
 ALPHA = 0.05
 
 
+@settings(max_examples=30)
 @given(UNITS)
 def test_sums_that_are_kept_up_to_date_are_those_of_the_whole(units: list[list[float]]) -> None:
     sums = Sums()
@@ -27,6 +28,7 @@ def test_sums_that_are_kept_up_to_date_are_those_of_the_whole(units: list[list[f
         assert one == pytest.approx(other, rel=1e-9, abs=1e-6)
 
 
+@settings(max_examples=30)
 @given(UNITS, st.floats(0.001, 0.5))
 def test_an_interval_is_around_the_mean_and_narrower_where_less_is_promised(
     units: list[list[float]], alpha: float
@@ -39,6 +41,7 @@ def test_an_interval_is_around_the_mean_and_narrower_where_less_is_promised(
     assert sure.low <= unsure.low <= one.mean <= unsure.high <= sure.high
 
 
+@settings(max_examples=30)
 @given(UNITS, UNITS)
 def test_a_difference_turns_its_sign_with_its_sides(one: list[list[float]], other: list[list[float]]) -> None:
     left, right = statistics.moments(one), statistics.moments(other)
@@ -51,6 +54,7 @@ def test_a_difference_turns_its_sign_with_its_sides(one: list[list[float]], othe
     assert there.high == pytest.approx(-back.low, rel=1e-6, abs=1e-6)
 
 
+@settings(max_examples=30)
 @given(UNITS)
 def test_the_same_requests_of_fewer_units_say_less(units: list[list[float]]) -> None:
     alone = statistics.moments([value] for values in units for value in values)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lumni/chat/v1/chat.proto\x12\rlumni.chat.v1\"\x89\x01\n\x07Message\x12!\n\x04role\x18\x01 \x01(\x0e\x32\x13.lumni.chat.v1.Role\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\thas_image\x18\x03 \x01(\x08\x12\x11\n\thas_audio\x18\x04 \x01(\x08\x12\x10\n\x08has_file\x18\x05 \x01(\x08\x12\x15\n\romitted_chars\x18\x06 \x01(\x03\"\xbb\x02\n\x0eRequestContext\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x0c\n\x04plan\x18\x06 \x01(\t\x12\x18\n\x10\x64\x65\x61\x64line_unix_ms\x18\x07 \x01(\x03\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\x12\x18\n\x10\x61\x64mitted_unix_ms\x18\n \x01(\x03\x12=\n\x08metadata\x18\x0b \x03(\x0b\x32+.lumni.chat.v1.RequestContext.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\t\x10\n\"_\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05param\x18\x04 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\x03*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05*[\n\x06OnlyOn\x12\x17\n\x13ONLY_ON_UNSPECIFIED\x10\x00\x12\x0f\n\x0bONLY_ON_ANY\x10\x01\x12\x13\n\x0fONLY_ON_CONTEXT\x10\x02\x12\x12\n\x0eONLY_ON_POLICY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lumni/chat/v1/chat.proto\x12\rlumni.chat.v1\"\x89\x01\n\x07Message\x12!\n\x04role\x18\x01 \x01(\x0e\x32\x13.lumni.chat.v1.Role\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\thas_image\x18\x03 \x01(\x08\x12\x11\n\thas_audio\x18\x04 \x01(\x08\x12\x10\n\x08has_file\x18\x05 \x01(\x08\x12\x15\n\romitted_chars\x18\x06 \x01(\x03\"\xea\x02\n\x0eRequestContext\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x0c\n\x04plan\x18\x06 \x01(\t\x12\x18\n\x10\x64\x65\x61\x64line_unix_ms\x18\x07 \x01(\x03\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\x12\x18\n\x10\x61\x64mitted_unix_ms\x18\n \x01(\x03\x12=\n\x08metadata\x18\x0b \x03(\x0b\x32+.lumni.chat.v1.RequestContext.MetadataEntry\x12-\n\nassignment\x18\x0c \x01(\x0b\x32\x19.lumni.chat.v1.Assignment\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\t\x10\n\"B\n\nAssignment\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\x03\"_\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05param\x18\x04 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\x03*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05*[\n\x06OnlyOn\x12\x17\n\x13ONLY_ON_UNSPECIFIED\x10\x00\x12\x0f\n\x0bONLY_ON_ANY\x10\x01\x12\x13\n\x0fONLY_ON_CONTEXT\x10\x02\x12\x12\n\x0eONLY_ON_POLICY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,16 +33,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REQUESTCONTEXT_METADATAENTRY']._loaded_options = None
   _globals['_REQUESTCONTEXT_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_ROLE']._serialized_start=598
-  _globals['_ROLE']._serialized_end=713
-  _globals['_ONLYON']._serialized_start=715
-  _globals['_ONLYON']._serialized_end=806
+  _globals['_ROLE']._serialized_start=713
+  _globals['_ROLE']._serialized_end=828
+  _globals['_ONLYON']._serialized_start=830
+  _globals['_ONLYON']._serialized_end=921
   _globals['_MESSAGE']._serialized_start=44
   _globals['_MESSAGE']._serialized_end=181
   _globals['_REQUESTCONTEXT']._serialized_start=184
-  _globals['_REQUESTCONTEXT']._serialized_end=499
-  _globals['_REQUESTCONTEXT_METADATAENTRY']._serialized_start=446
-  _globals['_REQUESTCONTEXT_METADATAENTRY']._serialized_end=493
-  _globals['_FAILURE']._serialized_start=501
-  _globals['_FAILURE']._serialized_end=596
+  _globals['_REQUESTCONTEXT']._serialized_end=546
+  _globals['_REQUESTCONTEXT_METADATAENTRY']._serialized_start=493
+  _globals['_REQUESTCONTEXT_METADATAENTRY']._serialized_end=540
+  _globals['_ASSIGNMENT']._serialized_start=548
+  _globals['_ASSIGNMENT']._serialized_end=614
+  _globals['_FAILURE']._serialized_start=616
+  _globals['_FAILURE']._serialized_end=711
 # @@protoc_insertion_point(module_scope)

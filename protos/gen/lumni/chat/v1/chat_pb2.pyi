@@ -165,6 +165,7 @@ class RequestContext(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     ADMITTED_UNIX_MS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    ASSIGNMENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """request_id is the gateway's id of the request, a UUIDv7."""
     tenant: _builtins.str
@@ -189,6 +190,10 @@ class RequestContext(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """metadata is what the caller notes about the request, such as a trace id of its own; it is recorded with the usage."""
 
+    @_builtins.property
+    def assignment(self) -> Global___Assignment:
+        """assignment is the variant of an experiment that the request has; unset where nothing is measured."""
+
     def __init__(
         self,
         *,
@@ -202,14 +207,45 @@ class RequestContext(_message.Message):
         traceparent: _builtins.str = ...,
         admitted_unix_ms: _builtins.int = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        assignment: Global___Assignment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted_unix_ms", b"admitted_unix_ms", "deadline_unix_ms", b"deadline_unix_ms", "key_id", b"key_id", "metadata", b"metadata", "organization_id", b"organization_id", "plan", b"plan", "request_id", b"request_id", "tenant", b"tenant", "traceparent", b"traceparent", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted_unix_ms", b"admitted_unix_ms", "assignment", b"assignment", "deadline_unix_ms", b"deadline_unix_ms", "key_id", b"key_id", "metadata", b"metadata", "organization_id", b"organization_id", "plan", b"plan", "request_id", b"request_id", "tenant", b"tenant", "traceparent", b"traceparent", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RequestContext: _TypeAlias = RequestContext  # noqa: Y015
+
+@_typing.final
+class Assignment(_message.Message):
+    """Assignment is which variant of an experiment a request has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    experiment_id: _builtins.str
+    """experiment_id is the experiment's id."""
+    variant: _builtins.str
+    """variant is the variant's name."""
+    unit: _builtins.int
+    """unit is who stays with the variant: a keyed hash of the user, key or conversation, from 0 to 2^63 - 1."""
+    def __init__(
+        self,
+        *,
+        experiment_id: _builtins.str = ...,
+        variant: _builtins.str = ...,
+        unit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment_id", b"experiment_id", "unit", b"unit", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):

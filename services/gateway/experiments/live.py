@@ -1,0 +1,88 @@
+"""The experiments that are under way, read from PostgreSQL every second; while that is gone they stay as they were."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from services.chassis.outage import Outage
+from services.gateway import postgres
+from services.gateway.experiments import assignment, definition
+from services.gateway.experiments.assignment import Live
+from services.gateway.keys.permissions import Caller
+from services.gateway.prompts.reference import PRODUCTION, Reference
+from services.gateway.requests.assignment import Assignment
+from services.gateway.requests.model_request import ModelRequest
+
+log = logging.getLogger(__name__)
+
+# How long a change takes at most to count for requests, in seconds.
+POLL_S = 1.0
+READ = """
+SELECT experiment_id, salt, definition, stopped, promoted FROM experiments WHERE state IN ('running', 'promoted')
+ORDER BY started_at, experiment_id
+"""
+
+
+class LiveExperiments:
+    """Assigns requests to variants."""
+
+    def __init__(self, pool: postgres.Pool) -> None:
+        self._pool = pool
+        self._live: Sequence[Live] = ()
+
+    def of_request(self, caller: Caller, request: ModelRequest) -> ModelRequest:
+        """The request as its variant has it; as it is where it takes part in none."""
+        return assignment.of_request(self._live, caller, request) if self._live else request
+
+    def of_prompt(
+        self, caller: Caller, wanted: Reference, body: Mapping[str, Any]
+    ) -> tuple[Assignment, Reference] | None:
+        """The variant of a request for a stored prompt, and the version that it gets; None where it names one."""
+        if not self._live or wanted.which != PRODUCTION:
+            return None
+        found = assignment.of_prompt(self._live, caller, wanted.prompt, body)
+        return None if found is None else (found[0], Reference(wanted.prompt, found[1]))
+
+    async def read(self) -> None:
+        """Read them once.
+
+        Raises:
+            postgres.ERRORS: PostgreSQL does not answer.
+        """
+        async with postgres.connection(self._pool) as connection:
+            rows = await connection.fetch(READ)
+        self._live = [
+            Live(
+                row["experiment_id"],
+                row["salt"],
+                definition.parse(row["definition"]),
+                frozenset(row["stopped"]),
+                row["promoted"],
+            )
+            for row in rows
+        ]
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Keep up with them until the block ends."""
+        task = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _follow(self) -> None:
+        outage = Outage(log, "experiments cannot be read", "experiments are read again", pause_s=POLL_S)
+        while True:
+            try:
+                await self.read()
+                outage.end()
+                await asyncio.sleep(POLL_S)
+            except (*postgres.ERRORS, asyncpg.PostgresError) as error:
+                outage.begin(error)
+                await outage.pause()

@@ -1,0 +1,132 @@
+"""What the requests of an experiment were like, by variant: sums over the ledger, from which everything follows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from services.chassis.money import NANO
+from services.gateway import postgres
+from services.gateway.experiments import conclusion, definition, statistics
+from services.gateway.experiments.conclusion import CACHED, COST, ERRORS, FEEDBACK, LATENCY, METRICS, Measured
+from services.gateway.experiments.definition import Definition
+from services.gateway.experiments.statistics import Interval, Moments
+from services.gateway.reports.readers import Readers
+
+# How long the sums may take, in seconds.
+SLOW_S = 30.0
+# What a request's column of the statement below is multiplied by, for the unit of its metric.
+SCALES: Mapping[str, float] = {
+    COST.name: 1 / NANO,
+    LATENCY.name: 1,
+    ERRORS.name: 1,
+    FEEDBACK.name: 1,
+    CACHED.name: 1,
+}
+# A request's attempts first, then a unit's requests, then the sums of both. Feedback is of those requests that got any;
+# attempts without a price count as free, and a request that its caller left counts as no failure.
+MEASURE = f"""
+WITH requests AS (
+    SELECT variant, experiment_unit AS unit, request_id,
+        coalesce(sum(cost_nano_usd), 0)::float8 AS {COST.name},
+        sum(duration_ms) AS {LATENCY.name},
+        (NOT bool_or(kind IN ('final', 'partial', 'cached') OR error_class = 'cancelled'))::int::float8
+            AS {ERRORS.name},
+        bool_or(kind = 'cached')::int::float8 AS {CACHED.name}
+    FROM usage_records
+    WHERE experiment_id = $1 AND experiment_unit IS NOT NULL AND kind <> 'unknown'
+    GROUP BY 1, 2, 3
+), judged AS (
+    SELECT requests.*, feedback.value::float8 AS {FEEDBACK.name}
+    FROM requests LEFT JOIN feedback USING (request_id)
+), long AS (
+    SELECT variant, unit, metric, number FROM judged CROSS JOIN LATERAL (
+        VALUES {", ".join(f"('{name}', {name})" for name in METRICS)}
+    ) AS one (metric, number)
+    WHERE number IS NOT NULL
+), units AS (
+    SELECT variant, metric, unit, count(*)::float8 AS n, sum(number) AS s, sum(number * number) AS q
+    FROM long GROUP BY 1, 2, 3
+)
+SELECT variant, metric, count(*) AS units, sum(n)::bigint AS requests, sum(s) AS total, sum(q) AS squares,
+    sum(n * n) AS unit_counts, sum(s * s) AS unit_totals, sum(n * s) AS unit_products
+FROM units GROUP BY 1, 2
+"""  # noqa: S608
+
+
+async def measured(connection: postgres.Connection, experiment_id: str, described: Definition) -> Measured:
+    """The moments of each metric in each variant."""
+    found = {name: dict.fromkeys(METRICS, Moments()) for name in described.names}
+    async with connection.transaction(readonly=True):
+        # The pool's own deadline is that of calls that others wait for.
+        await connection.execute(f"SET LOCAL statement_timeout = {SLOW_S * 1000:.0f}")
+        rows = await connection.fetch(MEASURE, experiment_id, timeout=SLOW_S)
+    for row in rows:
+        if row["variant"] in found:
+            found[row["variant"]][row["metric"]] = _moments(row, SCALES[row["metric"]])
+    return found
+
+
+class ExperimentResults:
+    """What has been learnt, for admins who ask."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    async def of(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The results of an experiment of the store.
+
+        Raises:
+            Unavailable: the ledger cannot be read.
+        """
+        described = definition.parse(row["definition"])
+        async with self._readers.connection() as connection:
+            moments = await measured(connection, row["experiment_id"], described)
+        return shown(described, moments)
+
+
+def shown(described: Definition, moments: Measured) -> dict[str, Any]:
+    """What a person reads: each variant with its metrics, and what may be concluded."""
+    found = conclusion.findings(described.names, moments)
+    concluded = conclusion.concluded(described.names, METRICS[described.goal], moments)
+    return {
+        "goal": described.goal,
+        "control": described.names[0],
+        "variants": [
+            {
+                "name": name,
+                "requests": moments[name][COST.name].requests,
+                "units": moments[name][COST.name].units,
+                **{
+                    metric: {
+                        "requests": moments[name][metric].requests,
+                        "mean": one.mean if moments[name][metric].requests else None,
+                        "interval": _interval(one.interval),
+                        "difference": _interval(one.difference),
+                    }
+                    for metric, one in findings.items()
+                },
+            }
+            for name, findings in found.items()
+        ],
+        "level": 1 - conclusion.level(len(described.names)),
+        "least": {"requests": statistics.LEAST_REQUESTS, "units": statistics.LEAST_UNITS},
+        "winner": concluded.winner or None,
+        "conclusion": concluded.sentence,
+    }
+
+
+def _moments(row: asyncpg.Record, scale: float) -> Moments:
+    return Moments(
+        units=row["units"],
+        requests=row["requests"],
+        total=row["total"] * scale,
+        squares=row["squares"] * scale**2,
+        unit_counts=row["unit_counts"],
+        unit_totals=row["unit_totals"] * scale**2,
+        unit_products=row["unit_products"] * scale,
+    )
+
+
+def _interval(one: Interval | None) -> list[float] | None:
+    return None if one is None else [one.low, one.high]

@@ -1,0 +1,154 @@
+"""Experiments in a real PostgreSQL: their life, and their results from the ledger."""
+
+from typing import Any
+
+import pytest
+from lumni.chat.v1 import chat_pb2
+
+from services.chassis import redis
+from services.chassis.errors import Conflict, Invalid, NotFound
+from services.gateway import postgres
+from services.gateway.experiments import definition
+from services.gateway.experiments.conclusion import METRICS
+from services.gateway.experiments.definition import Definition
+from services.gateway.experiments.live import LiveExperiments
+from services.gateway.experiments.results import ExperimentResults
+from services.gateway.experiments.store import ExperimentStore
+from services.gateway.keys.audit import AuditTrail
+from services.gateway.keys.database import KeyDatabase
+from services.gateway.ledger import event_rows
+from services.gateway.ledger.store import LedgerStore
+from services.gateway.prompts import content
+from services.gateway.prompts.content import Kind
+from services.gateway.prompts.store import PromptStore
+from services.gateway.reports.readers import Readers
+from services.gateway.requests.request_ids import request_id
+from tests.gateway.experiments.test_assignment import CALLER, chat
+from tests.gateway.money import FAILED, FINAL, event
+
+
+@pytest.fixture
+def database(pool: postgres.Pool, client: redis.Redis) -> KeyDatabase:
+    return KeyDatabase(pool, client)
+
+
+@pytest.fixture
+def store(database: KeyDatabase) -> ExperimentStore:
+    return ExperimentStore(database)
+
+
+def described(name: str = "test", *, control: str = "a", **more: Any) -> Definition:
+    return definition.parse({"name": name, "variants": [{"name": control}, {"name": "b"}], **more})
+
+
+async def write(
+    pool: postgres.Pool, experiment_id: str, variant: str, costs: list[int], *, failed: int = 0
+) -> None:
+    """Book a request of a user of its own for each cost, in nano-USD; of the first so many every attempt failed."""
+    events = []
+    for unit, cost in enumerate(costs):
+        one = event(
+            FAILED if unit < failed else FINAL, request=request_id(), cost=0 if unit < failed else cost
+        )
+        one.context.assignment.CopyFrom(
+            chat_pb2.Assignment(experiment_id=experiment_id, variant=variant, unit=unit)
+        )
+        events.append(event_rows.usage(one.SerializeToString()))
+    await LedgerStore(pool).write(events)
+
+
+async def test_an_experiment_goes_through_its_life_and_the_trail_tells(
+    store: ExperimentStore, database: KeyDatabase, pool: postgres.Pool
+) -> None:
+    live = LiveExperiments(pool)
+
+    async def variant() -> str | None:
+        await live.read()
+        found = live.of_request(CALLER, chat()).assignment
+        return None if found is None else found.variant
+
+    ident = (await store.create("eve", described()))["experiment_id"]
+    with pytest.raises(Conflict, match="choose another name"):
+        await store.create("eve", described())
+    assert await variant() is None
+    for action in ("stop", "promote", "roll_back"):
+        with pytest.raises(Conflict, match="is draft"):
+            await store.change("eve", ident, action, "b")
+
+    assert "running" == (await store.change("eve", "test", "start"))["state"]
+    assert await variant() in ("a", "b")
+    with pytest.raises(Conflict, match="stop it"):
+        await store.delete("eve", ident)
+    with pytest.raises(NotFound, match="known: a, b"):
+        await store.change("bob", ident, "promote", "c")
+    await store.change("bob", ident, "promote", "b")
+    assert "b" == await variant()
+    back = await store.change("bob", ident, "roll_back")
+    assert ("stopped", "") == (back["state"], back["promoted"])
+    assert await variant() is None
+    await store.delete("bob", ident)
+
+    events = await AuditTrail(database).newest(f"experiment:{ident}", 10)
+    assert [
+        ("eve", "experiment.create"),
+        ("eve", "experiment.start"),
+        ("bob", "experiment.promote"),
+        ("bob", "experiment.roll_back"),
+        ("bob", "experiment.delete"),
+    ] == [(one["actor"], one["action"]) for one in reversed(events)]
+
+
+async def test_an_experiment_ends_with_its_last_variant(store: ExperimentStore) -> None:
+    three = definition.parse({"name": "three", "variants": [{"name": name} for name in "abc"]})
+    ident = (await store.create("eve", three))["experiment_id"]
+    with pytest.raises(Conflict, match="not running"):
+        await store.stop_variant("guard", ident, "b", "too dear")
+    await store.change("eve", ident, "start")
+    with pytest.raises(Invalid, match="the control cannot be stopped"):
+        await store.stop_variant("guard", ident, "a", "too dear")
+
+    one = await store.stop_variant("guard", ident, "b", "too dear")
+    assert ("running", {"b": "too dear"}) == (one["state"], one["stopped"])
+    assert one == await store.stop_variant("guard", ident, "b", "again")
+    assert "stopped" == (await store.stop_variant("guard", ident, "c", "fails"))["state"]
+
+
+async def test_a_version_of_a_prompt_must_be_there(store: ExperimentStore, database: KeyDatabase) -> None:
+    prompts = PromptStore(database)
+    said = content.parse({"messages": [{"role": "user", "content": "Hi"}]}, Kind.PROMPT)
+    made = await prompts.create("eve", name="greeting", kind=Kind.PROMPT, content=said)
+    await prompts.add_version("eve", made["prompt_id"], 1, said, label="staging")
+
+    def about(prompt: str, version: str) -> Definition:
+        versions = [{"name": "a", "prompt_version": "1"}, {"name": "b", "prompt_version": version}]
+        return definition.parse({"name": "test", "prompt": prompt, "variants": versions})
+
+    for prompt, version, param in (
+        ("greeting", "3", "variants[1].prompt_version"),
+        ("greeting", "canary", "variants[1].prompt_version"),
+        ("parting", "1", "prompt"),
+    ):
+        with pytest.raises(Invalid) as caught:
+            await store.create("eve", about(prompt, version))
+        assert param == caught.value.param
+    await store.create("eve", about("greeting", "staging"))
+
+
+async def test_results_are_those_of_the_ledger(store: ExperimentStore, pool: postgres.Pool) -> None:
+    row = await store.create("eve", described(control="old"))
+    ident = row["experiment_id"]
+    await write(pool, ident, "old", [2_000_000 + 1000 * i for i in range(150)])
+    await write(pool, ident, "b", [1_000_000 + 1000 * i for i in range(150)], failed=3)
+    await write(pool, "another", "b", [9_000_000_000])
+
+    found = await ExperimentResults(Readers(pool)).of(row)
+    control, variant = found["variants"]
+    assert ("old", 150, 150) == (control["name"], control["requests"], control["units"])
+    assert pytest.approx(0.0020745) == control["cost_usd"]["mean"]
+    assert pytest.approx(3 / 150) == variant["error_share"]["mean"]
+    assert (0, None) == (variant["feedback"]["requests"], variant["feedback"]["mean"])
+    low, high = variant["cost_usd"]["difference"]
+    assert low < -0.001 < high < 0
+    assert "b" == found["winner"]
+    assert found["conclusion"].startswith("b costs less than old: 0.0009")
+    assert METRICS.keys() < variant.keys()

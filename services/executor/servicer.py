@@ -15,6 +15,7 @@ from services.chassis.bounds import COUNT, NAME, REQUEST_CONTEXT, Bounds, Number
 from services.chassis.operations import Operation
 from services.executor.attempts import messages
 from services.executor.attempts.model import Work
+from services.executor.attempts.read_ahead import ReadAhead
 from services.executor.attempts.run import FallbackRun
 from services.executor.formats.base import Chunk
 
@@ -56,8 +57,6 @@ WHOLE = frozenset(
         Operation.AUDIO_TRANSCRIPTION,
     )
 )
-# The end of a backlog.
-END = None
 
 
 class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
@@ -95,18 +94,11 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
         """Do the same and send the chunks as they come; those ready at once travel together."""
         work = await _work(request.execute, stream=True)
         run = self._start(work)
-        backlog: asyncio.Queue[Chunk | None] = asyncio.Queue(BACKLOG)
+        backlog = ReadAhead[Chunk](BACKLOG)
         pump = asyncio.create_task(_pump(run, backlog, work.deadline))
         try:
-            ended = False
-            while not ended:
-                ready = [await backlog.get()]
-                while not backlog.empty():
-                    ready.append(backlog.get_nowait())
-                chunks = [chunk for chunk in ready if chunk is not END]
-                ended = len(chunks) < len(ready)
-                if chunks:
-                    yield messages.chunks(chunks)
+            while ready := await backlog.take():
+                yield messages.chunks(ready)
             await pump
         except errors.Fault as fault:
             raise _with_report(fault, run) from fault
@@ -126,22 +118,19 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
         return pb.ListDeploymentsResponse(deployments=self._listed())
 
 
-async def _pump(run: FallbackRun, backlog: "asyncio.Queue[Chunk | None]", deadline: float) -> None:
+async def _pump(run: FallbackRun, backlog: ReadAhead[Chunk], deadline: float) -> None:
     try:
         async with aclosing(run.chunks()) as chunks:
             async for chunk in chunks:
-                if not backlog.full():
-                    backlog.put_nowait(chunk)
-                    continue
-                # A caller who stays but does not read must not hold the provider's connection for ever.
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    await backlog.put(chunk)
+                if backlog.is_full():
+                    # A caller who stays but does not read must not hold the provider's connection for ever.
+                    async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                        await backlog.room()
+                backlog.add(chunk)
     except TimeoutError:
         raise errors.TimedOut("the deadline passed before the answer was read") from None
     finally:
-        # A full backlog has a reader; a reader that has gone cancels this task.
-        if (task := asyncio.current_task()) is not None and not task.cancelling():
-            await backlog.put(END)
+        backlog.end()
 
 
 async def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:

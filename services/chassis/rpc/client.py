@@ -77,9 +77,21 @@ def connect(
 
 
 async def call(
-    method: Callable[..., Awaitable[R]], request: Message, settings: Settings, *, timeout_s: float
+    method: Callable[..., Awaitable[R]],
+    request: Message,
+    settings: Settings,
+    *,
+    timeout_s: float,
+    shown: Callable[[errors.Fault], errors.Fault] = lambda fault: fault,
 ) -> R:
     """Make a unary call with a deadline, the request's id, its trace context and the service token.
+
+    Args:
+        method: Of a stub.
+        request: Its message.
+        settings: Shared by all channels.
+        timeout_s: Until its end.
+        shown: What to raise for a fault.
 
     Raises:
         Fault: what the server raised, or Unavailable or TimedOut from the channel.
@@ -87,19 +99,27 @@ async def call(
     try:
         return await method(request, timeout=timeout_s, metadata=_outgoing(settings))
     except grpc.aio.AioRpcError as error:
-        raise status.from_rpc(error) from error
+        raise shown(status.from_rpc(error)) from error
 
 
 async def stream(
-    method: Callable[..., AsyncIterable[R]], request: Message, settings: Settings, *, timeout_s: float
+    method: Callable[..., AsyncIterable[R]],
+    request: Message,
+    settings: Settings,
+    *,
+    timeout_s: float,
+    shown: Callable[[errors.Fault], errors.Fault] = lambda fault: fault,
 ) -> AsyncGenerator[R, None]:
-    """Make a streaming call in the same way; ending the iteration early cancels it."""
+    """Make a streaming call in the same way; ending the iteration early cancels it.
+
+    Faults are changed in here, for a generator around this one would cost each message of the stream.
+    """
     under_way: Any = method(request, timeout=timeout_s, metadata=_outgoing(settings))
     try:
         async for response in under_way:
             yield response
     except grpc.aio.AioRpcError as error:
-        raise status.from_rpc(error) from error
+        raise shown(status.from_rpc(error)) from error
     finally:
         under_way.cancel()
 

@@ -1,8 +1,7 @@
 """The three services behind the gateway, as it calls them: Classify and Select, Execute never twice."""
 
 import logging
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Sequence
 
 import grpc
 from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
@@ -127,10 +126,11 @@ class Executor:
         Raises:
             Fault: what the caller may read; the report of attempts that were made is in its details.
         """
-        with _for_callers():
-            return await rpc.call(self._stub.Execute, request, self._settings, timeout_s=timeout_s)
+        return await rpc.call(
+            self._stub.Execute, request, self._settings, timeout_s=timeout_s, shown=_for_callers
+        )
 
-    async def stream(
+    def stream(
         self, request: executor_pb2.ExecuteRequest, timeout_s: float
     ) -> AsyncGenerator[executor_pb2.StreamExecuteResponse, None]:
         """The pieces of an answer, then its report.
@@ -139,11 +139,9 @@ class Executor:
             Fault: as `execute`.
         """
         wrapped = executor_pb2.StreamExecuteRequest(execute=request)
-        responses = rpc.stream(self._stub.StreamExecute, wrapped, self._settings, timeout_s=timeout_s)
-        with _for_callers():
-            async with aclosing(responses):
-                async for response in responses:
-                    yield response
+        return rpc.stream(
+            self._stub.StreamExecute, wrapped, self._settings, timeout_s=timeout_s, shown=_for_callers
+        )
 
     async def deployments(self) -> list[executor_pb2.Deployment]:
         """What is configured, and how it fares as one replica sees it.
@@ -162,15 +160,11 @@ class Executor:
         return await rpc.healthy(self._channel, EXECUTOR, self._settings)
 
 
-@contextmanager
-def _for_callers() -> Iterator[None]:
-    """A service's own trouble, such as a wrong service token, is not the caller's."""
-    try:
-        yield
-    except errors.Unauthenticated as fault:
-        log.error("a service refuses the gateway: %s", fault.message)  # noqa: TRY400
-        raise errors.Unavailable("a service is misconfigured", retry_after_s=5) from fault
-    except errors.Unavailable as fault:
-        if fault.retry_after_s is None:
-            fault.retry_after_s = 1
-        raise
+def _for_callers(fault: errors.Fault) -> errors.Fault:
+    """What callers get for a fault of a service; its own trouble, such as a wrong service token, is not theirs."""
+    if isinstance(fault, errors.Unauthenticated):
+        log.error("a service refuses the gateway: %s", fault.message)
+        return errors.Unavailable("a service is misconfigured", retry_after_s=5)
+    if isinstance(fault, errors.Unavailable) and fault.retry_after_s is None:
+        fault.retry_after_s = 1
+    return fault

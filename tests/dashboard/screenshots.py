@@ -1,6 +1,6 @@
 """Take the pictures of docs/dashboard: python -m tests.dashboard.screenshots [folder].
 
-All services run in front of the provider simulator; the ledger has a day of traffic, the last hour of it dense.
+All services run in front of the provider simulator; the ledger has a month of traffic, the last day of it dense.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import httpx
+from lumni.events.v1 import events_pb2
 from playwright.async_api import Browser, Page, ViewportSize
 
 from services.gateway import postgres
@@ -22,6 +23,7 @@ from services.local.valkey import Valkey
 from tests import simulator
 from tests.dashboard import traffic
 from tests.dashboard.browser import browsing
+from tests.dashboard.traffic import Happened
 from tests.flow import stack as stacks
 from tests.flow.stack import ADMIN_KEY, Stack
 
@@ -34,6 +36,7 @@ LOOKS: tuple[tuple[str, ViewportSize, Literal["light", "dark"]], ...] = (
     ("phone", PHONE, "light"),
 )
 REAL = 40
+CACHED_MS = 4
 HEADROOM = "rpm: 600, tpm: 400000"
 FLEET = (
     "model_list:\n"
@@ -69,8 +72,14 @@ async def main(folder: Path) -> None:
             await migrate(database.url)
             async with postgres.pool(database.url, timeout_s=60) as pool:
                 now = datetime.now(UTC)
-                await traffic.write(pool, list(traffic.requests(now, timedelta(hours=24), 4000, seed=1)))
-                await traffic.write(pool, list(traffic.requests(now, timedelta(hours=1), 900, seed=2)))
+                for lasts, count in (
+                    (timedelta(days=30), 6000),
+                    (timedelta(days=1), 3000),
+                    (timedelta(hours=1), 250),
+                ):
+                    await traffic.write(
+                        pool, _cached_or_cut(list(traffic.requests(now, lasts, count, seed=count)))
+                    )
             async with (
                 stacks.running(
                     servers / "stack",
@@ -86,6 +95,18 @@ async def main(folder: Path) -> None:
                 await _pictures(stack, browser, folder)
     finally:
         shutil.rmtree(servers)
+
+
+def _cached_or_cut(happened: list[Happened]) -> list[Happened]:
+    """The same traffic, in which the cache gives one answer in nine and one in seventy is cut short."""
+    answers = [one.attempts[0] for one in happened if len(one.attempts) == 1]
+    for event in answers[::9]:
+        event.kind = events_pb2.USAGE_KIND_CACHED
+        event.saved_nano_usd, event.attempt.cost_nano_usd = event.attempt.cost_nano_usd, 0
+        event.attempt.duration_ms = event.attempt.first_chunk_ms = CACHED_MS
+    for event in answers[1::70]:
+        event.kind = events_pb2.USAGE_KIND_PARTIAL
+    return happened
 
 
 async def _call(stack: Stack) -> None:

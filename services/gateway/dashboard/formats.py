@@ -72,9 +72,16 @@ def milliseconds(number: float | None) -> str:
     """A duration, in milliseconds or seconds."""
     if number is None:
         return NOTHING
-    if number < 1000:
+    # What would be shown as 1000 ms is shown as 1.0 s.
+    if round(number) < 1000:
         return f"{number:.0f} ms"
     return f"{number / 1000:.1f} s"
+
+
+def day(when: datetime) -> Markup:
+    """The day of a moment in UTC."""
+    when = when.astimezone(UTC)
+    return Markup('<time datetime="{0}">{0}</time>').format(when.strftime("%Y-%m-%d"))
 
 
 def moment(when: datetime | None) -> Markup:

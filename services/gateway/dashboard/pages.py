@@ -66,6 +66,7 @@ class Pages:
             "percent": formats.percent,
             "ms": formats.milliseconds,
             "moment": formats.moment,
+            "day": formats.day,
             "seconds": formats.seconds,
             "words": formats.words,
         }

@@ -40,6 +40,8 @@ async function refresh(part) {
   }
 }
 
+// On a phone the menu is longer than the screen.
+document.querySelector("header nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 for (const button of document.querySelectorAll("[data-theme-switch]")) {
   button.hidden = false;
   name(button);

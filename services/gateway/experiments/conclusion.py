@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from services.gateway.experiments import statistics
 from services.gateway.experiments.statistics import Interval, Moments
@@ -129,9 +130,10 @@ def concluded(variants: Sequence[str], goal: Metric, measured: Measured) -> Conc
         )
     if len(worse) == len(others):
         nearest = min(worse, key=lambda variant: abs(differences[variant].low + differences[variant].high))
-        others_are = f"all others; the nearest, {nearest}, by" if len(others) > 1 else f"{nearest}: by"
+        others_are = f"all others, of which {nearest} is nearest" if len(others) > 1 else nearest
         return Conclusion(
-            control, f"{control} {goal.better} than {others_are} {_shown(differences[nearest], goal)}. {SURE}"
+            control,
+            f"{control} {goal.better} than {others_are}: {_shown(differences[nearest], goal)}. {SURE}",
         )
     shown = "; ".join(f"{name} - {control}: {_range(one, goal)}" for name, one in differences.items())
     return Conclusion("", f"No difference is shown yet ({shown}).")
@@ -164,8 +166,13 @@ def _is_better(difference: Interval, goal: Metric) -> bool:
 def _shown(difference: Interval, goal: Metric) -> str:
     """How large a difference is that excludes zero, without its sign."""
     low, high = sorted(abs(end) * goal.scale for end in (difference.low, difference.high))
-    return f"{low:.4g} to {high:.4g} {goal.unit}"
+    return f"{_digits(low)} to {_digits(high)} {goal.unit}"
 
 
 def _range(difference: Interval, goal: Metric) -> str:
-    return f"{difference.low * goal.scale:.4g} to {difference.high * goal.scale:.4g} {goal.unit}"
+    return f"{_digits(difference.low * goal.scale)} to {_digits(difference.high * goal.scale)} {goal.unit}"
+
+
+def _digits(number: float) -> str:
+    """Three digits that count, without an exponent."""
+    return f"{Decimal(f'{number:.3g}'):f}"

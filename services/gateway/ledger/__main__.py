@@ -17,6 +17,9 @@ from services.chassis.config import reader
 from services.gateway import postgres
 from services.gateway.alerts.messenger import TIMEOUT_S, Messenger
 from services.gateway.config import alerts
+from services.gateway.experiments.guard import Guard
+from services.gateway.experiments.store import ExperimentStore
+from services.gateway.keys.database import KeyDatabase
 from services.gateway.ledger import key_expiry
 from services.gateway.ledger.alert_watch import AlertWatch
 from services.gateway.ledger.consumer import BLOCK_MS, Consumer
@@ -64,7 +67,8 @@ async def main(settings: Settings) -> None:
             learning_days=settings.learning_days,
             hourly=[partial(key_expiry.measure, pool)],
         )
-        tasks = [asyncio.create_task(part.run()) for part in (usage, decisions, housekeeping)]
+        guard = Guard(pool, ExperimentStore(KeyDatabase(pool, client)))
+        tasks = [asyncio.create_task(part.run()) for part in (usage, decisions, housekeeping, guard)]
         if watch is not None:
             tasks.append(asyncio.create_task(watch.run(lambda: usage.behind_s)))
         stopped = asyncio.create_task(rpc.until_stopped())

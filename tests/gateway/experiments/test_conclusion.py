@@ -61,7 +61,7 @@ def test_the_sentence_says_what_is_better_and_by_how_much() -> None:
     difference = conclusion.findings(["a", "b"], measured)["b"]["cost_usd"].difference
     assert difference is not None
     assert (
-        f"b costs less than a: {-difference.high:.4g} to {-difference.low:.4g} USD a request."
+        f"b costs less than a: {-difference.high:.3g} to {-difference.low:.3g} USD a request."
         in found.sentence
     )
     assert "at most 5 of 100 experiments" in found.sentence

@@ -1,4 +1,4 @@
-"""Experiments in a real PostgreSQL: their life, and their results from the ledger."""
+"""Experiments in a real PostgreSQL: their life, their results from the ledger, and the guard."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from services.gateway import postgres
 from services.gateway.experiments import definition
 from services.gateway.experiments.conclusion import METRICS
 from services.gateway.experiments.definition import Definition
+from services.gateway.experiments.guard import Guard
 from services.gateway.experiments.live import LiveExperiments
 from services.gateway.experiments.results import ExperimentResults
 from services.gateway.experiments.store import ExperimentStore
@@ -152,3 +153,34 @@ async def test_results_are_those_of_the_ledger(store: ExperimentStore, pool: pos
     assert "b" == found["winner"]
     assert found["conclusion"].startswith("b costs less than old: 0.0009")
     assert METRICS.keys() < variant.keys()
+
+
+async def test_the_guard_stops_what_fails_or_costs_too_much(
+    store: ExperimentStore, database: KeyDatabase, pool: postgres.Pool
+) -> None:
+    guard = Guard(pool, store)
+    names = ("a", "failing", "dear", "good")
+    wanted = {"error_increase": 0.05, "cost_increase": 0.5}
+    variants = [{"name": name} for name in names]
+    row = await store.create(
+        "eve", definition.parse({"name": "test", "variants": variants, "guardrails": wanted})
+    )
+    ident = row["experiment_id"]
+    await store.change("eve", ident, "start")
+    await guard.check()
+    for name in names:
+        cost = 5_000_000 if name == "dear" else 2_000_000
+        costs = [cost + 1000 * i for i in range(150)]
+        await write(pool, ident, name, costs, failed=75 if name == "failing" else 1)
+    await guard.check()
+    await guard.check()
+
+    now = await store.get(ident)
+    assert ("running", {"failing", "dear"}) == (now["state"], now["stopped"].keys())
+    assert "it fails more often than the control by at least " in now["stopped"]["failing"]
+    assert "it costs more than the control by over 50 % of that one's cost" == now["stopped"]["dear"]
+    events = await AuditTrail(database).newest(f"experiment:{ident}", 10)
+    stopped = [
+        (one["actor"], one["detail"]["variant"]) for one in events if one["action"].endswith("_variant")
+    ]
+    assert [("guardrail", "failing"), ("guardrail", "dear")] == stopped[::-1]

@@ -1,0 +1,74 @@
+"""Stops variants that fail or cost too much, by the guardrails of their experiments; a ledger process runs it."""
+
+import asyncio
+import logging
+import time
+
+import asyncpg
+
+from services.chassis import errors
+from services.chassis.outage import Outage
+from services.gateway import postgres
+from services.gateway.experiments import conclusion, definition, results
+from services.gateway.experiments.store import ExperimentStore
+
+log = logging.getLogger(__name__)
+
+# Who stops a variant, in the audit trail.
+ACTOR = "guardrail"
+# Seconds between two rounds; or so many times what a round took, so that long experiments do not keep PostgreSQL busy.
+PAUSE_S = 5.0
+REST = 10.0
+MOST = 1000
+
+
+class Guard:
+    """Looks at every running experiment again and again, which the intervals permit.
+
+    Args:
+        pool: Where the ledger is.
+        store: Where experiments are.
+        pause_s: Between two rounds, in seconds.
+
+    """
+
+    def __init__(self, pool: postgres.Pool, store: ExperimentStore, *, pause_s: float = PAUSE_S) -> None:
+        self._pool = pool
+        self._store = store
+        self._pause_s = pause_s
+
+    async def run(self) -> None:
+        """Watch until cancelled; what fails is tried again in the next round."""
+        outage = Outage(log, "guardrails of experiments cannot be checked", "guardrails are checked again")
+        while True:
+            began = time.monotonic()
+            try:
+                await self.check()
+                outage.end()
+            except (errors.Fault, *postgres.ERRORS, asyncpg.PostgresError) as error:
+                outage.begin(error)
+            await asyncio.sleep(max(self._pause_s, REST * (time.monotonic() - began)))
+
+    async def check(self) -> None:
+        """Stop what must be stopped now.
+
+        Raises:
+            Fault, postgres.ERRORS, PostgresError: PostgreSQL does not answer, or somebody else was quicker.
+        """
+        for row in await self._store.find(after="", limit=MOST, state="running"):
+            described = definition.parse(row["definition"])
+            async with postgres.connection(self._pool) as connection:
+                measured = await results.measured(connection, row["experiment_id"], described)
+            control, *others = described.names
+            for variant in others:
+                if variant in row["stopped"]:
+                    continue
+                reason = conclusion.breach(
+                    described.guardrails,
+                    measured[control],
+                    measured[variant],
+                    conclusion.level(len(described.names)),
+                )
+                if reason:
+                    log.warning("experiment %s: the variant %s is stopped: %s", row["name"], variant, reason)
+                    await self._store.stop_variant(ACTOR, row["experiment_id"], variant, reason)

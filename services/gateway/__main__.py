@@ -7,7 +7,7 @@ from functools import partial
 
 import grpc
 import httpx
-from lumni.gateway.v1 import gateway_pb2_grpc, keys_pb2_grpc
+from lumni.gateway.v1 import experiments_pb2_grpc, gateway_pb2_grpc, keys_pb2_grpc
 
 from services.chassis import configured_environment, litellm_config, redis, rpc, workers
 from services.chassis.byte_budget import ByteBudget
@@ -86,6 +86,7 @@ from services.gateway.rest.dispatcher import Dispatcher
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.early_refusals import EarlyRefusals
 from services.gateway.rpc.admission import by_key
+from services.gateway.rpc.experiment_servicer import ExperimentServicer
 from services.gateway.rpc.key_servicer import KeyServicer
 from services.gateway.rpc.servicer import GatewayServicer
 from services.gateway.settings import Settings
@@ -93,8 +94,11 @@ from services.gateway.settings import Settings
 log = logging.getLogger("services.gateway")
 GATEWAY = "lumni.gateway.v1.GatewayService"
 KEYS = "lumni.gateway.v1.KeyService"
+EXPERIMENTS = "lumni.gateway.v1.ExperimentService"
 # Bytes of one message about a key: 256 models' names and 16 KiB of metadata, in whatever letters.
 LONGEST_KEY = 512 * 1024
+# Of one about an experiment: 8 variants.
+LONGEST_EXPERIMENT = 64 * 1024
 HOUR_S = 3600
 
 
@@ -204,11 +208,17 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         key_service = rpc.Service(
             KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store), longest=LONGEST_KEY
         )
-        grpc_address = await enter(
-            rpc.serve(settings.listen, settings.server, [service, key_service], admit=by_key(keys))
-        )
-        portkey = await enter(_portkey(settings)) if settings.portkey_feedback else None
         readers = Readers(pool)
+        divided, learnt = ExperimentStore(database), ExperimentResults(readers)
+        experiment_service = rpc.Service(
+            EXPERIMENTS,
+            experiments_pb2_grpc.add_ExperimentServiceServicer_to_server,
+            ExperimentServicer(divided, learnt),
+            longest=LONGEST_EXPERIMENT,
+        )
+        served = [service, key_service, experiment_service]
+        grpc_address = await enter(rpc.serve(settings.listen, settings.server, served, admit=by_key(keys)))
+        portkey = await enter(_portkey(settings)) if settings.portkey_feedback else None
         reports = UsageReports(readers)
         health: dict[str, Callable[[], Awaitable[bool]]] = {
             "classifier": classifier.ready,
@@ -239,7 +249,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
                 prompt_routes.router(keys, PromptStore(database)),
-                experiment_routes.router(keys, ExperimentStore(database), ExperimentResults(readers)),
+                experiment_routes.router(keys, divided, learnt),
                 usage.router(keys, reports),
                 request_story.router(keys, requests, texts),
                 feedback.router(keys, FeedbackStore(pool, portkey=portkey), pipeline),

@@ -1,14 +1,19 @@
 """Experiments: described and started by an admin, and what callers, providers and the ledger see of them."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
+import orjson
 import pytest
+from lumni.gateway.v1 import experiments_pb2 as pb
+from lumni.gateway.v1 import experiments_pb2_grpc
 
-from tests.flow.stack import ADMIN_KEY, Stack
+from tests.flow.stack import ADMIN_KEY, API_KEY, Stack
+from tests.flow.test_cli import lumni
 from tests.gateway.conftest import eventually
 from tests.simulator import Simulator
 
@@ -64,7 +69,7 @@ async def test_variants_of_a_model_are_divided_recorded_promoted_and_taken_back(
             return (await ask(client, "begun?"))["experiment"] is not None
 
         await eventually(divided)
-        answers = await asyncio.gather(*(ask(client, f"Tell me about {i}.") for i in range(24)))
+        answers = [await ask(client, f"Tell me about {i}.") for i in range(24)]
         counts = Counter(one["experiment"]["variant"] for one in answers)
         assert {"control", "dear"} == counts.keys()
         assert all(
@@ -79,7 +84,7 @@ async def test_variants_of_a_model_are_divided_recorded_promoted_and_taken_back(
 
         async def measured() -> bool:
             variants = (await admin.get(f"{PATH}/models/results")).json()["variants"]
-            return sum(one["requests"] for one in variants) >= 25
+            return bool(sum(one["requests"] for one in variants) >= 25)
 
         await eventually(measured)
         results = (await admin.get(f"{PATH}/models/results")).json()
@@ -105,6 +110,51 @@ async def test_variants_of_a_model_are_divided_recorded_promoted_and_taken_back(
     assert (await admin.delete(f"{PATH}/models")).json()["deleted"]
 
 
+async def test_two_experiments_with_a_known_difference_end_with_the_right_winner(
+    stack: Stack, admin: httpx.AsyncClient
+) -> None:
+    """One variant is dear, and the guard stops it by itself; in the other experiment answers are cut, and cost less."""
+    wanted = {
+        "dear": ({"model": "large"}, {"cost_increase": 0.5}, "control"),
+        "short": ({"parameters": {"max_completion_tokens": 2}}, {}, "short"),
+    }
+    for name, (sets, guardrails, _) in wanted.items():
+        described = {
+            "name": f"is-{name}",
+            "organization_id": f"org-{name}",
+            "sticky": "conversation",
+            "variants": [{"name": "control", "parameters": {"temperature": 1}}, {"name": name, **sets}],
+            "guardrails": guardrails,
+        }
+        if "model" in sets:
+            described["variants"][0] |= {"model": "small"}  # type: ignore[index]
+        assert 201 == (await admin.post(PATH, json=described)).status_code
+        await admin.post(f"{PATH}/is-{name}/start")
+    found: dict[str, dict[str, Any]] = {}
+    for name, (_, _, winner) in wanted.items():
+        async with await a_user(stack, admin, f"user-{name}", f"org-{name}") as client:
+            for batch in range(40):
+                for i in range(25):
+                    await ask(client, f"Tell me about {batch} and {i}.")
+                found[name] = (await admin.get(f"{PATH}/is-{name}/results")).json()
+                if found[name]["winner"]:
+                    break
+            assert winner == found[name]["winner"], found[name]["conclusion"]
+    for one in found.values():
+        print(one["name"], [(each["name"], each["requests"]) for each in one["variants"]], one["conclusion"])
+
+    async def stopped() -> bool:
+        return "dear" in (await admin.get(f"{PATH}/is-dear")).json()["stopped"]
+
+    await eventually(stopped)
+    told = (await admin.get("/admin/audit", params={"limit": 50})).json()["data"]
+    assert ("guardrail", "dear") in [(one["actor"], one["detail"].get("variant")) for one in told]
+    # It was the last variant beside the control, so that the experiment ended; the other one goes on.
+    states = [(await admin.get(f"{PATH}/is-{name}")).json()["state"] for name in wanted]
+    assert ["stopped", "running"] == states
+    await admin.post(f"{PATH}/is-short/stop")
+
+
 async def test_versions_of_a_prompt_are_divided(
     stack: Stack, admin: httpx.AsyncClient, provider: Simulator
 ) -> None:
@@ -128,7 +178,7 @@ async def test_versions_of_a_prompt_are_divided(
         }
         assert 201 == (await admin.post(PATH, json=described)).status_code
         await admin.post(f"{PATH}/headlines/start")
-        found = {}
+        found: dict[str, tuple[str, str]] = {}
 
         async def both() -> bool:
             body = {"messages": [{"role": "user", "content": f"About {len(found)}."}]}
@@ -145,6 +195,81 @@ async def test_versions_of_a_prompt_are_divided(
         named = await client.post("/v1/prompts/headline@1/completions", json={})
         assert ("headline@1", None) == (named.json()["lumni"]["prompt"], named.json()["lumni"]["experiment"])
     await admin.post(f"{PATH}/headlines/stop")
+
+
+async def test_the_command_line_does_all_of_it(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "shares.yaml"
+    file.write_text(
+        "name: shares\norganization_id: nobody\ngoal: error_share\n"
+        "variants:\n- {name: old}\n- {name: more, powerful_share: 0.5}\n- {name: less, powerful_share: 0.1}\n"
+    )
+    code, made, _ = await lumni(stack, "experiments", "create", str(file), "--start")
+    assert (0, True) == (code, "running" in made)
+    _, shown, _ = await lumni(stack, "experiments", "show", "shares")
+    file.write_text(shown.replace("shares", "again"))
+    assert 0 == (await lumni(stack, "experiments", "create", str(file)))[0]
+
+    _, stopped, _ = await lumni(stack, "experiments", "stop-variant", "shares", "less", "--reason", "no need")
+    assert ["stopped", "less"] in [line.split() for line in stopped.splitlines()]
+    _, learnt, _ = await lumni(stack, "experiments", "results", "shares")
+    assert "Too little is known: a variant says something from 100 requests of 30 users" in learnt
+    assert "less was stopped: no need" in learnt
+    for command, state in ((("promote", "shares", "more"), "promoted"), (("roll-back", "shares"), "stopped")):
+        _, said, _ = await lumni(stack, "experiments", *command)
+        assert ["state", state] in [line.split() for line in said.splitlines()]
+    code, _, refused = await lumni(stack, "experiments", "start", "shares")
+    assert 1 == code
+    assert "lumni: the experiment shares is stopped; start needs one that is draft" in refused
+    _, listed, _ = await lumni(stack, "experiments", "list")
+    assert {"shares", "again"} <= {line.split()[0] for line in listed.splitlines() if line.strip()}
+    for name in ("shares", "again"):
+        assert 0 == (await lumni(stack, "experiments", "delete", name))[0]
+
+
+async def test_grpc_does_all_of_it(stack: Stack) -> None:
+    described = {"name": "calls", "organization_id": "nobody", "variants": [{"name": "a"}, {"name": "b"}]}
+    async with grpc.aio.insecure_channel(stack.grpc) as channel:
+        stub: Any = experiments_pb2_grpc.ExperimentServiceStub(channel)
+
+        def of(message: Any, key: str = ADMIN_KEY) -> dict[str, Any]:
+            return {"request": message, "metadata": (("authorization", f"Bearer {key}"),), "timeout": 60}
+
+        async def change(what: str, variant: str = "") -> str:
+            number = pb.ExperimentChange.Value(f"EXPERIMENT_CHANGE_{what}")
+            wanted = pb.ChangeExperimentRequest(experiment="calls", change=number, variant=variant)
+            done = await stub.ChangeExperiment(**of(wanted))
+            return pb.ExperimentState.Name(done.experiment.state).removeprefix("EXPERIMENT_STATE_")
+
+        text = orjson.dumps(described).decode()
+        made = await stub.CreateExperiment(**of(pb.CreateExperimentRequest(definition_json=text)))
+        assert made.experiment.experiment_id.startswith("ex-")
+        assert "RUNNING" == await change("START")
+        learnt = await stub.GetExperimentResults(**of(pb.GetExperimentResultsRequest(experiment="calls")))
+        assert ("", True) == (learnt.winner, learnt.conclusion.startswith("Too little is known"))
+        assert "PROMOTED" == await change("PROMOTE", "b")
+        assert "STOPPED" == await change("ROLL_BACK")
+        got = await stub.GetExperiment(**of(pb.GetExperimentRequest(experiment="calls")))
+        assert got.experiment.ended_at.seconds >= got.experiment.started_at.seconds > 0
+        for wanted, code in (
+            (pb.ChangeExperimentRequest(experiment="calls"), grpc.StatusCode.INVALID_ARGUMENT),
+            (
+                pb.ChangeExperimentRequest(experiment="calls", change=pb.EXPERIMENT_CHANGE_STOP),
+                grpc.StatusCode.ALREADY_EXISTS,
+            ),
+            (
+                pb.ChangeExperimentRequest(experiment="none", change=pb.EXPERIMENT_CHANGE_STOP),
+                grpc.StatusCode.NOT_FOUND,
+            ),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.ChangeExperiment(**of(wanted))
+            assert code == caught.value.code()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ListExperiments(**of(pb.ListExperimentsRequest(), API_KEY))
+        assert grpc.StatusCode.PERMISSION_DENIED == caught.value.code()
+        await stub.DeleteExperiment(**of(pb.DeleteExperimentRequest(experiment="calls")))
+        listed = await stub.ListExperiments(**of(pb.ListExperimentsRequest()))
+        assert "calls" not in [one.name for one in listed.experiments]
 
 
 async def test_experiments_are_for_admins_and_mistakes_are_named(

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import typer
 
 from services.chassis.config import Mistakes
-from services.gateway.cli import check, explain, keys, logs, prompts, trace, usage
+from services.gateway.cli import check, experiments, explain, keys, logs, prompts, trace, usage
 from services.gateway.cli.client import Gateway, RefusedError
 from services.gateway.cli.output import show
 
@@ -30,6 +30,9 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys", help="Make, list, change and end keys.")
 app.add_typer(prompts.app, name="prompts", help="Make, compare, label and take back prompts.")
+app.add_typer(
+    experiments.app, name="experiments", help="Divide requests among variants, and see which is better."
+)
 app.command()(usage.usage)
 app.command()(logs.logs)
 app.command()(trace.trace)

@@ -4,7 +4,7 @@ import time
 from contextvars import ContextVar
 
 from services.chassis import rpc
-from services.gateway.keys.authenticator import Authenticator, bearer
+from services.gateway.keys.authenticator import Authenticator, bearer, check_admin
 from services.gateway.keys.permissions import Caller
 
 # Who makes the current call.
@@ -23,3 +23,12 @@ def by_key(keys: Authenticator) -> rpc.Admit:
         checked.set((began_ns, time.time_ns()))
 
     return admit
+
+
+def admin() -> str:
+    """The id of the admin's key that makes the current call.
+
+    Raises:
+        Forbidden: the key is good, but no admin's.
+    """
+    return check_admin(caller.get()).key_id

@@ -11,7 +11,6 @@ from lumni.gateway.v1 import keys_pb2_grpc
 
 from services.chassis import bounds, errors, json_bounds
 from services.chassis.bounds import IDENT, NAME, Bounds
-from services.gateway.keys.authenticator import check_admin
 from services.gateway.keys.store import KeyStore
 from services.gateway.rest import schemas
 from services.gateway.rpc import admission
@@ -48,19 +47,19 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: object) -> pb.CreateKeyResponse:
         """POST /admin/keys."""
-        actor = _admin()
+        actor = admission.admin()
         row = await self._store.create(actor, _fields(request.settings))
         return pb.CreateKeyResponse(key=_key(row), secret=row["key"])
 
     async def GetKey(self, request: pb.GetKeyRequest, context: object) -> pb.GetKeyResponse:
         """GET /admin/keys/{key_id}."""
-        _admin()
+        admission.admin()
         bounds.check(request, OF_KEY)
         return pb.GetKeyResponse(key=_key(await self._store.get(request.key_id)))
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: object) -> pb.ListKeysResponse:
         """GET /admin/keys."""
-        _admin()
+        admission.admin()
         bounds.check(request, PAGE)
         if not 0 <= request.limit <= LONGEST_PAGE:
             raise errors.Invalid(f"limit: expected 1 to {LONGEST_PAGE}", param="limit")
@@ -75,7 +74,7 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
 
     async def UpdateKey(self, request: pb.UpdateKeyRequest, context: object) -> pb.UpdateKeyResponse:
         """PATCH /admin/keys/{key_id}."""
-        actor = _admin()
+        actor = admission.admin()
         bounds.check(request, OF_KEY)
         fields = _fields(request.settings, request.update_mask.paths)
         row = await self._store.change(actor, request.key_id, fields)
@@ -83,7 +82,7 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
 
     async def RotateKey(self, request: pb.RotateKeyRequest, context: object) -> pb.RotateKeyResponse:
         """POST /admin/keys/{key_id}/rotate."""
-        actor = _admin()
+        actor = admission.admin()
         bounds.check(request, ROTATION)
         grace_s = request.grace.seconds if request.HasField("grace") else schemas.DAY_S
         if not 0 <= grace_s <= schemas.LONGEST_GRACE_S:
@@ -97,13 +96,13 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: object) -> pb.RevokeKeyResponse:
         """POST /admin/keys/{key_id}/revoke."""
-        actor = _admin()
+        actor = admission.admin()
         bounds.check(request, OF_KEY)
         return pb.RevokeKeyResponse(key=_key(await self._store.revoke(actor, request.key_id)))
 
     async def ResetLimits(self, request: pb.ResetLimitsRequest, context: object) -> pb.ResetLimitsResponse:
         """POST /admin/keys/{key_id}/reset-limits."""
-        actor = _admin()
+        actor = admission.admin()
         bounds.check(request, OF_KEY)
         await self._store.reset_limits(actor, request.key_id)
         return pb.ResetLimitsResponse()
@@ -112,7 +111,7 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
         self, request: pb.UpdateUserKeysRequest, context: object
     ) -> pb.UpdateUserKeysResponse:
         """PATCH /admin/users/{user_id}/keys."""
-        actor = _admin()
+        actor = admission.admin()
         bounds.check(request, OF_USER)
         fields = _fields(request.settings, request.update_mask.paths)
         if not fields:
@@ -123,13 +122,9 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
         self, request: pb.RevokeUserKeysRequest, context: object
     ) -> pb.RevokeUserKeysResponse:
         """POST /admin/users/{user_id}/keys/revoke."""
-        actor = _admin()
+        actor = admission.admin()
         bounds.check(request, OF_USER)
         return pb.RevokeUserKeysResponse(revoked=await self._store.revoke_all(actor, request.user_id))
-
-
-def _admin() -> str:
-    return check_admin(admission.caller.get()).key_id
 
 
 def _fields(settings: pb.KeySettings, mask: Collection[str] = ()) -> dict[str, Any]:

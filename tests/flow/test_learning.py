@@ -30,7 +30,8 @@ async def test_feedback_on_fast_answers_becomes_examples_without_text(http: http
     for word, tier, value in zip(words, tiers, (8, -5, 9), strict=True):
         answer = await http.post("/v1/chat/completions", json=request(tier, f"Tell me about {word}."))
         given = {"request_id": answer.headers["x-request-id"], "value": value}
-        assert (await http.post("/v1/feedback", json=given)).json() == {"status": "success"}
+        told = (await http.post("/v1/feedback", json=given)).json()
+        assert ("success", [given["request_id"]]) == (told["status"], told["feedback_ids"])
 
     async def learned() -> bool:
         return len((await http.get("/admin/learning", headers=ADMIN)).text.splitlines()) >= 2
@@ -52,6 +53,10 @@ async def test_feedback_on_fast_answers_becomes_examples_without_text(http: http
         ({"request_id": "r", "value": 1}, "request_id"),
         ({"request_id": "r", "value": 11}, "value"),
         ({"request_id": "r", "value": True}, "value"),
+        ({"request_id": "r", "trace_id": "t", "value": 1}, "request_id"),
+        ({"trace_id": "t", "value": 1, "weight": 2}, "weight"),
+        ({"trace_id": "t", "value": 1, "metadata": []}, "metadata"),
+        ({"trace_id": "t", "value": 1, "colour": 1}, "colour"),
     ],
 )
 async def test_wrong_feedback_is_named(http: httpx.AsyncClient, body: dict[str, object], param: str) -> None:

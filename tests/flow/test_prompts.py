@@ -296,3 +296,33 @@ async def test_a_folder_of_prompts_is_kept_in_step(stack: Stack, tmp_path: Path)
     assert again.startswith("0 new, 0 changed")
     for name in ("folder-note", "folder-sign"):
         await lumni(stack, "prompts", "delete", name)
+
+
+async def test_portkeys_client_gives_feedback_by_trace(portkey_client: Any, stack: Stack) -> None:
+    traced = portkey_client.with_options(trace_id="chat-of-eve", metadata={"env": "test"})
+    answer = await traced.chat.completions.create(
+        model="small", messages=[{"role": "user", "content": "How was it?"}]
+    )
+    ident = answer.lumni["request_id"]
+
+    given = await portkey_client.feedback.create(
+        trace_id="chat-of-eve", value=7, weight=0.5, metadata={"why": "short", "stars": 4}
+    )
+    assert ("success", [ident]) == (given.status, given.feedback_ids)
+    again = await portkey_client.feedback.bulk_create(
+        feedbacks=[
+            {"trace_id": "chat-of-eve", "value": 6},
+            {"trace_id": answer.lumni["trace_id"], "value": 5},
+        ]
+    )
+    assert [ident, ident] == again.feedback_ids
+    changed = await portkey_client.feedback.update(feedback_id=ident, value=-3, metadata={"why": "wrong"})
+    assert [ident] == changed.feedback_ids
+
+    connection = await asyncpg.connect(stack.database)
+    try:
+        row = await connection.fetchrow("SELECT * FROM feedback WHERE request_id = $1", ident)
+    finally:
+        await connection.close()
+    assert row is not None
+    assert (-3, 1.0, {"why": "wrong"}) == (row["value"], row["weight"], json.loads(row["metadata"]))

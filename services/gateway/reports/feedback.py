@@ -19,6 +19,7 @@ from services.chassis.candidates import UNPINNED
 from services.gateway import postgres
 from services.gateway.keys.permissions import Caller
 from services.gateway.reports.portkey_feedback import PortkeyFeedback
+from services.gateway.requests.feedback_request import Verdict
 from services.gateway.requests.request_ids import age_s
 
 BATCH = 1000
@@ -30,12 +31,22 @@ RECENT_S = 3600.0
 
 # Only a request that was answered, of the same user, or of the same key where that has no user.
 GIVE = """
-INSERT INTO feedback (request_id, user_id, value, asked_at)
-SELECT request_id, user_id, $4, started_at FROM usage_records
+INSERT INTO feedback (request_id, user_id, value, asked_at, weight, metadata)
+SELECT request_id, user_id, $4, started_at, $5, $6 FROM usage_records
 WHERE request_id = $1 AND user_id = $2 AND (user_id <> '' OR key_id = $3)
   AND kind IN ('final', 'partial', 'cached') LIMIT 1
-ON CONFLICT (request_id) DO UPDATE SET value = excluded.value, given_at = now()
+ON CONFLICT (request_id) DO UPDATE
+SET value = excluded.value, given_at = now(), weight = excluded.weight, metadata = excluded.metadata
 RETURNING coalesce((SELECT s.trace_id FROM model_selections s WHERE s.request_id = $1 LIMIT 1), '')
+"""
+# The newest answer in a trace, which the caller named, or Lumni.
+NEWEST = """
+SELECT request_id FROM usage_records
+WHERE request_id IN (
+    SELECT request_id FROM usage_records WHERE metadata ? 'trace_id' AND metadata ->> 'trace_id' = $1
+    UNION SELECT request_id FROM model_selections WHERE trace_id = $1 AND trace_id <> ''
+  ) AND user_id = $2 AND (user_id <> '' OR key_id = $3) AND kind IN ('final', 'partial', 'cached')
+ORDER BY started_at DESC LIMIT 1
 """
 # Whole answers of the model that the selector chose for a fast request: a pinned model was the caller's choice, a
 # fallback's answer says nothing of the model that failed, and where the most powerful permitted model answered, none
@@ -75,44 +86,52 @@ class FeedbackStore:
         self._portkey = portkey
         self._pauses_s = pauses_s
 
-    async def give(self, caller: Caller, request_id: str, value: int) -> None:
-        """Write a caller's verdict on an answer; a second one replaces the first.
+    async def give(self, caller: Caller, verdict: Verdict) -> str:
+        """Write a caller's verdict on an answer; a second one replaces the first. The id of the answer's request.
 
         Raises:
             Invalid: this is no request's id.
             NotFound: the caller's user got no such answer, or the ledger has not written it yet.
             Unavailable: PostgreSQL cannot take it.
         """
-        try:
-            recent = age_s(request_id) < RECENT_S
-        except ValueError as error:
-            raise errors.Invalid(
-                "request_id: expected the x-request-id of the answer", param="request_id"
-            ) from error
+        # Of a trace nobody knows how old it is.
+        recent = bool(verdict.trace_id) or _is_recent(verdict.request_id)
         for pause_s in (0.0, *self._pauses_s) if recent else (0.0,):
             await asyncio.sleep(pause_s)
-            trace_id = await self._write(caller, request_id, value)
-            if trace_id is not None:
+            written = await self._write(caller, verdict)
+            if written is not None:
+                request_id, trace_id = written
                 if self._portkey is not None and trace_id:
                     who = {"_user": caller.user_id} if caller.user_id else {}
-                    self._portkey.give(trace_id, value, {"requestId": request_id, **who})
-                return
+                    about = {**verdict.metadata, "requestId": request_id, **who}
+                    self._portkey.give(trace_id, verdict.value, about, weight=verdict.weight)
+                return request_id
+        name = "trace_id" if verdict.trace_id else "request_id"
         raise errors.NotFound(
-            "request_id: no answer of yours has this x-request-id; one just given may take a few seconds to be known",
+            f"{name}: no answer of yours has this id; one just given may take a few seconds to be known",
             reason="REQUEST_NOT_FOUND",
-            param="request_id",
+            param=name,
         )
 
-    async def _write(self, caller: Caller, request_id: str, value: int) -> str | None:
-        """Write a verdict; the id of the answer's trace, empty where that is not known; None without such an answer."""
+    async def _write(self, caller: Caller, verdict: Verdict) -> tuple[str, str] | None:
+        """Write a verdict; the ids of the request and of its trace, empty where that is not known; None without one."""
         try:
             async with postgres.connection(self._pool) as connection:
+                ident = verdict.request_id or await connection.fetchval(
+                    NEWEST, verdict.trace_id, caller.user_id, caller.key_id
+                )
                 trace_id: str | None = await connection.fetchval(
-                    GIVE, request_id, caller.user_id, caller.key_id, value
+                    GIVE,
+                    ident,
+                    caller.user_id,
+                    caller.key_id,
+                    verdict.value,
+                    verdict.weight,
+                    dict(verdict.metadata),
                 )
         except postgres.ERRORS as error:
             raise errors.Unavailable("feedback cannot be kept at the moment", retry_after_s=1) from error
-        return trace_id
+        return None if trace_id is None else (ident, trace_id)
 
     async def examples(self, batch: int = BATCH) -> AsyncIterator[bytes]:
         """Every verdict that the classifier can learn from, with what was counted in its request, as JSON lines."""
@@ -126,3 +145,12 @@ class FeedbackStore:
                 yield orjson.dumps(example) + b"\n"
             if len(rows) < batch:
                 return
+
+
+def _is_recent(request_id: str) -> bool:
+    try:
+        return age_s(request_id) < RECENT_S
+    except ValueError as error:
+        raise errors.Invalid(
+            "request_id: expected the x-request-id of the answer", param="request_id"
+        ) from error

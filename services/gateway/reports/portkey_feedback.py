@@ -51,9 +51,11 @@ class PortkeyFeedback:
             log, "Portkey takes no feedback", "Portkey takes feedback again", pause_s=retry_s
         )
 
-    def give(self, trace_id: str, value: int, metadata: dict[str, str]) -> None:
+    def give(self, trace_id: str, value: int, metadata: dict[str, str], *, weight: float = 1.0) -> None:
         """Take a verdict, -10 to 10; returns at once."""
-        if self._waiting.append({"trace_id": trace_id, "value": value, "weight": 1.0, "metadata": metadata}):
+        if self._waiting.append(
+            {"trace_id": trace_id, "value": value, "weight": weight, "metadata": metadata}
+        ):
             DROPPED.inc()
 
     @asynccontextmanager

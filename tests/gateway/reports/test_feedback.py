@@ -19,6 +19,7 @@ from services.gateway.ledger import event_rows
 from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.reports.feedback import FeedbackStore
+from services.gateway.requests.feedback_request import Verdict
 from services.gateway.requests.request_ids import request_id
 from tests.gateway.conftest import eventually
 from tests.gateway.ledgers import Ledger
@@ -86,7 +87,7 @@ async def outcomes(feedback: FeedbackStore) -> list[int]:
 async def test_a_second_verdict_replaces_the_first(pool: postgres.Pool) -> None:
     feedback, ident = FeedbackStore(pool), await answered(pool)
     for value in (8, -3):
-        await feedback.give(ANN, ident, value)
+        await feedback.give(ANN, Verdict(value, ident))
 
     rows = await pool.fetch("SELECT request_id, user_id, value FROM feedback")
 
@@ -103,11 +104,11 @@ async def test_only_an_answer_of_ones_own_is_judged(pool: postgres.Pool, strange
     for owner, ident in ((ANN, LONG_AGO), (caller("k1"), LONG_AGO.replace("8057", "8058"))):
         await answered(pool, owner, ident=ident)
         with pytest.raises(NotFound, match="no answer of yours") as caught:
-            await feedback.give(stranger, ident, 5)
+            await feedback.give(stranger, Verdict(5, ident))
         assert ("REQUEST_NOT_FOUND", "request_id") == (caught.value.reason, caught.value.param)
-        await feedback.give(owner, ident, 5)
+        await feedback.give(owner, Verdict(5, ident))
     # Another key of the same user will do.
-    await feedback.give(caller("k9", others=[Subject("user:ann")]), LONG_AGO, -5)
+    await feedback.give(caller("k9", others=[Subject("user:ann")]), Verdict(-5, LONG_AGO))
 
     assert {5, -5} == {row["value"] for row in await pool.fetch("SELECT value FROM feedback")}
 
@@ -117,17 +118,17 @@ async def test_a_request_that_was_never_made_or_never_answered_is_not_judged(poo
     failed = await answered(pool, last=FAILED)
     for ident in (request_id(), failed, LONG_AGO):
         with pytest.raises(NotFound):
-            await feedback.give(ANN, ident, 5)
+            await feedback.give(ANN, Verdict(5, ident))
     for ident in ("r1", "", "a" * 10_000, "f47ac10b-58cc-4372-a567-0e02b2c3d479"):
         with pytest.raises(Invalid, match="request_id: expected"):
-            await feedback.give(ANN, ident, 5)
+            await feedback.give(ANN, Verdict(5, ident))
 
     assert 0 == await pool.fetchval("SELECT count(*) FROM feedback")
 
 
 async def test_a_verdict_that_is_quicker_than_the_ledger_waits_for_it(pool: postgres.Pool) -> None:
     ident = request_id()
-    verdict = asyncio.create_task(FeedbackStore(pool, pauses_s=[0.05] * 200).give(ANN, ident, 5))
+    verdict = asyncio.create_task(FeedbackStore(pool, pauses_s=[0.05] * 200).give(ANN, Verdict(5, ident)))
 
     async def looked() -> bool:
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE $1"
@@ -164,7 +165,7 @@ async def test_an_outcome_is_a_verdict_on_the_fast_model_that_was_chosen_and_ans
     pool: postgres.Pool, about: dict[str, Any], learnt: bool, value: int
 ) -> None:
     feedback, ident = FeedbackStore(pool), await answered(pool, **about)
-    await feedback.give(ANN, ident, value)
+    await feedback.give(ANN, Verdict(value, ident))
 
     assert ([int(value < 0)] if learnt and value else []) == await outcomes(feedback)
 
@@ -172,7 +173,7 @@ async def test_an_outcome_is_a_verdict_on_the_fast_model_that_was_chosen_and_ans
 async def test_examples_come_in_portions_and_each_once(pool: postgres.Pool) -> None:
     feedback = FeedbackStore(pool)
     for number in range(5):
-        await feedback.give(ANN, await answered(pool), 1 if number < 3 else -1)
+        await feedback.give(ANN, Verdict(1 if number < 3 else -1, await answered(pool)))
 
     portions = [json.loads(line) async for line in feedback.examples(batch=2)]
 
@@ -185,7 +186,7 @@ async def test_what_was_learnt_is_deleted_in_batches_when_it_is_old(pool: postgr
     now = datetime.now(UTC)
     for at in (now, now - timedelta(days=100)):
         for _ in range(5):
-            await feedback.give(ANN, await answered(pool, at=at), 5)
+            await feedback.give(ANN, Verdict(5, await answered(pool, at=at)))
 
     removed = [await retention.prune_learning(now - timedelta(days=90), batch=2) for _ in range(4)]
 
@@ -217,3 +218,28 @@ async def test_the_ledger_keeps_what_was_learnt_as_long_as_configured_and_no_lon
     async with ledger.open():
         await eventually(round_is_over)
     assert left == await pool.fetchval("SELECT count(*) FROM feedback")
+
+
+async def test_a_trace_stands_for_its_newest_answer(pool: postgres.Pool) -> None:
+    feedback = FeedbackStore(pool, pauses_s=())
+    now, trace_id = datetime.now(UTC), "0af7651916cd43dd8448eb211c80319c"
+    idents = [await answered(pool, at=now - timedelta(seconds=age)) for age in (20, 10)]
+    async with pool.acquire() as connection:
+        await connection.execute("""UPDATE usage_records SET metadata = '{"trace_id": "my chat"}'""")
+        await connection.execute(
+            "UPDATE model_selections SET trace_id = $2 WHERE request_id = $1", idents[0], trace_id
+        )
+
+    noted = {"_user": "eve", "why": "short"}
+    by_callers = Verdict(5, trace_id="my chat", weight=0.5, metadata=noted)
+    assert idents[1] == await feedback.give(ANN, by_callers)
+    assert idents[0] == await feedback.give(ANN, Verdict(-5, trace_id=trace_id))
+    with pytest.raises(NotFound) as caught:
+        await feedback.give(caller("k9", others=[Subject("user:bob")]), by_callers)
+    assert "trace_id" == caught.value.param
+
+    async with pool.acquire() as connection:
+        rows = await connection.fetch("SELECT * FROM feedback ORDER BY value")
+    assert [(idents[0], -5, 1.0, {}), (idents[1], 5, 0.5, noted)] == [
+        (row["request_id"], row["value"], row["weight"], row["metadata"]) for row in rows
+    ]

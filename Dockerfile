@@ -11,7 +11,7 @@ ARG SERVICE
 ARG LOCK=${SERVICE}
 COPY locks/${LOCK}.txt /lock.txt
 RUN python -m venv /venv \
- && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /lock.txt \
+ && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r /lock.txt \
  # What installs packages has no business where they run.
  && /venv/bin/pip uninstall --yes pip setuptools
 
@@ -44,6 +44,17 @@ COPY services/classifier /app/services/classifier
 COPY services/selector /app/services/selector
 COPY services/executor /app/services/executor
 COPY services/together /app/services/together
+
+# A small model for trying things out: docker build --target local-model --build-arg SERVICE=local.model --build-arg LOCK=local-model .
+FROM ${PYTHON_IMAGE} AS openmp
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends libgomp1 \
+ && install -D --target-directory=/openmp /usr/lib/*/libgomp.so.1
+
+FROM base AS local-model
+COPY --from=openmp /openmp /app/lib
+ENV LD_LIBRARY_PATH=/app/lib
+COPY services/local/__init__.py services/local/model.py services/local/weights.py /app/services/local/
 
 FROM base
 ARG SERVICE

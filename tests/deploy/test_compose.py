@@ -118,19 +118,37 @@ def test_only_what_calls_providers_and_the_collector_can_leave(
     assert not [name for name, service in services.items() if "network_mode" in service]
 
 
-def test_only_the_gateway_publishes_ports_and_on_loopback_by_default(services: dict[str, Any]) -> None:
-    assert [name for name, service in services.items() if "ports" in service] == ["gateway", "together"]
-    for name in ("gateway", "together"):
+def test_only_what_stands_in_front_publishes_ports_and_on_loopback_by_default(
+    services: dict[str, Any],
+) -> None:
+    assert [name for name, service in services.items() if "ports" in service] == ["proxy", "together"]
+    for name in ("proxy", "together"):
         assert [_filled_in(port) for port in services[name]["ports"]] == [
             "127.0.0.1:8080:8080",
             "127.0.0.1:50050:50050",
         ]
 
 
+def test_the_proxy_reaches_the_gateways_and_nothing_behind_them(
+    compose: dict[str, Any], services: dict[str, Any]
+) -> None:
+    reached = {name for name, service in services.items() if "edge" in service["networks"]}
+
+    assert {"proxy", "gateway"} == reached
+    assert "inside" not in services["proxy"]["networks"]
+    assert compose["networks"]["edge"]["internal"]
+    given = services["gateway"]["environment"]
+    addresses = re.findall(r"gateway:(\d+)", (ROOT / "deploy" / "haproxy.cfg").read_text())
+    assert [
+        given["LUMNI_REST_LISTEN"].rpartition(":")[2],
+        given["LUMNI_LISTEN"].rpartition(":")[2],
+    ] == addresses
+
+
 def test_the_one_process_starts_only_when_asked_for_and_has_what_its_services_have(
     services: dict[str, Any],
 ) -> None:
-    assert ["together"] == [name for name, service in services.items() if "profiles" in service]
+    assert ["together"] == services["together"]["profiles"]
     assert not [name for name, service in services.items() if "together" in service.get("depends_on", {})]
     assert not set(FOUR) & set(services["together"]["depends_on"])
     given = services["together"]["environment"]

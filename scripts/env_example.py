@@ -38,8 +38,10 @@ COMPOSE = {
             "VALKEY": "Valkey",
             "COLLECTOR": "the OpenTelemetry collector",
             "PYTHON": "Python, which the services' images are built on",
+            "HAPROXY": "the proxy in front of the gateways",
         }.items()
     },
+    "LUMNI_LOCAL_MODEL_KEY": "what callers of the local model (profile local-model) show as their API key, your choice",
     "LUMNI_PUBLISH": "address of this host at which the gateway's ports are published",
     "LUMNI_TRACES_KEPT_PERCENT": "percentage of the traces without an error, and not slow, that the collector keeps",
     "LUMNI_TRACES_SLOW_MS": "from how many milliseconds on the collector keeps every trace",

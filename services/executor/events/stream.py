@@ -76,10 +76,7 @@ class UsageStream:
         if self._outage.resting:
             return None
         try:
-            *_, answer = await exchange(self._redis, _transaction(events))
-            if isinstance(answer, Exception):
-                raise answer
-            _, memory, *idents = answer
+            _, memory, *idents = await self._committed(_transaction(events))
         except ERRORS as error:
             self._outage.begin(error)
             return None
@@ -87,6 +84,20 @@ class UsageStream:
         return [
             Appended(event, text(ident), text(memory)) for event, ident in zip(events, idents, strict=True)
         ]
+
+    async def _committed(self, transaction: Sequence[Command]) -> list[Any]:
+        """What each command of a transaction answered.
+
+        Raises:
+            redis.ERRORS: Redis does not answer, did not run the transaction, or ran it and one of its commands failed.
+        """
+        *_, answer = await exchange(self._redis, transaction)
+        # EXEC answers for all of them: what a command fails with while it runs is among the answers.
+        answers = answer if isinstance(answer, list) else [answer]
+        for one in answers:
+            if isinstance(one, Exception):
+                raise one
+        return answers
 
     async def ping(self) -> None:
         """Return when Redis answers.

@@ -214,6 +214,25 @@ async def test_no_attempt_begins_when_neither_redis_nor_the_disk_takes_its_recor
     assert caught.value.reason == "LEDGER_UNAVAILABLE"
 
 
+async def test_an_event_that_the_stream_rejects_is_spooled_until_it_takes_it(
+    valkey: str, tmp_path: Path
+) -> None:
+    client = redis.connect(valkey, timeout_s=2)
+    # Redis runs the transaction, and each of its appends fails.
+    await client.set(redis_keys.USAGE_STREAM, "no stream")
+    async with publishing(Outbox(client, tmp_path)) as outbox:
+        await outbox.started(WORK, attempt(1))
+        assert ["r/1"] == spooled(tmp_path)
+
+        await client.delete(redis_keys.USAGE_STREAM)
+
+        async def is_published() -> bool:
+            return [("r/1", events_pb2.USAGE_KIND_STARTED)] == await published(valkey)
+
+        await until(is_published)
+    await client.aclose()
+
+
 async def test_a_slow_redis_costs_one_short_wait_not_one_for_each_call(
     make_valkey: Callable[[], Valkey], tmp_path: Path
 ) -> None:

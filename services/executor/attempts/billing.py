@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from services.chassis import provider_side
 from services.chassis.costs import Cost
-from services.chassis.operations import Operation
+from services.chassis.operations import BY_UNIT, Operation
 from services.chassis.unit_prices import Units
 from services.executor.attempts.model import Attempt, AttemptState
 from services.executor.engines.base import Call, Engine
@@ -38,8 +38,7 @@ def whole(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat) 
 def broken(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat, failed: Failed) -> Attempt:
     """The attempt with what its provider may bill for an answer that is not whole."""
     attempt = replace(attempt, error=failed.error, status_code=failed.status_code, message=failed.message)
-    begun = bool(answer.texts) or answer.usage is not None
-    if not begun and not failed.billed:
+    if not answer.begun and not failed.billed:
         return replace(attempt, state=AttemptState.FAILED)
     seen = engine.estimate(call, "".join(answer.texts))
     usage = seen
@@ -49,8 +48,7 @@ def broken(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat,
         usage = replace(answer.usage, completion_tokens=completion)
     attempt = replace(attempt, state=AttemptState.PARTIAL, usage=usage, estimated=True)
     bound = attempt.max_cost_nano_usd
-    hidden = _may_have_reasoned(call, answer) or provider_side.searches(call.body)
-    if call.stream and begun and not hidden:
+    if call.stream and answer.begun and _shows_what_is_billed(call, answer):
         cost = call.deployment.price.cost(usage, answer.service_tier)
         return _at_bound(attempt) if 0 < bound < cost.total else _at(attempt, cost)
     # Nothing came, yet the provider may have generated all of it: only the bound is sure.
@@ -83,6 +81,14 @@ def _at(attempt: Attempt, cost: Cost) -> Attempt:
 def _at_bound(attempt: Attempt) -> Attempt:
     """The attempt at what was reserved for it, of which nobody knows the parts."""
     return replace(attempt, cost_nano_usd=attempt.max_cost_nano_usd)
+
+
+def _shows_what_is_billed(call: Call, answer: ResponseFormat) -> bool:
+    """Whether what came of a stream says what its provider may bill for it."""
+    if call.operation in BY_UNIT:
+        # Neither a part of a picture nor a piece of sound says what the whole is billed by; only reported tokens do.
+        return answer.usage is not None and call.deployment.price.by_token
+    return not _may_have_reasoned(call, answer) and not provider_side.searches(call.body)
 
 
 def _may_have_reasoned(call: Call, answer: ResponseFormat) -> bool:

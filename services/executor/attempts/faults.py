@@ -58,7 +58,7 @@ def of_run(failures: Sequence[Failed], skips: Sequence[Skip], *, committed: bool
 
 def incomplete(answer: ResponseFormat) -> Failed:
     """A stream that ended before its provider marked it as complete."""
-    if answer.texts or answer.usage is not None:
+    if answer.begun:
         return Failed(ErrorClass.CUT, "the stream ended before its end", 200, billed=True)
     return Failed(ErrorClass.MALFORMED, "the stream was empty", 200, billed=True)
 

@@ -42,7 +42,8 @@ class ResponseFormat(ABC):
         usage: What the provider reported so far; None when it has not.
         estimated: Whether that was counted for it, as it reports none.
         texts: The pieces of text the model has produced so far.
-        reasoned: Whether some of its reasoning was among them.
+        media: Whether some of a picture or of speech came, which no text tells of.
+        reasoned: Whether some of its reasoning was among the texts.
         complete: Whether the provider marked the answer as complete.
         service_tier: The tier by which the provider served the call; "" when it names none.
         units: What is billed where no tokens are reported; None where tokens always are what is billed.
@@ -54,10 +55,16 @@ class ResponseFormat(ABC):
         self.usage: Usage | None = None
         self.estimated = False
         self.texts: list[str] = []
+        self.media = False
         self.reasoned = False
         self.complete = False
         self.service_tier = ""
         self.units: Units | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether any of what is billed has come."""
+        return bool(self.texts) or self.media or self.usage is not None
 
     @abstractmethod
     def whole(self, piece: Piece) -> Chunk:

@@ -41,6 +41,7 @@ class ImagesFormat(ResponseFormat):
             return []
         if piece.data.get("type") == "error":
             raise provider_errors.from_object(piece.data)
+        self.media = True
         finishes = piece.data.get("type") == COMPLETED
         if finishes:
             self._measure(piece.data, 1)

@@ -46,6 +46,7 @@ class SpeechFormat(ResponseFormat):
             return []
         if piece.data.get("type") == "error":
             raise provider_errors.from_object(piece.data)
+        self.media = True
         finishes = piece.data.get("type") == DONE
         if finishes:
             reported = piece.data.get("usage")

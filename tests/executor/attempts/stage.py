@@ -177,11 +177,12 @@ def stage(
     policy: RetryPolicy = SWIFT,
     max_billed_attempts: int = 0,
     known: "type[Scripts] | None" = None,
+    operation: Operation = Operation.CHAT,
     **body: Any,
 ) -> Stage:
     work = Work(
         request_id="r",
-        operation=Operation.CHAT,
+        operation=operation,
         body={"messages": [{"role": "user", "content": "hi"}], **body},
         stream=stream,
         candidates=[

@@ -1,12 +1,16 @@
 """What attempts cost, whole and broken."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from services.chassis import errors
 from services.chassis.costs import Cost
 from services.chassis.deployments import Deployment
+from services.chassis.operations import Operation
+from services.chassis.prices import Price, Row, rates_of
+from services.chassis.unit_prices import UnitRates
 from services.executor.attempts import messages
 from services.executor.attempts.model import AttemptState, Candidate
 from services.executor.engines.base import Engine
@@ -117,6 +121,92 @@ async def test_of_a_cut_stream_what_was_seen_is_a_floor_of_the_last_reported_cou
     # The prompt as reported; five tokens were seen, two of them reported.
     assert (AttemptState.PARTIAL, Usage(10, 5)) == (attempt.state, attempt.usage)
     assert 10 * 1 + 5 * 4 == attempt.cost_nano_usd
+
+
+class ByPiece(Scripts):
+    """Pictures and speech are billed by the piece and the character, tokens are not."""
+
+    def find(self, ident: str) -> tuple[Deployment, Engine] | None:
+        found = super().find(ident)
+        price = Price((Row("", 0, rates_of({})),), units=UnitRates(image=40, character=15 * 10**6))
+        return found and (replace(found[0], price=price), found[1])
+
+
+PARTIAL_PICTURE = {"type": "image_generation.partial_image", "b64_json": "AA=="}
+PICTURE = {
+    "type": "image_generation.completed",
+    "b64_json": "AA==",
+    "usage": {"input_tokens": 3, "output_tokens": 50, "total_tokens": 53},
+}
+SOUND = {"type": "speech.audio.delta", "audio": "AA=="}
+SPOKEN = {"type": "speech.audio.done", "usage": {"input_tokens": 3, "output_tokens": 50, "total_tokens": 53}}
+REJECTED = {"type": "error", "code": "rate_limit_exceeded", "message": "no more"}
+MEDIA = pytest.mark.parametrize(
+    ("operation", "part", "last"),
+    [
+        (Operation.IMAGE_GENERATION, PARTIAL_PICTURE, PICTURE),
+        (Operation.AUDIO_SPEECH, SOUND, SPOKEN),
+    ],
+)
+
+
+@MEDIA
+async def test_media_billed_by_the_piece_that_break_after_their_last_event_cost_their_bound(
+    operation: Operation, part: dict[str, Any], last: dict[str, Any]
+) -> None:
+    engine = Script([part, last, *fails(ErrorClass.CUT, billed=True)])
+    played = stage({"a": engine}, "a", stream=True, known=ByPiece, operation=operation, input="a b")
+
+    with pytest.raises(errors.Unavailable):
+        await played.play()
+
+    [attempt] = played.events.made
+    assert (AttemptState.PARTIAL, 900) == (attempt.state, attempt.cost_nano_usd)
+
+
+@MEDIA
+async def test_media_billed_by_the_token_that_break_after_their_last_event_cost_what_was_reported(
+    operation: Operation, part: dict[str, Any], last: dict[str, Any]
+) -> None:
+    engine = Script([part, last, *fails(ErrorClass.CUT, billed=True)])
+    played = stage({"a": engine}, "a", stream=True, operation=operation, input="a b")
+
+    with pytest.raises(errors.Unavailable):
+        await played.play()
+
+    [attempt] = played.events.made
+    assert (AttemptState.PARTIAL, 3 * 1 + 50 * 4) == (attempt.state, attempt.cost_nano_usd)
+
+
+@MEDIA
+@pytest.mark.parametrize("known", [Scripts, ByPiece])
+async def test_media_of_which_a_part_came_before_an_error_cost_their_bound(
+    operation: Operation, part: dict[str, Any], last: dict[str, Any], known: type[Scripts]
+) -> None:
+    del last
+    played = stage(
+        {"a": Script([part, REJECTED])}, "a", stream=True, known=known, operation=operation, input="a b"
+    )
+
+    with pytest.raises(errors.Exhausted):
+        await played.play()
+
+    [attempt] = played.events.made
+    assert (AttemptState.PARTIAL, 900) == (attempt.state, attempt.cost_nano_usd)
+
+
+@MEDIA
+async def test_media_of_which_nothing_came_before_an_error_cost_nothing(
+    operation: Operation, part: dict[str, Any], last: dict[str, Any]
+) -> None:
+    del part, last
+    played = stage({"a": Script([REJECTED])}, "a", stream=True, operation=operation, input="a b")
+
+    with pytest.raises(errors.Exhausted):
+        await played.play()
+
+    [attempt] = played.events.made
+    assert (AttemptState.FAILED, 0) == (attempt.state, attempt.cost_nano_usd)
 
 
 async def test_a_call_that_never_reached_its_provider_costs_nothing() -> None:

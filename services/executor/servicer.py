@@ -21,6 +21,9 @@ from services.executor.formats.base import Chunk
 
 # Chunks that may be unread by a slow caller before no more are read from the provider.
 BACKLOG = 256
+# Characters of them that may be, and that travel together: with four bytes each, the most that UTF-8 takes, they are
+# half of the longest gRPC message. A picture alone may have more.
+BACKLOG_CHARS = 4 * 2**20
 # A token is seldom shorter than so many characters.
 CHARS_PER_TOKEN = 3
 # Where a body holds what was said so far.
@@ -94,7 +97,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
         """Do the same and send the chunks as they come; those ready at once travel together."""
         work = await _work(request.execute, stream=True)
         run = self._start(work)
-        backlog = ReadAhead[Chunk](BACKLOG)
+        backlog = ReadAhead[Chunk](BACKLOG, BACKLOG_CHARS)
         pump = asyncio.create_task(_pump(run, backlog, work.deadline))
         try:
             while ready := await backlog.take():
@@ -126,7 +129,7 @@ async def _pump(run: FallbackRun, backlog: ReadAhead[Chunk], deadline: float) ->
                     # A caller who stays but does not read must not hold the provider's connection for ever.
                     async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                         await backlog.room()
-                backlog.add(chunk)
+                backlog.add(chunk, len(chunk.text))
     except TimeoutError:
         raise errors.TimedOut("the deadline passed before the answer was read") from None
     finally:

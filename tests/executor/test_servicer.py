@@ -11,15 +11,17 @@ from lumni.executor.v1 import executor_pb2 as pb
 
 from services.chassis import errors
 from services.chassis.rpc import interceptor
+from services.chassis.rpc.settings import MAX_MESSAGE
 from services.executor.attempts.model import Report
 from services.executor.formats.base import Chunk
-from services.executor.servicer import BACKLOG, ExecutorServicer
+from services.executor.servicer import BACKLOG, BACKLOG_CHARS, ExecutorServicer
 
 
 class EndlessRun:
-    """A run whose stream has no end."""
+    """A run whose stream has no end; each chunk is `text`, or else its number."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "") -> None:
+        self._text = text
         self.report = Report(queue_ms=7)
         self.sent = 0
         self.closed = asyncio.Event()
@@ -28,7 +30,7 @@ class EndlessRun:
         try:
             while True:
                 self.sent += 1
-                yield Chunk(str(self.sent))
+                yield Chunk(self._text or str(self.sent))
         finally:
             self.closed.set()
 
@@ -58,6 +60,22 @@ async def test_a_caller_that_stops_reading_holds_its_provider_only_until_the_dea
     [report] = caught.value.details
     assert isinstance(report, pb.Report)
     assert 7 == report.timing.queue_ms
+
+
+@pytest.mark.parametrize("size", [2**20, BACKLOG_CHARS - 1, BACKLOG_CHARS + 1])
+async def test_large_chunks_that_nobody_reads_are_bounded_and_fit_into_messages(size: int) -> None:
+    # Four bytes each, in UTF-8.
+    run = EndlessRun("\U0001f600" * size)
+    responses = stream(run, 0.5)
+    assert (await anext(responses)).ByteSize() < MAX_MESSAGE
+    async with asyncio.timeout(60):
+        await run.closed.wait()
+
+    # One was asked for in vain.
+    assert (run.sent - 2) * size < 2 * BACKLOG_CHARS + size
+    with pytest.raises(errors.TimedOut):
+        async for response in responses:
+            assert response.ByteSize() < MAX_MESSAGE
 
 
 async def test_a_caller_that_disconnects_closes_the_run() -> None:

@@ -37,6 +37,7 @@ class Live:
         experiment_id: Its id.
         salt: The key of its hash.
         definition: What it is.
+        prompt_id: The id of the prompt that it is about; empty where it is about none.
         stopped: The variants that a guardrail has stopped: their requests are as if there was no experiment.
         promoted: The variant that all requests get; empty while they are divided.
 
@@ -45,6 +46,7 @@ class Live:
     experiment_id: str
     salt: bytes
     definition: Definition
+    prompt_id: str = ""
     stopped: frozenset[str] = frozenset()
     promoted: str = ""
 
@@ -59,18 +61,18 @@ def of_request(live: Sequence[Live], caller: Caller, request: ModelRequest) -> M
 
 
 def of_prompt(
-    live: Sequence[Live], caller: Caller, prompt: str, body: Mapping[str, Any]
+    live: Sequence[Live], caller: Caller, prompt_id: str, body: Mapping[str, Any]
 ) -> tuple[Assignment, str] | None:
     """The variant of a request for a stored prompt that names no version, and the version that it gets.
 
     Args:
         live: The experiments.
         caller: Who asks.
-        prompt: The prompt's name.
+        prompt_id: The prompt, which another one may share its name with.
         body: The request beside it, unchecked, with the variables.
     """
     for one in live:
-        if one.definition.prompt == prompt and _takes(one.definition, caller):
+        if one.definition.prompt and one.prompt_id == prompt_id and _takes(one.definition, caller):
             assignment, variant = assigned(one, caller, body)
             return None if variant is None else (assignment, variant.prompt_version)
     return None

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 # How long a change takes at most to count for requests, in seconds.
 POLL_S = 1.0
 READ = """
-SELECT experiment_id, salt, definition, stopped, promoted FROM experiments WHERE state IN ('running', 'promoted')
+SELECT experiment_id, salt, definition, prompt_id, stopped, promoted FROM experiments
+WHERE state IN ('running', 'promoted')
 ORDER BY started_at, experiment_id
 """
 
@@ -41,7 +42,13 @@ class LiveExperiments:
     def of_prompt(
         self, caller: Caller, wanted: Reference, body: Mapping[str, Any]
     ) -> tuple[Assignment, Reference] | None:
-        """The variant of a request for a stored prompt, and the version that it gets; None where it names one."""
+        """The variant of a request for a stored prompt, and the version that it gets; None where it names one.
+
+        Args:
+            caller: Who asks.
+            wanted: The id of the prompt, and the version that the request asks for.
+            body: The request beside it, unchecked, with the variables.
+        """
         if not self._live or wanted.which != PRODUCTION:
             return None
         found = assignment.of_prompt(self._live, caller, wanted.prompt, body)
@@ -60,6 +67,7 @@ class LiveExperiments:
                 row["experiment_id"],
                 row["salt"],
                 definition.parse(row["definition"]),
+                row["prompt_id"],
                 frozenset(row["stopped"]),
                 row["promoted"],
             )

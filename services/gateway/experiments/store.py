@@ -32,7 +32,7 @@ SELECT {COLUMNS} FROM experiments WHERE experiment_id > $1 AND ($2::text IS NULL
 ORDER BY experiment_id LIMIT $3
 """  # noqa: S608
 CREATE = f"""
-INSERT INTO experiments (experiment_id, name, definition, salt) VALUES ($1, $2, $3, $4)
+INSERT INTO experiments (experiment_id, name, definition, salt, prompt_id) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (name) DO NOTHING RETURNING {COLUMNS}
 """  # noqa: S608
 CHANGE = f"""
@@ -43,7 +43,7 @@ WHERE experiment_id = $1 RETURNING {COLUMNS}
 """  # noqa: S608
 DELETE = "DELETE FROM experiments WHERE experiment_id = $1"
 PROMPT = """
-SELECT name, labels, newest FROM prompts
+SELECT prompt_id, labels, newest FROM prompts
 WHERE name = $1 AND kind = 'prompt' AND (organization_id IS NULL OR organization_id = $2)
 ORDER BY organization_id IS NULL LIMIT 1
 """
@@ -64,9 +64,9 @@ class ExperimentStore:
         """
         ident = ID_PREFIX + uuid.uuid4().hex
         async with self._database.transaction() as connection:
-            await _check_versions(connection, described)
+            prompt_id = await _prompt_id(connection, described)
             salt = secrets.token_bytes(SALT)
-            row = await connection.fetchrow(CREATE, ident, described.name, described.given, salt)
+            row = await connection.fetchrow(CREATE, ident, described.name, described.given, salt, prompt_id)
             if row is None:
                 raise Conflict(
                     f"name: there is an experiment {described.name!r}; choose another name",
@@ -184,9 +184,10 @@ def _check_variant(row: asyncpg.Record, variant: str) -> None:
         )
 
 
-async def _check_versions(connection: postgres.Connection, described: Definition) -> None:
+async def _prompt_id(connection: postgres.Connection, described: Definition) -> str:
+    """The prompt that an experiment is about, which has all versions of its variants; empty where it is about none."""
     if not described.prompt:
-        return
+        return ""
     prompt = await connection.fetchrow(PROMPT, described.prompt, described.organization_id)
     if prompt is None:
         raise Invalid(f"prompt: there is no prompt {described.prompt!r} for these callers", param="prompt")
@@ -197,6 +198,7 @@ async def _check_versions(connection: postgres.Connection, described: Definition
             Reference(described.prompt, one.prompt_version).version(labels, prompt["newest"])
         except NotFound as error:
             raise Invalid(f"{place}: {error.message}", param=place) from error
+    return str(prompt["prompt_id"])
 
 
 async def _record(

@@ -4,6 +4,8 @@ CREATE TABLE experiments (
     name          text NOT NULL UNIQUE,
     -- What `experiments/definition` describes.
     definition    jsonb NOT NULL,
+    -- The prompt that its name meant when it was made; empty where it is about none.
+    prompt_id     text NOT NULL DEFAULT '',
     -- The key of the hash that divides its users, keys or conversations.
     salt          bytea NOT NULL,
     state         text NOT NULL DEFAULT 'draft' CHECK (state IN ('draft', 'running', 'stopped', 'promoted')),

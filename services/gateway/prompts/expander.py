@@ -29,7 +29,13 @@ class Experiments(Protocol):
     def of_prompt(
         self, caller: Caller, wanted: Reference, body: Mapping[str, Any]
     ) -> tuple[Assignment, Reference] | None:
-        """The variant of a request, and the version that it gets; None where it takes part in no experiment."""
+        """The variant of a request, and the version that it gets; None where it takes part in no experiment.
+
+        Args:
+            caller: Who asks.
+            wanted: The id of the prompt, and the version that the request asks for.
+            body: The request beside it, unchecked, with the variables.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +102,22 @@ class RequestExpander:
         self, caller: Caller, wanted: Wanted, body: Mapping[str, Any]
     ) -> tuple[Recipe, Assignment | None]:
         """The version that a request gets, and the variant of an experiment that this is."""
-        if self._experiments is not None:
-            # The conversation is told by what it says and by what the prompt is given.
-            told = {**body, "variables": wanted.variables}
-            assigned = self._experiments.of_prompt(caller, wanted.reference, told)
-            if assigned is not None:
-                try:
-                    return await self._library.recipe(caller, assigned[1]), assigned[0]
-                except NotFound:
-                    # The caller's organization has a prompt of its own of this name, without such a version.
-                    pass
-        return await self._library.recipe(caller, wanted.reference), None
+        recipe = await self._library.recipe(caller, wanted.reference)
+        if self._experiments is None:
+            return recipe, None
+        # The conversation is told by what it says and by what the prompt is given.
+        told = {**body, "variables": wanted.variables}
+        # A name may mean another prompt to this caller's organization than to others; an id is the same to all.
+        found = Reference(recipe.prompt_id, wanted.reference.which)
+        assigned = self._experiments.of_prompt(caller, found, told)
+        if assigned is None:
+            return recipe, None
+        assignment, version = assigned
+        try:
+            return await self._library.recipe(caller, version), assignment
+        except NotFound:
+            # The label that the variant names was removed since.
+            return recipe, None
 
 
 def named(prompt_id: str, text: bytes) -> bytes:

@@ -24,7 +24,7 @@ A = {"name": "a"}
 
 def live(*variants: dict[str, Any], salt: bytes = SALT, stopped: tuple[str, ...] = (), **more: Any) -> Live:
     described = definition.parse({"name": "test", "variants": list(variants), **more})
-    return Live("ex-1", salt, described, frozenset(stopped))
+    return Live("ex-1", salt, described, "pr-1" if described.prompt else "", frozenset(stopped))
 
 
 def chat(*said: str, **more: Any) -> ModelRequest:
@@ -173,14 +173,15 @@ def test_the_experiment_that_began_first_takes_a_request() -> None:
 def test_a_prompts_requests_are_divided_among_its_versions() -> None:
     versions = ({"name": "a", "prompt_version": "1"}, {"name": "b", "prompt_version": "staging"})
     one = live(*versions, prompt="greeting", sticky="conversation")
-    found = [assignment.of_prompt([one], CALLER, "greeting", {"variables": {"n": i}}) for i in range(20)]
+    found = [assignment.of_prompt([one], CALLER, "pr-1", {"variables": {"n": i}}) for i in range(20)]
 
     assert {("a", "1"), ("b", "staging")} == {(each[0].variant, each[1]) for each in found if each}
-    assert assignment.of_prompt([one], CALLER, "parting", {}) is None
+    # An organization's own prompt may have the same name.
+    assert assignment.of_prompt([one], CALLER, "pr-2", {}) is None
     assert "" == variant_of(one, CALLER, chat())
     # Nothing of the body has been checked yet.
     for body in ({"messages": 7}, {"messages": [None, {"content": [3, {}]}]}, {"input": "x"}, {}):
-        assert assignment.of_prompt([one], CALLER, "greeting", body)
+        assert assignment.of_prompt([one], CALLER, "pr-1", body)
 
 
 @pytest.mark.parametrize(

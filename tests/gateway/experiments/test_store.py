@@ -1,7 +1,9 @@
 """Experiments in a real PostgreSQL: their life, their results from the ledger, and the guard."""
 
+from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 from lumni.chat.v1 import chat_pb2
 
@@ -17,10 +19,13 @@ from services.gateway.experiments.results import ExperimentResults
 from services.gateway.experiments.store import ExperimentStore
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.database import KeyDatabase
+from services.gateway.keys.owners import OwnerStore
 from services.gateway.ledger import event_rows
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.prompts import content
 from services.gateway.prompts.content import Kind
+from services.gateway.prompts.expander import RequestExpander
+from services.gateway.prompts.library import PromptLibrary
 from services.gateway.prompts.store import PromptStore
 from services.gateway.reports.readers import Readers
 from services.gateway.requests.request_ids import request_id
@@ -133,6 +138,39 @@ async def test_a_version_of_a_prompt_must_be_there(store: ExperimentStore, datab
             await store.create("eve", about(prompt, version))
         assert param == caught.value.param
     await store.create("eve", about("greeting", "staging"))
+
+
+async def test_an_organizations_own_prompt_takes_no_part_in_an_experiment_about_another_of_its_name(
+    store: ExperimentStore, database: KeyDatabase, pool: postgres.Pool
+) -> None:
+    prompts, live = PromptStore(database), LiveExperiments(pool)
+    await OwnerStore(database).put_organization("eve", "acme", {})
+    ids = []
+    for organization in (None, "acme"):
+        said = content.parse({"messages": [{"role": "user", "content": f"{organization}"}]}, Kind.PROMPT)
+        made = await prompts.create(
+            "eve", name="greeting", kind=Kind.PROMPT, content=said, organization_id=organization
+        )
+        await prompts.add_version("eve", made["prompt_id"], 1, said)
+        ids.append(made["prompt_id"])
+    versions = [{"name": "a", "prompt_version": "2"}, {"name": "b", "prompt_version": "latest"}]
+    about = definition.parse({"name": "test", "prompt": "greeting", "variants": versions})
+    await store.create("eve", about)
+    await store.change("eve", "test", "start")
+    await live.read()
+    expander = RequestExpander(PromptLibrary(pool), live)
+
+    async def got(organization: str, prompt: str) -> tuple[str, bool]:
+        caller = replace(CALLER, organization_id=organization)
+        request = await expander.chat(caller, orjson.dumps({"prompt": {"id": prompt}}))
+        return f"{request.body['messages'][0]['content']}: {request.prompt}", request.assignment is not None
+
+    assert ("None: greeting@2", True) == await got("other", "greeting")
+    assert ("acme: greeting@1", False) == await got("acme", "greeting")
+    assert ("acme: greeting@1", False) == await got("acme", ids[1])
+    # Whatever the request calls the prompt.
+    assert ("None: greeting@2", True) == await got("acme", ids[0])
+    assert ("None: greeting@1", False) == await got("other", "greeting@1")
 
 
 async def test_results_are_those_of_the_ledger(store: ExperimentStore, pool: postgres.Pool) -> None:

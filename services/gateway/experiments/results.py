@@ -24,13 +24,15 @@ SCALES: Mapping[str, float] = {
     CACHED.name: 1,
 }
 # A request's attempts first, then a unit's requests, then the sums of both. Feedback is of those requests that got any;
-# attempts without a price count as free, and a request that its caller left counts as no failure.
+# attempts without a price count as free. A request has failed unless one of its attempts gave a whole answer: one that
+# timed out is partial, as it may be billed, even where nothing came of it. One that its caller left
+# is no failure.
 MEASURE = f"""
 WITH requests AS (
     SELECT variant, experiment_unit AS unit, request_id,
         coalesce(sum(cost_nano_usd), 0)::float8 AS {COST.name},
         sum(duration_ms) AS {LATENCY.name},
-        (NOT bool_or(kind IN ('final', 'partial', 'cached') OR error_class = 'cancelled'))::int::float8
+        (NOT bool_or(kind IN ('final', 'cached') OR error_class = 'cancelled'))::int::float8
             AS {ERRORS.name},
         bool_or(kind = 'cached')::int::float8 AS {CACHED.name}
     FROM usage_records

@@ -30,7 +30,7 @@ from services.gateway.prompts.store import PromptStore
 from services.gateway.reports.readers import Readers
 from services.gateway.requests.request_ids import request_id
 from tests.gateway.experiments.test_assignment import CALLER, chat
-from tests.gateway.money import FAILED, FINAL, event
+from tests.gateway.money import FAILED, FINAL, PARTIAL, event
 
 
 @pytest.fixture
@@ -191,6 +191,33 @@ async def test_results_are_those_of_the_ledger(store: ExperimentStore, pool: pos
     assert "b" == found["winner"]
     assert found["conclusion"].startswith("b costs less than old: 0.0009")
     assert METRICS.keys() < variant.keys()
+
+
+async def test_a_request_has_failed_unless_it_was_answered_whole_or_left(
+    store: ExperimentStore, pool: postgres.Pool
+) -> None:
+    row = await store.create("eve", described())
+    attempts = (
+        ((FINAL, ""),),
+        ((PARTIAL, "timeout"), (FINAL, "")),
+        ((PARTIAL, "cancelled"),),
+        ((PARTIAL, "timeout"),),
+        ((PARTIAL, "connection"), (PARTIAL, "server_error")),
+    )
+    events = []
+    for unit, outcomes in enumerate(attempts):
+        ident = request_id()
+        for number, (kind, error) in enumerate(outcomes):
+            one = event(kind, request=ident, number=number)
+            one.attempt.error_class = error
+            one.context.assignment.CopyFrom(
+                chat_pb2.Assignment(experiment_id=row["experiment_id"], variant="b", unit=unit)
+            )
+            events.append(event_rows.usage(one.SerializeToString()))
+    await LedgerStore(pool).write(events)
+
+    variant = (await ExperimentResults(Readers(pool)).of(row))["variants"][1]
+    assert (5, 2 / 5) == (variant["requests"], variant["error_share"]["mean"])
 
 
 async def test_the_guard_stops_what_fails_or_costs_too_much(

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import asyncpg
 
@@ -20,6 +22,7 @@ ACTOR = "guardrail"
 PAUSE_S = 5.0
 REST = 10.0
 MOST = 1000
+FAILURES = (errors.Fault, *postgres.ERRORS, asyncpg.PostgresError)
 
 
 class Guard:
@@ -36,39 +39,63 @@ class Guard:
         self._pool = pool
         self._store = store
         self._pause_s = pause_s
+        # By the name of an experiment, so that what goes wrong with it round after round is logged once.
+        self._outages: dict[str, Outage] = {}
 
     async def run(self) -> None:
         """Watch until cancelled; what fails is tried again in the next round."""
-        outage = Outage(log, "guardrails of experiments cannot be checked", "guardrails are checked again")
+        outage = Outage(log, "running experiments cannot be read", "running experiments are read again")
         while True:
             began = time.monotonic()
             try:
                 await self.check()
                 outage.end()
-            except (errors.Fault, *postgres.ERRORS, asyncpg.PostgresError) as error:
+            except FAILURES as error:
                 outage.begin(error)
             await asyncio.sleep(max(self._pause_s, REST * (time.monotonic() - began)))
 
     async def check(self) -> None:
-        """Stop what must be stopped now.
+        """Stop what must be stopped now; an experiment that cannot be checked leaves the others theirs.
 
         Raises:
-            Fault, postgres.ERRORS, PostgresError: PostgreSQL does not answer, or somebody else was quicker.
+            Fault, postgres.ERRORS, PostgresError: PostgreSQL does not say which experiments are running.
         """
-        for row in await self._store.find(after="", limit=MOST, state="running"):
-            described = definition.parse(row["definition"])
-            async with postgres.connection(self._pool) as connection:
-                measured = await results.measured(connection, row["experiment_id"], described)
-            control, *others = described.names
-            for variant in others:
-                if variant in row["stopped"]:
-                    continue
-                reason = conclusion.breach(
-                    described.guardrails,
-                    measured[control],
-                    measured[variant],
-                    conclusion.level(len(described.names)),
-                )
-                if reason:
-                    log.warning("experiment %s: the variant %s is stopped: %s", row["name"], variant, reason)
-                    await self._store.stop_variant(ACTOR, row["experiment_id"], variant, reason)
+        rows = await self._store.find(after="", limit=MOST, state="running")
+        for row in rows:
+            outage = self._outage(row["name"])
+            try:
+                await self._check(row)
+                outage.end()
+            except FAILURES as error:
+                # Its sums took too long, another version of Lumni made it, or an admin has just stopped it.
+                outage.begin(error)
+        running = {row["name"] for row in rows}
+        self._outages = {name: one for name, one in self._outages.items() if name in running}
+
+    def _outage(self, name: str) -> Outage:
+        return self._outages.setdefault(
+            name,
+            Outage(
+                log,
+                f"experiment {name}: guardrails cannot be checked",
+                f"experiment {name}: guardrails are checked again",
+            ),
+        )
+
+    async def _check(self, row: Mapping[str, Any]) -> None:
+        described = definition.parse(row["definition"])
+        async with postgres.connection(self._pool) as connection:
+            measured = await results.measured(connection, row["experiment_id"], described)
+        control, *others = described.names
+        for variant in others:
+            if variant in row["stopped"]:
+                continue
+            reason = conclusion.breach(
+                described.guardrails,
+                measured[control],
+                measured[variant],
+                conclusion.level(len(described.names)),
+            )
+            if reason:
+                log.warning("experiment %s: the variant %s is stopped: %s", row["name"], variant, reason)
+                await self._store.stop_variant(ACTOR, row["experiment_id"], variant, reason)

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 
+from services.chassis.errors import Invalid
 from services.chassis.outage import Outage
 from services.gateway import postgres
 from services.gateway.experiments import assignment, definition
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 # How long a change takes at most to count for requests, in seconds.
 POLL_S = 1.0
 READ = """
-SELECT experiment_id, salt, definition, prompt_id, stopped, promoted FROM experiments
+SELECT experiment_id, name, salt, definition, prompt_id, stopped, promoted FROM experiments
 WHERE state IN ('running', 'promoted')
 ORDER BY started_at, experiment_id
 """
@@ -34,6 +35,8 @@ class LiveExperiments:
     def __init__(self, pool: postgres.Pool) -> None:
         self._pool = pool
         self._live: Sequence[Live] = ()
+        # The ids of those that cannot be read, so that each is logged once.
+        self._unread: set[str] = set()
 
     def of_request(self, caller: Caller, request: ModelRequest) -> ModelRequest:
         """The request as its variant has it; as it is where it takes part in none."""
@@ -62,35 +65,49 @@ class LiveExperiments:
         """
         async with postgres.connection(self._pool) as connection:
             rows = await connection.fetch(READ)
-        self._live = [
-            Live(
-                row["experiment_id"],
-                row["salt"],
-                definition.parse(row["definition"]),
-                row["prompt_id"],
-                frozenset(row["stopped"]),
-                row["promoted"],
+        unread: set[str] = set()
+        live = []
+        for row in rows:
+            try:
+                described = definition.parse(row["definition"])
+            except Invalid as error:
+                # Another version of Lumni made it.
+                unread.add(row["experiment_id"])
+                if row["experiment_id"] not in self._unread:
+                    log.warning("no request takes part in the experiment %s: %s", row["name"], error.message)
+                continue
+            live.append(
+                Live(
+                    row["experiment_id"],
+                    row["salt"],
+                    described,
+                    row["prompt_id"],
+                    frozenset(row["stopped"]),
+                    row["promoted"],
+                )
             )
-            for row in rows
-        ]
+        self._live, self._unread = live, unread
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Keep up with them until the block ends."""
-        task = asyncio.create_task(self._follow())
+        """Keep up with them until the block ends; it begins after the first try to read them."""
+        outage = Outage(log, "experiments cannot be read", "experiments are read again", pause_s=POLL_S)
+        await self._try(outage)
+        task = asyncio.create_task(self._follow(outage))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _follow(self) -> None:
-        outage = Outage(log, "experiments cannot be read", "experiments are read again", pause_s=POLL_S)
+    async def _follow(self, outage: Outage) -> None:
         while True:
-            try:
-                await self.read()
-                outage.end()
-                await asyncio.sleep(POLL_S)
-            except (*postgres.ERRORS, asyncpg.PostgresError) as error:
-                outage.begin(error)
-                await outage.pause()
+            await (outage.pause() if outage.active else asyncio.sleep(POLL_S))
+            await self._try(outage)
+
+    async def _try(self, outage: Outage) -> None:
+        try:
+            await self.read()
+            outage.end()
+        except (*postgres.ERRORS, asyncpg.PostgresError) as error:
+            outage.begin(error)

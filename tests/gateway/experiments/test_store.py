@@ -220,6 +220,37 @@ async def test_a_request_has_failed_unless_it_was_answered_whole_or_left(
     assert (5, 2 / 5) == (variant["requests"], variant["error_share"]["mean"])
 
 
+async def test_an_experiment_that_cannot_be_read_takes_nothing_from_the_others(
+    store: ExperimentStore, pool: postgres.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("unread", "test"):
+        ident = (await store.create("eve", described(name)))["experiment_id"]
+        await store.change("eve", ident, "start")
+    # The guard takes experiments by their ids.
+    await pool.execute(
+        "UPDATE experiments SET experiment_id = 'ex-', definition = definition || '{\"colour\": 1}' WHERE name = 'unread'"
+    )
+    for variant in ("a", "b"):
+        await write(pool, ident, variant, [1000 + i for i in range(150)], failed=75 if variant == "b" else 0)
+
+    live, guard = LiveExperiments(pool), Guard(pool, store)
+    async with live.following():
+        # From the first request on.
+        found = live.of_request(CALLER, chat()).assignment
+    await live.read()
+    await guard.check()
+    await guard.check()
+
+    assert found is not None
+    assert "test" == found.experiment
+    assert "stopped" == (await store.get(ident))["state"]
+    lines = [one.getMessage() for one in caplog.records if "unread" in one.getMessage()]
+    assert [
+        "no request takes part in the experiment unread: colour: unknown",
+        "experiment unread: guardrails cannot be checked: Invalid: colour: unknown",
+    ] == [line.partition(";")[0] for line in lines]
+
+
 async def test_the_guard_stops_what_fails_or_costs_too_much(
     store: ExperimentStore, database: KeyDatabase, pool: postgres.Pool
 ) -> None:

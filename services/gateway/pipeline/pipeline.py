@@ -109,8 +109,10 @@ class Pipeline:
             )
 
     @asynccontextmanager
-    async def without_model(self, caller: Caller) -> AsyncIterator[Admission]:
+    async def without_model(self, caller: Caller, part: int = 0) -> AsyncIterator[Admission]:
         """Admit a request that calls no model, as one without tokens that is under way until the block ends.
+
+        One that counts as several is admitted part by part, by their numbers.
 
         Raises:
             Fault: the caller has no requests left.
@@ -118,7 +120,7 @@ class Pipeline:
         without_budgets = tuple(replace(subject, budget=None) for subject in caller.subjects)
         admission = await self._limits.admit(
             replace(caller, subjects=without_budgets),
-            request_id=telemetry.request_id.get(),
+            request_id=telemetry.request_id.get() + (f"/{part}" if part else ""),
             prompt_tokens=0,
             output_tokens=0,
             candidates=[NO_CALL],

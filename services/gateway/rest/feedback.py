@@ -1,5 +1,7 @@
 """/v1/feedback for callers, in Portkey's shape; GET /admin/learning for the admin."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
@@ -18,22 +20,28 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
     """The routes of feedback."""
     routes = APIRouter()
 
-    async def given(caller: Caller, verdict: Verdict) -> str:
-        async with pipeline.without_model(caller):
-            return await feedback.give(caller, verdict)
+    async def given(caller: Caller, verdicts: Sequence[Verdict]) -> JsonResponse:
+        idents = []
+        for part, verdict in enumerate(verdicts):
+            async with pipeline.without_model(caller, part):
+                idents.append(await feedback.give(caller, verdict))
+        # What Portkey answers; a verdict is named by the request that it is about.
+        return JsonResponse(
+            {"status": "success", "message": "Feedback successfully saved", "feedback_ids": idents}
+        )
 
     @routes.post("/v1/feedback")
     async def give(request: Request) -> JsonResponse:
         caller = await keys.caller(doors.key(request.scope))
         verdicts = feedback_request.parse(await read_short(request.receive))
-        return _kept([await given(caller, verdict) for verdict in verdicts])
+        return await given(caller, verdicts)
 
     @routes.put("/v1/feedback/{feedback_id}")
     async def change(request: Request, feedback_id: str) -> JsonResponse:
         caller = await keys.caller(doors.key(request.scope))
         text = await read_short(request.receive)
         verdicts = feedback_request.parse(text, request_id=feedback_id)
-        return _kept([await given(caller, verdict) for verdict in verdicts])
+        return await given(caller, verdicts)
 
     @routes.get("/admin/learning")
     async def learning(request: Request) -> StreamingResponse:
@@ -41,10 +49,3 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
         return StreamingResponse(feedback.examples(), media_type="application/x-ndjson")
 
     return routes
-
-
-def _kept(idents: list[str]) -> JsonResponse:
-    """What Portkey answers; a verdict is named by the request that it is about."""
-    return JsonResponse(
-        {"status": "success", "message": "Feedback successfully saved", "feedback_ids": idents}
-    )

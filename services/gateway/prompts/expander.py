@@ -34,7 +34,7 @@ class Experiments(Protocol):
         Args:
             caller: Who asks.
             wanted: The id of the prompt, and the version that the request asks for.
-            body: The request beside it, unchecked, with the variables.
+            body: What tells its conversation from others: the request, unchecked, with the prompt's variables.
         """
 
 
@@ -75,16 +75,21 @@ class RequestExpander:
         )
         return replace(request, prompt=made.prompt, assignment=made.assignment) if made.prompt else request
 
-    async def response(self, caller: Caller, text: bytes) -> tuple[Asked, Expanded]:
+    async def response(self, caller: Caller, text: bytes, *, kept: bool) -> tuple[Asked, Expanded]:
         """What is asked of OpenAI's responses, and of which prompt.
+
+        Args:
+            caller: Who asks.
+            text: The body.
+            kept: Whether responses are kept here, so that a later request may go on from this one.
 
         Raises:
             Invalid, NotFound, Unavailable: as `chat`.
         """
-        made = await self._expanded(caller, text, expansion.as_response)
+        made = await self._expanded(caller, text, expansion.as_response, kept=kept)
         return await offload.run(len(made.body), lambda: responses_request.read(made.body)), made
 
-    async def _expanded(self, caller: Caller, text: bytes, merge: Merge) -> Expanded:
+    async def _expanded(self, caller: Caller, text: bytes, merge: Merge, *, kept: bool = False) -> Expanded:
         # Few requests name one, and the others are parsed once.
         if b'"prompt"' not in text:
             return Expanded(text)
@@ -94,19 +99,25 @@ class RequestExpander:
         wanted = expansion.taken(body)
         if wanted is None:
             return Expanded(orjson.dumps(body))
-        recipe, assignment = await self._recipe(caller, wanted, body)
+        # A conversation is told by what it says and by what the prompt is given; where later requests need not say
+        # that again, it is told by its user alone, from its first request on.
+        resumed = bool(body.get("previous_response_id"))
+        told = (
+            {}
+            if kept and (resumed or body.get("store") is not False)
+            else {**body, "variables": wanted.variables}
+        )
+        recipe, assignment = await self._recipe(caller, wanted, told)
         merged = merge(recipe.render(wanted.variables), body)
         return Expanded(orjson.dumps(merged), f"{recipe.name}@{recipe.version}", assignment)
 
     async def _recipe(
-        self, caller: Caller, wanted: Wanted, body: Mapping[str, Any]
+        self, caller: Caller, wanted: Wanted, told: Mapping[str, Any]
     ) -> tuple[Recipe, Assignment | None]:
         """The version that a request gets, and the variant of an experiment that this is."""
         recipe = await self._library.recipe(caller, wanted.reference)
         if self._experiments is None:
             return recipe, None
-        # The conversation is told by what it says and by what the prompt is given.
-        told = {**body, "variables": wanted.variables}
         # A name may mean another prompt to this caller's organization than to others; an id is the same to all.
         found = Reference(recipe.prompt_id, wanted.reference.which)
         assigned = self._experiments.of_prompt(caller, found, told)

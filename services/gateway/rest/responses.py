@@ -38,7 +38,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | 
     async def continued(exchange: Exchange) -> tuple[Asked, list[Any], ModelRequest]:
         """What is asked, what was said before, and the request that both make."""
         body = await exchange.body()
-        asked, made = await prompts.response(exchange.caller, body)
+        asked, made = await prompts.response(exchange.caller, body, kept=store is not None)
         earlier: list[Any] = []
         size = len(body)
         if asked.previous:

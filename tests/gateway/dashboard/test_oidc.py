@@ -237,16 +237,40 @@ async def test_a_provider_that_describes_something_else_signs_nobody_in(
         assert COOKIE not in one.cookies
 
 
+async def fails(one: httpx.AsyncClient) -> int:
+    """The status of a return from the provider with a code that it never gave."""
+    state = parse_qs(urlsplit(await begin(one)).query)["state"][0]
+    return (await one.get(CALLBACK, params={"code": "x", "state": state})).status_code
+
+
 async def test_who_fails_too_often_must_wait(browser: Browse, openid: OpenIdProvider) -> None:
     async with browser(scheme="https") as one:
-        await begin(one)
-        codes = [
-            (await one.get(CALLBACK, params={"code": "x", "state": "y"})).status_code for _ in range(MOST)
-        ]
-        assert {403} == set(codes)
-        answer = await one.get(CALLBACK, params={"code": "x", "state": "y"})
+        assert {403} == {await fails(one) for _ in range(MOST)}
+        asked = openid.asked.count("token")
+        answer = await one.get(CALLBACK, params=openid.signs_in(await begin(one)))
         assert (429, True) == (answer.status_code, "retry-after" in answer.headers)
-    assert "token" not in openid.asked
+        assert asked == openid.asked.count("token") == MOST
+
+
+async def test_a_website_that_leads_browsers_to_the_callback_locks_nobody_out(
+    browser: Browse, openid: OpenIdProvider
+) -> None:
+    async with browser(scheme="https") as one:
+        brought = openid.signs_in(await begin(one))
+        for forged in ({}, {"code": "x", "state": "y"}, {"state": "y", "error": "access_denied"}) * MOST:
+            assert 403 == (await one.get(CALLBACK, params=forged)).status_code
+        # Nor does it end the sign-in that is under way.
+        assert 200 == (await one.get(CALLBACK, params=brought)).status_code
+
+
+async def test_an_outage_of_the_provider_locks_nobody_out(browser: Browse, openid: OpenIdProvider) -> None:
+    async with browser(scheme="https") as one:
+        for _ in range(MOST):
+            brought = openid.signs_in(await begin(one))
+            openid.down = True
+            assert 503 == (await one.get(CALLBACK, params=brought)).status_code
+            openid.down = False
+        assert 200 == (await sign_in(one, openid)).status_code
 
 
 async def test_nobody_is_led_elsewhere(browser: Browse, openid: OpenIdProvider) -> None:

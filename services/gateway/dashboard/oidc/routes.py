@@ -9,6 +9,7 @@ import hmac
 import logging
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,8 +108,12 @@ class SignIn:
         if wait_s := self._limit.wait_s(address):
             return await self._page.wait(request, wait_s)
         begun = self._begun(request)
+        if begun is None:
+            # Any website can lead a browser here: that is nobody's attempt, and the one under way may still end.
+            message = "This sign-in was not begun in this browser within the last ten minutes; begin again."
+            return await self._page.answer(request, HOME, message, 403)
         try:
-            claims = await self._claims(request, begun)
+            claims = await self._claims(request.query_params, begun)
             role = roles.role(claims, self._settings)
             name = roles.name(claims)
             if role is None:
@@ -117,31 +122,28 @@ class SignIn:
                     f"{self._settings.role_claim} has no value of LUMNI_OIDC_ADMINS or LUMNI_OIDC_VIEWERS."
                 )
         except (errors.Forbidden, errors.Unavailable) as fault:
-            self._limit.failed(address)
-            next_path = begun.next_path if begun else HOME
-            answer = await self._page.answer(request, next_path, fault.message, status.to_http_head(fault)[0])
+            # An outage of the provider is not the browser's fault.
+            if isinstance(fault, errors.Forbidden):
+                self._limit.failed(address)
+            answer = await self._page.answer(
+                request, begun.next_path, fault.message, status.to_http_head(fault)[0]
+            )
         else:
             log.info("the OpenID provider has signed somebody in as %s", role)
-            next_path = begun.next_path if begun else HOME
             # No redirect: the browser would take it for the provider's and keep the session's cookie back.
-            answer = await self._pages.page(request, "signed_in.html", who=name, next_path=next_path)
+            answer = await self._pages.page(request, "signed_in.html", who=name, next_path=begun.next_path)
             cookie = self._sessions.cookie(self._sessions.of_provider(role, name))
             set_cookie(request, answer, COOKIE, cookie, self._sessions.lasts_s)
         delete_cookie(answer, BEGUN_COOKIE)
         return answer
 
-    async def _claims(self, request: Request, begun: Begun | None) -> Any:
-        """What the provider says of who comes back.
+    async def _claims(self, said: Mapping[str, str], begun: Begun) -> Mapping[str, Any]:
+        """What the provider says of who comes back with the parameters `said`.
 
         Raises:
-            Forbidden: it is not the browser that was sent there, or the provider says no.
+            Forbidden: the provider says no.
             Unavailable: the provider does not answer.
         """
-        said = request.query_params
-        if begun is None or not hmac.compare_digest(begun.state.encode(), said.get("state", "").encode()):
-            raise errors.Forbidden(
-                "This sign-in was not begun in this browser within the last ten minutes; begin again."
-            )
         if said.get("iss", self._settings.issuer) != self._settings.issuer:
             raise errors.Forbidden("This answer is from another provider; begin again.")
         if "code" not in said:
@@ -151,13 +153,16 @@ class SignIn:
         return await self._provider.claims(code=said["code"], nonce=begun.nonce, verifier=begun.verifier)
 
     def _begun(self, request: Request) -> Begun | None:
+        """The sign-in that the provider's answer belongs to; None where this browser has not begun it."""
         cookie = request.cookies.get(BEGUN_COOKIE, "")
         if not cookie or len(cookie) > LONGEST:
             return None
         try:
-            return Begun(**orjson.loads(self._box.decrypt(cookie.encode(), BEGUN_S)))
+            begun = Begun(**orjson.loads(self._box.decrypt(cookie.encode(), BEGUN_S)))
         except (InvalidToken, ValueError):
             return None
+        state = request.query_params.get("state", "")
+        return begun if hmac.compare_digest(begun.state.encode(), state.encode()) else None
 
 
 def router(sign_in: SignIn) -> APIRouter:

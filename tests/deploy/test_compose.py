@@ -1,5 +1,6 @@
 """compose.yaml keeps what the design promises: who may leave, who is reachable, who holds which secret."""
 
+import ipaddress
 import re
 import subprocess
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.chassis import config, redis_acl
 from services.classifier.settings import Settings as Classifier
@@ -143,6 +145,56 @@ def test_the_proxy_reaches_the_gateways_and_nothing_behind_them(
         given["LUMNI_REST_LISTEN"].rpartition(":")[2],
         given["LUMNI_LISTEN"].rpartition(":")[2],
     ] == addresses
+
+
+async def test_a_caller_is_known_by_its_own_address_whatever_it_claims(
+    compose: dict[str, Any], services: dict[str, Any]
+) -> None:
+    assert "option forwardfor" in (ROOT / "deploy" / "haproxy.cfg").read_text()
+    (edge,) = compose["networks"]["edge"]["ipam"]["config"]
+    proxy = str(next(ipaddress.ip_network(_filled_in(edge["subnet"])).hosts()))
+    trusted = services["gateway"]["environment"]["FORWARDED_ALLOW_IPS"]
+
+    async def seen(by: str, tls_proxy: str, *forwarded: str) -> tuple[str, str]:
+        """The address and scheme that the application has of a request whose connection is from `by`."""
+        found: list[Any] = []
+
+        async def application(scope: Any, *_: Any) -> None:
+            found.append(scope)
+
+        names = trusted.replace("${LUMNI_TLS_PROXY:-}", tls_proxy)
+        headers = [(b"x-forwarded-for", one.encode()) for one in forwarded]
+        scope: Any = {
+            "type": "http",
+            "scheme": "http",
+            "client": (by, 1),
+            "headers": [*headers, (b"x-forwarded-proto", b"https")],
+        }
+        unused: Any = None
+        await ProxyHeadersMiddleware(application, _filled_in(names))(scope, unused, unused)
+        return found[0]["client"][0], found[0]["scheme"]
+
+    # What the proxy adds is last.
+    assert ("203.0.113.7", "https") == await seen(proxy, "", "203.0.113.7")
+    assert ("203.0.113.7", "https") == await seen(proxy, "", "198.51.100.1", "203.0.113.7")
+    # TLS ends in front of the proxy, at an address that is named.
+    tls = "172.18.0.1"
+    assert ("203.0.113.7", "https") == await seen(proxy, tls, "198.51.100.1, 203.0.113.7", tls)
+    assert (tls, "https") == await seen(proxy, "", "203.0.113.7", tls)
+    # Past the proxy, as callers of `together` come.
+    assert ("203.0.113.7", "http") == await seen("203.0.113.7", tls, "198.51.100.1")
+
+
+def test_the_proxy_waits_as_long_as_a_request_may_take_and_keeps_gateways_whose_executor_is_gone(
+    services: dict[str, Any],
+) -> None:
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    longest = float(_filled_in(services["gateway"]["environment"]["LUMNI_REQUEST_TIMEOUT_S"]))
+    timeouts = dict(re.findall(r"^  timeout (\S+) (\d+)s$", text, re.M))
+
+    assert min(float(timeouts["client"]), float(timeouts["server"])) > longest
+    assert float(timeouts["check"]) < longest
+    assert ["/health/live"] == re.findall(r"option httpchk GET (\S+)", text)
 
 
 def test_the_one_process_starts_only_when_asked_for_and_has_what_its_services_have(

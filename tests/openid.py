@@ -27,7 +27,9 @@ class OpenIdProvider:
     """Who answers at the issuer's addresses, and how it misbehaves."""
 
     # What it says of whoever signs in.
-    claims: dict[str, Any] = field(default_factory=lambda: {"sub": "u1", "email": "ann@example.com"})
+    claims: dict[str, Any] = field(
+        default_factory=lambda: {"sub": "u1", "email": "ann@example.com", "email_verified": True}
+    )
     # What it says of itself beside the usual.
     metadata: dict[str, Any] = field(default_factory=dict)
     # How tokens are signed: these replace what is right.

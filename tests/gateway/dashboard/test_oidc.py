@@ -299,6 +299,21 @@ def test_a_claim_gives_a_role(claim: str, claims: dict[str, Any], role: Role | N
     assert role is roles.role(claims, from_environ(Settings, {**GIVEN, "LUMNI_OIDC_ROLE_CLAIM": claim}))
 
 
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({"email": "ann@example.com", "email_verified": True}, "ann@example.com"),
+        ({"email": "ann@example.com", "email_verified": "true"}, "u1"),
+        ({"email": "ann@example.com"}, "u1"),
+        ({"preferred_username": "ann@example.com"}, "u1"),
+        ({"email": "ann\n", "email_verified": True}, "u1"),
+        ({"sub": 7}, "somebody"),
+    ],
+)
+def test_nobody_is_called_what_the_provider_has_not_verified(claims: dict[str, Any], name: str) -> None:
+    assert name == roles.name({"sub": "u1", **claims})
+
+
 def test_all_users_of_a_provider_may_read_where_that_is_said() -> None:
     settings = from_environ(Settings, {**GIVEN, "LUMNI_OIDC_VIEWERS": "*"})
 

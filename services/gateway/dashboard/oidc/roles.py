@@ -24,8 +24,9 @@ def role(claims: Mapping[str, Any], settings: Settings) -> Role | None:
 
 
 def name(claims: Mapping[str, Any]) -> str:
-    """What somebody is called in the list of changes."""
-    for claim in ("email", "preferred_username", "sub"):
+    """What somebody is called in the list of changes: what nobody can choose to be somebody else's."""
+    known_by = "email" if claims.get("email_verified") is True else "sub"
+    for claim in (known_by, "sub"):
         value = claims.get(claim)
         if isinstance(value, str) and value and value.isprintable():
             return value[:LONGEST_NAME]

@@ -35,6 +35,10 @@ class OpenIdProvider:
     # How tokens are signed: these replace what is right.
     header: dict[str, Any] = field(default_factory=dict)
     signing_key: Any = None
+    # Other keys that it publishes, before its own.
+    other_keys: list[Any] = field(default_factory=list)
+    # What it answers in place of what is right, by what was asked: describe, keys, token; and its status.
+    said: dict[str, tuple[Any, int]] = field(default_factory=dict)
     # Until when every answer is an error.
     down: bool = False
     asked: list[str] = field(default_factory=list)
@@ -81,7 +85,8 @@ class OpenIdProvider:
         )
 
     async def _keys(self, _: Request) -> Response:
-        return self._answer("keys", dict(KeySet([self.key]).as_dict(private=False)))
+        own = KeySet([self.key]).as_dict(private=False)["keys"]
+        return self._answer("keys", {"keys": [*self.other_keys, *own]})
 
     async def _token(self, request: Request) -> Response:
         form = {name: str(value) for name, value in (await request.form()).items()}
@@ -126,4 +131,6 @@ class OpenIdProvider:
 
     def _answer(self, what: str, body: Mapping[str, Any], code: int = 200) -> Response:
         self.asked.append(what)
-        return Response("down", 503) if self.down else JSONResponse(dict(body), code)
+        if self.down:
+            return Response("down", 503)
+        return JSONResponse(*self.said.get(what, (dict(body), code)))

@@ -237,6 +237,56 @@ async def test_a_provider_that_describes_something_else_signs_nobody_in(
         assert COOKIE not in one.cookies
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("describe", ([], 200)),
+        ("describe", ("text", 200)),
+        ("keys", ([], 200)),
+        ("keys", ({"keys": None}, 200)),
+        ("keys", ({"keys": []}, 200)),
+        ("token", ([], 200)),
+        ("token", ("id_token", 200)),
+        ("token", ({"id_token": None}, 200)),
+        ("token", ([], 400)),
+        ("token", ("invalid_grant", 400)),
+    ],
+)
+async def test_an_answer_of_another_shape_is_the_providers_failure(
+    browser: Browse, openid: OpenIdProvider, asked: str, said: tuple[Any, int]
+) -> None:
+    openid.said[asked] = said
+    async with browser(scheme="https") as one:
+        answer = await one.get(BEGIN)
+        if answer.status_code == 303:
+            answer = await one.get(CALLBACK, params=openid.signs_in(answer.headers["location"]))
+        assert (503, True) == (answer.status_code, "or sign in with a key" in answer.text)
+
+
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+async def test_an_address_that_is_no_text_is_the_providers_failure(
+    browser: Browse, openid: OpenIdProvider, name: str
+) -> None:
+    openid.metadata[name] = None
+    async with browser(scheme="https") as one:
+        assert 503 == (await one.get(BEGIN)).status_code
+
+
+async def test_a_key_that_nobody_here_understands_does_not_spoil_the_others(
+    browser: Browse, openid: OpenIdProvider
+) -> None:
+    own = dict(openid.key.as_dict(private=False))
+    openid.other_keys = [
+        {"kty": "EC", "crv": "brainpoolP256r1", "x": "AA", "y": "AA", "kid": "curve"},
+        {**own, "use": "tls", "kid": "use"},
+        {"kty": "AKP", "kid": "type"},
+        {"kty": "RSA", "kid": "incomplete"},
+        None,
+    ]
+    async with browser(scheme="https") as one:
+        assert 200 == (await sign_in(one, openid)).status_code
+
+
 async def fails(one: httpx.AsyncClient) -> int:
     """The status of a return from the provider with a code that it never gave."""
     state = parse_qs(urlsplit(await begin(one)).query)["state"][0]

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import httpx
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import JWKRegistry, Key, KeySet
 
 from services.chassis import errors
 from services.chassis.outage import Outage
@@ -47,6 +47,8 @@ ALGORITHMS = [
     "Ed25519",
     "EdDSA",
 ]
+# What a key, or a token, that is not as it should be raises.
+UNBELIEVABLE = (JoseError, ValueError, TypeError, KeyError)
 A = TypeVar("A")
 CALLBACK = "/dashboard/sign-in/oidc/callback"
 
@@ -113,20 +115,30 @@ class Provider:
 
     async def _claims(self, code: str, nonce: str, verifier: str) -> Mapping[str, Any]:
         token = await self._exchange(await self._describe(), code, verifier)
+        keys = await self._known_keys(again=False)
         try:
-            try:
-                found = jwt.decode(token, await self._known_keys(again=False), algorithms=ALGORITHMS)
-            except InvalidKeyIdError:
-                # It has a new key.
-                found = jwt.decode(token, await self._known_keys(again=True), algorithms=ALGORITHMS)
-            self._check(found.claims, nonce)
-        except (JoseError, ValueError, TypeError, KeyError) as error:
-            log.warning("an id token of the OpenID provider is not believed: %s", str(error)[:200])
-            raise errors.Forbidden(
-                f"The id token of {self._settings.host} cannot be believed; the gateway's log says why.",
-                reason="ID_TOKEN",
-            ) from error
+            return self._believed(token, keys, nonce)
+        except InvalidKeyIdError:
+            # It has a new key.
+            keys = await self._known_keys(again=True)
+        except UNBELIEVABLE as error:
+            raise self._refused(error) from error
+        try:
+            return self._believed(token, keys, nonce)
+        except UNBELIEVABLE as error:
+            raise self._refused(error) from error
+
+    def _believed(self, token: str, keys: KeySet, nonce: str) -> Mapping[str, Any]:
+        found = jwt.decode(token, keys, algorithms=ALGORITHMS)
+        self._check(found.claims, nonce)
         return found.claims
+
+    def _refused(self, error: Exception) -> errors.Forbidden:
+        log.warning("an id token of the OpenID provider is not believed: %s", str(error)[:200])
+        return errors.Forbidden(
+            f"The id token of {self._settings.host} cannot be believed; the gateway's log says why.",
+            reason="ID_TOKEN",
+        )
 
     def _check(self, claims: Mapping[str, Any], nonce: str) -> None:
         ours = self._settings.client_id
@@ -160,17 +172,14 @@ class Provider:
             basic = httpx.BasicAuth(quote(ident, safe=""), quote(secret, safe=""))
             answer = await self._client.post(described.token, data=form, auth=basic)
         if answer.status_code in (400, 401, 403):
-            said = answer.json() if "json" in answer.headers.get("content-type", "") else {}
-            log.warning("the OpenID provider does not take a code: %s", str(said.get("error", ""))[:100])
+            why = _object(answer).get("error") if "json" in answer.headers.get("content-type", "") else ""
+            log.warning("the OpenID provider does not take a code: %s", str(why)[:100])
             raise errors.Forbidden(
                 f"{self._settings.host} does not take this sign-in; begin again, or see the gateway's log.",
                 reason="CODE_REFUSED",
             )
         answer.raise_for_status()
-        token = answer.json()["id_token"]
-        if not isinstance(token, str):
-            raise TypeError("the id token is no text")
-        return token
+        return _text(_object(answer), "id_token")
 
     async def _describe(self) -> _Described:
         known = self._described
@@ -181,9 +190,9 @@ class Provider:
             raise ValueError("it names another issuer than LUMNI_OIDC_ISSUER")
         methods = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         self._described = _Described(
-            said["authorization_endpoint"],
-            said["token_endpoint"],
-            said["jwks_uri"],
+            _text(said, "authorization_endpoint"),
+            _text(said, "token_endpoint"),
+            _text(said, "jwks_uri"),
             "client_secret_basic" not in methods,
             self._now(),
         )
@@ -192,14 +201,14 @@ class Provider:
     async def _known_keys(self, *, again: bool) -> KeySet:
         old_s = self._now() - self._keys_at
         if self._keys is None or old_s > (KEYS_AGAIN_S if again else FRESH_S):
-            self._keys = KeySet.import_key_set(await self._get((await self._describe()).keys))
+            self._keys = _usable(await self._get((await self._describe()).keys))
             self._keys_at = self._now()
         return self._keys
 
-    async def _get(self, address: str) -> Any:
+    async def _get(self, address: str) -> Mapping[str, Any]:
         answer = await self._client.get(address)
         answer.raise_for_status()
-        return answer.json()
+        return _object(answer)
 
     async def _asking(self, step: Awaitable[A]) -> A:
         """Do a step within its deadline; whatever goes wrong at the provider means that nobody can sign in there."""
@@ -213,3 +222,30 @@ class Provider:
             ) from error
         self._outage.end()
         return done
+
+
+def _object(answer: httpx.Response) -> Mapping[str, Any]:
+    said = answer.json()
+    if not isinstance(said, dict):
+        raise TypeError(f"{answer.url.path}: expected a JSON object")
+    return said
+
+
+def _text(said: Mapping[str, Any], name: str) -> str:
+    value = said[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a text")
+    return value
+
+
+def _usable(said: Mapping[str, Any]) -> KeySet:
+    """The keys of a set that we understand: others may be for other clients, of kinds that are newer than we are."""
+    keys: list[Key] = []
+    for one in said["keys"]:
+        try:
+            keys.append(JWKRegistry.import_key(one))
+        except UNBELIEVABLE as error:
+            log.info("a key of the OpenID provider is of no use here: %s", str(error)[:100])
+    if not keys:
+        raise ValueError("it has no key that is of use here")
+    return KeySet(keys)

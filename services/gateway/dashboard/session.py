@@ -93,6 +93,7 @@ class Sessions:
             for role in Role:
                 purpose = PROVIDER_PURPOSE + role.encode()
                 self._boxes[role, True] = _box(purpose, provider_secret.reveal(), salt)
+        self._provider_secret, self._salt = provider_secret, salt
         self._now = now
         self.lasts_s = lasts_s
 
@@ -106,6 +107,10 @@ class Sessions:
     def of_provider(self, role: Role, name: str) -> Session:
         """The session of somebody whom the provider has signed in."""
         return Session(role, secrets.token_urlsafe(TOKEN), name)
+
+    def provider_box(self, purpose: bytes) -> Fernet:
+        """What encrypts for another purpose under the secret that is shared with the provider."""
+        return _box(purpose, self._provider_secret.reveal(), self._salt)
 
     def cookie(self, session: Session) -> str:
         """The value of a session's cookie."""

@@ -4,6 +4,7 @@ import base64
 from dataclasses import dataclass
 
 import pytest
+from cryptography.fernet import Fernet, InvalidToken
 
 from services.chassis.config import Secret
 from services.gateway.dashboard.session import LONGEST, Role, Session, Sessions
@@ -129,3 +130,16 @@ def test_addresses_are_counted_within_bounds() -> None:
         limit.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
 
     assert MOST_ADDRESSES == len(limit)
+
+
+def test_what_belongs_to_a_sign_in_at_the_provider_is_encrypted_under_the_secret_and_the_salt() -> None:
+    def sealed(secret: str, salt: str, purpose: bytes = b"p") -> Fernet:
+        sessions = Sessions(KEYS, Secret(salt), HOUR_S, provider_secret=Secret(secret))
+        return sessions.provider_box(purpose)
+
+    text = sealed("secret", "salt").encrypt(b"x")
+
+    assert b"x" == sealed("secret", "salt").decrypt(text)
+    for other in (sealed("another", "salt"), sealed("secret", "another"), sealed("secret", "salt", b"q")):
+        with pytest.raises(InvalidToken):
+            other.decrypt(text)

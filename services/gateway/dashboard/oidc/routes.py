@@ -4,7 +4,6 @@ What belongs to one sign-in waits in a cookie that only this installation can re
 was asked for by another browser.
 """
 
-import base64
 import hmac
 import logging
 import re
@@ -14,13 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.fernet import InvalidToken
 from fastapi import APIRouter, Request, Response
 
 from services.chassis import errors, status
-from services.chassis.config import Secret
 from services.gateway.dashboard.oidc import roles
 from services.gateway.dashboard.oidc.provider import CALLBACK, Provider
 from services.gateway.dashboard.oidc.settings import Settings
@@ -83,7 +79,7 @@ class SignIn:
         self._pages = pages
         self._page = page
         self._limit = limit
-        self._box = _box(settings.client_secret)
+        self._box = sessions.provider_box(PURPOSE)
 
     async def begin(self, request: Request) -> Response:
         """Send the browser to the provider."""
@@ -178,8 +174,3 @@ def router(sign_in: SignIn) -> APIRouter:
         return await sign_in.end(request)
 
     return routes
-
-
-def _box(secret: Secret) -> Fernet:
-    derived = HKDF(SHA256(), 32, salt=None, info=PURPOSE).derive(secret.reveal().encode())
-    return Fernet(base64.urlsafe_b64encode(derived))

@@ -23,6 +23,14 @@ from services.executor.engines.proxies import Proxies
 from services.executor.engines.transport import CONNECT_S, Transport, Wire, wire
 from services.executor.engines.usage import Usage
 
+# For these LiteLLM calls providers through blocking clients of its own, past our transport: nothing shows whether a
+# request was sent, so that a failure would cost nothing, and Gemini's speech goes to another host than `api_base`.
+UNWATCHED = frozenset(
+    (provider, operation)
+    for provider in ("gemini", "vertex_ai")
+    for operation in (Operation.IMAGE_GENERATION, Operation.AUDIO_SPEECH)
+)
+
 
 class LiteLLMEngine:
     """LiteLLM's entry points over our own connections."""
@@ -58,6 +66,7 @@ class LiteLLMEngine:
         seen = Wire(proxy=self._proxies.of(call.deployment), progress=call.progress)
         wire.set(seen)
         begun = False
+        _check_watched(call)
         if call.stream:
             _check_stream(call)
         try:
@@ -165,6 +174,20 @@ def _whole(call: Call, answer: Any, seen: Wire) -> Piece:
         text = str(data.get("text", "")).encode()
         return Piece({}, headers=seen.headers, content=text, content_type=content_type)
     return Piece(data, headers=seen.headers, estimated=_counts_itself(call, data))
+
+
+def _check_watched(call: Call) -> None:
+    """Refuse a call that LiteLLM would not make over our connections.
+
+    Raises:
+        Failed: what the provider would bill could not be known.
+    """
+    if (call.deployment.provider, call.operation) in UNWATCHED:
+        raise Failed(
+            ErrorClass.UNSUPPORTED,
+            f"capability: {call.operation} is not offered with {call.deployment.provider}, "
+            "as its calls could not be accounted for; name a model of another provider",
+        )
 
 
 def _check_stream(call: Call) -> None:

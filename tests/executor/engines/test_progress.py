@@ -64,6 +64,31 @@ async def test_a_provider_that_cannot_be_reached_bills_nothing(engine: Engine, p
     assert Phase.CONNECTING is call.progress.phase
 
 
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        (Operation.IMAGE_GENERATION, {"prompt": "A boat"}),
+        (Operation.AUDIO_SPEECH, {"input": "Good morning.", "voice": "alloy"}),
+    ],
+)
+@pytest.mark.parametrize("provider", ["gemini", "vertex_ai"])
+async def test_what_litellm_would_send_past_our_connections_is_refused(
+    provider: str,
+    operation: Operation,
+    body: dict[str, Any],
+    litellm_engine: LiteLLMEngine,
+    simulator: Simulator,
+) -> None:
+    call = replace(call_of(simulator.url, provider), operation=operation, body=body)
+
+    failed = await failure_of(litellm_engine, call)
+
+    assert (ErrorClass.UNSUPPORTED, False) == (failed.error, failed.billed)
+    assert f"{operation} is not offered with {provider}" in failed.message
+    assert not call.progress.sent
+    assert 0 == (await simulator.counts())["requests"]
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize(
     ("url", "params"),

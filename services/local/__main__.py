@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -141,7 +141,7 @@ def parts(
     ]
 
 
-async def until(event: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+async def until(event: asyncio.Event, work: Awaitable[object]) -> bool:
     """Run `work` until it is done or the event is set; whether it was done."""
     doing, event_set = asyncio.ensure_future(work), asyncio.create_task(event.wait())
     await asyncio.wait((doing, event_set), return_when=asyncio.FIRST_COMPLETED)
@@ -213,18 +213,16 @@ async def run(settings: Settings, environ: Mapping[str, str], began: float) -> i
             signals.remove(signal.SIGHUP)
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, on_signal)
-        try:
-            model_file = await asyncio.to_thread(weights.find_or_fetch, state.folder / "model", say)
-        except weights.AbsentError as absent:
-            say(str(absent))
-            model_file = None
+        finding = asyncio.create_task(local_model(fleet, state.folder / "model"))
+        if not await until(stop, finding):
+            say("stopped")
+            return 0
+        model_file = finding.result()
         supervisor = Supervisor(parts(settings, state, environ, model_file), say)
         code = 0
         try:
             if await until(stop, supervisor.start()):
-                own = model_file is not None and any(
-                    one.key_ref == LOCAL_MODEL_KEY for one in fleet.deployments
-                )
+                own = model_file is not None
                 say(_welcome(settings, state, fleet, known, took_s=monotonic() - began, own=own))
                 await until(stop, supervisor.watch())
         except Failed as failure:
@@ -235,6 +233,17 @@ async def run(settings: Settings, environ: Mapping[str, str], began: float) -> i
             supervisor.kill()
         say("stopped")
         return code
+
+
+async def local_model(fleet: Fleet, folder: Path) -> Path | None:
+    """The local model's file, fetched into the folder if need be; None where no deployment is called with its key."""
+    if not any(one.key_ref == LOCAL_MODEL_KEY for one in fleet.deployments):
+        return None
+    try:
+        return await weights.find_or_fetch(folder, say)
+    except weights.AbsentError as absent:
+        say(str(absent))
+        return None
 
 
 def _welcome(

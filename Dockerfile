@@ -9,6 +9,8 @@ ARG PYTHON_IMAGE=python:3.11-slim
 FROM ${PYTHON_IMAGE} AS packages
 ARG SERVICE
 ARG LOCK=${SERVICE}
+# Another package index than PyPI; it may name a password, and nothing of this stage but /venv is in an image.
+ARG PIP_INDEX_URL
 COPY locks/${LOCK}.txt /lock.txt
 RUN python -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r /lock.txt \

@@ -18,6 +18,7 @@ FORBIDDEN = {
     r"^app/services/\w+/training/": "trains weights, which happens in the repository",
     r"(^|/)tests?/(conftest|test_\w+)\.py$": "is a test",
     r"^app/.*\.env$": "may hold secrets",
+    r"^etc/pip\.conf$": "may hold the password of a package index",
     r"^venv/lib/[^/]+/site-packages/(pip|setuptools|torch)/": "installs or trains",
 }
 # Packages bring tests of their own, which nothing of ours imports.

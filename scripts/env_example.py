@@ -45,6 +45,7 @@ COMPOSE = {
     "LUMNI_LOCAL_MODEL_KEY": "what callers of the local model (profile local-model) show as their API key, your choice",
     "LUMNI_PUBLISH": "address of this host at which the gateway's ports are published",
     "LUMNI_TLS_PROXY": "addresses, or networks, of what ends TLS in front of the proxy, as the proxy sees them",
+    "PIP_INDEX_URL": "package index that images are built from, PyPI by default; it stays in none of them",
     "LUMNI_TRACES_KEPT_PERCENT": "percentage of the traces without an error, and not slow, that the collector keeps",
     "LUMNI_TRACES_SLOW_MS": "from how many milliseconds on the collector keeps every trace",
     "LUMNI_TRACES_TO": "the collector's exporter: debug (its log) or otlphttp/portkey",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import check_images
+
 ROOT = Path(__file__).parents[2]
 APART = ("classifier", "selector", "executor", "gateway")
 SERVICES = (*APART, "together")
@@ -109,3 +111,17 @@ def test_nothing_secret_or_large_reaches_the_build() -> None:
 
     assert rules[0] == "*"
     assert {path.split("/")[0] for path in sent} == copied
+
+
+def test_the_address_of_a_package_index_stays_in_no_image() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    (packages,) = (stage for stage in stages if re.match(r"\S+ AS packages$", stage.splitlines()[0]))
+    assert ["ARG PIP_INDEX_URL"] == re.findall(r"^.*PIP_INDEX_URL.*$", "".join(stages), re.MULTILINE)
+    assert "ARG PIP_INDEX_URL" in packages
+    assert {"/venv"} == set(re.findall(r"--from=packages (\S+)", "".join(stages)))
+    for file in ("scripts/base_images", "deploy/base_images/Dockerfile"):
+        assert "pip.conf" not in (ROOT / file).read_text()
+
+    assert [] == check_images.wrong("selector", ["etc/hosts"], "lumni")
+    (found,) = check_images.wrong("selector", ["etc/pip.conf"], "lumni")
+    assert "may hold the password of a package index" in found

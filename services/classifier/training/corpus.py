@@ -13,7 +13,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +87,15 @@ def kinds() -> list[tuple[str, str, str]]:
     return [(text.replace("\\n", "\n"), category, language) for category, language, text in rows]
 
 
-def translations() -> dict[str, str]:
-    """Some requests of the test part in another of its languages, by their id."""
-    lines = (FOLDER / "test_translations.jsonl").read_text(encoding="utf-8").splitlines()
-    return {row["id"]: row["text"] for row in map(json.loads, lines)}
+def translated(part: str) -> list[Request]:
+    """Some requests of one part as they would be put in another language: `<part>_translations.jsonl`."""
+    originals = {request.id: request for request in load(part)}
+    lines = (FOLDER / f"{part}_translations.jsonl").read_text(encoding="utf-8").splitlines()
+    return [
+        replace(original, turns=(*original.turns[:-1], ("user", row["text"])), language=row["language"])
+        for row in map(json.loads, lines)
+        for original in [originals[row["id"]]]
+    ]
 
 
 def _request(line: dict[str, Any]) -> Request:

@@ -99,7 +99,7 @@ def examples() -> list[Example]:
             tuple(one.level >= n for n in (2, 3, 4)),
             QUESTIONS,
         )
-        for one in corpus.load("train")
+        for one in [*corpus.load("train"), *corpus.translated("train")]
     ]
     for text, category, language in corpus.kinds():
         # Of an easy one it is known that it is fast, and not whether it is of level 1 or 2.

@@ -144,7 +144,7 @@ def fit_score(rows: csr_array, powerful: Labels, weights: Weights, easy: csr_arr
 def train(data: Path, seed: int, version: str) -> Heads:
     """Train one version of the weights; says what it uses."""
     embedder = Embedder()
-    requests = corpus.load("train")
+    requests = [*corpus.load("train"), *corpus.translated("train")]
     told = sample(requests, embedder, random.Random(seed))
     # A variant holds the n-grams of its request: only what several requests hold says something of others.
     made = design(told.seen[: len(requests)])

@@ -179,7 +179,7 @@ def test_text_without_spaces_counts_as_words_and_sentences_of_its_own() -> None:
     assert seen["sentences"] == pytest.approx(np.log(5))
     assert seen["chars"] > latin["chars"]
     assert seen["variety"] < 1.0
-    assert seen["code"] == pytest.approx(np.log(3))  # Python, 函数
+    assert seen["code"] == pytest.approx(np.log(2))  # Python
     assert min(seen["math"], seen["negation"], seen["why"]) > 0
     assert observe(ask("你好"), EMBEDDER).features[INDEX["greetings"]] == pytest.approx(np.log(2))
 

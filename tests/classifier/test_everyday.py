@@ -48,7 +48,9 @@ def test_hard_work_goes_to_powerful_models_and_small_talk_to_fast_ones(judged: l
     assert len(wrong) <= WRONG_TIERS, wrong
 
 
-@pytest.mark.parametrize("text", ["What is the capital of Spain?", "hi", "Write a haiku about autumn rain"])
+@pytest.mark.parametrize(
+    "text", ["What is the capital of Spain?", "how are you today?", "Write a haiku about autumn rain"]
+)
 @pytest.mark.parametrize(
     "demand",
     [
@@ -67,7 +69,7 @@ def test_a_demand_for_a_tier_does_not_force_it(classifier: Classifier, text: str
     ("text", "reason"),
     [
         ("Write a Python function that merges overlapping intervals", "a programming task"),
-        ("Prove that the product of three consecutive integers is divisible by 6", "a mathematical task"),
+        ("What is the chance of two sixes in a row?", "a mathematical task"),
         ("good morning, how are you?", "talk"),
         ("Translate to German: Where is the library?", "a text to translate"),
     ],

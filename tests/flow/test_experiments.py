@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +176,11 @@ async def test_versions_of_a_prompt_are_divided(
         assert 201 == (await admin.post(PATH, json=described)).status_code
         await admin.post(f"{PATH}/headlines/start")
         found: dict[str, tuple[str, str]] = {}
+        numbers = count()
 
         async def both() -> bool:
-            body = {"messages": [{"role": "user", "content": f"About {len(found)}."}]}
+            # Each is a conversation of its own, so that they fall to either variant.
+            body = {"messages": [{"role": "user", "content": f"About {next(numbers)}."}]}
             answer = await client.post("/v1/prompts/headline/completions", json=body)
             lumni, (seen,) = answer.json()["lumni"], await provider.requests(last=1)
             if lumni["experiment"] is not None:

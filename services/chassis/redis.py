@@ -13,7 +13,18 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
-__all__ = ["ERRORS", "Command", "Entry", "Redis", "check_url", "connect", "entries", "exchange", "text"]
+__all__ = [
+    "ERRORS",
+    "Command",
+    "Entry",
+    "Redis",
+    "check_url",
+    "checked",
+    "connect",
+    "entries",
+    "exchange",
+    "text",
+]
 
 Redis = redis.Redis
 T = TypeVar("T")
@@ -76,6 +87,18 @@ async def exchange(client: Redis, commands: Sequence[Command]) -> list[Any]:
         return answers
     finally:
         await pool.release(connection)
+
+
+def checked(answers: list[Any]) -> list[Any]:
+    """The answers to commands that travelled together.
+
+    Raises:
+        RedisError: the first of them that is one.
+    """
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def text(value: Any) -> str:

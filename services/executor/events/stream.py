@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from services.chassis import redis_keys
 from services.chassis.outage import Outage
-from services.chassis.redis import ERRORS, Command, Redis, exchange, text
+from services.chassis.redis import ERRORS, Command, Redis, checked, exchange, text
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,9 @@ class UsageStream:
         if self._outage.resting:
             return None
         try:
-            _, memory, *idents = await self._committed(_transaction(events))
+            *_, answer = await exchange(self._redis, _transaction(events))
+            # EXEC answers for all of them: what a command fails with while it runs is among its answers.
+            _, memory, *idents = checked(answer if isinstance(answer, list) else [answer])
         except ERRORS as error:
             self._outage.begin(error)
             return None
@@ -84,20 +86,6 @@ class UsageStream:
         return [
             Appended(event, text(ident), text(memory)) for event, ident in zip(events, idents, strict=True)
         ]
-
-    async def _committed(self, transaction: Sequence[Command]) -> list[Any]:
-        """What each command of a transaction answered.
-
-        Raises:
-            redis.ERRORS: Redis does not answer, did not run the transaction, or ran it and one of its commands failed.
-        """
-        *_, answer = await exchange(self._redis, transaction)
-        # EXEC answers for all of them: what a command fails with while it runs is among the answers.
-        answers = answer if isinstance(answer, list) else [answer]
-        for one in answers:
-            if isinstance(one, Exception):
-                raise one
-        return answers
 
     async def ping(self) -> None:
         """Return when Redis answers.

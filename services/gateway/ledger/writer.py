@@ -89,9 +89,7 @@ class LedgerWriter:
             "sums": [[f"{one.subject}:{one.period}", one.nano_usd, one.version] for one in sums],
             "attempts": [[one.request_id, one.number, one.last] for one in ended],
         }
-        (answer,) = await scripts.run_all(scripts.PUBLISH, self._redis, [written])
-        if isinstance(answer, Exception):
-            raise answer
+        redis.checked(await scripts.run_all(scripts.PUBLISH, self._redis, [written]))
 
     async def set_aside(self, stream: str, poisoned: Sequence[Poison]) -> None:
         """Keep what cannot be written, with the reasons.

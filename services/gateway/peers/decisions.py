@@ -65,10 +65,9 @@ class DecisionPublisher:
 
     async def _append(self, batch: Sequence[tuple[str, bytes]]) -> bool:
         try:
-            answers = await redis.exchange(self._redis, [_command(stream, event) for stream, event in batch])
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
+            redis.checked(
+                await redis.exchange(self._redis, [_command(stream, event) for stream, event in batch])
+            )
         except redis.ERRORS as error:
             self._outage.begin(error)
             await self._outage.pause()

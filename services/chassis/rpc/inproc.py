@@ -26,6 +26,7 @@ from services.chassis.rpc.credentials import Metadata
 from services.chassis.rpc.interceptor import Interceptor
 from services.chassis.rpc.service import Service
 from services.chassis.rpc.settings import INPROC, Settings
+from services.chassis.wakeup import Wakeup
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
@@ -51,9 +52,8 @@ class Call:
         self._metadata = metadata
         self._deadline = None if timeout_s is None else self._loop.time() + timeout_s
         self._responses: deque[Message] = deque()
-        # What the caller waits for, and what the servicer does, at the moment.
-        self._news: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
+        # What the caller waits for, and what the servicer does.
+        self._news, self._room = Wakeup(), Wakeup()
         self.ended = False
         self._error: grpc.aio.AioRpcError | None = None
         self._task: asyncio.Task[None] | None = None
@@ -79,7 +79,7 @@ class Call:
         self.ended, self._error = True, error
         if self._timer is not None:
             self._timer.cancel()
-        _wake(self._news)
+        self._news.wake()
 
     def stop(self, code: grpc.StatusCode, details: str) -> None:
         """End the call, and cancel what still works on it."""
@@ -108,10 +108,9 @@ class Call:
     async def write(self, response: Message) -> None:
         """Send a response, after waiting for a caller that has `AHEAD` to read."""
         while len(self._responses) >= AHEAD:
-            self._room = self._loop.create_future()
-            await self._room
+            await self._room.wait()
         self._responses.append(_copy(response))
-        _wake(self._news)
+        self._news.wake()
 
     async def abort_with_status(self, status: grpc.Status) -> NoReturn:
         """Fail the call with a status and its details."""
@@ -134,9 +133,8 @@ class Call:
                 raise self._error
             if self.ended:
                 raise StopAsyncIteration
-            self._news = self._loop.create_future()
-            await self._news
-        _wake(self._room)
+            await self._news.wait()
+        self._room.wake()
         return self._responses.popleft()
 
     def cancel(self) -> None:
@@ -317,11 +315,6 @@ async def _first(call: Call) -> Message:
         return await anext(call)
     finally:
         call.cancel()
-
-
-def _wake(waiting: asyncio.Future[None] | None) -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)
 
 
 def _same(message: Any) -> Any:

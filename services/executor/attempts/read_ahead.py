@@ -1,7 +1,8 @@
 """What one task has read and another one has not yet passed on; an `asyncio.Queue` costs each chunk twice as much."""
 
-import asyncio
 from typing import Generic, TypeVar
+
+from services.chassis.wakeup import Wakeup
 
 T = TypeVar("T")
 
@@ -22,9 +23,7 @@ class ReadAhead(Generic[T]):
         self._size = 0
         self._last_size = 0
         self._ended = False
-        # Who waits at the moment, if anybody does.
-        self._taker: asyncio.Future[None] | None = None
-        self._adder: asyncio.Future[None] | None = None
+        self._added, self._taken = Wakeup(), Wakeup()
 
     def is_full(self) -> bool:
         """Whether as much as there may be has not been taken."""
@@ -32,20 +31,19 @@ class ReadAhead(Generic[T]):
 
     async def room(self) -> None:
         """Wait until items are taken, and it is full no longer."""
-        self._adder = asyncio.get_running_loop().create_future()
-        await self._adder
+        await self._taken.wait()
 
     def add(self, item: T, size: int) -> None:
         """Add an item; only while it is not full."""
         self._items.append(item)
         self._size += size
         self._last_size = size
-        _wake(self._taker)
+        self._added.wake()
 
     def end(self) -> None:
         """Nothing more comes."""
         self._ended = True
-        _wake(self._taker)
+        self._added.wake()
 
     async def take(self) -> list[T]:
         """What is there, after waiting for the first item; nothing once all were taken and nothing more comes.
@@ -53,18 +51,12 @@ class ReadAhead(Generic[T]):
         Together they are no larger than `most_size`, or it is a single one.
         """
         if not self._items and not self._ended:
-            self._taker = asyncio.get_running_loop().create_future()
-            await self._taker
+            await self._added.wait()
         if self._size > self._most_size and len(self._items) > 1:
             # There was room for all but the last, which goes by itself or with what follows it.
             taken, self._items, self._size = self._items[:-1], self._items[-1:], self._last_size
         else:
             taken, self._items, self._size = self._items, [], 0
         if not self.is_full():
-            _wake(self._adder)
+            self._taken.wake()
         return taken
-
-
-def _wake(waiting: asyncio.Future[None] | None) -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)

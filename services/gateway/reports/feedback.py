@@ -11,6 +11,7 @@ is no complaint: clients retry, apps send the same template all day, and feature
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 import orjson
 
@@ -65,6 +66,14 @@ ORDER BY f.request_id LIMIT $2
 """
 
 
+class _Written(NamedTuple):
+    """What a verdict was written for."""
+
+    request_id: str
+    # Empty where it is not known, or not yet.
+    trace_id: str
+
+
 class FeedbackStore:
     """Writes verdicts on answers, and reads the examples that they make."""
 
@@ -96,16 +105,19 @@ class FeedbackStore:
         """
         # Of a trace nobody knows how old it is.
         recent = bool(verdict.trace_id) or _is_recent(verdict.request_id)
+        written: _Written | None = None
         for pause_s in (0.0, *self._pauses_s) if recent else (0.0,):
             await asyncio.sleep(pause_s)
-            written = await self._write(caller, verdict)
-            if written is not None:
-                request_id, trace_id = written
-                if self._portkey is not None and trace_id:
-                    who = {"_user": caller.user_id} if caller.user_id else {}
-                    about = {**verdict.metadata, "requestId": request_id, **who}
-                    self._portkey.give(trace_id, verdict.value, about, weight=verdict.weight)
-                return request_id
+            written = await self._write(caller, verdict) or written
+            # The row of the decision, which knows the trace, comes by another stream than the row of the answer.
+            if written is not None and (written.trace_id or self._portkey is None):
+                break
+        if written is not None:
+            if self._portkey is not None and written.trace_id:
+                who = {"_user": caller.user_id} if caller.user_id else {}
+                about = {**verdict.metadata, "requestId": written.request_id, **who}
+                self._portkey.give(written.trace_id, verdict.value, about, weight=verdict.weight)
+            return written.request_id
         name = "trace_id" if verdict.trace_id else "request_id"
         raise errors.NotFound(
             f"{name}: no answer of yours has this id; one just given may take a few seconds to be known",
@@ -113,8 +125,8 @@ class FeedbackStore:
             param=name,
         )
 
-    async def _write(self, caller: Caller, verdict: Verdict) -> tuple[str, str] | None:
-        """Write a verdict; the ids of the request and of its trace, empty where that is not known; None without one."""
+    async def _write(self, caller: Caller, verdict: Verdict) -> _Written | None:
+        """Write a verdict; None where there is no answer that it could be about."""
         try:
             async with postgres.connection(self._pool) as connection:
                 ident = verdict.request_id or await connection.fetchval(
@@ -131,7 +143,7 @@ class FeedbackStore:
                 )
         except postgres.ERRORS as error:
             raise errors.Unavailable("feedback cannot be kept at the moment", retry_after_s=1) from error
-        return None if trace_id is None else (ident, trace_id)
+        return None if trace_id is None else _Written(ident, trace_id)
 
     async def examples(self, batch: int = BATCH) -> AsyncIterator[bytes]:
         """Every verdict that the classifier can learn from, with what was counted in its request, as JSON lines."""

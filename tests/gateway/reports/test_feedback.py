@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
@@ -12,6 +13,7 @@ from lumni.events.v1 import events_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import redis
+from services.chassis.config import Secret
 from services.chassis.errors import Invalid, NotFound
 from services.gateway import postgres
 from services.gateway.keys.permissions import Caller, Subject
@@ -19,8 +21,10 @@ from services.gateway.ledger import event_rows
 from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.reports.feedback import FeedbackStore
+from services.gateway.reports.portkey_feedback import PortkeyFeedback
 from services.gateway.requests.feedback_request import Verdict
 from services.gateway.requests.request_ids import request_id
+from tests import portkey
 from tests.gateway.conftest import eventually
 from tests.gateway.ledgers import Ledger
 from tests.gateway.money import FAILED, FINAL, PARTIAL, STARTED, caller, event
@@ -139,6 +143,27 @@ async def test_a_verdict_that_is_quicker_than_the_ledger_waits_for_it(pool: post
     await verdict
 
     assert 5 == await pool.fetchval("SELECT value FROM feedback")
+
+
+async def test_a_verdict_goes_to_portkey_once_the_trace_of_its_answer_is_known(pool: postgres.Pool) -> None:
+    # The row of the answer is there, that of the decision, with the trace, is not yet.
+    ident = await answered(pool)
+    with portkey.serving("pk-1") as fake:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+            sender = PortkeyFeedback(client, f"{fake.address}/v1/feedback", Secret("pk-1"))
+            async with sender.sending():
+                feedback = FeedbackStore(pool, pauses_s=[0.05] * 200, portkey=sender)
+                verdict = asyncio.create_task(feedback.give(ANN, Verdict(-7, ident)))
+
+                async def kept() -> bool:
+                    return bool(await pool.fetchval("SELECT count(*) FROM feedback"))
+
+                await eventually(kept)
+                await pool.execute("UPDATE model_selections SET trace_id = 't1'")
+                await verdict
+                told = await asyncio.to_thread(fake.wait_for_feedback, "t1")
+
+    assert (-7, ident) == (told["value"], told["metadata"]["requestId"])
 
 
 @pytest.mark.parametrize(

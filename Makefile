@@ -34,16 +34,16 @@ lint: setup ## ruff, mypy and buf
 	$(bin)/buf lint
 	$(bin)/buf format --diff --exit-code
 
-tools: setup ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, compose-go, promtool, Chromium, SDKs of Node
+tools: setup ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, compose-go, promtool, Chromium, packages of Node
 	@$(bin)/python -m tests.tools
-	-@$(bin)/python -m tests.clients.environments node
+	-@$(bin)/python -m tests.clients.environments node openid
 
 collector: setup ## build OpenTelemetry's collector from Go modules (minutes), and run deploy/collector.yaml in it
 	@$(bin)/python -m tests.tools otelcol
 	$(bin)/pytest tests/deploy/test_collector.py -v
 
 clients: tools ## install the SDKs, frameworks and coding agents that people call LLMs with (1.2 GB), and run each against Lumni
-	$(bin)/python -m tests.clients.environments node python agents
+	$(bin)/python -m tests.clients.environments node python openid agents
 	$(bin)/pytest tests/flow/test_clients.py -v
 
 # Two at once share two cores well, as most tests wait for something; tests/conftest.py says which stay together.

@@ -1,4 +1,4 @@
-"""Where the clients are installed: packages of Node and of Python that are in no environment of ours.
+"""Where clients, and a server that they sign in at, are installed: packages that are in no environment of ours.
 
 Both are locked by hashes and kept in .lumni/clients until their locks change.
 """
@@ -51,7 +51,7 @@ class Environment:
             Absent: nothing is installed there.
         """
         if not (self.folder / "complete").exists():
-            raise Absent(f"the clients for {self.name} are not installed; `make clients` does that")
+            raise Absent(f"the packages for {self.name} are not installed; `make clients` does that")
         return self.folder
 
     def install(self) -> Path:
@@ -72,7 +72,7 @@ class Environment:
 
     def _install(self) -> None:
         if shutil.which(self.needs) is None:
-            raise Absent(f"{self.needs} is not here, which would install the clients for {self.name}")
+            raise Absent(f"{self.needs} is not here, which would install the packages for {self.name}")
         for older in FOLDER.glob(f"{self.name}-*"):
             shutil.rmtree(older)
         self.folder.mkdir()
@@ -106,9 +106,11 @@ PYTHON = Environment(
     ],
 )
 NODE = _npm("node", HERE / "node")
+# A provider of OpenID Connect.
+OPENID = _npm("openid", HERE.parent / "dashboard" / "openid")
 # Programs that write code, of 650 MB.
 AGENTS = _npm("agents", HERE / "agents")
-ALL: Mapping[str, Environment] = {one.name: one for one in (NODE, PYTHON, AGENTS)}
+ALL: Mapping[str, Environment] = {one.name: one for one in (NODE, PYTHON, OPENID, AGENTS)}
 
 
 def clean(folder: Path) -> dict[str, str]:

@@ -83,6 +83,7 @@ from services.gateway.rest import experiments as experiment_routes
 from services.gateway.rest import prompts as prompt_routes
 from services.gateway.rest.connections import Connections
 from services.gateway.rest.dispatcher import Dispatcher
+from services.gateway.rest.draining import Draining
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.early_refusals import EarlyRefusals
 from services.gateway.rpc.admission import by_key
@@ -241,10 +242,11 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             playground=Playground(pipeline, partial(checks.passed, settings.admin_key.reveal())),
         )
         oidc = await enter(_oidc(settings.oidc)) if settings.oidc.issuer else None
+        draining = Draining(settings.drain_delay_s)
         app = application.create(
             [
                 dashboard.router(_sessions(settings), sources, oidc=oidc),
-                operations.router(keys, health),
+                operations.router(keys, health, draining),
                 provider_health.router(keys, provider_reports),
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
@@ -277,6 +279,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 settings.rest,
                 settings.server.timeout_s,
                 connections=connections,
+                draining=draining,
                 shares_port=settings.server.workers > 1,
             )
         )

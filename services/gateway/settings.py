@@ -14,6 +14,8 @@ from services.gateway.recording import settings as recording
 LONGEST_DAYS = 3650
 # A month: a cookie cannot be called back before its time.
 LONGEST_SESSION_H = 720
+# Balancers that ask more rarely than this would send requests to any replica that dies, too.
+LONGEST_DRAIN_DELAY_S = 300
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,12 @@ class Settings:
 
     rest: str = variable("LUMNI_REST_LISTEN", "127.0.0.1:8080", "host:port of the REST server")
     listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50050", "address of the gRPC server")
+    drain_delay_s: float = variable(
+        "LUMNI_DRAIN_DELAY_S",
+        0.0,
+        "seconds for which REST goes on taking requests once the gateway was asked to stop, while /health/ready says "
+        "draining; longer than balancers take to notice",
+    )
     classifier: str = variable(
         "LUMNI_CLASSIFIER", "127.0.0.1:50051", "gRPC target of the classifier; inproc: in services.together"
     )
@@ -96,6 +104,8 @@ class Settings:
     cache: CacheSettings = part()
 
     def __post_init__(self) -> None:
+        if not 0 <= self.drain_delay_s <= LONGEST_DRAIN_DELAY_S:
+            raise ValueError(f"LUMNI_DRAIN_DELAY_S: expected 0 to {LONGEST_DRAIN_DELAY_S}")
         if self.max_mistakes < 0:
             raise ValueError("LUMNI_MAX_MISTAKES: expected 0 or more")
         if self.viewer_key and self.viewer_key.reveal() in (self.admin_key.reveal(), self.api_key.reveal()):

@@ -194,7 +194,13 @@ def test_the_proxy_waits_as_long_as_a_request_may_take_and_keeps_gateways_whose_
 
     assert min(float(timeouts["client"]), float(timeouts["server"])) > longest
     assert float(timeouts["check"]) < longest
-    assert ["/health/live"] == re.findall(r"option httpchk GET (\S+)", text)
+    assert ["/health/ready"] == re.findall(r"option httpchk GET (\S+)", text)
+    # Of a gateway that is not ready only the one that drains is taken out, and before it takes no more requests: a check,
+    # and a second one, each of which may fail at the end of its time.
+    assert ["! string draining"] == re.findall(r"http-check expect (.+)", text)
+    interval, quick, times = re.findall(r"inter (\d+)s fastinter (\d+)ms fall (\d+)", text)[0]
+    notices_s = int(interval) + (int(times) - 1) * int(quick) / 1000
+    assert notices_s < float(_filled_in(services["gateway"]["environment"]["LUMNI_DRAIN_DELAY_S"]))
 
 
 def test_the_one_process_starts_only_when_asked_for_and_has_what_its_services_have(

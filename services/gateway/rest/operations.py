@@ -10,6 +10,7 @@ from prometheus_client import exposition
 from services.chassis import measuring
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.rest import doors
+from services.gateway.rest.draining import Draining
 from services.gateway.rest.json_answers import JsonResponse
 
 # How long the answer of a part is good for, in seconds: strangers may ask as often as they like.
@@ -39,12 +40,15 @@ class Remembered:
             self._ended = time.monotonic()
 
 
-def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool]]]) -> APIRouter:
+def router(
+    keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool]]], draining: Draining
+) -> APIRouter:
     """The routes /health and /metrics.
 
     Args:
         keys: Metrics are for the admin.
         health: Whether each part answers now, by its name; the gateway is ready when the `executor` is.
+        draining: When it has begun, the gateway is ready no more.
     """
     routes = APIRouter()
     checks = {name: Remembered(answers) for name, answers in health.items()}
@@ -55,6 +59,8 @@ def router(keys: Authenticator, health: Mapping[str, Callable[[], Awaitable[bool
 
     @routes.get("/health/ready")
     async def ready() -> Response:
+        if draining.begun:
+            return JsonResponse({"status": "draining"}, 503)
         up = await checks["executor"].answers()
         return JsonResponse({"status": "ok" if up else "the executor does not answer"}, 200 if up else 503)
 

@@ -13,12 +13,15 @@ from starlette.types import ASGIApp
 
 from services.chassis.config import Mistakes
 from services.gateway.rest.connections import Connections
+from services.gateway.rest.draining import Draining
 from services.gateway.rest.early_answers import EarlyAnswers
 from services.gateway.rest.http_protocol import HttpProtocol
 
 BACKLOG = 1024
 # An idle connection is kept for so long, in seconds: longer than load balancers keep theirs.
 KEEP_ALIVE_S = 75
+# Of an answer after which the connection is closed, so that nobody sends another request on it as that happens.
+LAST = (b"connection", b"close")
 
 
 # Open files that are not connections of REST: of gRPC, of the stores, of the process itself.
@@ -52,15 +55,22 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serve(
-    application: ASGIApp, listen: str, drain_s: float, *, connections: Connections, shares_port: bool = False
+    application: ASGIApp,
+    listen: str,
+    drain_s: float,
+    *,
+    connections: Connections,
+    draining: Draining,
+    shares_port: bool = False,
 ) -> AsyncIterator[str]:
     """Serve REST until the block ends, then drain; yields the bound address.
 
     Args:
         application: What answers.
         listen: host:port; port 0 takes a free one.
-        drain_s: The longest that requests under way may go on after the block.
+        drain_s: The longest that requests under way may go on once no new ones are taken.
         connections: How many connections there may be.
+        draining: For how long new ones are taken after the block, each answer being its connection's last.
         shares_port: Whether other processes may serve there too.
 
     Raises:
@@ -93,5 +103,10 @@ async def serve(
         try:
             yield f"{host}:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
-            await task
+            draining.begun = True
+            server.server_state.default_headers.append(LAST)
+            try:
+                await asyncio.sleep(draining.delay_s)
+            finally:
+                server.should_exit = True
+                await task

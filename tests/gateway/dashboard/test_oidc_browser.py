@@ -18,6 +18,7 @@ from services.gateway.dashboard.oidc.settings import Settings
 from services.gateway.dashboard.routes import Oidc
 from services.gateway.rest import server
 from services.gateway.rest.connections import Connections
+from services.gateway.rest.draining import Draining
 from services.local.ports import free
 from tests.clients import environments
 from tests.dashboard.browser import browsing
@@ -84,7 +85,9 @@ async def oidc(issuer: str, address: str) -> AsyncIterator[Oidc]:
 async def page(app: Any, address: str) -> AsyncIterator[Page]:
     """The sign-in page in a new browser."""
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(server.serve(app, address, 1, connections=Connections(100)))
+        await stack.enter_async_context(
+            server.serve(app, address, 1, connections=Connections(100), draining=Draining())
+        )
         try:
             browser = await stack.enter_async_context(browsing())
         except Absent as absent:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from services.chassis.config import Mistakes
 from services.gateway.rest import http_protocol
 from services.gateway.rest.connections import Connections
+from services.gateway.rest.draining import Draining
 from services.gateway.rest.server import below_file_limit, serve
 
 
@@ -38,9 +39,8 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
 
 @asynccontextmanager
 async def serving(most: int = 100, most_of_one: int = 0) -> AsyncIterator[tuple[str, int]]:
-    async with serve(
-        hello, "127.0.0.1:0", 1, connections=Connections(most, most_of_one_address=most_of_one)
-    ) as bound:
+    limit = Connections(most, most_of_one_address=most_of_one)
+    async with serve(hello, "127.0.0.1:0", 1, connections=limit, draining=Draining()) as bound:
         host, _, port = bound.rpartition(":")
         yield host, int(port)
 
@@ -245,3 +245,26 @@ def test_the_file_limit_bounds_connections(monkeypatch: pytest.MonkeyPatch) -> N
     limits = (256, 512)
     with pytest.raises(Mistakes, match="open files"):
         below_file_limit(4096)
+
+
+async def test_a_server_that_is_to_stop_goes_on_for_a_while_and_closes_each_connection_it_answers() -> None:
+    draining = Draining(delay_s=3600)
+    served = serve(hello, "127.0.0.1:0", 1, connections=Connections(9), draining=draining)
+    host, _, port = (await served.__aenter__()).rpartition(":")
+    request = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"
+    async with connected((host, int(port))) as (reader, writer):
+        # It was open before, and not closed by the order to stop.
+        writer.write(request)
+        assert b"connection: close" not in await reader.readuntil(b"ok")
+        stopping = asyncio.create_task(served.__aexit__(None, None, None))
+        while not draining.begun:
+            await asyncio.sleep(0)
+        writer.write(request)
+        assert b"connection: close" in await reader.read()
+    assert b"200 OK" in await say((host, int(port)), request)
+    # Whatever ends the wait: no more are taken.
+    stopping.cancel()
+    with suppress(asyncio.CancelledError):
+        await stopping
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, int(port))

@@ -8,6 +8,7 @@ import pytest
 
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.rest import application, operations
+from services.gateway.rest.draining import Draining
 
 KEYS = object.__new__(Authenticator)
 
@@ -31,8 +32,13 @@ def part() -> Part:
 
 
 @pytest.fixture
-async def http(part: Part) -> AsyncIterator[httpx.AsyncClient]:
-    routes = operations.router(KEYS, {"executor": part.answers})
+def draining() -> Draining:
+    return Draining()
+
+
+@pytest.fixture
+async def http(part: Part, draining: Draining) -> AsyncIterator[httpx.AsyncClient]:
+    routes = operations.router(KEYS, {"executor": part.answers}, draining)
     transport = httpx.ASGITransport(application.with_middleware(application.create([routes])))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
@@ -67,3 +73,12 @@ async def test_who_leaves_does_not_take_the_answer_along(part: Part) -> None:
 
     assert await stays
     assert 1 == part.asked
+
+
+async def test_a_process_that_is_about_to_stop_is_alive_and_not_ready(
+    http: httpx.AsyncClient, draining: Draining
+) -> None:
+    draining.begun = True
+    ready, live = await http.get("/health/ready"), await http.get("/health/live")
+
+    assert (503, {"status": "draining"}, 200) == (ready.status_code, ready.json(), live.status_code)

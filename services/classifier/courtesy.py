@@ -7,11 +7,12 @@ or a polite letter around a sum changes nothing. Which sentences those are is le
 
 import re
 from itertools import pairwise
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
 
-from services.classifier.words import Table, Vectors, mean, split
+from services.classifier.words import REMEMBERED, Table, distinct
 
 COMMITTED = Path(__file__).parent / "weights" / "courtesy.npz"
 # Sentences that are looked at, at the beginning and at the end.
@@ -32,9 +33,10 @@ class Courtesies:
 
     def __init__(self, table: Table, bias: float) -> None:
         """Take a table with one head, the log-odds that a sentence is a courtesy, and its bias."""
-        empty = Table(table.digests[:0], table.rarity[:0], table.weights[:0])
-        self._vectors = Vectors([table, empty, empty])
+        self._table = table
         self._bias = bias
+        # What each word adds, and its squared length: a sentence has too few words for arrays to pay.
+        self._known: dict[str, tuple[float, float]] = {}
 
     @classmethod
     def load(cls, path: Path = COMMITTED) -> "Courtesies":
@@ -49,8 +51,19 @@ class Courtesies:
 
     def score(self, sentence: str) -> float:
         """The log-odds that a sentence is a courtesy."""
-        [sums, *_] = self._vectors.parts(split(sentence.lower()))
-        return float(mean(sums)[0]) + self._bias
+        found = distinct(sentence.lower())
+        known = self._known
+        if new := [word for word in found if word not in known]:
+            if len(known) + len(new) > REMEMBERED:
+                known.clear()
+                new = list(found)
+            known.update(zip(new, map(tuple, self._table.of(new).tolist()), strict=True))
+        added = squared = 0.0
+        for word in found:
+            more, length = known[word]
+            added += more
+            squared += length
+        return added / sqrt(max(squared, 1.0)) + self._bias
 
     def without(self, text: str) -> str:
         """A text without the courtesies at its beginning and its end."""

@@ -6,7 +6,7 @@ anywhere.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -34,19 +34,21 @@ _ALL = dict(_entries())
 FEATURES = frozenset(_ALL.values())
 _WORDS = MappingProxyType({word: feature for word, feature in _ALL.items() if not word.endswith("*")})
 _PREFIXES = MappingProxyType({word[:-1]: feature for word, feature in _ALL.items() if word.endswith("*")})
-# Longest first: it is the most specific.
-_LENGTHS = sorted({len(prefix) for prefix in _PREFIXES}, reverse=True)
+# Characters by which prefixes are found.
+_START = min(map(len, _PREFIXES))
 
 
-def _lengths() -> dict[str, list[int]]:
-    """First character of the words without spaces -> their lengths, longest first."""
+def _lengths(words: Iterable[str], size: int) -> MappingProxyType[str, list[int]]:
+    """The first characters of words -> the words' lengths, longest first: it is the most specific."""
     found: dict[str, set[int]] = {}
-    for word in filter(UNSPACED.match, _WORDS):
-        found.setdefault(word[0], set()).add(len(word))
-    return {first: sorted(lengths, reverse=True) for first, lengths in found.items()}
+    for word in words:
+        found.setdefault(word[:size], set()).add(len(word))
+    return MappingProxyType({first: sorted(lengths, reverse=True) for first, lengths in found.items()})
 
 
-_CUE_LENGTHS = MappingProxyType(_lengths())
+_PREFIX_LENGTHS = _lengths(_PREFIXES, _START)
+# Of words without spaces.
+_CUE_LENGTHS = _lengths(filter(UNSPACED.match, _WORDS), 1)
 
 
 def kinds_of(words: Sequence[str], text: str, *, english: bool, unspaced: bool) -> list[tuple[str, str]]:
@@ -68,7 +70,10 @@ def kinds_of(words: Sequence[str], text: str, *, english: bool, unspaced: bool) 
 
 
 def _by_prefix(word: str) -> str:
-    return next((_PREFIXES[word[:size]] for size in _LENGTHS if word[:size] in _PREFIXES), "")
+    for size in _PREFIX_LENGTHS.get(word[:_START], ()):
+        if kind := _PREFIXES.get(word[:size]):
+            return kind
+    return ""
 
 
 def _cues(text: str) -> Iterator[tuple[str, str]]:

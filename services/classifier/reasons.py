@@ -6,9 +6,8 @@ that are of no named kind, or what was counted of something (set to what is usua
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from heapq import nlargest
 from math import expm1, sqrt
-
-import numpy as np
 
 from services.classifier.features import COUNTED, INDEX, NAMED, NAMES, Observation
 from services.classifier.heads import CATEGORIES, SCORE, Array, Heads, Judgement
@@ -41,8 +40,6 @@ EFFORT = ("many steps to a solution", "few steps to a solution")
 MEANING = ("read as a whole, like demanding requests", "read as a whole, like easy requests")
 
 _WEIGHTS = (1.0, END_WEIGHT, END_WEIGHT)
-# Whether much, and little, of what a feature counts is a reason.
-_NAMED_MANY, _NAMED_FEW = np.array([[bool(name) for name in names] for names in NAMED.values()]).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +75,25 @@ def explain(
         observation: What was seen in the request.
         parts: Sums of each distinct word of each part of the request, as `words.Vectors.parts`.
     """
-    standard = judgement.standard[row]
-    contributions = weights.inputs[:, SCORE] * standard
+    deviations: list[float] = judgement.standard[row].tolist()
+    contributions: list[float] = (weights.inputs[:, SCORE] * judgement.standard[row]).tolist()
     by_kind, unnamed = _by_kind(observation, parts)
     for kind, contribution in by_kind.items():
         contributions[INDEX[kind]] += contribution
-    named = np.where(standard > 0, _NAMED_MANY, _NAMED_FEW)
-    told = _wording(shares, unnamed + float(contributions[~named].sum()))
-    factors = [told]
+    named = []
+    for number, (names, deviation) in enumerate(zip(NAMED.values(), deviations, strict=True)):
+        # What there is much of has another name than what there is little of, or none.
+        if name := names[deviation <= 0]:
+            named.append((number, name))
+        else:
+            unnamed += contributions[number]
+    factors = [_wording(shares, unnamed)]
     if outcomes := float(judgement.outcomes[row]):
         names = EXAM if observation.features[INDEX["options"]] > 0 else EFFORT
         factors.append(Factor(names[outcomes < 0], 0.0, outcomes))
-    contributions[~named] = 0.0
-    for number in np.argsort(-np.abs(contributions))[:MOST].tolist():
-        name = NAMED[NAMES[number]][bool(standard[number] <= 0)]
-        if name:
-            value = _value(number, float(observation.features[number]))
-            factors.append(Factor(name, value, float(contributions[number])))
+    for number, name in nlargest(MOST, named, key=lambda one: abs(contributions[one[0]])):
+        value = _value(number, float(observation.features[number]))
+        factors.append(Factor(name, value, contributions[number]))
     return _largest(factors)
 
 
@@ -125,18 +124,18 @@ def _by_kind(observation: Observation, parts: Sequence[Array]) -> tuple[dict[str
     words = observation.words
     for own, sums, weight in zip((words.whole, words.first, words.last), parts, _WEIGHTS, strict=True):
         # The score's sum and the squared length: of all words, of each kind, of all kinds.
-        added, squared = float(sums[:, SCORE].sum()), float(sums[:, -1].sum())
+        adds, squares = sums[:, SCORE].tolist(), sums[:, -1].tolist()
+        added, squared = sum(adds), sum(squares)
         score = _score(added, squared)
-        groups: dict[str, list[int]] = {}
-        for place, word in enumerate(own):
-            if word in kinds:
-                groups.setdefault(kinds[word], []).append(place)
-        of_kinds = [0.0, 0.0]
-        for kind, places in groups.items():
-            less = sums[places, SCORE].sum(), sums[places, -1].sum()
-            lost[kind] += weight * (score - _score(added - float(less[0]), squared - float(less[1])))
-            of_kinds = [of_kinds[0] + float(less[0]), of_kinds[1] + float(less[1])]
-        unnamed += weight * (score - _score(*of_kinds))
+        of_kind: dict[str, tuple[float, float]] = {}
+        for word, add, square in zip(own, adds, squares, strict=True):
+            if kind := kinds.get(word):
+                less, shorter = of_kind.get(kind, (0.0, 0.0))
+                of_kind[kind] = less + add, shorter + square
+        for kind, (less, shorter) in of_kind.items():
+            lost[kind] += weight * (score - _score(added - less, squared - shorter))
+        named = [sum(values) for values in zip(*of_kind.values(), strict=True)] or [0.0, 0.0]
+        unnamed += weight * (score - _score(*named))
     return lost, unnamed
 
 

@@ -38,6 +38,7 @@ END_WEIGHT = 0.4
 REMEMBERED = 32_768
 
 _UNSPACED = UNSPACED.pattern[1:-1]
+_ASCII_TOKEN = re.compile(r"\w+|[^\w\s]")
 _TOKEN = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+|[^\w\s]")
 
 
@@ -52,15 +53,24 @@ class Words:
 
 def split(lowered: str) -> Words:
     """The words, numerals and signs of a text in lower case."""
+    found = _tokens(lowered)
+    size = END_RUNS if found and UNSPACED.match(found[0]) else END_WORDS
+    return Words(_once(found), _once(found[:size]), _once(found[-size:]))
+
+
+def distinct(lowered: str) -> tuple[str, ...]:
+    """The words of a text in lower case, each once."""
+    return _once(_tokens(lowered))
+
+
+def _tokens(lowered: str) -> list[str]:
+    if lowered.isascii():
+        return _ASCII_TOKEN.findall(lowered)
     found = _TOKEN.findall(lowered)
-    size = END_WORDS
-    if not lowered.isascii() and UNSPACED.search(lowered):
-        found = list(_runs(found))
-        size = END_RUNS if UNSPACED.match(found[0]) else END_WORDS
-    return Words(tuple(dict.fromkeys(found)), _distinct(found[:size]), _distinct(found[-size:]))
+    return list(_runs(found)) if UNSPACED.search(lowered) else found
 
 
-def _distinct(words: Iterable[str]) -> tuple[str, ...]:
+def _once(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
@@ -120,6 +130,17 @@ class Table:
         np.square(rarity, out=vectors[:, -1])
         return np.add.reduceat(vectors, starts)
 
+    def of(self, words: Sequence[str]) -> Floats:
+        """What each of some words adds: heads' sums, then the squared length."""
+        return self.sums(*_digests(words))
+
+
+def _digests(words: Sequence[str]) -> tuple[NDArray[np.uint32], list[int]]:
+    """The digests of words' n-grams, and where each word's begin."""
+    found = [grams(word) for word in words]
+    starts = list(accumulate(map(len, found[:-1]), initial=0))
+    return np.array([digest for word in found for digest in word], np.uint32), starts
+
 
 class Vectors:
     """What words add to every head, looked up once and remembered."""
@@ -151,12 +172,10 @@ class Vectors:
         if len(rows) + len(new) > REMEMBERED:
             rows.clear()
             new = list(words)
-        found = [grams(word) for word in new]
-        starts = list(accumulate(map(len, found[:-1]), initial=0))
-        digests = np.array([digest for word in found for digest in word], np.uint32)
+        found = _digests(new)
         first, last = len(rows), len(rows) + len(new)
         for table, columns in zip(self._tables, self._slices, strict=True):
-            self._sums[first:last, columns] = table.sums(digests, starts)
+            self._sums[first:last, columns] = table.sums(*found)
         rows.update(zip(new, range(first, last), strict=True))
 
 

@@ -23,10 +23,13 @@ SCALES: Mapping[str, float] = {
     FEEDBACK.name: 1,
     CACHED.name: 1,
 }
+# Why a request is refused whatever variant it has: the limits and budgets are its caller's. One who does not wait asks
+# again and again, which would outweigh all others.
+CALLERS_OWN = ("RATE_LIMIT_EXCEEDED", "INSUFFICIENT_QUOTA", "LIMITS_UNAVAILABLE")
 # A request's attempts first, then a unit's requests, then the sums of both. Feedback is of those requests that got any;
 # attempts without a price count as free. A request has failed unless one of its attempts gave a whole answer: one that
 # timed out is partial, as it may be billed, even where nothing came of it. One that its caller left
-# is no failure.
+# is no failure. One that was refused has failed, and nothing else is known of it: it has no attempt.
 MEASURE = f"""
 WITH requests AS (
     SELECT variant, experiment_unit AS unit, request_id,
@@ -38,6 +41,11 @@ WITH requests AS (
     FROM usage_records
     WHERE experiment_id = $1 AND experiment_unit IS NOT NULL AND kind <> 'unknown'
     GROUP BY 1, 2, 3
+    UNION ALL
+    SELECT variant, experiment_unit, request_id, NULL, NULL, 1, NULL
+    FROM model_selections
+    WHERE experiment_id = $1 AND experiment_id <> '' AND experiment_unit IS NOT NULL
+        AND refusal <> '' AND refusal <> ALL($2::text[])
 ), judged AS (
     SELECT requests.*, feedback.value::float8 AS {FEEDBACK.name}
     FROM requests LEFT JOIN feedback USING (request_id)
@@ -62,7 +70,7 @@ async def measured(connection: postgres.Connection, experiment_id: str, describe
     async with connection.transaction(readonly=True):
         # The pool's own deadline is that of calls that others wait for.
         await connection.execute(f"SET LOCAL statement_timeout = {SLOW_S * 1000:.0f}")
-        rows = await connection.fetch(MEASURE, experiment_id, timeout=SLOW_S)
+        rows = await connection.fetch(MEASURE, experiment_id, CALLERS_OWN, timeout=SLOW_S)
     for row in rows:
         if row["variant"] in found:
             found[row["variant"]][row["metric"]] = _moments(row, SCALES[row["metric"]])
@@ -97,8 +105,8 @@ def shown(described: Definition, moments: Measured) -> dict[str, Any]:
         "variants": [
             {
                 "name": name,
-                "requests": moments[name][COST.name].requests,
-                "units": moments[name][COST.name].units,
+                "requests": moments[name][ERRORS.name].requests,
+                "units": moments[name][ERRORS.name].units,
                 **{
                     metric: {
                         "requests": moments[name][metric].requests,

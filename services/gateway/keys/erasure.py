@@ -41,7 +41,7 @@ RENAMED: Mapping[str, str] = {
     "task_classifications": ", features = NULL",
     "feedback": ", metadata = '{}'",
     # What the classifier saw in it may hint at that, too.
-    "model_selections": ", reasons = NULL",
+    "model_selections": ", reasons = NULL, experiment_unit = NULL",
 }
 # The tables whose rows go, and may be many.
 DELETED = ("request_texts",)

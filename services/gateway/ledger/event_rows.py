@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
@@ -103,9 +104,7 @@ def _ended(message: events_pb2.UsageEvent, kind: Kind, cost: int, started_at: da
         attempt.error_class,
         dict(context.metadata),
         message.saved_nano_usd,
-        context.assignment.experiment_id,
-        context.assignment.variant,
-        context.assignment.unit if context.HasField("assignment") else None,
+        *_assignment(context),
     )
     return Ended(attempt.id, context.request_id, row, last=kind in (Kind.FINAL, Kind.CACHED))
 
@@ -166,8 +165,7 @@ def decision(event: bytes) -> Decided:
         list(message.degraded),
         _reasons(message),
         _trace_id(context.traceparent),
-        context.assignment.experiment_id,
-        context.assignment.variant,
+        *_assignment(context),
     )
     return Decided(classification if message.HasField("classification") else None, selection)
 
@@ -184,6 +182,12 @@ def _reasons(decided: events_pb2.DecisionEvent) -> bytes | None:
         one.ClearField("benchmarks")
     kept.classification.factors.extend(decided.classification.factors)
     return kept.SerializeToString()
+
+
+def _assignment(context: chat_pb2.RequestContext) -> tuple[str, str, int | None]:
+    """The experiment, the variant, and who stays with it; null for a request that takes part in none."""
+    assigned = context.assignment
+    return assigned.experiment_id, assigned.variant, assigned.unit if context.HasField("assignment") else None
 
 
 def _trace_id(traceparent: str) -> str:

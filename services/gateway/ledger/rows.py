@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 # What the parts of a cost are; they add up to it, and all are null where nobody knows them.
 COST_PARTS = ("input_cost_nano_usd", "cached_cost_nano_usd", "output_cost_nano_usd", "fees_nano_usd")
+# The variant of an experiment that a request has.
+ASSIGNMENT_COLUMNS = ("experiment_id", "variant", "experiment_unit")
 USAGE_COLUMNS = (
     "attempt_id",
     "started_at",
@@ -43,9 +45,7 @@ USAGE_COLUMNS = (
     "error_class",
     "metadata",
     "saved_nano_usd",
-    "experiment_id",
-    "variant",
-    "experiment_unit",
+    *ASSIGNMENT_COLUMNS,
 )
 # What both rows of a decision begin with.
 DECISION_COLUMNS = (
@@ -83,8 +83,7 @@ SELECTION_COLUMNS = (
     "degraded",
     "reasons",
     "trace_id",
-    "experiment_id",
-    "variant",
+    *ASSIGNMENT_COLUMNS,
 )
 
 

@@ -1,6 +1,6 @@
 """The ledger's tables: rows are written in batches, each in one transaction, each event counted once."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -54,9 +54,20 @@ UPDATE incoming_{table} i SET user_id = e.stranger{more}
 FROM erasures e WHERE i.user_id = e.user_id AND i.decided_at <= e.erased_at
 """
 INSERT_DECIDED = """
-INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming_{table} ORDER BY request_id ON CONFLICT DO NOTHING
+INSERT INTO {table} ({columns}) SELECT DISTINCT ON (request_id, decided_at) {columns} FROM incoming_{table}
+ORDER BY {order} ON CONFLICT {conflict}
 """
 DECIDED = {"task_classifications": CLASSIFICATION_COLUMNS, "model_selections": SELECTION_COLUMNS}
+# What becomes of two rows of one decision. A request that was admitted may be refused after all, where no candidate can
+# be called: that is told by a second event, whatever the order in which both arrive.
+REPEATED: Mapping[str, Mapping[str, str]] = {
+    "task_classifications": {"order": "request_id, decided_at", "conflict": "DO NOTHING"},
+    "model_selections": {
+        "order": "request_id, decided_at, refusal DESC",
+        "conflict": "(request_id, decided_at) DO UPDATE SET refusal = excluded.refusal "
+        "WHERE model_selections.refusal = '' AND excluded.refusal <> ''",
+    },
+}
 # A row of an attempt whose end had not come gives way to the end.
 CORRECT = f"""
 WITH corrected AS (
@@ -248,7 +259,9 @@ class LedgerStore:
                         f"incoming_{table}", records=rows[table], columns=columns
                     )
                     await connection.execute(RENAME_DECIDED.format(table=table, more=RENAMED[table]))
-                    await connection.execute(INSERT_DECIDED.format(table=table, columns=", ".join(columns)))
+                    await connection.execute(
+                        INSERT_DECIDED.format(table=table, columns=", ".join(columns), **REPEATED[table])
+                    )
 
     async def set_aside(self, stream: str, poisoned: Sequence[Poison]) -> None:
         """Keep events that cannot be written, with the reasons."""

@@ -6,7 +6,7 @@ decision names what was down; it never fails a request that could be answered.
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
@@ -42,6 +42,8 @@ class Decision:
     assignment: Assignment | None = None
     # What the operator adds to what the system says, in its order.
     system_prompts: tuple[Rule, ...] = ()
+    # When it was made.
+    decided_unix_ms: int = field(default_factory=lambda: int(time.time() * 1000))
     classify_ms: float = 0.0
     select_ms: float = 0.0
 

@@ -9,8 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from lumni.chat.v1 import chat_pb2
-from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
@@ -32,6 +30,7 @@ from services.gateway.pipeline import (
     tracing,
 )
 from services.gateway.pipeline.decision import Decider, Decision
+from services.gateway.pipeline.decision_events import DecisionEvents
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
 from services.gateway.pipeline.system_prompts import SystemPromptRules
@@ -68,7 +67,12 @@ class Stream:
 
 
 class Pipeline:
-    """Conducts requests; every collaborator comes from outside."""
+    """Conducts requests; every collaborator comes from outside.
+
+    Attributes:
+        events: What the ledger learns of requests beside their attempts.
+
+    """
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Pipeline:
         self._executor = executor
         self._limits = limits
         self._decisions = decisions
+        self.events = DecisionEvents(decisions, timeout_s)
         self._timeout_s = timeout_s
         self._cache = cache
         self._rules = system_prompts
@@ -147,7 +152,10 @@ class Pipeline:
             )
         with found.recording as recording:
             decision, admission = await self._admit(caller, request)
-            with measures.execution(request.operation, decision) as measured:
+            with (
+                self.events.executing(request, decision),
+                measures.execution(request.operation, decision) as measured,
+            ):
                 async with Reservation(self._limits, admission) as reservation:
                     response = await self._executor.execute(
                         execute_request.made(decision, admission, request, self._limits), self._timeout_s
@@ -204,7 +212,10 @@ class Pipeline:
         last = LastChunk()
         with found.recording as recording:
             try:
-                with measures.execution(request.operation, decision) as measured:
+                with (
+                    self.events.executing(request, decision),
+                    measures.execution(request.operation, decision) as measured,
+                ):
                     async with (
                         Reservation(self._limits, admission) as reservation,
                         aclosing(
@@ -262,9 +273,9 @@ class Pipeline:
             async with self.without_model(caller) as admission:
                 decision.context.admitted_unix_ms = admission.admitted_unix_ms
         except errors.Fault as fault:
-            self._publish(decision.context, request, decision, refusal=fault.reason)
+            self.events.publish(decision.context, request, decision, refusal=fault.reason)
             raise
-        self._publish(decision.context, request, decision)
+        self.events.publish(decision.context, request, decision)
         self._decisions.publish(replay.usage(decision, request, hit))
         return decision, admission
 
@@ -286,32 +297,10 @@ class Pipeline:
                 span.set_attribute("lumni.admitted", admission.deployments)
                 span.set_attribute("lumni.reserved_nano_usd", admission.reserved_nano_usd)
         except errors.Fault as fault:
-            self._publish(context, request, decision, refusal=fault.reason)
+            self.events.publish(context, request, decision, refusal=fault.reason)
             measures.refused(request.operation, decision, fault)
             raise
         measures.admitted(decision)
         context.admitted_unix_ms = admission.admitted_unix_ms
-        self._publish(context, request, decision)
+        self.events.publish(context, request, decision)
         return decision, admission
-
-    def _publish(
-        self,
-        context: chat_pb2.RequestContext,
-        request: ModelRequest,
-        decision: Decision | None,
-        *,
-        refusal: str = "",
-    ) -> None:
-        """Hand what was decided to the ledger and to the trace; without a decision the request was refused before."""
-        event = events_pb2.DecisionEvent(
-            context=context,
-            refusal=refusal,
-            decided_unix_ms=int(time.time() * 1000),
-            requested_model=request.model,
-        )
-        if decision is not None:
-            event.classification.CopyFrom(decision.classification)
-            event.selection.CopyFrom(decision.selection)
-            event.degraded.extend(decision.degraded)
-        tracing.decided(context, request, decision, refusal)
-        self._decisions.publish(event)

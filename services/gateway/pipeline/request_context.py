@@ -13,6 +13,13 @@ from services.gateway.requests.model_request import ModelRequest
 
 def made(caller: Caller, request: ModelRequest, timeout_s: float) -> chat_pb2.RequestContext:
     """The context of the request that is being answered, which has `timeout_s` from now on."""
+    return of(caller, request.prompt, request.assignment, timeout_s)
+
+
+def of(
+    caller: Caller, prompt: str, assignment: Assignment | None, timeout_s: float
+) -> chat_pb2.RequestContext:
+    """The same of a request that there is no more of than who asks, the prompt that it names, and its variant."""
     return chat_pb2.RequestContext(
         request_id=telemetry.request_id.get(),
         tenant=caller.tenant,
@@ -22,8 +29,8 @@ def made(caller: Caller, request: ModelRequest, timeout_s: float) -> chat_pb2.Re
         plan=caller.plan.name,
         deadline_unix_ms=int((time.time() + timeout_s) * 1000),
         traceparent=telemetry.traceparent(),
-        metadata=request_metadata.with_prompt(request.prompt),
-        assignment=_recorded(request.assignment),
+        metadata=request_metadata.with_prompt(prompt),
+        assignment=_recorded(assignment),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import orjson
 
 from services.chassis import offload
-from services.chassis.errors import Invalid, NotFound
+from services.chassis.errors import Fault, Invalid, NotFound
 from services.gateway.keys.permissions import Caller
 from services.gateway.prompts import expansion
 from services.gateway.prompts.content import Recipe
@@ -21,6 +21,9 @@ from services.gateway.requests.responses_request import Asked
 
 # Makes one request of what a prompt says and of the rest of the body.
 Merge = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+
+# Learns of the version of a prompt that a variant has, such as greeting@3, why no request can be made of it.
+Unfit = Callable[[Caller, str, Assignment, Fault], None]
 
 
 class Experiments(Protocol):
@@ -60,36 +63,49 @@ class RequestExpander:
         self._library = library
         self._experiments = experiments
 
-    async def chat(self, caller: Caller, text: bytes, *, stream: bool = False) -> ModelRequest:
-        """A chat completion; the arguments as those of `chat_request.parse`.
+    async def chat(
+        self, caller: Caller, text: bytes, *, stream: bool = False, unfit: Unfit | None = None
+    ) -> ModelRequest:
+        """A chat completion.
+
+        Args:
+            caller: Who asks.
+            text: The body.
+            stream: Whether a stream is asked for, whatever the body says.
+            unfit: Learns of a variant's version that no request can be made of, where requests are measured.
 
         Raises:
             Invalid: names the field and what is expected there.
             NotFound: the caller may use no such prompt.
             Unavailable: PostgreSQL cannot say.
         """
-        made = await self._expanded(caller, text, expansion.as_chat)
+        made = await self._expanded(caller, text, expansion.as_chat, unfit)
         allowed = caller.plan.allowed
         request = await offload.run(
             len(made.body), lambda: chat_request.parse(made.body, stream=stream, allowed=allowed)
         )
         return replace(request, prompt=made.prompt, assignment=made.assignment) if made.prompt else request
 
-    async def response(self, caller: Caller, text: bytes, *, kept: bool) -> tuple[Asked, Expanded]:
+    async def response(
+        self, caller: Caller, text: bytes, *, kept: bool, unfit: Unfit | None = None
+    ) -> tuple[Asked, Expanded]:
         """What is asked of OpenAI's responses, and of which prompt.
 
         Args:
             caller: Who asks.
             text: The body.
             kept: Whether responses are kept here, so that a later request may go on from this one.
+            unfit: As in `chat`.
 
         Raises:
             Invalid, NotFound, Unavailable: as `chat`.
         """
-        made = await self._expanded(caller, text, expansion.as_response, kept=kept)
+        made = await self._expanded(caller, text, expansion.as_response, unfit, kept=kept)
         return await offload.run(len(made.body), lambda: responses_request.read(made.body)), made
 
-    async def _expanded(self, caller: Caller, text: bytes, merge: Merge, *, kept: bool = False) -> Expanded:
+    async def _expanded(
+        self, caller: Caller, text: bytes, merge: Merge, unfit: Unfit | None, *, kept: bool = False
+    ) -> Expanded:
         # Few requests name one, and the others are parsed once.
         if b'"prompt"' not in text:
             return Expanded(text)
@@ -108,8 +124,14 @@ class RequestExpander:
             else {**body, "variables": wanted.variables}
         )
         recipe, assignment = await self._recipe(caller, wanted, told)
-        merged = merge(recipe.render(wanted.variables), body)
-        return Expanded(orjson.dumps(merged), f"{recipe.name}@{recipe.version}", assignment)
+        version = f"{recipe.name}@{recipe.version}"
+        try:
+            merged = merge(recipe.render(wanted.variables), body)
+        except Fault as fault:
+            if assignment is not None and unfit is not None:
+                unfit(caller, version, assignment, fault)
+            raise
+        return Expanded(orjson.dumps(merged), version, assignment)
 
     async def _recipe(
         self, caller: Caller, wanted: Wanted, told: Mapping[str, Any]

@@ -4,7 +4,7 @@ import orjson
 
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts import expander
-from services.gateway.prompts.expander import RequestExpander
+from services.gateway.prompts.expander import RequestExpander, Unfit
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.rest import model_calls
 from services.gateway.rest.dispatcher import Route
@@ -14,9 +14,9 @@ from services.gateway.rest.exchange import Exchange
 def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
     """The routes below /v1/prompts."""
 
-    async def read(exchange: Exchange) -> ModelRequest:
+    async def read(exchange: Exchange, unfit: Unfit | None = None) -> ModelRequest:
         body = expander.named(exchange.parameters["prompt_id"], await exchange.body())
-        return model_calls.hinted(exchange, await prompts.chat(exchange.caller, body))
+        return model_calls.hinted(exchange, await prompts.chat(exchange.caller, body, unfit=unfit))
 
     async def render(exchange: Exchange) -> None:
         request = await read(exchange)
@@ -29,7 +29,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
         await exchange.answer(orjson.dumps(shown))
 
     async def complete(exchange: Exchange) -> None:
-        await model_calls.answer(exchange, pipeline, await read(exchange))
+        await model_calls.answer(exchange, pipeline, await read(exchange, pipeline.events.unfit_version))
 
     return [
         Route("POST", "/v1/prompts/{prompt_id}/render", render),

@@ -42,7 +42,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.CompleteResponse:
         """POST /v1/chat/completions."""
         async with self._admitted(request) as caller:
-            chat = await self._prompts.chat(caller, request.body_json.encode())
+            unfit = self._pipeline.events.unfit_version
+            chat = await self._prompts.chat(caller, request.body_json.encode(), unfit=unfit)
             answer = await self._pipeline.complete(caller, chat)
         return gateway_pb2.CompleteResponse(body_json=answer.body)
 
@@ -51,7 +52,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
         """The same, streamed."""
         async with self._admitted(request) as caller:
-            chat = await self._prompts.chat(caller, request.body_json.encode(), stream=True)
+            unfit = self._pipeline.events.unfit_version
+            chat = await self._prompts.chat(caller, request.body_json.encode(), stream=True, unfit=unfit)
             stream = await self._pipeline.stream(caller, chat)
             async with aclosing(stream.chunks) as chunks:
                 async for chunk in chunks:

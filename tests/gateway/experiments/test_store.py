@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 from lumni.chat.v1 import chat_pb2
+from lumni.events.v1 import events_pb2
 
 from services.chassis import redis
 from services.chassis.errors import Conflict, Invalid, NotFound
@@ -218,6 +219,49 @@ async def test_a_request_has_failed_unless_it_was_answered_whole_or_left(
 
     variant = (await ExperimentResults(Readers(pool)).of(row))["variants"][1]
     assert (5, 2 / 5) == (variant["requests"], variant["error_share"]["mean"])
+
+
+def decided(experiment_id: str, variant: str, unit: int, refusal: str) -> events_pb2.DecisionEvent:
+    """What the gateway publishes of a request that it decided about."""
+    context = chat_pb2.RequestContext(
+        request_id=request_id(),
+        assignment=chat_pb2.Assignment(experiment_id=experiment_id, variant=variant, unit=unit),
+    )
+    return events_pb2.DecisionEvent(context=context, refusal=refusal, decided_unix_ms=1_790_000_000_000)
+
+
+async def test_requests_that_reach_no_provider_count_as_failed_and_stop_their_variant(
+    store: ExperimentStore, pool: postgres.Pool
+) -> None:
+    ident = (await store.create("eve", described()))["experiment_id"]
+    await store.change("eve", ident, "start")
+    await write(pool, ident, "a", [1000 + i for i in range(150)])
+    refused = [decided(ident, "b", unit, "NO_HEALTHY_DEPLOYMENT") for unit in range(150)]
+    # What a caller's limits refuse says nothing of a variant, and who was admitted is known by his attempts.
+    others = [
+        decided(ident, "a", 7, refusal) for refusal in ("RATE_LIMIT_EXCEEDED", "INSUFFICIENT_QUOTA", "")
+    ]
+    # Some were admitted before, which is told first, last, or in the same batch.
+    admitted = []
+    for one in refused[:100]:
+        before = events_pb2.DecisionEvent()
+        before.CopyFrom(one)
+        before.refusal = ""
+        admitted.append(before)
+    ledger = LedgerStore(pool)
+    for batch in (admitted[:50], refused, [*admitted[50:], *others]):
+        await ledger.write_decisions([event_rows.decision(one.SerializeToString()) for one in batch])
+    await ledger.write_decisions(
+        [event_rows.decision(one.SerializeToString()) for one in (*admitted, *refused)]
+    )
+
+    found = await ExperimentResults(Readers(pool)).of(await store.get(ident))
+    control, variant = found["variants"]
+    assert (150, 0) == (control["requests"], control["error_share"]["mean"])
+    assert (150, 150, 1) == (variant["requests"], variant["units"], variant["error_share"]["mean"])
+    assert (0, None) == (variant["cost_usd"]["requests"], variant["cost_usd"]["mean"])
+    await Guard(pool, store).check()
+    assert "fails more often" in (await store.get(ident))["stopped"]["b"]
 
 
 async def test_an_experiment_that_cannot_be_read_takes_nothing_from_the_others(

@@ -359,3 +359,22 @@ async def test_every_decision_is_published_and_a_refusal_with_its_reason() -> No
     assert ("MODEL_NOT_FOUND", False) == (three.refusal, three.HasField("classification"))
     assert not refused.limits.ends
     assert not undecided.limits.ends
+
+
+@pytest.mark.parametrize(
+    ("report", "refusals"),
+    [(executor_pb2.Report(), ["", "SERVICE_UNAVAILABLE"]), (REPORT, [""]), (None, [""])],
+)
+async def test_a_request_without_an_attempt_is_told_once_more_with_the_reason(
+    report: executor_pb2.Report | None, refusals: list[str]
+) -> None:
+    for whole in (True, False):
+        setup = Setup(fault(report))
+        with pytest.raises(errors.Unavailable):
+            await (
+                setup.pipeline.complete(caller(), CHAT) if whole else setup.pipeline.stream(caller(), CHAT)
+            )
+
+        assert refusals == [one.refusal for one in setup.decisions.events]
+        # It is the same decision, so it stays one row.
+        assert 1 == len({one.decided_unix_ms for one in setup.decisions.events})

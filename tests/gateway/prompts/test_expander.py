@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+import pytest
 
+from services.chassis import errors
 from services.gateway.experiments import assignment
 from services.gateway.keys.permissions import Caller
 from services.gateway.prompts import content
-from services.gateway.prompts.content import Kind, Recipe
+from services.gateway.prompts.content import Content, Kind, Recipe
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.prompts.library import PromptLibrary
 from services.gateway.prompts.reference import Reference
@@ -19,15 +21,20 @@ VERSIONS = ({"name": "a", "prompt_version": "1"}, {"name": "b", "prompt_version"
 LIVE = live(*VERSIONS, prompt="greeting", sticky="conversation")
 SAID = content.parse({"messages": [{"role": "system", "content": "Be kind."}]}, Kind.PROMPT)
 
+NEEDY = content.parse(
+    {"messages": [{"role": "user", "content": "I am {{name}}."}], "variables": {"name": {"type": "string"}}},
+    Kind.PROMPT,
+)
+
 
 class OnePrompt(PromptLibrary):
     """Has one prompt, whose versions are alike."""
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, said: Content = SAID) -> None:
+        self._said = said
 
     async def recipe(self, caller: Caller, wanted: Reference) -> Recipe:
-        return Recipe("pr-1", "greeting", 1, SAID)
+        return Recipe("pr-1", "greeting", 1, self._said)
 
 
 class OneExperiment:
@@ -68,3 +75,27 @@ async def test_conversations_that_say_all_that_was_said_are_divided() -> None:
             {"role": "user", "content": "And then?"},
         ]
         assert first == await unit("Hello", **{**more, "input": said})
+
+
+async def test_a_variants_version_that_cannot_be_filled_is_told_where_requests_are_measured() -> None:
+    told: list[tuple[str, str, str]] = []
+
+    def unfit(caller: Caller, version: str, assigned: Assignment, fault: errors.Fault) -> None:
+        told.append((version, assigned.variant, fault.reason))
+
+    needy = RequestExpander(OnePrompt(NEEDY), OneExperiment())
+    body = orjson.dumps({"prompt": {"id": "greeting"}})
+    with pytest.raises(errors.Invalid, match="name"):
+        await needy.chat(CALLER, body)
+    assert not told
+    with pytest.raises(errors.Invalid, match="name"):
+        await needy.chat(CALLER, body, unfit=unfit)
+    with pytest.raises(errors.Invalid, match="name"):
+        await needy.response(CALLER, body, kept=False, unfit=unfit)
+    with pytest.raises(errors.Invalid, match="name"):
+        await RequestExpander(OnePrompt(NEEDY)).chat(CALLER, body, unfit=unfit)
+
+    # Whether all variants cannot be filled, or one: each counts its own.
+    assert 2 == len(told)
+    assert {("greeting@1", "INVALID_REQUEST")} == {(version, reason) for version, _, reason in told}
+    assert {variant for _, variant, _ in told} <= {"a", "b"}

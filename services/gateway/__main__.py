@@ -17,7 +17,7 @@ from services.gateway.cache import store as cached
 from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
 from services.gateway.cache.response_cache import ResponseCache
 from services.gateway.cipher import Cipher
-from services.gateway.config import plans, switches, system_prompts
+from services.gateway.config import plans, switches
 from services.gateway.conversations import store as conversations
 from services.gateway.conversations.store import ResponseStore
 from services.gateway.dashboard import routes as dashboard
@@ -46,10 +46,12 @@ from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.pipeline.system_prompts import SystemPromptRules
+from services.gateway.pipeline.system_prompts import LiveRules
+from services.gateway.prompts import system_prompts
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.prompts.library import PromptLibrary
 from services.gateway.prompts.store import PromptStore
+from services.gateway.prompts.stored_rules import StoredRules
 from services.gateway.recording import sinks as recording
 from services.gateway.recording import text_store
 from services.gateway.recording.record import Content
@@ -178,6 +180,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         cache = await enter(_caching(client, settings)) if settings.cache.key.reveal() else None
         experiments = LiveExperiments(pool)
         await enter(experiments.following())
+        configured = system_prompts.load(settings.config_dir / "lumni.yaml", loaded.by_name)
+        rules = StoredRules(pool, configured)
+        await enter(rules.following())
         texts = _text_store(pool, settings)
         sinks = await enter(recording.opened(settings.records, texts))
         conducting: Callable[..., Pipeline] = partial(RecordingPipeline, sinks) if sinks else Pipeline
@@ -189,9 +194,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             timeout_s=settings.server.timeout_s,
             cache=cache,
             experiments=experiments,
-            system_prompts=SystemPromptRules(
-                system_prompts.load(settings.config_dir / "lumni.yaml", loaded.by_name)
-            ),
+            system_prompts=LiveRules(rules),
         )
         prompts = RequestExpander(PromptLibrary(pool), experiments)
         limiter = ConcurrencyLimiter(settings.max_concurrent)
@@ -250,7 +253,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 provider_health.router(keys, provider_reports),
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
-                prompt_routes.router(keys, PromptStore(database)),
+                prompt_routes.router(keys, PromptStore(database, configured.references)),
                 experiment_routes.router(keys, divided, learnt),
                 usage.router(keys, reports),
                 request_story.router(keys, requests, texts),

@@ -15,7 +15,8 @@ from services.chassis.config import Mistakes
 from services.chassis.deployments import Deployment, Fleet
 from services.chassis.money import usd
 from services.gateway.cli.output import facts, show, table
-from services.gateway.config import alerts, plans, switches, system_prompts
+from services.gateway.config import alerts, plans, switches
+from services.gateway.prompts import system_prompts
 
 T = TypeVar("T")
 COLUMNS = (
@@ -62,7 +63,7 @@ def _check_own(file: Path) -> None:
     prompts = read(partial(system_prompts.load, plans=known.by_name if known else ()))
     taken = {
         "plans": ", ".join(known.by_name) if known else None,
-        "system_prompts": ", ".join(rule.name for rule in prompts.rules) if prompts else None,
+        "system_prompts": ", ".join(prompts.names) if prompts else None,
         "switches": _shown(read(switches.load)),
         "alerts": _shown(read(alerts.load)),
     }

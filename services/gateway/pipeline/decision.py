@@ -14,11 +14,11 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, stages, telemetry
 from services.gateway.config.switches import Switches
-from services.gateway.config.system_prompts import Rule
 from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Classifier, Selector
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline import policy
+from services.gateway.prompts.system_prompts import Rule
 from services.gateway.requests.assignment import Assignment
 from services.gateway.requests.model_request import ModelRequest
 

@@ -29,7 +29,7 @@ def summary(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
         "trace_id": telemetry.trace_id() or None,
         "prompt": decision.prompt or None,
         "experiment": render.assignment(decision.assignment),
-        "system_prompts": [rule.name for rule in decision.system_prompts],
+        "system_prompts": [rule.shown for rule in decision.system_prompts],
         "classification": render.classification(decision.classification),
         "selection": {
             "tier": word(classifier_pb2.Tier, decision.selection.tier),

@@ -14,7 +14,6 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, stages, telemetry
 from services.gateway.cache.response_cache import Found, Hit, ResponseCache, not_cached
-from services.gateway.config.system_prompts import SystemPrompts
 from services.gateway.experiments.live import LiveExperiments
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
@@ -33,7 +32,8 @@ from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.decision_events import DecisionEvents
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
-from services.gateway.pipeline.system_prompts import SystemPromptRules
+from services.gateway.pipeline.system_prompts import LiveRules, SystemPromptRules
+from services.gateway.prompts.system_prompts import SystemPrompts
 from services.gateway.requests.model_request import ModelRequest
 
 # What a request that calls no model takes of a plan's limits, and what it cost.
@@ -83,7 +83,7 @@ class Pipeline:
         decisions: DecisionPublisher,
         timeout_s: float,
         cache: ResponseCache | None = None,
-        system_prompts: SystemPromptRules = NO_RULES,
+        system_prompts: LiveRules | None = None,
         experiments: LiveExperiments | None = None,
     ) -> None:
         self._decider = decider
@@ -104,7 +104,7 @@ class Pipeline:
         Raises:
             Fault: as `complete`.
         """
-        request = self._assigned(caller, request)
+        request, _ = self._assigned(caller, request)
         async with self.without_model(caller):
             return await self._decider.decide(
                 seen_as or caller,
@@ -140,10 +140,10 @@ class Pipeline:
         Raises:
             Fault: what is wrong with the request, or what is down; whatever was billed reaches the ledger.
         """
-        request = self._assigned(caller, request)
-        found = await self._find(caller, request)
+        request, rules = self._assigned(caller, request)
+        found = await self._find(caller, request, rules)
         if found.hit is not None:
-            decision, admission = await self._hit(caller, request, found.hit)
+            decision, admission = await self._hit(caller, request, rules, found.hit)
             return Answer(
                 body=metadata.added(found.hit.answer.pieces[0], replay.summary(decision, found.hit)),
                 headers=replay.headers(decision, admission, found.hit),
@@ -151,7 +151,7 @@ class Pipeline:
                 report=replay.report(found.hit),
             )
         with found.recording as recording:
-            decision, admission = await self._admit(caller, request)
+            decision, admission = await self._admit(caller, request, rules)
             with (
                 self.events.executing(request, decision),
                 measures.execution(request.operation, decision) as measured,
@@ -180,10 +180,10 @@ class Pipeline:
         Raises:
             Fault: as `complete`; the iteration too.
         """
-        request = self._assigned(caller, request)
-        found = await self._find(caller, request)
+        request, rules = self._assigned(caller, request)
+        found = await self._find(caller, request, rules)
         if found.hit is not None:
-            decision, admission = await self._hit(caller, request, found.hit)
+            decision, admission = await self._hit(caller, request, rules, found.hit)
             return Stream(
                 replay.headers(decision, admission, found.hit),
                 replay.chunks(request, decision, found.hit),
@@ -192,7 +192,7 @@ class Pipeline:
         report = executor_pb2.Report()
         with ExitStack() as ends:
             ends.enter_context(found.recording)
-            decision, admission = await self._admit(caller, request)
+            decision, admission = await self._admit(caller, request, rules)
             chunks = self._chunks(decision, admission, request, found, report)
             await anext(chunks)
             # From here on the stream ends the recording.
@@ -248,27 +248,29 @@ class Pipeline:
         lumni = metadata.summary(decision, report) | replay.found_summary(found)
         yield metadata.last_chunk(request.operation, last.held, decision, lumni)
 
-    def _assigned(self, caller: Caller, request: ModelRequest) -> ModelRequest:
-        """The request as its variant of an experiment has it, with what system prompts may add to it."""
+    def _assigned(self, caller: Caller, request: ModelRequest) -> tuple[ModelRequest, SystemPromptRules]:
+        """The request as its variant of an experiment has it, with what system prompts may add to it, and these."""
         if self._experiments is not None:
             request = self._experiments.of_request(caller, request)
-        return self._rules.counted(caller, request)
+        rules = NO_RULES if self._rules is None else self._rules.current
+        return rules.counted(caller, request), rules
 
-    async def _find(self, caller: Caller, request: ModelRequest) -> Found:
+    async def _find(self, caller: Caller, request: ModelRequest, rules: SystemPromptRules) -> Found:
         """What the cache says of a request."""
         if self._cache is None:
             return not_cached()
         permitted = policy.policy(caller, request).SerializeToString(deterministic=True)
-        # Which texts are added follows from what counts already: the body, the plan and the configuration.
-        permitted += b"with system prompts" if self._rules.apply_to(caller, request) else b""
+        permitted += rules.fingerprint(caller, request)
         return await self._cache.find(caller, request, permitted, telemetry.request_id.get())
 
-    async def _hit(self, caller: Caller, request: ModelRequest, hit: Hit) -> tuple[Decision, Admission]:
+    async def _hit(
+        self, caller: Caller, request: ModelRequest, rules: SystemPromptRules, hit: Hit
+    ) -> tuple[Decision, Admission]:
         """Admit a request that gets an earlier answer, as one without tokens, and tell the ledger what that saved."""
         decision = replay.decision(
             hit, request, request_context.made(caller, request, self._timeout_s), time.perf_counter()
         )
-        decision.system_prompts = self._rules.chosen(caller, request, decision)
+        decision.system_prompts = rules.chosen(caller, request, decision)
         try:
             async with self.without_model(caller) as admission:
                 decision.context.admitted_unix_ms = admission.admitted_unix_ms
@@ -279,12 +281,14 @@ class Pipeline:
         self._decisions.publish(replay.usage(decision, request, hit))
         return decision, admission
 
-    async def _admit(self, caller: Caller, request: ModelRequest) -> tuple[Decision, Admission]:
+    async def _admit(
+        self, caller: Caller, request: ModelRequest, rules: SystemPromptRules
+    ) -> tuple[Decision, Admission]:
         context = request_context.made(caller, request, self._timeout_s)
         decision: Decision | None = None
         try:
             decision = await self._decider.decide(caller, request, context)
-            decision.system_prompts = self._rules.chosen(caller, request, decision)
+            decision.system_prompts = rules.chosen(caller, request, decision)
             with stages.stage("admit") as span:
                 admission = await self._limits.admit(
                     caller,

@@ -3,17 +3,19 @@
 Which of them apply is known only when a request was classified and a model selected. Until then the longest of each
 kind counts, in the bound that money is reserved for as in the estimate for context windows and tokens per minute. The
 text of a model is that of the first candidate; it stays where another one answers in the end.
+
+Texts of stored prompts change while the gateway runs. A request keeps those that it was counted with.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.enums import word
-from services.gateway.config.system_prompts import Rule, SystemPrompts
 from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.decision import Decision
+from services.gateway.prompts.system_prompts import Rule, SystemPrompts
 from services.gateway.requests import prompt_size, system_text
 from services.gateway.requests.model_request import ModelRequest
 
@@ -21,16 +23,47 @@ from services.gateway.requests.model_request import ModelRequest
 KEY_SWITCH = "system_prompts"
 
 
+class Texts(Protocol):
+    """Says which texts there are."""
+
+    @property
+    def current(self) -> SystemPrompts:
+        """The texts at this moment."""
+
+
+class LiveRules:
+    """The rules at any moment.
+
+    Args:
+        texts: The texts that they are made of.
+
+    """
+
+    def __init__(self, texts: Texts) -> None:
+        self._texts = texts
+        self._prompts = texts.current
+        self._rules = SystemPromptRules(self._prompts)
+
+    @property
+    def current(self) -> "SystemPromptRules":
+        """Those of this moment, for one request from its beginning to its end."""
+        if self._texts.current is not self._prompts:
+            self._prompts = self._texts.current
+            self._rules = SystemPromptRules(self._prompts)
+        return self._rules
+
+
 class SystemPromptRules:
     """What is added to which requests.
 
     Args:
-        prompts: The configured texts.
+        prompts: The texts.
 
     """
 
     def __init__(self, prompts: SystemPrompts) -> None:
         self._prompts = prompts
+        self._digest = prompts.digest()
 
     def apply_to(self, caller: Caller, request: ModelRequest) -> bool:
         """Whether a request gets any: it is a conversation, and neither it nor its key wants none."""
@@ -40,6 +73,13 @@ class SystemPromptRules:
             and request.hints.system_prompts
             and caller.metadata.get(KEY_SWITCH) is not False
         )
+
+    def fingerprint(self, caller: Caller, request: ModelRequest) -> bytes:
+        """Tells apart requests that may get different texts; empty for one that gets none.
+
+        Which ones it gets of these texts follows from its body, its plan and the configuration.
+        """
+        return self._digest if self.apply_to(caller, request) else b""
 
     def counted(self, caller: Caller, request: ModelRequest) -> ModelRequest:
         """The request with the most tokens that may be added to its prompt."""

@@ -42,7 +42,7 @@ def decided(
                 "lumni.prompt": decision.prompt or None,
                 "lumni.experiment": None if assigned is None else assigned.experiment,
                 "lumni.variant": None if assigned is None else assigned.variant,
-                "lumni.system_prompts": [rule.name for rule in decision.system_prompts] or None,
+                "lumni.system_prompts": [rule.shown for rule in decision.system_prompts] or None,
             }
         )
 

@@ -64,7 +64,7 @@ class PromptLibrary:
             return known.recipe
         try:
             async with postgres.connection(self._pool) as connection:
-                recipe = await _read(connection, caller.organization_id, wanted)
+                recipe = await read(connection, caller.organization_id, wanted)
         except postgres.ERRORS as error:
             if known is not None and time.monotonic() - known.read_at < STALE_S:
                 log.warning("a prompt is used as it was read before: %s", type(error).__name__)
@@ -80,7 +80,13 @@ class PromptLibrary:
         return recipe
 
 
-async def _read(connection: postgres.Connection, organization_id: str, wanted: Reference) -> Recipe:
+async def read(connection: postgres.Connection, organization_id: str, wanted: Reference) -> Recipe:
+    """The version of a prompt that a reference means to an organization, as it is now.
+
+    Raises:
+        NotFound: there is none for it, or a partial of it is gone.
+        postgres.ERRORS: PostgreSQL does not answer.
+    """
     row = await _row(connection, Kind.PROMPT, organization_id, wanted.prompt)
     version = _version(row, wanted)
     said = content.parse(await connection.fetchval(CONTENT, row["prompt_id"], version), Kind.PROMPT)

@@ -5,7 +5,7 @@ admins who edit at once neither undoes what the other did without having read it
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -16,7 +16,7 @@ from services.gateway.keys import audit
 from services.gateway.keys.database import KeyDatabase
 from services.gateway.prompts import reference
 from services.gateway.prompts.content import Content, Kind
-from services.gateway.prompts.reference import ID_PREFIX, PRODUCTION
+from services.gateway.prompts.reference import ID_PREFIX, PRODUCTION, Reference
 
 MOST_LABELS = 32
 # How many versions a label can be taken back to.
@@ -67,10 +67,17 @@ DELETE = "DELETE FROM prompts WHERE prompt_id = $1"
 
 
 class PromptStore:
-    """What admins do with prompts; a prompt is named by its id, or by its name and its organization."""
+    """What admins do with prompts; a prompt is named by its id, or by its name and its organization.
 
-    def __init__(self, database: KeyDatabase) -> None:
+    Args:
+        database: Where they are.
+        ruling: The versions that system prompts of the operator's name.
+
+    """
+
+    def __init__(self, database: KeyDatabase, ruling: Collection[Reference] = ()) -> None:
         self._database = database
+        self._ruling = ruling
 
     async def create(
         self,
@@ -188,13 +195,14 @@ class PromptStore:
         Raises:
             Invalid: it is `production`, which every prompt has.
             NotFound: there is no such prompt or label.
-            Conflict: it is not at that revision any more.
+            Conflict: it is not at that revision any more, or a system prompt of the operator's names the label.
         """
         if label == PRODUCTION:
             raise Invalid(f"label: {PRODUCTION} can be moved and not removed", param="label")
         async with self._database.transaction() as connection:
             row = await _locked(connection, prompt_id, revision)
             _history(row["labels"], label)
+            self._check_unruled(row, label)
             labels = {name: one for name, one in row["labels"].items() if name != label}
             return await _relabelled(connection, actor, row, labels, "prompt.unlabel", label)
 
@@ -222,14 +230,27 @@ class PromptStore:
 
         Raises:
             NotFound: there is none.
-            Conflict: it is not at that revision any more, or it is a partial that others name.
+            Conflict: it is not at that revision any more, a partial that others name, or what a system prompt of the
+                operator's says.
         """
         async with self._database.transaction() as connection:
             row = await _locked(connection, prompt_id, revision)
+            self._check_unruled(row)
             if row["kind"] == Kind.PARTIAL:
                 await _check_unnamed(connection, row)
             await connection.execute(DELETE, prompt_id)
             await _record(connection, actor, "prompt.delete", row, {"newest": row["newest"]})
+
+    def _check_unruled(self, row: asyncpg.Record, label: str = "") -> None:
+        """Refuse to take away what a system prompt of the operator's says: no gateway would start without it."""
+        if row["organization_id"] is not None or row["kind"] != Kind.PROMPT:
+            return
+        for one in self._ruling:
+            if one.prompt in (row["name"], row["prompt_id"]) and label in ("", one.which):
+                raise Conflict(
+                    f"system_prompts of lumni.yaml names {one}; take it out there first",
+                    reason="PROMPT_IN_USE",
+                )
 
 
 async def _check_unnamed(connection: postgres.Connection, partial: asyncpg.Record) -> None:

@@ -12,13 +12,14 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis.config import Mistakes
 from services.chassis.operations import Operation
-from services.gateway.config import system_prompts as configuration
 from services.gateway.config.plans import Plans
-from services.gateway.config.system_prompts import SystemPrompts
 from services.gateway.keys.permissions import Caller, without_row
 from services.gateway.pipeline import system_prompts
 from services.gateway.pipeline.decision import Decision
-from services.gateway.pipeline.system_prompts import SystemPromptRules
+from services.gateway.pipeline.system_prompts import LiveRules, SystemPromptRules
+from services.gateway.prompts import system_prompts as configuration
+from services.gateway.prompts.reference import Reference
+from services.gateway.prompts.system_prompts import Configured, Rule, Stored, SystemPrompts
 from services.gateway.requests import chat_request, embeddings_request, prompt_size, system_text
 from services.gateway.requests.model_request import ModelRequest
 
@@ -160,10 +161,63 @@ def test_the_section_is_read_and_its_mistakes_are_named(tmp_path: Path) -> None:
 
     found = configuration.load(file, ["free"])
 
-    assert SystemPrompts("Be kind.", {"free": "Be brief."}, {"code": "Files."}, {}, {}) == found
+    assert Configured(SystemPrompts("Be kind.", {"free": "Be brief."}, {"code": "Files."}, {}, {})) == found
     file.write_text("system_prompts:\n  plans: {gold: x}\n  categories: {poems: x}\n  bases: x\n")
     with pytest.raises(Mistakes) as caught:
         configuration.load(file, ["free"])
     assert all(name in str(caught.value) for name in ("gold", "poems", "bases"))
     file.write_text("switches: {}\n")
-    assert not configuration.load(file, [])
+    assert Configured() == configuration.load(file, [])
+
+
+def test_a_rule_may_name_a_stored_prompt(tmp_path: Path) -> None:
+    file = tmp_path / "lumni.yaml"
+    file.write_text(
+        "system_prompts:\n  base: {prompt: house-style@staging, variables: {tone: warm}}\n"
+        "  languages: {de: {prompt: sie}, fr: Vous.}\n"
+    )
+
+    found = configuration.load(file, ["free"])
+
+    assert SystemPrompts(languages={"fr": "Vous."}) == found.written
+    house, sie = Reference("house-style", "staging"), Reference("sie")
+    assert {"base": Stored(house, {"tone": "warm"}), "language:de": Stored(sie)} == found.stored
+    assert ["language:fr", "base=house-style@staging", "language:de=sie@production"] == found.names
+    file.write_text(
+        "system_prompts:\n  base: {variables: 3}\n  plans:\n    free: {prompt: a b}\n"
+        "  models: {x: {prompt: a, colour: red}}\n"
+    )
+    with pytest.raises(Mistakes) as caught:
+        configuration.load(file, ["free"])
+    for mistake in (
+        "lumni.yaml:2: system_prompts.base.prompt: is missing",
+        "lumni.yaml:2: system_prompts.base.variables: expected a mapping of names to values",
+        "lumni.yaml:4: system_prompts.plans.free.prompt: expected the name or id of a prompt",
+        "lumni.yaml:5: system_prompts.models.x.colour: is not known",
+    ):
+        assert mistake in str(caught.value)
+
+
+class Texts:
+    """Texts that change."""
+
+    current = PROMPTS
+
+
+def test_a_request_keeps_the_texts_that_it_was_counted_with(caller: Caller) -> None:
+    texts = Texts()
+    live = LiveRules(texts)
+    before = live.current
+    assert before is live.current
+
+    texts.current = PROMPTS.with_rule(Rule("base", "Be kind, and say so.", "house@4"))
+    after = live.current
+
+    assert ALL == [rule.shown for rule in before.chosen(caller, chat(), decision())]
+    shown = [rule.shown for rule in after.chosen(caller, chat(), decision())]
+    assert ["base=house@4", *ALL[1:]] == shown
+    assert after.counted(caller, chat()).prompt_tokens > before.counted(caller, chat()).prompt_tokens
+    # An answer of before is not found in the cache any more; who gets no texts finds his.
+    assert before.fingerprint(caller, chat()) != after.fingerprint(caller, chat())
+    without = chat(lumni={"system_prompts": False})
+    assert b"" == before.fingerprint(caller, without) == after.fingerprint(caller, without)

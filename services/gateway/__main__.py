@@ -9,7 +9,8 @@ import grpc
 import httpx
 from lumni.gateway.v1 import experiments_pb2_grpc, gateway_pb2_grpc, keys_pb2_grpc
 
-from services.chassis import configured_environment, litellm_config, redis, rpc, workers
+from services.chassis import configured_environment, redis, rpc, workers
+from services.chassis.background import beside
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.config import reader
 from services.gateway import certificates, postgres
@@ -17,7 +18,7 @@ from services.gateway.cache import store as cached
 from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
 from services.gateway.cache.response_cache import ResponseCache
 from services.gateway.cipher import Cipher
-from services.gateway.config import plans, switches
+from services.gateway.configuration import Configuration
 from services.gateway.conversations import store as conversations
 from services.gateway.conversations.store import ResponseStore
 from services.gateway.dashboard import routes as dashboard
@@ -47,9 +48,9 @@ from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.pipeline.system_prompts import LiveRules
-from services.gateway.prompts import system_prompts
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.prompts.library import PromptLibrary
+from services.gateway.prompts.reference import Reference
 from services.gateway.prompts.store import PromptStore
 from services.gateway.prompts.stored_rules import StoredRules
 from services.gateway.recording import sinks as recording
@@ -115,9 +116,8 @@ async def main(settings: Settings) -> None:
 @asynccontextmanager
 async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> AsyncIterator[None]:
     """Put the parts together and serve until the block ends; `inside` as in `rpc.connect`."""
-    fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
-    for warning in fleet.warnings:
-        log.warning("%s", warning)
+    configuration = Configuration(settings.config_dir)
+    fleet, loaded = configuration.fleet, configuration.plans
     if settings.server.mutual_tls:
         certificates.show_expiry(settings.server.tls_cert)
     async with AsyncExitStack() as stack:
@@ -148,7 +148,6 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         )
         decisions = DecisionPublisher(client)
         await enter(decisions.publishing())
-        loaded = plans.load(settings.config_dir / "lumni.yaml")
         listener = redis.connect(settings.redis_url.reveal(), timeout_s=2.0)
         stack.push_async_callback(listener.aclose)
         feed = ChangeFeed(pool, listener)
@@ -171,17 +170,20 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         feed.on_change(lambda subject, _: limits.forget(subject))
         await enter(feed.watching())
         await enter(limits.delivering())
+        loaded.on_change(lambda _: limits.forget_all())
+        fallback = FallbackSelection(fleet.current)
+        fleet.on_change(fallback.take)
         decider = Decider(
             classifier=classifier,
             selector=selector,
-            fallback=FallbackSelection(fleet),
-            switches=switches.load(settings.config_dir / "lumni.yaml"),
+            fallback=fallback,
+            switches=configuration.switches,
         )
         cache = await enter(_caching(client, settings)) if settings.cache.key.reveal() else None
         experiments = LiveExperiments(pool)
         await enter(experiments.following())
-        configured = system_prompts.load(settings.config_dir / "lumni.yaml", loaded.by_name)
-        rules = StoredRules(pool, configured)
+        rules = StoredRules(pool, configuration.system_prompts.current)
+        configuration.system_prompts.on_change(rules.take)
         await enter(rules.following())
         texts = _text_store(pool, settings)
         sinks = await enter(recording.opened(settings.records, texts))
@@ -233,7 +235,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         }
         checks = EarlyChecks(keys, limiter, mistakes, limits)
         requests = RequestReports(readers)
-        provider_reports = ProviderReports(client, executor, fleet)
+        provider_reports = ProviderReports(client, executor, fleet.current)
+        fleet.on_change(provider_reports.take)
         sources = dashboard.Sources(
             used=reports,
             requests=requests,
@@ -244,6 +247,10 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             plans=loaded,
             playground=Playground(pipeline, partial(checks.passed, settings.admin_key.reveal())),
         )
+
+        def ruling() -> frozenset[Reference]:
+            return configuration.system_prompts.current.references
+
         oidc = await enter(_oidc(settings.oidc)) if settings.oidc.issuer else None
         draining = Draining(settings.drain_delay_s)
         app = application.create(
@@ -253,7 +260,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 provider_health.router(keys, provider_reports),
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
-                prompt_routes.router(keys, PromptStore(database, configured.references)),
+                prompt_routes.router(keys, PromptStore(database, ruling)),
                 experiment_routes.router(keys, divided, learnt),
                 usage.router(keys, reports),
                 request_story.router(keys, requests, texts),
@@ -287,7 +294,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             )
         )
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
-        yield
+        async with beside(configuration.watch(settings.reload_s)):
+            yield
 
 
 def _sessions(settings: Settings) -> Sessions:

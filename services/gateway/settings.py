@@ -64,6 +64,7 @@ class Settings:
     config_dir: Path = variable(
         "LUMNI_CONFIG_DIR", Path("config"), "where litellm_config.yaml and lumni.yaml are"
     )
+    reload_s: float = variable("LUMNI_RELOAD_S", 2.0, "seconds between looks at the configuration")
     grace_s: float = variable(
         "LUMNI_LEDGER_GRACE_S", 60.0, "how long after its deadline an attempt's end is waited for"
     )

@@ -13,6 +13,7 @@ from services.chassis import redis
 from services.gateway import postgres
 from services.gateway.config import plans
 from services.gateway.config.budgets import Budget, Period
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Rate
 from services.gateway.ledger import event_rows
 from services.gateway.ledger.store import LedgerStore
@@ -56,7 +57,7 @@ async def _keys(pool: postgres.Pool, client: redis.Redis) -> None:
     configured = plans.load(CONFIG)
     made = await store_of(pool, client, configured).create("bench", {"user_id": "ann"})
 
-    async with authenticating(pool, client, configured) as keys:
+    async with authenticating(pool, client, Live(configured)) as keys:
 
         async def work() -> None:
             for _ in range(20_000):

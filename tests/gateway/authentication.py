@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from services.chassis import errors, redis
 from services.chassis.config import Secret
 from services.gateway import postgres
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.changes import OVERLAP_S, ChangeFeed
@@ -22,14 +23,14 @@ DIGESTS = Digests(PEPPER, Secret(ADMIN))
 
 def store_of(pool: postgres.Pool, client: redis.Redis, plans: Plans) -> KeyStore:
     """What an admin changes keys with."""
-    return KeyStore(KeyDatabase(pool, client), plans, DIGESTS)
+    return KeyStore(KeyDatabase(pool, client), Live(plans), DIGESTS)
 
 
 @asynccontextmanager
 async def authenticating(
     pool: postgres.Pool,
     client: redis.Redis,
-    plans: Plans,
+    plans: Live[Plans],
     *,
     stale_s: float = 300.0,
     overlap_s: float = OVERLAP_S,
@@ -51,7 +52,7 @@ async def authenticating(
 
 @asynccontextmanager
 async def alone(
-    database: str, valkey: str, plans: Plans, *, stale_s: float = 300.0, overlap_s: float = OVERLAP_S
+    database: str, valkey: str, plans: Live[Plans], *, stale_s: float = 300.0, overlap_s: float = OVERLAP_S
 ) -> AsyncIterator[Authenticator]:
     """The same with stores of its own, which may be down."""
     async with (

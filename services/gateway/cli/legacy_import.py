@@ -21,6 +21,7 @@ from services.chassis.config import Secret, variable
 from services.gateway import postgres
 from services.gateway.cli import legacy_fields
 from services.gateway.config import plans
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys import audit
 from services.gateway.keys.database import KeyDatabase
@@ -72,7 +73,7 @@ async def import_file(path: Path, *, dry: bool, progress: Progress) -> "Outcome"
         redis.connect(settings.redis_url.reveal(), timeout_s=TIMEOUT_S) as client,
     ):
         digests = Digests(settings.secret, Secret(""))
-        keys = KeyStore(KeyDatabase(pool, client), known, digests)
+        keys = KeyStore(KeyDatabase(pool, client), Live(known), digests)
         writer = LedgerWriter(client, LedgerStore(pool))
         return await Import(path, pool, keys, writer, known, digests).run(dry=dry, progress=progress)
 

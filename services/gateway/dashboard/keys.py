@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from services.chassis import errors
 from services.gateway.config.budgets import Period
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.dashboard import formats
 from services.gateway.dashboard.forms import Form
@@ -54,12 +55,11 @@ def router(
     keys: KeyStore,
     audit: AuditTrail,
     used: UsageReports,
-    plans: Plans,
+    plans: Live[Plans],
     admin_route: type[APIRoute],
 ) -> APIRouter:
     """The list of keys, the page of one, and what changes them."""
     routes = APIRouter(prefix=HOME, route_class=admin_route)
-    names = sorted(plans.by_name)
 
     async def list_page(
         request: Request, *, form: Mapping[str, str] | None = None, message: str = "", code: int = 200
@@ -78,8 +78,8 @@ def router(
             rows=[schemas.shown_key(row) for row in found[:PAGE]],
             following=found[PAGE - 1]["key_id"] if len(found) > PAGE else "",
             asked=asked,
-            form=form or {"plan": plans.default.name},
-            plans=names,
+            form=form or {"plan": plans.current.default.name},
+            plans=sorted(plans.current.by_name),
             message=message,
             budget_periods=list(Period),
         )
@@ -103,7 +103,7 @@ def router(
             spent_nano_usd=(await used.spent([subject]))[subject],
             events=await audit.newest(subject, EVENTS),
             form=form or _filled(row),
-            plans=names,
+            plans=sorted(plans.current.by_name),
             message=message,
             budget_periods=list(Period),
             graces_s=GRACES_S,

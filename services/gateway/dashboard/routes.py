@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Response
 
 from services.chassis import errors
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.dashboard import assets, keys, models, overview, playground, requests, sign_in, spend
 from services.gateway.dashboard.models import FleetReports
@@ -39,7 +40,7 @@ class Sources:
     fleet: FleetReports
     keys: KeyStore
     audit: AuditTrail
-    plans: Plans
+    plans: Live[Plans]
     playground: Playground
 
 

@@ -59,7 +59,7 @@ class ProviderReports:
         """Read through `client`, whose deadline is short, or else from one `executor`."""
         self._redis = client
         self._executor = executor
-        self._configured = {one.id: (one.model, one.provider) for one in fleet.deployments}
+        self.take(fleet)
         self._outage = Outage(
             log, "the deployments' health cannot be read", "the deployments' health is read"
         )
@@ -68,6 +68,10 @@ class ProviderReports:
         self._read_unix_s = 0.0
         self._reading: asyncio.Task[None] | None = None
         self._read_at = 0.0
+
+    def take(self, fleet: Fleet) -> None:
+        """Tell of the deployments of another fleet from now on."""
+        self._configured = {one.id: (one.model, one.provider) for one in fleet.deployments}
 
     async def latest(self) -> View:
         """How the deployments fare, as it was read within `REMEMBERED_S`, or else as it was read last."""

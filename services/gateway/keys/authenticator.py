@@ -15,6 +15,7 @@ import prometheus_client
 from services.chassis import errors
 from services.chassis.config import Secret
 from services.gateway import postgres
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys import permissions
 from services.gateway.keys.cache import KeyCache, KnownKey
@@ -84,7 +85,7 @@ class Authenticator:
         self,
         pool: postgres.Pool,
         feed: ChangeFeed,
-        plans: Plans,
+        plans: Live[Plans],
         digests: Digests,
         *,
         admin_key: Secret,
@@ -113,6 +114,8 @@ class Authenticator:
         self._lookups: dict[bytes, asyncio.Task[KnownKey | None]] = {}
         feed.on_change(lambda subject, revoked: self._cache.change(subject, revoked=revoked))
         feed.on_gap(self._cache.change_all)
+        # What is known of keys holds limits of the plans before.
+        plans.on_change(lambda _: self._cache.change_all())
 
     async def caller(self, key: str) -> Caller:
         """Say who holds a key.
@@ -164,14 +167,16 @@ class Authenticator:
         Raises:
             Invalid: there is no such plan.
         """
-        return permissions.as_if(caller, plan, self._plans)
+        return permissions.as_if(caller, plan, self._plans.current)
 
     def _configured(self, digest: bytes) -> Caller | None:
         """The holder of one of the two keys that have no row in the database."""
         if self._admin_digest and hmac.compare_digest(digest, self._admin_digest):
-            return permissions.without_row(permissions.ADMIN, self._plans.bootstrap, is_admin=True)
+            return permissions.without_row(permissions.ADMIN, self._plans.current.bootstrap, is_admin=True)
         if self._bootstrap_digest and hmac.compare_digest(digest, self._bootstrap_digest):
-            return permissions.without_row(permissions.BOOTSTRAP, self._plans.bootstrap, is_admin=False)
+            return permissions.without_row(
+                permissions.BOOTSTRAP, self._plans.current.bootstrap, is_admin=False
+            )
         return None
 
     @property
@@ -220,7 +225,7 @@ class Authenticator:
             self._cache.put_unknown(digest)
             return None
         known = KnownKey(
-            permissions.from_row(dict(row), self._plans),
+            permissions.from_row(dict(row), self._plans.current),
             row["valid_until"],
             revoked=row["revoked"],
             # What changed while this was read may have changed this.

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from services.chassis import errors
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys import audit, changes, counters, digests, owners
 from services.gateway.keys.database import KeyDatabase, found
@@ -62,7 +63,7 @@ class ImportedKey:
 class KeyStore:
     """Keys, each change with its event in the audit trail."""
 
-    def __init__(self, database: KeyDatabase, plans: Plans, digests: Digests) -> None:
+    def __init__(self, database: KeyDatabase, plans: Live[Plans], digests: Digests) -> None:
         self._database = database
         self._plans = plans
         self._digests = digests
@@ -76,7 +77,7 @@ class KeyStore:
         secret = digests.generate()
         key_id = f"key_{secrets.token_hex(8)}"
         given = {name: value for name, value in fields.items() if value is not None}
-        given.setdefault("plan", self._plans.default.name)
+        given.setdefault("plan", self._plans.current.default.name)
         self._check_plan(given)
         columns = ["key_id", "hint", *given]
         places = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
@@ -259,7 +260,7 @@ class KeyStore:
                     await changes.record(connection, f"key:{one.key_id}")
 
     def _check_plan(self, fields: Mapping[str, Any]) -> None:
-        plans = self._plans.by_name
+        plans = self._plans.current.by_name
         if "plan" in fields and fields["plan"] not in plans:
             raise errors.Invalid(
                 f"plan: there is no plan {fields['plan']!r}; known: {', '.join(sorted(plans))}", param="plan"

@@ -183,6 +183,10 @@ class Limits:
         if admission.admitted_unix_ms:
             self._settlements.abandon(admission.request_id)
 
+    def forget_all(self) -> None:
+        """The same for all subjects."""
+        self._refusals.forget_all()
+
     def forget(self, subject: str) -> None:
         """Check a subject whose limits changed anew, instead of repeating its refusals."""
         self._refusals.forget(subject)

@@ -118,6 +118,10 @@ class RefusalMemory:
             return None
         return replace(refusal, retry_ms=left_ms, reset_ms=left_ms) if tokens >= at_least else None
 
+    def forget_all(self) -> None:
+        """Drop all refusals: the limits of any plan may have changed."""
+        self._refusals.clear()
+
     def forget(self, subject: str) -> None:
         """Drop the refusals that a changed subject may have lifted."""
         if subject.startswith("key:"):

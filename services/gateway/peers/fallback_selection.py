@@ -23,12 +23,16 @@ class FallbackSelection:
     """Remembers the selector's selections, and makes plain ones from the fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._names = Names(fleet)
-        self._places = {deployment.id: place for place, deployment in enumerate(fleet.deployments)}
+        self.take(fleet)
         # The id of each candidate and when it may be tried, by the hash of what they were selected for. No message is
         # kept: it would keep the whole batch that it came in.
         self._remembered: OrderedDict[int, list[tuple[str, chat_pb2.OnlyOn.ValueType]]] = OrderedDict()
+
+    def take(self, fleet: Fleet) -> None:
+        """Go by another fleet from now on; what of a remembered selection is not in it is left out."""
+        self._fleet = fleet
+        self._names = Names(fleet)
+        self._places = {deployment.id: place for place, deployment in enumerate(fleet.deployments)}
 
     def remember(self, request: selector_pb2.SelectRequest, selection: selector_pb2.Selection) -> None:
         """Keep a selection for requests like this one, unless it only asked what would be selected."""

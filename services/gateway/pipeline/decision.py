@@ -13,6 +13,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, stages, telemetry
+from services.gateway.config.live import Live
 from services.gateway.config.switches import Switches
 from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Classifier, Selector
@@ -57,7 +58,12 @@ class Decider:
     """Asks the classifier and the selector, and goes on without the one that is down."""
 
     def __init__(
-        self, *, classifier: Classifier, selector: Selector, fallback: FallbackSelection, switches: Switches
+        self,
+        *,
+        classifier: Classifier,
+        selector: Selector,
+        fallback: FallbackSelection,
+        switches: Live[Switches],
     ) -> None:
         self._classifier = classifier
         self._selector = selector
@@ -109,13 +115,13 @@ class Decider:
     ) -> classifier_pb2.Classification:
         # Without a version: nothing judged it.
         classification = classifier_pb2.Classification(strong_win_rate=0.5)
-        if self._switches.classification and request.messages:
+        if self._switches.current.classification and request.messages:
             asked = classifier_pb2.ClassifyRequest(
                 context=context,
                 messages=request.messages,
                 tools=request.tools,
                 output_format=request.output_format,
-                include_features=self._switches.keep_features,
+                include_features=self._switches.current.keep_features,
             )
             _trace_below_stage(asked.context)
             try:
@@ -132,7 +138,7 @@ class Decider:
     async def _select(
         self, request: selector_pb2.SelectRequest, degraded: list[str]
     ) -> selector_pb2.Selection:
-        if not self._switches.selection:
+        if not self._switches.current.selection:
             return self._fallback.configured(request, "selection is switched off: the configured order")
         _trace_below_stage(request.context)
         try:

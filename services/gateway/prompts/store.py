@@ -5,7 +5,7 @@ admins who edit at once neither undoes what the other did without having read it
 """
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -71,11 +71,13 @@ class PromptStore:
 
     Args:
         database: Where they are.
-        ruling: The versions that system prompts of the operator's name.
+        ruling: Says which versions the operator's system prompts name.
 
     """
 
-    def __init__(self, database: KeyDatabase, ruling: Collection[Reference] = ()) -> None:
+    def __init__(
+        self, database: KeyDatabase, ruling: Callable[[], Collection[Reference]] = frozenset
+    ) -> None:
         self._database = database
         self._ruling = ruling
 
@@ -245,7 +247,7 @@ class PromptStore:
         """Refuse to take away what a system prompt of the operator's says: no gateway would start without it."""
         if row["organization_id"] is not None or row["kind"] != Kind.PROMPT:
             return
-        for one in self._ruling:
+        for one in self._ruling():
             if one.prompt in (row["name"], row["prompt_id"]) and label in ("", one.which):
                 raise Conflict(
                     f"system_prompts of lumni.yaml names {one}; take it out there first",

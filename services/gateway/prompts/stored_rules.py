@@ -33,7 +33,7 @@ class StoredRules:
 
     Args:
         pool: Where stored prompts are.
-        configured: The section of `lumni.yaml`.
+        configured: The section of `lumni.yaml`; another one is taken as it changes.
 
     Attributes:
         current: All texts, as they are now; those of stored prompts once they were read.
@@ -48,6 +48,12 @@ class StoredRules:
         self._failing: Mapping[str, str] = {}
         self.current = configured.written
 
+    def take(self, configured: Configured) -> None:
+        """Go by another section from now on; texts that it has of stored prompts count as soon as they are read."""
+        self._configured = configured
+        self._rules = {name: rule for name, rule in self._rules.items() if name in configured.stored}
+        self._put_together()
+
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Keep up with them until the block ends; it begins when all are read.
@@ -55,9 +61,6 @@ class StoredRules:
         Raises:
             Mistakes: one of them cannot be read; no request is to be answered without it.
         """
-        if not self._configured.stored:
-            yield
-            return
         try:
             failures = await self.read()
         except FAILURES as error:
@@ -77,21 +80,28 @@ class StoredRules:
         Raises:
             FAILURES: PostgreSQL does not answer.
         """
-        failures = {}
+        configured = self._configured
+        if not configured.stored:
+            return {}
+        failures, found = {}, {}
         async with postgres.connection(self._pool) as connection:
-            for name, one in self._configured.stored.items():
+            for name, one in configured.stored.items():
                 try:
-                    self._rules[name] = _rule(
-                        name, await library.read(connection, EVERYBODY, one.reference), one
-                    )
+                    found[name] = _rule(name, await library.read(connection, EVERYBODY, one.reference), one)
                 except Fault as fault:
                     failures[name] = fault.message
+        # Another section that was taken meanwhile is read next time.
+        if configured is self._configured:
+            self._rules |= found
+            self._put_together()
+        return failures
+
+    def _put_together(self) -> None:
         texts = self._configured.written
         for rule in self._rules.values():
             texts = texts.with_rule(rule)
         if texts != self.current:
             self.current = texts
-        return failures
 
     async def _follow(self) -> None:
         outage = Outage(
@@ -114,10 +124,10 @@ class StoredRules:
         """Log once that a rule keeps its last good text, and once that it is read again."""
         for name, why in failures.items():
             if self._failing.get(name) != why:
-                log.warning(
-                    "system_prompts: %s keeps the text of %s: %s", name, self._rules[name].version, why
-                )
-        for name in self._failing.keys() - failures:
+                rule = self._rules.get(name)
+                kept = f"keeps the text of {rule.version}" if rule else "has no text"
+                log.warning("system_prompts: %s %s: %s", name, kept, why)
+        for name in self._failing.keys() & self._rules.keys() - failures.keys():
             log.warning("system_prompts: %s is read again: %s", name, self._rules[name].version)
         self._failing = failures
 

@@ -9,6 +9,7 @@ from lumni.selector.v1 import selector_pb2
 from services.chassis import eligibility, errors, telemetry
 from services.chassis.deployments import Fleet
 from services.chassis.eligibility import Policy
+from services.gateway.config.live import Live
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
 from services.gateway.peers.clients import Selector
@@ -24,7 +25,7 @@ AUTO = {"id": "auto", "object": "model", "created": render.STARTED, "owned_by": 
 
 
 def routes(
-    keys: Authenticator, pipeline: Pipeline, prompts: RequestExpander, selector: Selector, fleet: Fleet
+    keys: Authenticator, pipeline: Pipeline, prompts: RequestExpander, selector: Selector, fleet: Live[Fleet]
 ) -> list[Route]:
     """POST /v1/route, and the models in OpenAI's shape."""
 
@@ -40,12 +41,12 @@ def routes(
         await exchange.answer(orjson.dumps(shown))
 
     async def models(exchange: Exchange) -> None:
-        data = [AUTO, *await _models(selector, fleet, exchange.caller)]
+        data = [AUTO, *await _models(selector, fleet.current, exchange.caller)]
         await exchange.answer(orjson.dumps({"object": "list", "data": data}))
 
     async def model(exchange: Exchange) -> None:
         name = exchange.parameters["name"]
-        known = [AUTO] if name == AUTO["id"] else await _models(selector, fleet, exchange.caller)
+        known = [AUTO] if name == AUTO["id"] else await _models(selector, fleet.current, exchange.caller)
         found = next((one for one in known if one["id"] == name), None)
         if found is None:
             raise errors.NotFound(

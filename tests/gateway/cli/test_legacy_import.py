@@ -9,6 +9,7 @@ import pytest
 from services.chassis import redis
 from services.gateway import postgres
 from services.gateway.cli.legacy_import import BATCH, Import, UnreadableError
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter
@@ -68,7 +69,7 @@ async def test_keys_go_on_working_and_usage_counts_once_however_often_it_is_impo
     for _ in range(2):
         await opened(old, pool, client, configured).run(dry=False, progress=lambda *one: heard.append(one))
 
-    async with authenticating(pool, client, configured) as keys:
+    async with authenticating(pool, client, Live(configured)) as keys:
         caller = await keys.caller("sk-old-one")
     assert ("ann", "pro") == (caller.user_id, caller.plan.name)
     assert 2 * BATCH + 6 == await pool.fetchval("SELECT sum(requests) FROM usage_metrics")
@@ -152,7 +153,7 @@ async def test_a_second_file_with_the_same_numbers_brings_keys_of_its_own(
         path = another(tmp_path / f"{name}.sqlite", f"sk-old-{name}", name)
         await opened(path, pool, client, configured).run(dry=False, progress=lambda *_: None)
 
-    async with authenticating(pool, client, configured) as keys:
+    async with authenticating(pool, client, Live(configured)) as keys:
         ann, bob = await keys.caller("sk-old-ann"), await keys.caller("sk-old-bob")
     assert ("ann", "bob") == (ann.user_id, bob.user_id)
     assert ann.key_id != bob.key_id

@@ -15,6 +15,7 @@ from services.chassis import errors, redis
 from services.chassis.config import Secret
 from services.chassis.deployments import Fleet
 from services.gateway import postgres
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.dashboard import routes as dashboard
 from services.gateway.dashboard.models import FleetReports
@@ -100,9 +101,9 @@ def app(
         requests=RequestReports(readers),
         texts=None,
         fleet=FleetReports(ProviderReports(client, executor, Fleet(())), executor),
-        keys=KeyStore(database, configured, Digests(Secret("s"), Secret(ADMIN_KEY))),
+        keys=KeyStore(database, Live(configured), Digests(Secret("s"), Secret(ADMIN_KEY))),
         audit=AuditTrail(database),
-        plans=configured,
+        plans=Live(configured),
         playground=Playground(pipeline, nobody),
     )
     keys = {Role.ADMIN: Secret(ADMIN_KEY), Role.VIEWER: Secret(VIEWER_KEY)}

@@ -6,6 +6,7 @@ import pytest
 
 from services.chassis import redis
 from services.gateway import postgres
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.authenticator import Authenticator
@@ -19,7 +20,7 @@ from tests.gateway.authentication import DIGESTS, authenticating
 @pytest.fixture
 async def keys(pool: postgres.Pool, client: redis.Redis, configured: Plans) -> AsyncIterator[Authenticator]:
     """The authentication of a gateway process."""
-    async with authenticating(pool, client, configured) as one:
+    async with authenticating(pool, client, Live(configured)) as one:
         yield one
 
 
@@ -32,7 +33,7 @@ def key_database(pool: postgres.Pool, client: redis.Redis) -> KeyDatabase:
 @pytest.fixture
 def store(key_database: KeyDatabase, configured: Plans) -> KeyStore:
     """What an admin changes keys with."""
-    return KeyStore(key_database, configured, DIGESTS)
+    return KeyStore(key_database, Live(configured), DIGESTS)
 
 
 @pytest.fixture

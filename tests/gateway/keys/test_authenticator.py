@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from services.chassis import errors, redis
 from services.gateway import postgres
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys.authenticator import Authenticator, bearer
 from services.gateway.keys.owners import OwnerStore
@@ -27,6 +29,7 @@ from tests.gateway.authentication import (
     BOOTSTRAP,
     DIGESTS,
     alone,
+    authenticating,
     store_of,
     until_refused,
 )
@@ -130,6 +133,25 @@ async def test_a_known_key_costs_the_database_nothing(keys: Authenticator, store
     assert first is keys.remembered(made["key"])
 
 
+async def test_a_known_key_has_the_limits_of_a_plan_as_it_is(
+    pool: postgres.Pool, client: redis.Redis, store: KeyStore, configured: Plans
+) -> None:
+    made = await store.create("admin", {"plan": "free"})
+    live = Live(configured)
+    async with authenticating(pool, client, live) as keys:
+        before = await keys.caller(made["key"])
+        free = replace(before.plan, rate=replace(before.plan.rate, rpm=7), max_output_tokens=77)
+        live.replace(replace(configured, by_name={**configured.by_name, "free": free}))
+
+        after = await keys.caller(made["key"])
+        assert before.plan.max_output_tokens != 77
+        assert (77, 7) == (after.plan.max_output_tokens, after.plan.rate.rpm)
+
+        live.replace(replace(configured, by_name={"plus": configured.by_name["plus"]}))
+        with pytest.raises(errors.Forbidden, match="'free' of this key is not configured any more"):
+            await keys.caller(made["key"])
+
+
 async def test_only_good_keys_that_were_met_are_remembered(keys: Authenticator, store: KeyStore) -> None:
     made, unmet = await store.create("admin", {}), await store.create("admin", {})
     await keys.caller(made["key"])
@@ -154,7 +176,7 @@ async def test_without_postgresql_known_keys_work_and_unknown_ones_get_503(
     server = make_postgres()
     await server.start()
     await migrate(server.url)
-    async with alone(server.url, valkey, configured) as keys:
+    async with alone(server.url, valkey, Live(configured)) as keys:
         async with postgres.pool(server.url) as pool:
             store = store_of(pool, client, configured)
             known, unknown = await store.create("admin", {}), await store.create("admin", {})
@@ -193,7 +215,7 @@ async def test_postgresql_out_of_connections_is_503_for_unknown_keys_and_nothing
 
 
 async def out_of_connections(server: Postgres, client: redis.Redis, valkey: str, configured: Plans) -> None:
-    async with alone(server.url, valkey, configured) as keys, AsyncExitStack() as hogs:
+    async with alone(server.url, valkey, Live(configured)) as keys, AsyncExitStack() as hogs:
         async with postgres.pool(server.url) as pool:
             made = await store_of(pool, client, configured).create("admin", {})
         caller = await keys.caller(made["key"])
@@ -203,7 +225,7 @@ async def out_of_connections(server: Postgres, client: redis.Redis, valkey: str,
                 hogs.push_async_callback(hog.close)
 
         assert caller == await keys.caller(made["key"])
-        async with alone(server.url, valkey, configured) as newcomer:
+        async with alone(server.url, valkey, Live(configured)) as newcomer:
             with pytest.raises(errors.Unavailable):
                 await newcomer.caller(made["key"])
 
@@ -215,7 +237,7 @@ async def test_cut_off_from_both_stores_a_known_key_is_good_only_so_long(
     await server.start()
     await store.start()
     await migrate(server.url)
-    async with alone(server.url, store.url, configured, stale_s=3.0) as keys:
+    async with alone(server.url, store.url, Live(configured), stale_s=3.0) as keys:
         async with postgres.pool(server.url) as pool, redis.connect(store.url) as client:
             made = await store_of(pool, client, configured).create("admin", {})
         await keys.caller(made["key"])

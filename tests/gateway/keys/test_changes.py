@@ -9,6 +9,7 @@ import pytest
 
 from services.chassis import redis, redis_keys
 from services.gateway import postgres
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.changes import KEPT_S, OVERLAP_S, ChangeFeed
@@ -32,7 +33,7 @@ async def cut_off(
     """A process that knows one key, which was just made, and no longer reaches its database."""
     await server.start()
     await migrate(server.url)
-    async with alone(server.url, valkey, configured) as keys:
+    async with alone(server.url, valkey, Live(configured)) as keys:
         async with postgres.pool(server.url) as pool:
             made = await store_of(pool, client, configured).create("admin", {})
         await keys.caller(made["key"])
@@ -47,7 +48,7 @@ async def test_a_revoked_key_is_refused_by_every_process(
     made = await store.create("admin", {})
     async with AsyncExitStack() as stack:
         processes = [
-            await stack.enter_async_context(authenticating(pool, client, configured)) for _ in range(3)
+            await stack.enter_async_context(authenticating(pool, client, Live(configured))) for _ in range(3)
         ]
         for one in processes:
             await one.caller(made["key"])
@@ -61,7 +62,7 @@ async def test_a_revoked_key_is_refused_by_a_process_that_reaches_postgresql_alo
     database: str, keys: Authenticator, store: KeyStore, configured: Plans
 ) -> None:
     made = await store.create("admin", {})
-    async with alone(database, "redis://127.0.0.1:1", configured) as other:
+    async with alone(database, "redis://127.0.0.1:1", Live(configured)) as other:
         await other.caller(made["key"])
 
         await store.revoke("admin", made["key_id"])
@@ -86,7 +87,7 @@ async def test_a_revocation_that_was_not_published_is_found_however_long_postgre
     await server.start()
     await migrate(server.url)
     overlap_s = 1.0
-    async with alone(server.url, valkey, configured, overlap_s=overlap_s) as keys:
+    async with alone(server.url, valkey, Live(configured), overlap_s=overlap_s) as keys:
         async with postgres.pool(server.url) as pool:
             made = await store_of(pool, client, configured).create("admin", {})
             await keys.caller(made["key"])

@@ -9,6 +9,7 @@ from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from lumni.selector.v1 import selector_pb2, selector_pb2_grpc
 
 from services.chassis import errors, litellm_config, rpc, status
+from services.gateway.config.live import Live
 from services.gateway.config.switches import Switches
 from services.gateway.peers import clients
 from services.gateway.peers.fallback_selection import FallbackSelection
@@ -105,7 +106,7 @@ async def decide(folder: Path, classifier: ClassifierServicer, selector: Selecto
             classifier=clients.Classifier(channel, SETTINGS, 5),
             selector=clients.Selector(channel, SETTINGS, 5),
             fallback=FallbackSelection(litellm_config.load(folder / "litellm_config.yaml")),
-            switches=Switches(),
+            switches=Live(Switches()),
         )
         return await decider.decide(caller(), CHAT, chat_pb2.RequestContext(request_id="r1"))
 

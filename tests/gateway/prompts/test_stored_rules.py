@@ -24,7 +24,7 @@ CONFIGURED = Configured(SystemPrompts(languages={"fr": "Vous."}), {"base": Store
 
 @pytest.fixture
 def store(pool: postgres.Pool, client: redis.Redis) -> PromptStore:
-    return PromptStore(KeyDatabase(pool, client), CONFIGURED.references)
+    return PromptStore(KeyDatabase(pool, client), lambda: CONFIGURED.references)
 
 
 def said(text: str, *, role: str = "system", **variables: str) -> content.Content:

@@ -16,6 +16,7 @@ from openai.types.audio import speech_create_params, transcription_create_params
 from openai.types.chat import completion_create_params as chat_completion_create_params
 
 from services.chassis.deployments import Fleet
+from services.gateway.config.live import Live
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline.pipeline import Pipeline
@@ -59,7 +60,11 @@ def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[
         *responses.routes(pipeline, prompts, None),
         *simple.routes(pipeline),
         *inference.routes(
-            cast("Authenticator", nobody), pipeline, prompts, cast("Selector", nobody), cast("Fleet", nobody)
+            cast("Authenticator", nobody),
+            pipeline,
+            prompts,
+            cast("Selector", nobody),
+            Live(cast("Fleet", nobody)),
         ),
     ]
     served = {(route.method.lower(), route.path.replace(":path", "")) for route in routes}

@@ -1,0 +1,94 @@
+"""The gateway's part of the two configuration files: read when it starts, and again whenever one of them changes."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import prometheus_client
+
+from services.chassis import litellm_config
+from services.chassis.config import Mistakes
+from services.chassis.deployments import Fleet
+from services.chassis.watch import Watch
+from services.gateway.config import plans, switches
+from services.gateway.config.live import Live
+from services.gateway.config.plans import Plans
+from services.gateway.config.switches import Switches
+from services.gateway.prompts import system_prompts
+from services.gateway.prompts.system_prompts import Configured
+
+log = logging.getLogger(__name__)
+
+FILES = ("litellm_config.yaml", "lumni.yaml")
+RELOADS = prometheus_client.Counter(
+    "lumni_gateway_configuration_reloads",
+    "Changes of the configuration files, by whether they are in force or hold a mistake.",
+    ["outcome"],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    fleet: Fleet
+    plans: Plans
+    switches: Switches
+    system_prompts: Configured
+
+
+class Configuration:
+    """What is in force."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the files of a folder.
+
+        Raises:
+            Mistakes: what is wrong with either of them, with its line.
+        """
+        self._folder = folder
+        self._files = Watch(*(folder / name for name in FILES))
+        found = _read(folder)
+        _warn(found.fleet)
+        self.fleet = Live(found.fleet)
+        self.plans = Live(found.plans)
+        self.switches = Live(found.switches)
+        self.system_prompts = Live(found.system_prompts)
+
+    async def watch(self, every_s: float) -> None:
+        """Read the files again whenever one changes, until cancelled; one with a mistake changes nothing."""
+        async for _ in self._files.changes(every_s):
+            await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            # In a thread: a long file takes longer than a request may take.
+            found = await asyncio.to_thread(_read, self._folder)
+        except (Mistakes, OSError) as mistake:
+            RELOADS.labels("mistake").inc()
+            log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
+            return
+        except Exception:
+            # Unforeseen: no file of an operator's may end a gateway that serves.
+            RELOADS.labels("mistake").inc()
+            log.exception("the changed configuration cannot be read and is not used")
+            return
+        _warn(found.fleet)
+        self.fleet.replace(found.fleet)
+        self.plans.replace(found.plans)
+        self.switches.replace(found.switches)
+        self.system_prompts.replace(found.system_prompts)
+        RELOADS.labels("taken").inc()
+        log.info("the changed configuration is in force: %d plans", len(found.plans.by_name))
+
+
+def _read(folder: Path) -> _Contents:
+    fleet, lumni = (folder / name for name in FILES)
+    known = plans.load(lumni)
+    return _Contents(
+        litellm_config.load(fleet), known, switches.load(lumni), system_prompts.load(lumni, known.by_name)
+    )
+
+
+def _warn(fleet: Fleet) -> None:
+    for warning in fleet.warnings:
+        log.warning("%s", warning)

@@ -118,6 +118,11 @@ class Classifier:
                 seen.opinions[key] = self.encoder.read(text)
         return self.judge(seen)
 
+    def embed(self, text: str) -> Sequence[float]:
+        """What a text is about, as a vector; of a long text its beginning and its end."""
+        vector: list[float] = self._embedder.embed_text(text).tolist()
+        return vector
+
     def look(self, readings: Sequence[Reading]) -> Seen:
         """Conversations that this and other versions are about to judge."""
         return Seen(readings, self._embedder)

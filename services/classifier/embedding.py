@@ -6,6 +6,7 @@ their vectors are remembered.
 """
 
 import json
+import re
 import struct
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -15,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+
+from services.classifier.reading import shorten
 
 DIMENSIONS = 256
 # Bytes of UTF-8 that are embedded of the beginning and of the end of a text, and of several short texts together: a
@@ -27,6 +30,7 @@ WORDS_REMEMBERED = 16_384
 NO_WORD = ""
 # A longer word (a base64 blob, an address) says nothing beyond its beginning.
 LONGEST_WORD = 40
+_WORD = re.compile(r"\w+|[^\w\s]")
 
 
 class Embedder:
@@ -64,6 +68,10 @@ class Embedder:
         mean: NDArray[np.float32] = self._sums[rows].sum(axis=0)
         mean /= max(1.0, float(self._counts[rows].sum()))
         return mean
+
+    def embed_text(self, text: str) -> NDArray[np.float32]:
+        """The mean of the vectors of a text's words and signs, in whatever letter case."""
+        return self.embed(_WORD.findall(shorten(text, HALF_EMBEDDED).lower()))
 
     def embed_all(self, texts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
         """The means of the beginnings of several short texts, each given as its words, one row a text."""

@@ -114,6 +114,14 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
             ]
         )
 
+    async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
+        """Tell what a text is about."""
+        bounds.check(request, CLASSIFY)
+        if not request.text.strip():
+            raise Invalid("text: expected some", param="text")
+        with LATENCY.labels("Embed").time():
+            return pb.EmbedResponse(vector=self._versions.of(request.context.request_id).embed(request.text))
+
     async def _judge(self, requests: Sequence[pb.ClassifyRequest]) -> list[pb.Classification | Fault]:
         outcomes: dict[int, pb.Classification | Fault] = {}
         by_version: dict[Classifier, list[tuple[int, Reading]]] = {}

@@ -17,6 +17,7 @@ from services.gateway import certificates, postgres
 from services.gateway.cache import store as cached
 from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
 from services.gateway.cache.response_cache import ResponseCache
+from services.gateway.cache.similar_questions import SimilarQuestions
 from services.gateway.cipher import Cipher
 from services.gateway.configuration import Configuration
 from services.gateway.conversations import store as conversations
@@ -179,7 +180,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             fallback=fallback,
             switches=configuration.switches,
         )
-        cache = await enter(_caching(client, settings)) if settings.cache.key.reveal() else None
+        cache = await enter(_caching(client, classifier, settings)) if settings.cache.key.reveal() else None
         experiments = LiveExperiments(pool)
         await enter(experiments.following())
         rules = StoredRules(pool, configuration.system_prompts.current)
@@ -331,7 +332,9 @@ def _text_store(pool: postgres.Pool, settings: Settings) -> TextStore | None:
 
 
 @asynccontextmanager
-async def _caching(client: redis.Redis, settings: Settings) -> AsyncIterator[ResponseCache]:
+async def _caching(
+    client: redis.Redis, classifier: clients.Classifier, settings: Settings
+) -> AsyncIterator[ResponseCache]:
     limits, secret = settings.cache, settings.cache.key.reveal()
     bounds = cached.Bounds(
         answer=limits.answer_kib * 2**10,
@@ -343,8 +346,10 @@ async def _caching(client: redis.Redis, settings: Settings) -> AsyncIterator[Res
     version = ConfigurationVersion(
         settings.config_dir / "litellm_config.yaml", settings.config_dir / "lumni.yaml"
     )
+    keys = AnswerKeys(secret, version)
+    similar = SimilarQuestions(store, keys, classifier.embed) if limits.semantic else None
     async with store.delivering():
-        yield ResponseCache(store, AnswerKeys(secret, version), ttl_s=limits.ttl_s, wait_s=limits.wait_s)
+        yield ResponseCache(store, keys, ttl_s=limits.ttl_s, wait_s=limits.wait_s, similar=similar)
 
 
 @asynccontextmanager

@@ -52,6 +52,9 @@ class Script(pb_grpc.ClassifierServiceServicer):
     ) -> pb.BatchClassifyResponse:
         return pb.BatchClassifyResponse()
 
+    async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
+        return pb.EmbedResponse()
+
 
 @asynccontextmanager
 async def served(

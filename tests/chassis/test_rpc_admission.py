@@ -43,6 +43,9 @@ class Counting(pb_grpc.ClassifierServiceServicer):
     ) -> pb.BatchClassifyResponse:
         return pb.BatchClassifyResponse()
 
+    async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
+        return pb.EmbedResponse()
+
 
 async def admit(metadata: rpc.Metadata) -> None:
     if "right" not in dict(metadata).values():

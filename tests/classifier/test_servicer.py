@@ -225,3 +225,25 @@ async def test_a_message_of_five_megabytes_is_classified(stub: Any) -> None:
 
 def test_every_category_has_a_name_on_the_wire() -> None:
     assert set(CATEGORIES.values()) == set(pb.Category.values()) - {pb.CATEGORY_UNSPECIFIED}
+
+
+async def test_texts_that_are_alike_are_embedded_alike(stub: Any) -> None:
+    async def vector(text: str) -> list[float]:
+        return list((await stub.Embed(pb.EmbedRequest(text=text), timeout=5)).vector)
+
+    one, alike, other = [
+        await vector(text)
+        for text in ("What is the capital of Peru?", "what's the capital of peru", "Bake me a cake")
+    ]
+    assert 256 == len(one)
+
+    def cosine(first: list[float], second: list[float]) -> float:
+        return float(np.dot(first, second) / np.linalg.norm(first) / np.linalg.norm(second))
+
+    assert cosine(one, alike) > 0.8 > 0.4 > cosine(one, other)
+    assert 256 == len(await vector("capital " * 100_000))
+
+
+async def test_no_text_is_not_embedded(stub: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match="text: expected some"):
+        await stub.Embed(pb.EmbedRequest(text=" \n"), timeout=5)

@@ -17,12 +17,21 @@ local function count_bytes(scope, change)
   if redis.call('HINCRBY', HELD, scope, whole(change)) == 0 then redis.call('HDEL', HELD, scope) end
 end
 
+-- Take an answer's question from those that others are compared with.
+local function unlist(member, digest)
+  local partition = redis.call('HGET', LISTED, member)
+  if not partition then return end
+  redis.call('HDEL', LISTED, member)
+  redis.call('HDEL', QUESTIONS .. partition, digest)
+end
+
 -- Forget an answer, whether it is there, has expired or never was.
 local function forget(member)
   local size = tonumber(redis.call('HGET', SIZES, member) or '0')
   if size == 0 then return end
   local tenant, digest = string.match(member, '^(%w+)/(%w+)$')
   redis.call('DEL', ANSWER .. digest)
+  unlist(member, digest)
   redis.call('HDEL', SIZES, member)
   redis.call('ZREM', EXPIRING, member)
   redis.call('ZREM', TENANT .. tenant, member)

@@ -8,7 +8,8 @@ answer is there, that nobody makes it any more, or that its gateway died.
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import prometheus_client
@@ -17,7 +18,8 @@ from lumni.events.v1 import events_pb2
 
 from services.chassis.money import usd
 from services.gateway.cache.answer_key import AnswerKey, AnswerKeys
-from services.gateway.cache.store import AnswerStore, Kept, Looked
+from services.gateway.cache.similar_questions import SimilarQuestions
+from services.gateway.cache.store import AnswerStore, Kept, Looked, Question
 from services.gateway.cipher import UnreadableError
 from services.gateway.keys.permissions import Caller
 from services.gateway.requests.model_request import ModelRequest
@@ -52,6 +54,7 @@ class Recording:
 
     Attributes:
         pieces: The answer, or the chunks of a stream, as far as they came; none where nothing is kept.
+        question: What finds the answer for others that say the same; None where nothing does.
 
     """
 
@@ -65,6 +68,7 @@ class Recording:
         self._left = store.most_recorded if store is not None and ttl_s else 0
         self._ended = False
         self.pieces: list[str] = []
+        self.question: Question | None = None
 
     def __enter__(self) -> "Recording":
         return self
@@ -91,7 +95,7 @@ class Recording:
         """Keep the whole answer; returns at once."""
         # Without the moment by Redis' clock nobody could say how old it is.
         if answer.made_unix_ms:
-            self._end(Kept(answer.SerializeToString(), self._ttl_s, answer.made_unix_ms))
+            self._end(Kept(answer.SerializeToString(), self._ttl_s, answer.made_unix_ms, self.question))
 
     def _end(self, kept: Kept | None) -> None:
         if self._store is not None and self._key is not None and not self._ended:
@@ -101,10 +105,16 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An earlier answer, and its age in seconds."""
+    """An earlier answer, its age in seconds, and whether the same was asked in other words."""
 
     answer: events_pb2.CachedAnswer
     age_s: int
+    semantic: bool = False
+
+    @property
+    def result(self) -> str:
+        """What it is called: hit or semantic."""
+        return "semantic" if self.semantic else "hit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ class Found:
     """What the cache says of a request.
 
     Attributes:
-        result: hit, miss or bypass; empty where no earlier answer would do.
+        result: hit, semantic, miss or bypass; empty where no earlier answer would do.
         hit: The earlier answer.
         recording: Keeps the new one.
 
@@ -126,7 +136,15 @@ class Found:
 class ResponseCache:
     """Looks earlier answers up, and keeps new ones."""
 
-    def __init__(self, store: AnswerStore, keys: AnswerKeys, *, ttl_s: int, wait_s: float) -> None:
+    def __init__(
+        self,
+        store: AnswerStore,
+        keys: AnswerKeys,
+        *,
+        ttl_s: int,
+        wait_s: float,
+        similar: SimilarQuestions | None = None,
+    ) -> None:
         """Look answers up in `store`.
 
         Args:
@@ -134,13 +152,17 @@ class ResponseCache:
             keys: By what they are found.
             ttl_s: For how long an answer may be given again, where a plan says nothing.
             wait_s: How long a request waits for an equal one that is under way.
+            similar: Finds questions that say the same; None where only equal ones are answered.
         """
         self._store = store
         self._keys = keys
         self._ttl_s = ttl_s
         self._wait_s = wait_s
+        self._similar = similar
 
-    async def find(self, caller: Caller, request: ModelRequest, policy: bytes, token: str) -> Found:
+    async def find(
+        self, caller: Caller, request: ModelRequest, policy: bytes, token: str, *, alone: bool = False
+    ) -> Found:
         """An earlier answer; or nothing, and how to keep the new one.
 
         Args:
@@ -148,12 +170,15 @@ class ResponseCache:
             request: What for.
             policy: As in `AnswerKeys.of`.
             token: The id of the request.
+            alone: Its last message decides on more than the answer, so that only an equal request may have it.
         """
         ttl_s = self._kept_for(caller, request)
         if not ttl_s:
             return not_cached()
         key = await self._keys.of(caller, request, policy)
         found = await self._found(key, request, token, ttl_s)
+        if found.result == "miss" and not alone and _compared(caller, request):
+            found = await self._semantic(caller, request, policy, found)
         if found.result:
             LOOKUPS.labels(found.result).inc()
         if found.hit is not None:
@@ -193,8 +218,9 @@ class ResponseCache:
                 return not_cached()
             if looked.text is not None:
                 hit = await self._hit(key, looked)
-                fresh = hit is not None and (wishes.max_age_s is None or hit.age_s <= wishes.max_age_s)
-                return Found("hit", not_recorded(), hit) if fresh else Found("miss", alone)
+                if hit is not None and _is_fresh(hit, request):
+                    return Found(hit.result, not_recorded(), hit)
+                return Found("miss", alone)
             if looked.leads:
                 return Found("miss", Recording(self._store, key, token, kept_s))
             leaders.add(looked.leader)
@@ -202,6 +228,25 @@ class ResponseCache:
             if not kept_s or len(leaders) > MOST_LEADERS or waited_s >= self._wait_s:
                 return Found("miss", alone)
             await asyncio.sleep(min(max(waited_s / 10, SHORTEST_PAUSE_S), LONGEST_PAUSE_S))
+
+    async def _semantic(self, caller: Caller, request: ModelRequest, policy: bytes, missed: Found) -> Found:
+        """The answer to a question that says the same; or the miss, and the new answer will be found so."""
+        if self._similar is None:
+            return missed
+        with ExitStack() as ends:
+            # Whoever waits for this request goes on when it has an answer from here, or ends in here.
+            ends.enter_context(missed.recording)
+            question = await self._similar.question(caller, request, policy)
+            if question is not None:
+                for key in await self._similar.same(question, self._keys.tenant(caller.tenant)):
+                    looked = await self._store.look_up(key, "")
+                    hit = await self._hit(key, looked) if looked is not None and looked.text else None
+                    if hit is not None and _is_fresh(hit, request):
+                        hit = replace(hit, semantic=True)
+                        return Found(hit.result, not_recorded(), hit)
+            missed.recording.question = question
+            ends.pop_all()
+        return missed
 
     async def _hit(self, key: AnswerKey, looked: Looked) -> Hit | None:
         answer = events_pb2.CachedAnswer()
@@ -211,6 +256,15 @@ class ResponseCache:
             log.warning("a cached answer cannot be read, and is made anew")
             return None
         return Hit(answer, max(0, looked.now_ms - answer.made_unix_ms) // 1000)
+
+
+def _is_fresh(hit: Hit, request: ModelRequest) -> bool:
+    return request.cache.max_age_s is None or hit.age_s <= request.cache.max_age_s
+
+
+def _compared(caller: Caller, request: ModelRequest) -> bool:
+    """Whether a question may get the answer to another one: the plan allows that, and the request does not refuse."""
+    return caller.plan.semantic_cache and request.cache.semantic is not False
 
 
 def not_recorded() -> Recording:

@@ -27,10 +27,19 @@ class Settings:
     answer_kib: int = variable("LUMNI_CACHE_ANSWER_KIB", 256, "longest answer that is cached, in KiB")
     tenant_mib: int = variable("LUMNI_CACHE_TENANT_MIB", 16, "what one tenant's answers may take, in MiB")
     total_mib: int = variable("LUMNI_CACHE_MIB", 128, "what all cached answers may take in Redis, in MiB")
+    semantic: bool = variable(
+        "LUMNI_CACHE_SEMANTIC",
+        default=False,
+        doc="answer questions that only say the same as an earlier one, for plans with semantic_cache",
+    )
 
     def __post_init__(self) -> None:
         if 0 < len(self.key.reveal()) < SHORTEST_SECRET:
             raise ValueError(f"LUMNI_CACHE_KEY: expected at least {SHORTEST_SECRET} characters")
+        if self.semantic and not self.key.reveal():
+            raise ValueError(
+                "LUMNI_CACHE_SEMANTIC: set LUMNI_CACHE_KEY as well, as without it no answers are cached"
+            )
         if not 0 <= self.ttl_s <= MOST_CACHE_S:
             raise ValueError(f"LUMNI_CACHE_TTL_S: expected 0 to {MOST_CACHE_S}")
         if self.wait_s < 0:

@@ -13,13 +13,14 @@ from typing import Any
 
 import prometheus_client
 
-from services.chassis import background, errors, redis
+from services.chassis import background, errors, redis, redis_keys
 from services.chassis.backlog import Backlog
 from services.chassis.batching import Batcher
 from services.chassis.outage import Outage
 from services.gateway.cache import scripts
 from services.gateway.cache.answer_key import AnswerKey
-from services.gateway.cipher import Cipher
+from services.gateway.cache.semantic import signature
+from services.gateway.cipher import Cipher, UnreadableError
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ MOST_PENDING = 256
 AT_ONCE = 64 * 1024
 # Answers that one call of the purging script forgets; Redis does nothing else meanwhile.
 PURGED_AT_ONCE = 500
+# Questions that a new one is compared with: reading them takes Redis and the gateway below a millisecond.
+MOST_QUESTIONS = 200
 EVERYBODY = "all"
 
 BYTES = prometheus_client.Gauge(
@@ -73,12 +76,34 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A last message, what it is about, and the digest of all else of its request."""
+
+    partition: str
+    about: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A question whose answer is kept: the digest of that, what it is about, and its encrypted text."""
+
+    digest: str
+    about: bytes
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer to be kept for some time, and when its request was admitted, by Redis' clock."""
+    """An answer to be kept for some time, and when its request was admitted, by Redis' clock.
+
+    With a question it is found by others that say the same, too.
+    """
 
     text: bytes
     ttl_s: int
     admitted_unix_ms: int
+    question: Question | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +173,25 @@ class AnswerStore:
             return await asyncio.to_thread(self._cipher.open, text, key.digest)
         return self._cipher.open(text, key.digest)
 
+    async def questions(self, partition: str) -> list[Listed]:
+        """The questions of a partition whose answers are kept; none where Redis does not say."""
+        if self._outage.resting:
+            return []
+        try:
+            found = await self._redis.hgetall(redis_keys.CACHE_QUESTIONS + partition)
+        except redis.ERRORS as error:
+            self._outage.begin(error)
+            return []
+        self._outage.end()
+        return [_listed(*both) for both in found.items()]
+
+    def read_question(self, listed: Listed) -> str | None:
+        """The text of a question; None where it cannot be read."""
+        try:
+            return self._cipher.open(listed.text, _place(listed.digest)).decode()
+        except (UnreadableError, UnicodeDecodeError):
+            return None
+
     def finish(self, key: AnswerKey, token: str, kept: Kept | None = None) -> None:
         """Give up the lead, if there was one, and keep the answer, if there is one; returns at once."""
         if self._led.get(key) == token:
@@ -214,7 +258,7 @@ class AnswerStore:
 
     async def _arguments(self, ended: _Ended) -> tuple[str | bytes | int, ...]:
         key, kept, bounds = ended.key, ended.kept, self._bounds
-        text, ttl_ms, admitted_ms = b"", 0, 0
+        text, ttl_ms, admitted_ms, partition, question = b"", 0, 0, "", b""
         if kept is not None:
             ttl_ms, admitted_ms = kept.ttl_s * 1000, kept.admitted_unix_ms
             # zlib and the cipher let the loop go on meanwhile.
@@ -225,7 +269,25 @@ class AnswerStore:
             )
             if len(text) > bounds.answer:
                 text = b""
-        return (key.digest, ended.token, key.tenant, text, ttl_ms, admitted_ms, bounds.tenant, bounds.total)
+            if kept.question is not None:
+                partition = kept.question.partition
+                question = kept.question.about + self._cipher.seal(
+                    kept.question.text.encode("utf-8", "replace"), _place(key.digest)
+                )
+        return (
+            *(key.digest, ended.token, key.tenant, text, ttl_ms, admitted_ms, bounds.tenant, bounds.total),
+            *(partition, question, MOST_QUESTIONS),
+        )
+
+
+def _place(digest: str) -> str:
+    """Where a question is sealed for: not where its answer is."""
+    return f"{digest}/question"
+
+
+def _listed(digest: Any, question: Any) -> Listed:
+    kept = question.partition(b":")[2]
+    return Listed(redis.text(digest), kept[: signature.BYTES], kept[signature.BYTES :])
 
 
 def _looked(answer: Sequence[Any]) -> Looked:

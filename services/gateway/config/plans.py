@@ -74,6 +74,8 @@ class Plan:
     allowed: Allowed = NOTHING
     # For how many seconds answers may be given again; 0 is never, None what the gateway's settings say.
     cache_ttl_s: int | None = None
+    # Whether a question may get the answer to another one that says the same, where the gateway compares them.
+    semantic_cache: bool = False
     # Whether prompts and answers may be kept, where the operator keeps them.
     store_prompts: bool = True
     # Limits of a key for one model, by the model's public name.
@@ -137,6 +139,7 @@ def _plan(name: str, section: Section) -> Plan:
         redis_down=WithoutRedis(section.choice("redis_down", tuple(WithoutRedis), WithoutRedis.ALLOW)),
         allowed=Allowed(_web_search(section.section("hosted_tools")), section.flag("store", default=False)),
         cache_ttl_s=section.integer("cache_ttl_s", None, low=0, high=MOST_CACHE_S),
+        semantic_cache=section.flag("semantic_cache", default=False),
         store_prompts=section.flag("store_prompts", default=True),
         model_rates={model: _rate(below) for model, below in models.sections()},
     )

@@ -1,14 +1,15 @@
-"""The three services behind the gateway, as it calls them: Classify and Select, Execute never twice."""
+"""The three services behind the gateway, as it calls them: Classify, Embed and Select, Execute never twice."""
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
 
 import grpc
+from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from lumni.executor.v1 import executor_pb2, executor_pb2_grpc
 from lumni.selector.v1 import selector_pb2, selector_pb2_grpc
 
-from services.chassis import errors, rpc, status
+from services.chassis import errors, rpc, status, telemetry
 from services.gateway.peers.batching import BatchedPeer
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,17 @@ class Classifier:
             else status.from_failure(result.error)
             for result in response.results
         ]
+
+    async def embed(self, text: str) -> Sequence[float]:
+        """What a text is about, as a vector.
+
+        Raises:
+            Fault: as every call.
+        """
+        context = chat_pb2.RequestContext(request_id=telemetry.request_id.get())
+        request = classifier_pb2.EmbedRequest(context=context, text=text)
+        response = await rpc.call(self._stub.Embed, request, self._settings, timeout_s=self._timeout_s)
+        return response.vector
 
     async def ready(self) -> bool:
         """Whether it answers now."""

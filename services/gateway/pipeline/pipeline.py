@@ -261,7 +261,8 @@ class Pipeline:
             return not_cached()
         permitted = policy.policy(caller, request).SerializeToString(deterministic=True)
         permitted += rules.fingerprint(caller, request)
-        return await self._cache.find(caller, request, permitted, telemetry.request_id.get())
+        alone = rules.vary_by_message(caller, request)
+        return await self._cache.find(caller, request, permitted, telemetry.request_id.get(), alone=alone)
 
     async def _hit(
         self, caller: Caller, request: ModelRequest, rules: SystemPromptRules, hit: Hit

@@ -7,6 +7,7 @@ from typing import Any
 from lumni.chat.v1 import chat_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
+from lumni.selector.v1 import selector_pb2
 
 from services.chassis.money import usd
 from services.gateway.cache.response_cache import Found, Hit, Recording
@@ -45,12 +46,20 @@ def keep(
 
 
 def decision(hit: Hit, request: ModelRequest, context: chat_pb2.RequestContext, began: float) -> Decision:
-    """What was decided when the answer was made, for the request that gets it again."""
+    """What was decided when the answer was made, for the request that gets it again.
+
+    That it was made for another question is a part of the reason, which the ledger keeps.
+    """
+    selection = hit.answer.selection
+    if hit.semantic:
+        selection = selector_pb2.Selection()
+        selection.CopyFrom(hit.answer.selection)
+        selection.reason = f"semantic cache: made for {hit.answer.request_id}, where {selection.reason}"
     return Decision(
         began=began,
         context=context,
         classification=hit.answer.classification,
-        selection=hit.answer.selection,
+        selection=selection,
         degraded=[],
         prompt=request.prompt,
         assignment=request.assignment,
@@ -69,7 +78,7 @@ def summary(decided: Decision, hit: Hit) -> dict[str, Any]:
         "cost": render.cost(executor_pb2.Report()),
         "attempts": [],
         "cache": {
-            "result": "hit",
+            "result": hit.result,
             "age_s": hit.age_s,
             "saved_usd": usd(hit.answer.report.cost_nano_usd),
             "request_id": hit.answer.request_id,
@@ -83,7 +92,7 @@ def headers(decided: Decision, admission: Admission, hit: Hit) -> dict[str, str]
         **metadata.headers(decided, admission),
         "x-lumni-deployment": _winner(hit.answer.report).deployment,
         "x-lumni-cost-usd": f"{0:.9f}",
-        "x-lumni-cache": "hit",
+        "x-lumni-cache": hit.result,
         "age": str(hit.age_s),
     }
 

@@ -81,6 +81,13 @@ class SystemPromptRules:
         """
         return self._digest if self.apply_to(caller, request) else b""
 
+    def vary_by_message(self, caller: Caller, request: ModelRequest) -> bool:
+        """Whether it follows from what a request asks which of them it gets."""
+        prompts = self._prompts
+        return self.apply_to(caller, request) and bool(
+            prompts.categories or prompts.languages or prompts.models
+        )
+
     def counted(self, caller: Caller, request: ModelRequest) -> ModelRequest:
         """The request with the most tokens that may be added to its prompt."""
         if not self.apply_to(caller, request):

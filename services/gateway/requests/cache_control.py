@@ -21,6 +21,7 @@ class CacheControl:
         no_store: The answer is not kept.
         opted_in: An earlier answer will do although the request is not deterministic.
         ttl_s: For how many seconds the answer may be given again, at most; None leaves that to the plan.
+        semantic: Whether the answer to a question that says the same will do; None leaves that to the plan.
         max_age_s: How old an earlier answer may be, in seconds; None is as old as there are.
 
     """
@@ -30,6 +31,7 @@ class CacheControl:
     opted_in: bool = False
     ttl_s: int | None = None
     max_age_s: int | None = None
+    semantic: bool | None = None
 
 
 def parse(given: Any) -> CacheControl:
@@ -55,9 +57,10 @@ def parse(given: Any) -> CacheControl:
     return CacheControl(
         no_cache=unused or given.get("no-cache", False),
         no_store=unused or given.get("no-store", False),
-        opted_in=given.get("use-cache", False) or "ttl" in given,
+        opted_in=given.get("use-cache", False) or given.get("semantic", False) or "ttl" in given,
         ttl_s=given.get("ttl"),
         max_age_s=given.get("s-maxage"),
+        semantic=given.get("semantic"),
     )
 
 
@@ -99,6 +102,7 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "no-cache": (_is_flag, "true or false"),
     "no-store": (_is_flag, "true or false"),
     "use-cache": (_is_flag, "true or false"),
+    "semantic": (_is_flag, "true or false"),
     "ttl": _seconds(1),
     "s-maxage": _seconds(0),
 }

@@ -1,12 +1,13 @@
 """Response caches as tests need them: several gateways' over one Valkey."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from services.chassis import redis
 from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
 from services.gateway.cache.response_cache import ResponseCache
+from services.gateway.cache.similar_questions import SimilarQuestions
 from services.gateway.cache.store import PURPOSE, AnswerStore, Bounds
 from services.gateway.cipher import Cipher
 
@@ -24,9 +25,14 @@ async def storing(client: redis.Redis, bounds: Bounds = BOUNDS) -> AsyncIterator
 
 @asynccontextmanager
 async def caching(
-    client: redis.Redis, *configuration: Path, ttl_s: int = 60, wait_s: float = 60
+    client: redis.Redis,
+    *configuration: Path,
+    ttl_s: int = 60,
+    wait_s: float = 60,
+    embed: Callable[[str], Awaitable[Sequence[float]]] | None = None,
 ) -> AsyncIterator[ResponseCache]:
-    """One process' cache."""
+    """One process' cache; with `embed` a semantic one, too."""
     async with storing(client) as store:
         keys = AnswerKeys(SECRET, ConfigurationVersion(*configuration))
-        yield ResponseCache(store, keys, ttl_s=ttl_s, wait_s=wait_s)
+        similar = SimilarQuestions(store, keys, embed) if embed is not None else None
+        yield ResponseCache(store, keys, ttl_s=ttl_s, wait_s=wait_s, similar=similar)

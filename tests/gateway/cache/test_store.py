@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+from dataclasses import replace
 
 import pytest
 
 from services.chassis import errors, redis, redis_keys
+from services.gateway.cache import store as stores
 from services.gateway.cache.answer_key import AnswerKey
-from services.gateway.cache.store import AnswerStore, Bounds, Kept, Looked
+from services.gateway.cache.store import AnswerStore, Bounds, Kept, Looked, Question
 from tests.gateway.cache.caches import storing
 from tests.gateway.conftest import eventually
 
@@ -191,3 +193,61 @@ async def test_who_leaves_while_redis_is_asked_gives_the_lead_up(client: redis.R
             return looked is not None and looked.leads
 
         await eventually(leads)
+
+
+def question(text: str = "canary?", partition: str = "0" * 40) -> Question:
+    return Question(partition, bytes(32), text)
+
+
+async def keep_question(store: AnswerStore, wanted: AnswerKey, asked: Question, ttl_s: int = 60) -> None:
+    """Keep an answer with its question, and wait until it is there."""
+    store.finish(wanted, "", Kept(b"answer", ttl_s, 2**45, asked))
+
+    async def is_there() -> bool:
+        return wanted.digest in [one.digest for one in await store.questions(asked.partition)]
+
+    await eventually(is_there)
+
+
+async def test_a_question_is_listed_encrypted_until_its_answer_ends(client: redis.Redis) -> None:
+    async with storing(client) as store:
+        await keep(store, key(1))
+        alone = (await held(client))["all"]
+        await keep_question(store, key(1), question())
+        [listed] = await store.questions("0" * 40)
+        assert "canary?" == store.read_question(listed)
+        assert [] == await store.questions("1" * 40)
+        assert b"canary" not in listed.text
+        assert (await held(client))["all"] > alone + len(listed.text)
+        assert 0 < await client.pttl(redis_keys.CACHE_QUESTIONS + "0" * 40) <= 60_000
+
+        await store.purge("aa")
+        assert [] == await store.questions("0" * 40)
+    assert not await client.exists(redis_keys.CACHE_LISTED, redis_keys.CACHE_HELD, redis_keys.CACHE_SIZES)
+
+
+async def test_a_question_of_another_answer_is_not_read(client: redis.Redis) -> None:
+    async with storing(client) as store:
+        await keep_question(store, key(1), question())
+        [listed] = await store.questions("0" * 40)
+        assert store.read_question(replace(listed, digest=key(2).digest)) is None
+
+
+async def test_a_partition_has_so_many_questions_and_what_expires_soonest_makes_room(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "MOST_QUESTIONS", 2)
+    async with storing(client) as store:
+        for number, ttl_s in ((1, 60), (2, 30), (3, 60)):
+            await keep_question(store, key(number), question(), ttl_s)
+        listed = {one.digest for one in await store.questions("0" * 40)}
+        assert {key(1).digest, key(3).digest} == listed
+        assert await found(store, key(2)) is None
+        sizes = [int(size) for size in await client.hvals(redis_keys.CACHE_SIZES)]
+        assert 2 == len(sizes)
+        assert (await held(client))["all"] == sum(sizes)
+
+
+async def test_without_redis_there_are_no_questions(valkey: str) -> None:
+    async with redis.connect("redis://127.0.0.1:1/0", timeout_s=0.1) as gone, storing(gone) as store:
+        assert [] == await store.questions("0" * 40)

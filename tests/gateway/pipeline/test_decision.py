@@ -33,6 +33,11 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
     def __init__(self, call: Exception | None = None, each: errors.Fault | None = None) -> None:
         self._call, self._each = call, each
 
+    async def Embed(
+        self, request: classifier_pb2.EmbedRequest, context: object
+    ) -> classifier_pb2.EmbedResponse:
+        raise NotImplementedError
+
     async def BatchClassify(
         self, request: classifier_pb2.BatchClassifyRequest, context: object
     ) -> classifier_pb2.BatchClassifyResponse:

@@ -17,6 +17,8 @@ from services.gateway.requests.cache_control import CacheControl
         ({"no-cache": True}, CacheControl(no_cache=True)),
         ({"no-store": True}, CacheControl(no_store=True)),
         ({"use-cache": True}, CacheControl(opted_in=True)),
+        ({"semantic": True}, CacheControl(opted_in=True, semantic=True)),
+        ({"semantic": False}, CacheControl(semantic=False)),
         ({"use-cache": False}, CacheControl(no_cache=True, no_store=True)),
         ({"ttl": 60, "s-maxage": 0}, CacheControl(opted_in=True, ttl_s=60, max_age_s=0)),
     ],

@@ -86,13 +86,15 @@ def _without_courtesies(sentences: Sequence[tuple[str, ...]]) -> list[tuple[str,
     """Sentences without the courtesies before the first words that ask for something, and after the last."""
     left = list(sentences)
     for _ in range(MOST_COURTESIES):
-        if left and (size := _greeting(left[0])):
-            left[0] = left[0][size:]
-            left = left if left[0] else left[1:]
+        if not left or not (size := _greeting(left[0])):
+            break
+        left[0] = left[0][size:]
+        left = left if left[0] else left[1:]
     for _ in range(MOST_COURTESIES):
-        if left and (size := _thanks(left[-1])):
-            left[-1] = left[-1][:-size]
-            left = left if left[-1] else left[:-1]
+        if not left or not (size := _thanks(left[-1])):
+            break
+        left[-1] = left[-1][:-size]
+        left = left if left[-1] else left[:-1]
     return left
 
 
@@ -128,6 +130,8 @@ def _english(sentence: Sequence[str], *, folded: bool) -> Iterator[str]:
         yield wording.HOW_TO
     else:
         size = _asking(words)
+        # "give me a recipe", "recipe"
+        size += words[size : size + 1] in (["a"], ["an"])
     light = [word for word in words[size:] if word not in wording.LIGHT]
     for word in _replaced(light):
         yield word.casefold() if folded else word

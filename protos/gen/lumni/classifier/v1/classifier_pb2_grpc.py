@@ -45,6 +45,11 @@ class ClassifierServiceStub:
                 request_serializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyRequest.SerializeToString,
                 response_deserializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyResponse.FromString,
                 _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/lumni.classifier.v1.ClassifierService/Embed',
+                request_serializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.EmbedResponse.FromString,
+                _registered_method=True)
 
 
 class ClassifierServiceServicer:
@@ -71,6 +76,16 @@ class ClassifierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Embed(self, request, context):
+        """Embed tells what a text is about as a vector, by which similar texts can be
+        found. It is pure, too.
+
+        Errors: INVALID_ARGUMENT when there is no text.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClassifierServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -83,6 +98,11 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
                     servicer.BatchClassify,
                     request_deserializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyRequest.FromString,
                     response_serializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.EmbedRequest.FromString,
+                    response_serializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.EmbedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -140,6 +160,33 @@ class ClassifierService:
             '/lumni.classifier.v1.ClassifierService/BatchClassify',
             lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyRequest.SerializeToString,
             lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lumni.classifier.v1.ClassifierService/Embed',
+            lumni_dot_classifier_dot_v1_dot_classifier__pb2.EmbedRequest.SerializeToString,
+            lumni_dot_classifier_dot_v1_dot_classifier__pb2.EmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,6 +28,12 @@ class ClassifierServiceStub:
 
     Errors: INVALID_ARGUMENT when there are more than 256 requests.
     """
+    Embed: _aio.UnaryUnaryMultiCallable[_classifier_pb2.EmbedRequest, _classifier_pb2.EmbedResponse]
+    """Embed tells what a text is about as a vector, by which similar texts can be
+    found. It is pure, too.
+
+    Errors: INVALID_ARGUMENT when there is no text.
+    """
 
 class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
     """ClassifierService judges a request before any model is paid to answer it."""
@@ -54,6 +60,18 @@ class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
         order of the requests, each with its own success or failure.
 
         Errors: INVALID_ARGUMENT when there are more than 256 requests.
+        """
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _classifier_pb2.EmbedRequest,
+        context: _aio.ServicerContext[_classifier_pb2.EmbedRequest, _abc.Awaitable[_classifier_pb2.EmbedResponse]],
+    ) -> _abc.Awaitable[_classifier_pb2.EmbedResponse]:
+        """Embed tells what a text is about as a vector, by which similar texts can be
+        found. It is pure, too.
+
+        Errors: INVALID_ARGUMENT when there is no text.
         """
 
 def add_ClassifierServiceServicer_to_server(servicer: ClassifierServiceServicer, server: _aio.Server) -> None: ...

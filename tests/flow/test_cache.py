@@ -51,7 +51,11 @@ async def caching(
             valkey=valkey,
             simulator=provider.url,
             fleet=FLEET,
-            extra={"LUMNI_CACHE_KEY": "a-key-of-the-tests-for-what-is-cached"},
+            plans=stacks.PLANS.replace("max_output_tokens", "semantic_cache: true, max_output_tokens", 1),
+            extra={
+                "LUMNI_CACHE_KEY": "a-key-of-the-tests-for-what-is-cached",
+                "LUMNI_CACHE_SEMANTIC": "true",
+            },
             arrangement="workers",
         ) as one:
             one.database = database
@@ -145,6 +149,54 @@ async def test_the_official_client_gets_a_stream_again_until_an_admin_purges_it(
         assert "cache.purge" == trail.json()["data"][0]["action"]
     assert "miss" == (await ask())[0]
     assert before + 1 == await calls(provider, text)
+
+
+async def test_a_question_in_other_words_costs_nothing_and_is_a_row_that_says_so(
+    caching: Stack, provider: Simulator
+) -> None:
+    asked = (
+        "Which birds sleep while flying?",
+        "hello, could you tell me which birds sleep while flying? Thanks!",
+    )
+    async with httpx.AsyncClient(base_url=caching.rest, timeout=60, headers=caching.headers) as http:
+
+        async def ask(text: str) -> httpx.Response:
+            return await http.post("/v1/chat/completions", json=body(text))
+
+        first = await ask(asked[0])
+        assert "miss" == first.headers["x-lumni-cache"]
+        async with asyncio.timeout(60):
+            # It is kept in the background.
+            while "hit" != (await ask(asked[0])).headers["x-lumni-cache"]:
+                pass
+        again = await ask(asked[1])
+        negated = await ask("Which birds don't sleep while flying?")
+
+    assert ("semantic", "miss") == (again.headers["x-lumni-cache"], negated.headers["x-lumni-cache"])
+    made, given = (answer.json() for answer in (first, again))
+    assert made["choices"] == given["choices"]
+    assert (0, made["lumni"]["request_id"]) == (
+        given["lumni"]["cost"]["nano_usd"],
+        given["lumni"]["cache"]["request_id"],
+    )
+    [row] = await rows(caching, [again.headers["x-request-id"]])
+    assert ("cached", 0, made["lumni"]["cost"]["nano_usd"]) == (
+        row["kind"],
+        row["cost_nano_usd"],
+        row["saved_nano_usd"],
+    )
+    connection = await asyncpg.connect(caching.database)
+    try:
+        async with asyncio.timeout(60):
+            reason = None
+            while reason is None:
+                reason = await connection.fetchval(
+                    "SELECT reason FROM model_selections WHERE request_id = $1", again.headers["x-request-id"]
+                )
+    finally:
+        await connection.close()
+    assert reason.startswith(f"semantic cache: made for {made['lumni']['request_id']}")
+    assert 0 == await calls(provider, asked[1])
 
 
 async def test_what_a_request_wishes_is_validated_and_kept(caching: Stack) -> None:

@@ -181,7 +181,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             switches=configuration.switches,
         )
         cache = await enter(_caching(client, classifier, settings)) if settings.cache.key.reveal() else None
-        if settings.cache.semantic and not any(plan.semantic_cache for plan in loaded.current.by_name.values()):
+        if settings.cache.semantic and not any(
+            plan.semantic_cache for plan in loaded.current.by_name.values()
+        ):
             log.warning("the semantic cache is off: no plan of lumni.yaml has semantic_cache: true")
         experiments = LiveExperiments(pool)
         await enter(experiments.following())

@@ -55,7 +55,9 @@ def read(text: str, *, folded: bool) -> Reading:
     question = tokens.divided(text, folded=folded)
     sentences = _without_courtesies(question.sentences)
     if question.payload and not sentences:
-        return read(question.payload, folded=folded)
+        # "Hello:" and a line of its own.
+        question = tokens.divided(question.payload, folded=folded)
+        sentences = _without_courtesies(question.sentences)
     said = {part for sentence in question.sentences for word in sentence for part in (word, *_unfolded(word))}
     english = bool(said & wording.ENGLISH) and not said & wording.OTHERS
     if english:

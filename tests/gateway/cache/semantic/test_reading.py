@@ -56,6 +56,9 @@ def test_wordings_of_one_question_are_the_same(first: str, second: str) -> None:
         ("Is x > 3 or y true?", "Is x < 3 or y true?"),
         # One word.
         ("What can I eat before surgery?", "Can I eat before surgery?"),
+        ("How do I work?", "How do you work?"),
+        ("take vitamin a, which foods have it?", "take vitamin, which foods have it?"),
+        ("At 6 am in London, what time is it in Tokyo?", "At 6 in London, what time is it in Tokyo?"),
         ("What was the capital of Brazil?", "What is the capital of Brazil?"),
         ("Give me an example of irony.", "Give me examples of irony."),
         ("If I can't pay, what happens?", "If I can pay, what happens?"),

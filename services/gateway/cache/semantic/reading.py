@@ -19,6 +19,8 @@ _CODE = re.compile(r"[`{}\[\]=<>|\\^_*~#]|\$(?!\d)|\w\(|&&|\+\+|--|//|[+×÷/−
 _ENDS = ".!?… "
 # So many courtesies are left out at either end of a text.
 MOST_COURTESIES = 8
+# From so many words on they tell their language, names and numbers among them.
+FEW_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,15 @@ class Reading:
         words: Its words, numbers and signs, in their order.
         payload: What follows its first colon or line, as it stands.
         auxiliary: Whether "does" was left out, so that a verb goes without its "s".
+        language_known: Whether the words tell the language of the answer. Where they are few, a courtesy that was left
+            out may have told it: "photosynthèse, s'il vous plaît".
 
     """
 
     words: tuple[str, ...]
     payload: str
     auxiliary: bool
+    language_known: bool
 
 
 def same(first: str, second: str) -> bool:
@@ -47,7 +52,9 @@ def same(first: str, second: str) -> bool:
     if first.isascii() or second.isascii():
         first, second = _without_accents(first), _without_accents(second)
     one, other = read(first, folded=folded), read(second, folded=folded)
-    return bool(one.words) and one.payload == other.payload and _agree(one, other)
+    if not one.words or one.payload != other.payload or not (one.language_known and other.language_known):
+        return False
+    return _agree(one, other)
 
 
 def read(text: str, *, folded: bool) -> Reading:
@@ -66,6 +73,7 @@ def read(text: str, *, folded: bool) -> Reading:
         tuple(word for sentence in sentences for word in sentence if word != wording.BREAK),
         question.payload,
         english and wording.AUXILIARY in said,
+        english or sentences == list(question.sentences) or sum(map(len, sentences)) >= FEW_WORDS,
     )
 
 

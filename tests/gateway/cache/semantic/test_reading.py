@@ -45,6 +45,8 @@ def test_wordings_of_one_question_are_the_same(first: str, second: str) -> None:
         ("Translate 'you are here' into French", "Translate 'you were here' into French"),
         ("Translate into French: please wait", "Translate into French: wait"),
         ("Name days in Poland", "Days in Poland"),
+        ("Hi, iPhone 15?", "Bonjour, iPhone 15?"),
+        ("iPhone 15, please", "iPhone 15, bitte"),
         # One sign.
         ("What is 5!", "What is 5?"),
         ("What is 5²?", "what is 52?"),

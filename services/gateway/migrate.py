@@ -1,7 +1,8 @@
 """Bring the database up to date: python -m services.gateway.migrate.
 
 Each file in `migrations` is applied once, in one transaction, by one process at a time; an applied file must never
-change.
+change. A file of indexes for large tables begins with `-- concurrently`, and is applied outside of a transaction; where
+that is interrupted, it goes on the next time.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import asyncpg
 from services.chassis import configured_environment, process
 from services.chassis.config import Secret, part, reader, variable
 from services.chassis.telemetry import Settings as Telemetry
+from services.gateway import concurrent_indexes
 
 log = logging.getLogger("services.gateway.migrate")
 
@@ -25,6 +27,9 @@ LOCK = 0x4C756D6E69
 # How long a connection is tried for while the server is still starting, in seconds.
 CONNECT_S = 15.0
 TIMEOUT_S = 300.0
+# How long another process is waited for, in seconds: it may be building indexes.
+LOCK_S = concurrent_indexes.BUILD_S
+APPLIED = "INSERT INTO schema_migrations (name, digest) VALUES ($1, $2)"
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ async def migrate(url: str) -> list[str]:
     """
     connection = await _connect(url)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", LOCK, timeout=TIMEOUT_S)
+        await _lock(connection)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations "
             "(name text PRIMARY KEY, digest text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
@@ -70,6 +75,19 @@ async def _connect(url: str) -> asyncpg.Connection:
             await asyncio.sleep(0.2)
 
 
+async def _lock(connection: asyncpg.Connection) -> None:
+    """Wait until no other process migrates.
+
+    Asked for again and again: an index that is built concurrently waits for every statement that began before, and one
+    that waits for the lock would be such a statement.
+    """
+    deadline = asyncio.get_running_loop().time() + LOCK_S
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+        if asyncio.get_running_loop().time() > deadline:
+            raise TimeoutError(f"another process has been migrating for {LOCK_S:.0f} s")
+        await asyncio.sleep(0.2)
+
+
 async def _apply(connection: asyncpg.Connection, applied: dict[str, str]) -> list[str]:
     files = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.sql"))}
     digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
@@ -78,11 +96,13 @@ async def _apply(connection: asyncpg.Connection, applied: dict[str, str]) -> lis
             raise ChangedError(f"{name} is applied but not the same here: this version is not the database's")
     missing = [name for name in files if name not in applied]
     for name in missing:
-        async with connection.transaction():
-            await connection.execute(files[name])
-            await connection.execute(
-                "INSERT INTO schema_migrations (name, digest) VALUES ($1, $2)", name, digests[name]
-            )
+        if files[name].startswith(concurrent_indexes.MARK):
+            await concurrent_indexes.build(connection, files[name])
+            await connection.execute(APPLIED, name, digests[name])
+        else:
+            async with connection.transaction():
+                await connection.execute(files[name])
+                await connection.execute(APPLIED, name, digests[name])
         log.info("applied %s", name)
     return missing
 

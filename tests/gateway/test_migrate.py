@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from services.gateway import concurrent_indexes
 from services.gateway.migrate import FOLDER, migrate
 
 
@@ -19,3 +20,54 @@ async def test_migrations_apply_once_and_a_changed_one_is_refused(empty_database
     await connection.close()
     with pytest.raises(Exception, match="not the database's"):
         await migrate(empty_database)
+
+
+NAMES = ("usage_records_by_experiment", "usage_records_by_trace", "model_selections_by_experiment")
+# Of the whole tables and of their parts: those that are good for queries.
+VALID = (
+    "SELECT count(*) FILTER (WHERE indisvalid), count(*) FROM pg_index WHERE indexrelid::regclass::text ~ $1"
+)
+
+
+async def test_indexes_of_large_tables_are_built_part_by_part_and_an_interrupted_build_goes_on(
+    empty_database: str,
+) -> None:
+    await migrate(empty_database)
+    connection = await asyncpg.connect(empty_database)
+
+    async def counted(name: str) -> tuple[int, int]:
+        found = await connection.fetchrow(
+            VALID, f"{name.partition('_by_')[0]}.*_by_{name.partition('_by_')[2]}$"
+        )
+        assert found is not None
+        return found[0], found[1]
+
+    try:
+        for name in NAMES:
+            assert (2, 2) == await counted(name)
+        await connection.execute(
+            "CREATE TABLE usage_records_2031_01 PARTITION OF usage_records "
+            "FOR VALUES FROM ('2031-01-01+00') TO ('2031-02-01+00')"
+        )
+        # What is left when a process ends while the parts are built: one that is half built, and one that is not there.
+        text = (FOLDER / "0016_experiment_indexes.sql").read_text()
+        await connection.execute("DROP INDEX usage_records_by_experiment")
+        await connection.execute(
+            "CREATE INDEX usage_records_other_by_experiment ON usage_records_other (experiment_id)"
+        )
+        await connection.execute(
+            "UPDATE pg_index SET indisvalid = false "
+            "WHERE indexrelid = 'usage_records_other_by_experiment'::regclass"
+        )
+        for _ in range(2):
+            await concurrent_indexes.build(connection, text)
+            assert (3, 3) == await counted("usage_records_by_experiment")
+        # The half built one was another index.
+        made = await connection.fetchval(
+            "SELECT pg_get_indexdef('usage_records_other_by_experiment'::regclass)"
+        )
+        assert made.endswith("WHERE (experiment_id <> ''::text)")
+        with pytest.raises(ValueError, match="expected CREATE INDEX"):
+            await concurrent_indexes.build(connection, "-- concurrently\nDROP TABLE usage_records;")
+    finally:
+        await connection.close()

@@ -22,16 +22,12 @@ ALTER TABLE usage_records
     ADD COLUMN experiment_id   text NOT NULL DEFAULT '',
     ADD COLUMN variant         text NOT NULL DEFAULT '',
     ADD COLUMN experiment_unit bigint;
-CREATE INDEX usage_records_by_experiment ON usage_records (experiment_id) WHERE experiment_id <> '';
 -- The same of each decision, for requests that are refused have no attempt.
 ALTER TABLE model_selections
     ADD COLUMN experiment_id   text NOT NULL DEFAULT '',
     ADD COLUMN variant         text NOT NULL DEFAULT '',
     ADD COLUMN experiment_unit bigint;
-CREATE INDEX model_selections_by_experiment ON model_selections (experiment_id)
-    WHERE experiment_id <> '' AND refusal <> '';
 -- Feedback as Portkey has it, also by the trace that its caller named.
 ALTER TABLE feedback
     ADD COLUMN weight   real NOT NULL DEFAULT 1 CHECK (weight BETWEEN 0 AND 1),
     ADD COLUMN metadata jsonb NOT NULL DEFAULT '{}';
-CREATE INDEX usage_records_by_trace ON usage_records ((metadata ->> 'trace_id')) WHERE metadata ? 'trace_id';

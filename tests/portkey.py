@@ -1,4 +1,4 @@
-"""A stand-in for Portkey: its OTLP address in both published spellings, its logs API and its feedback, with faults.
+"""A stand-in for Portkey: its OTLP address in both published spellings, its logs API, feedback and prompts, with faults.
 
 What it says in errors is not Portkey's, for that is not published; tests look at the status alone.
 """
@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from tests.otlp import PORTKEY_PATHS, Collector
+from tests.portkey_prompts import PromptApi
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Portkey:
     headers: list[dict[str, str]] = field(default_factory=list)
     logs: list[dict[str, Any]] = field(default_factory=list)
     feedback: list[dict[str, Any]] = field(default_factory=list)
+    prompts: PromptApi = field(default_factory=PromptApi)
     spans: Collector = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,8 +88,14 @@ def serving(key: str) -> Iterator[Portkey]:
     """Run one that knows one key."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def do_PUT(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             if self.headers.get("x-portkey-api-key") != key:
@@ -106,6 +114,8 @@ def serving(key: str) -> Iterator[Portkey]:
                 self._log(json.loads(body))
             elif self.path == "/v1/feedback":
                 self._feedback(json.loads(body))
+            elif found := portkey.prompts.answer(self.command, self.path, body):
+                self._answer(*found)
             else:
                 portkey.refused += 1
                 self._answer(404, {"success": False})

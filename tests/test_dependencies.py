@@ -28,6 +28,7 @@ DEV = {"scikit-learn", "matplotlib", "scipy"}
 # Modules with an extra of their own, which not everybody who runs or develops the service installs.
 OWN_EXTRAS = {
     "services/gateway/recording/object_log.py": "gateway-object-storage",
+    "services/gateway/cli/portkey_api.py": "portkey",
     "services/classifier/deep.py": "classifier-deep",
     "services/classifier/training/encoder_graph.py": "encoder-training",
     "services/classifier/training/finetune.py": "encoder-training",
@@ -86,4 +87,4 @@ def test_what_is_declared_is_used() -> None:
     folders = ("gateway", "classifier", "selector", "executor", "local")
     used = {name for _, names in imported() for name in names}
 
-    assert declared(*folders, "classifier-deep", "gateway-object-storage") - NOT_IMPORTED <= used
+    assert declared(*folders, "classifier-deep", "gateway-object-storage", "portkey") - NOT_IMPORTED <= used

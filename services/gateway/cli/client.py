@@ -61,6 +61,10 @@ class Gateway:
             trust_env=False,
         )
 
+    def close(self) -> None:
+        """End its connections."""
+        self._http.close()
+
     def __call__(self, method: str, path: str, **more: Any) -> Any:
         """Make one request; returns the JSON or the text of the answer.
 

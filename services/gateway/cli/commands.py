@@ -16,7 +16,17 @@ from typing import Annotated, Literal
 import typer
 
 from services.chassis.config import Mistakes
-from services.gateway.cli import check, experiments, explain, keys, logs, prompts, trace, usage
+from services.gateway.cli import (
+    check,
+    experiments,
+    explain,
+    keys,
+    logs,
+    portkey_prompts,
+    prompts,
+    trace,
+    usage,
+)
 from services.gateway.cli.client import Gateway, RefusedError
 from services.gateway.cli.output import show
 
@@ -30,6 +40,8 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys", help="Make, list, change and end keys.")
 app.add_typer(prompts.app, name="prompts", help="Make, compare, label and take back prompts.")
+prompts.app.command("import-portkey")(portkey_prompts.import_prompts)
+prompts.app.command("export-portkey")(portkey_prompts.export_prompts)
 app.add_typer(
     experiments.app, name="experiments", help="Divide requests among variants, and see which is better."
 )

@@ -44,11 +44,13 @@ class Used:
     Attributes:
         names: The variables that stand in no section, and so are never fields of something else.
         partials: The partials, by the names that the template gives.
+        inside: The names that stand in sections, which may be variables or fields of something else.
 
     """
 
     names: frozenset[str]
     partials: frozenset[str]
+    inside: frozenset[str] = frozenset()
 
 
 def check(text: str, place: str) -> Used:
@@ -74,7 +76,10 @@ def check(text: str, place: str) -> Used:
         tokens: Sequence[_Token] = mstache.tokenize(template, cache={})[1]
     except mstache.TokenException as error:
         raise Invalid(f"{place}: {error}", param=place) from error
-    names, partials, depth = set(), set(), 0
+    names: set[str] = set()
+    inside: set[str] = set()
+    partials: set[str] = set()
+    depth = 0
     for a, b, c, key, content, _ in tokens:
         if (a, b, c) == (True, True, True):
             depth -= 1
@@ -93,10 +98,10 @@ def check(text: str, place: str) -> Used:
                 )
             partials.add(name)
         elif (a, b, c) in ((False, True, False), (True, False, True)):
-            if depth == 0 and name != ".":
-                names.add(name.partition(".")[0])
+            if name != ".":
+                (inside if depth else names).add(name.partition(".")[0])
             depth += (a, b, c) == (True, False, True)
-    return Used(frozenset(names), frozenset(partials))
+    return Used(frozenset(names), frozenset(partials), frozenset(inside))
 
 
 class Renderer:

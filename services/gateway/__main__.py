@@ -51,7 +51,6 @@ from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.pipeline.system_prompts import LiveRules
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.prompts.library import PromptLibrary
-from services.gateway.prompts.reference import Reference
 from services.gateway.prompts.store import PromptStore
 from services.gateway.prompts.stored_rules import StoredRules
 from services.gateway.recording import sinks as recording
@@ -187,8 +186,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             log.warning("the semantic cache is off: no plan of lumni.yaml has semantic_cache: true")
         experiments = LiveExperiments(pool)
         await enter(experiments.following())
-        rules = StoredRules(pool, configuration.system_prompts.current)
-        configuration.system_prompts.on_change(rules.take)
+        configured = configuration.system_prompts
+        rules = StoredRules(pool, configured.current)
+        configured.on_change(rules.take)
         await enter(rules.following())
         texts = _text_store(pool, settings)
         sinks = await enter(recording.opened(settings.records, texts))
@@ -220,6 +220,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store), longest=LONGEST_KEY
         )
         readers = Readers(pool)
+        stored = PromptStore(database, lambda: configured.current.references)
         divided, learnt = ExperimentStore(database), ExperimentResults(readers)
         experiment_service = rpc.Service(
             EXPERIMENTS,
@@ -251,11 +252,11 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             audit=stores.audit,
             plans=loaded,
             playground=Playground(pipeline, partial(checks.passed, settings.admin_key.reveal())),
+            prompts=stored,
+            rules=configured,
+            experiments=divided,
+            results=learnt,
         )
-
-        def ruling() -> frozenset[Reference]:
-            return configuration.system_prompts.current.references
-
         oidc = await enter(_oidc(settings.oidc)) if settings.oidc.issuer else None
         draining = Draining(settings.drain_delay_s)
         app = application.create(
@@ -265,7 +266,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 provider_health.router(keys, provider_reports),
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
-                prompt_routes.router(keys, PromptStore(database, ruling)),
+                prompt_routes.router(keys, stored),
                 experiment_routes.router(keys, divided, learnt),
                 usage.router(keys, reports),
                 request_story.router(keys, requests, texts),

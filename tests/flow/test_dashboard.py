@@ -27,7 +27,17 @@ LOOKS: tuple[tuple[Literal["light", "dark"], ViewportSize | None], ...] = (
     ("dark", None),
     ("light", PHONE),
 )
-VIEWS = ("", "/requests", "/models", "/spend", "/spend?by=model", "/keys", "/playground")
+VIEWS = (
+    "",
+    "/requests",
+    "/models",
+    "/spend",
+    "/spend?by=model",
+    "/keys",
+    "/prompts",
+    "/experiments",
+    "/playground",
+)
 # What is asked of every page: all rules of WCAG 2.2 at the levels A and AA.
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
@@ -83,6 +93,26 @@ async def history(stack: Stack) -> None:
         await traffic.write(pool, list(traffic.requests(datetime.now(UTC), timedelta(hours=1), 300, seed=11)))
 
 
+@pytest.fixture
+async def kept(stack: Stack) -> AsyncIterator[list[str]]:
+    """The pages of a stored prompt and of a running experiment that nobody takes part in."""
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    async with httpx.AsyncClient(base_url=stack.rest, headers=headers, timeout=60, trust_env=False) as admin:
+        content = {"messages": [{"role": "system", "content": "Be kind, and say so. " * 20}]}
+        body = {"name": "on-the-page", "content": content, "note": "for the page"}
+        prompt = (await admin.post("/admin/prompts", json=body)).json()
+        variants = [{"name": "control"}, {"name": "small", "model": "small"}]
+        described = {"name": "on-the-page", "organization_id": "nobody", "variants": variants}
+        made = (await admin.post("/admin/experiments", json=described)).json()
+        await admin.post("/admin/experiments/on-the-page/start")
+        yield [
+            f"/dashboard/prompts/{prompt['prompt_id']}",
+            f"/dashboard/experiments/{made['experiment_id']}",
+        ]
+        await admin.delete("/admin/experiments/on-the-page")
+        await admin.delete(f"/admin/prompts/{prompt['prompt_id']}", params={"revision": 1})
+
+
 async def test_a_wrong_key_is_told_so_and_the_right_one_leads_to_the_page_that_was_wanted(page: Page) -> None:
     await page.goto("/dashboard/spend?by=user")
     await page.get_by_label("Admin key or viewer key").fill("sk-wrong")
@@ -96,7 +126,7 @@ async def test_a_wrong_key_is_told_so_and_the_right_one_leads_to_the_page_that_w
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-async def test_every_view_can_be_used_by_everybody(page: Page, history: None) -> None:
+async def test_every_view_can_be_used_by_everybody(page: Page, history: None, kept: list[str]) -> None:
     await signed_in(page, ADMIN_KEY)
     await page.goto("/dashboard/requests?outcome=retried")
     story = await page.locator("tbody a").first.get_attribute("href")
@@ -104,7 +134,7 @@ async def test_every_view_can_be_used_by_everybody(page: Page, history: None) ->
     desk = page.viewport_size
     assert desk is not None
     found = []
-    for path in (*(f"/dashboard{view}" for view in VIEWS), story):
+    for path in (*(f"/dashboard{view}" for view in VIEWS), story, *kept):
         await page.goto(path)
         for scheme, size in LOOKS:
             await page.emulate_media(color_scheme=scheme)
@@ -113,6 +143,11 @@ async def test_every_view_can_be_used_by_everybody(page: Page, history: None) ->
             wide, shown = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
             assert wide <= shown, f"{path} is wider than a screen of {shown}"
     assert [] == found
+    # The last one is of the experiment.
+    page.on("dialog", lambda dialog: dialog.accept())
+    await page.get_by_role("button", name="Stop the experiment").click()
+    await expect(page.locator(".badge.stopped")).to_be_visible()
+    assert [] == await violations(page)
 
 
 async def test_the_overview_counts_what_the_ledger_counts_and_renews_itself(

@@ -35,6 +35,8 @@ MENU = (
     ("requests", "Requests", False),
     ("models", "Models", False),
     ("spend", "Spend", False),
+    ("prompts", "Prompts", True),
+    ("experiments", "Experiments", True),
     ("keys", "Keys", True),
     ("playground", "Playground", True),
 )

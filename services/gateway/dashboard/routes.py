@@ -7,7 +7,18 @@ from fastapi import APIRouter, Response
 from services.chassis import errors
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
-from services.gateway.dashboard import assets, keys, models, overview, playground, requests, sign_in, spend
+from services.gateway.dashboard import (
+    assets,
+    experiments,
+    keys,
+    models,
+    overview,
+    playground,
+    prompts,
+    requests,
+    sign_in,
+    spend,
+)
 from services.gateway.dashboard.models import FleetReports
 from services.gateway.dashboard.oidc import routes as oidc_routes
 from services.gateway.dashboard.oidc.provider import Provider
@@ -19,8 +30,12 @@ from services.gateway.dashboard.playground import Playground
 from services.gateway.dashboard.session import Sessions
 from services.gateway.dashboard.sign_in_limit import SignInLimit
 from services.gateway.dashboard.sign_in_page import SignInPage
+from services.gateway.experiments.results import ExperimentResults
+from services.gateway.experiments.store import ExperimentStore
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.store import KeyStore
+from services.gateway.prompts.store import PromptStore
+from services.gateway.prompts.system_prompts import Configured
 from services.gateway.recording.text_store import TextStore
 from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.usage import UsageReports
@@ -42,6 +57,11 @@ class Sources:
     audit: AuditTrail
     plans: Live[Plans]
     playground: Playground
+    prompts: PromptStore
+    # The system prompts that stored prompts say.
+    rules: Live[Configured]
+    experiments: ExperimentStore
+    results: ExperimentResults
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +100,10 @@ def router(sessions: Sessions, sources: Sources, *, oidc: Oidc | None = None) ->
     routes.include_router(spend.router(pages, sources.used, for_all))
     routes.include_router(
         keys.router(pages, sources.keys, sources.audit, sources.used, sources.plans, for_admins)
+    )
+    routes.include_router(prompts.router(pages, sources.prompts, sources.rules, sources.audit, for_admins))
+    routes.include_router(
+        experiments.router(pages, sources.experiments, sources.results, sources.audit, for_admins)
     )
     routes.include_router(playground.router(pages, sources.playground, sources.fleet, for_admins))
     return routes

@@ -21,11 +21,16 @@ from services.gateway.dashboard import routes as dashboard
 from services.gateway.dashboard.models import FleetReports
 from services.gateway.dashboard.playground import Playground
 from services.gateway.dashboard.session import Role, Sessions
+from services.gateway.experiments.results import ExperimentResults
+from services.gateway.experiments.store import ExperimentStore
 from services.gateway.health.provider_reports import ProviderReports
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.database import KeyDatabase
 from services.gateway.keys.digests import Digests
 from services.gateway.keys.store import KeyStore
+from services.gateway.prompts.reference import Reference
+from services.gateway.prompts.store import PromptStore
+from services.gateway.prompts.system_prompts import Configured, Stored
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.usage import UsageReports
@@ -105,6 +110,10 @@ def app(
         audit=AuditTrail(database),
         plans=Live(configured),
         playground=Playground(pipeline, nobody),
+        prompts=PromptStore(database),
+        rules=Live(Configured(stored={"base": Stored(Reference("house-style"))})),
+        experiments=ExperimentStore(database),
+        results=ExperimentResults(readers),
     )
     keys = {Role.ADMIN: Secret(ADMIN_KEY), Role.VIEWER: Secret(VIEWER_KEY)}
     secret = oidc.settings.client_secret if oidc else Secret("")

@@ -32,7 +32,7 @@ VIEWS = (
     "/spend?by=user",
     "/spend.csv",
 )
-FOR_ADMINS = ("/keys", "/playground")
+FOR_ADMINS = ("/keys", "/prompts", "/experiments", "/playground")
 
 
 async def test_who_has_not_signed_in_is_sent_to_the_sign_in(browser: Callable[..., Any]) -> None:

@@ -7,6 +7,12 @@ from pathlib import Path
 
 import httpx
 
+from services.chassis import redis
+from services.gateway import postgres
+from services.gateway.keys.database import KeyDatabase
+from services.gateway.prompts import content
+from services.gateway.prompts.content import Kind
+from services.gateway.prompts.store import PromptStore
 from services.local.valkey import Valkey
 from tests import portkey, webhook
 from tests.flow import stack as stacks
@@ -24,7 +30,7 @@ system_prompts:
   base: Answer briefly.
   plans: {{searching: Name your sources.}}
   categories: {{code: Show whole files.}}
-  models: {{small: Use no tables., large: Use one table.}}
+  models: {{small: {{prompt: tables, variables: {{how: no tables}}}}, large: Use one table.}}
 alerts:
   every_s: 1
   window_s: 10
@@ -60,6 +66,7 @@ async def running(
 ) -> AsyncIterator[Operated]:
     """Run it until the block ends."""
     logs = folder / "llm"
+    await _store_prompt(database, valkey)
     with portkey.serving(KEY) as fake:
         async with webhook.listening() as alerts:
             extra = {
@@ -91,3 +98,15 @@ async def running(
             ):
                 stack.database, stack.valkey = database, valkey.url
                 yield Operated(stack, client, logs, fake, alerts)
+
+
+async def _store_prompt(database: str, valkey: Valkey) -> None:
+    """Keep the prompt that a system prompt of the operator names: no gateway starts without it."""
+    async with postgres.pool(database) as pool:
+        variables = {"how": {"type": "string"}}
+        said = {"messages": [{"role": "system", "content": "Use {{how}}."}], "variables": variables}
+        checked = content.parse(said, Kind.PROMPT)
+        client = redis.connect(valkey.url)
+        store = PromptStore(KeyDatabase(pool, client))
+        await store.create("operator", name="tables", kind=Kind.PROMPT, content=checked)
+        await client.aclose()

@@ -111,6 +111,33 @@ async def test_variants_of_a_model_are_divided_recorded_promoted_and_taken_back(
     assert (await admin.delete(f"{PATH}/models")).json()["deleted"]
 
 
+async def test_a_variant_that_is_always_refused_counts_as_failed(
+    stack: Stack, admin: httpx.AsyncClient
+) -> None:
+    variants = [{"name": "control", "model": "small"}, {"name": "broken", "model": "nowhere"}]
+    described = {"name": "refused", "organization_id": "shop", "sticky": "conversation", "variants": variants}
+    assert 201 == (await admin.post(PATH, json=described)).status_code
+    await admin.post(f"{PATH}/refused/start")
+    async with await a_user(stack, admin, "bo", "shop") as client:
+        counts: Counter[int] = Counter()
+        for i in range(200):
+            body = {"messages": [{"role": "user", "content": f"Tell me about {i}."}]}
+            counts[(await client.post("/v1/chat/completions", json=body)).status_code] += 1
+            if counts[404] >= 3:
+                break
+    assert {200, 404} == counts.keys()
+
+    async def counted() -> bool:
+        results = (await admin.get(f"{PATH}/refused/results")).json()
+        _, broken = results["variants"]
+        assert (0, None) == (broken["cost_usd"]["requests"], broken["cost_usd"]["mean"])
+        return bool((3, 1) == (broken["requests"], broken["error_share"]["mean"]))
+
+    await eventually(counted)
+    assert "stopped" == (await admin.post(f"{PATH}/refused/stop")).json()["state"]
+    assert (await admin.delete(f"{PATH}/refused")).json()["deleted"]
+
+
 async def test_two_experiments_with_a_known_difference_end_with_the_right_winner(
     stack: Stack, admin: httpx.AsyncClient
 ) -> None:

@@ -363,10 +363,10 @@ async def tables() -> str:
     return "\n".join(lines)
 
 
-def written(document: str, made: str) -> str:
-    """The document with its tables made anew."""
-    head, _, rest = document.partition(BEGIN)
-    return head + BEGIN + "\n" + made + "\n" + END + rest.partition(END)[2]
+def written(document: str, made: str, begin: str = BEGIN, end: str = END) -> str:
+    """The document with its tables made anew, between the lines that begin and end them."""
+    head, _, rest = document.partition(begin)
+    return head + begin + "\n" + made + "\n" + end + rest.partition(end)[2]
 
 
 if __name__ == "__main__":

@@ -114,6 +114,7 @@ def _usage(reported: Mapping[str, Any], tier: Any) -> dict[str, Any]:
             "ephemeral_1h_input_tokens": used.cache_write_1h_tokens,
         },
         "output_tokens": used.completion_tokens,
+        "output_tokens_details": {"thinking_tokens": used.reasoning_tokens},
         "service_tier": tier,
     }
 

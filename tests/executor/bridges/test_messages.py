@@ -12,7 +12,12 @@ from tests.executor.fleet import deployment
 
 CHATS = deployment("http://127.0.0.1:1", capabilities=frozenset({"reasoning"}))
 HELLO = {"role": "user", "content": "hello"}
-USAGE = {"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 3}}
+USAGE = {
+    "prompt_tokens": 10,
+    "completion_tokens": 4,
+    "prompt_tokens_details": {"cached_tokens": 3},
+    "completion_tokens_details": {"reasoning_tokens": 2},
+}
 
 
 def chat(**body: Any) -> dict[str, Any]:
@@ -165,11 +170,12 @@ def test_calls_whose_deltas_take_turns_become_blocks_one_after_the_other() -> No
         ("message_delta", None, None),
         ("message_stop", None, None),
     ]
-    assert ({"stop_reason": "tool_use", "stop_sequence": None}, 7, 3, 4) == (
+    assert ({"stop_reason": "tool_use", "stop_sequence": None}, 7, 3, 4, {"thinking_tokens": 2}) == (
         events[-2]["delta"],
         events[-2]["usage"]["input_tokens"],
         events[-2]["usage"]["cache_read_input_tokens"],
         events[-2]["usage"]["output_tokens"],
+        events[-2]["usage"]["output_tokens_details"],
     )
 
 

@@ -64,7 +64,7 @@ OTHERS: Mapping[Operation, Mapping[str, Provider]] = {
         "Azure": ("azure", "gpt-image-1", AZURE),
         "vLLM": ("hosted_vllm", "m", {}),
         "Gemini": ("gemini", "gemini-2.5-flash-image", {}),
-        "OpenRouter": ("openrouter", "google/gemini-2.5-flash-image", {}),
+        "xAI": ("xai", "grok-imagine-image", {}),
     },
     Operation.AUDIO_SPEECH: {
         "OpenAI": ("openai", "gpt-4o-mini-tts", {}),

@@ -3,12 +3,15 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import httpx
 import litellm
 from litellm.anthropic_interface import messages as anthropic_messages
 from litellm.exceptions import Timeout
+from litellm.types.utils import LlmProviders, LlmProvidersSet
+from litellm.utils import ProviderConfigManager
 
 from services.chassis.credentials import CLOUDS
 from services.chassis.deployments import Deployment
@@ -24,11 +27,15 @@ from services.executor.engines.transport import CONNECT_S, Transport, Wire, wire
 from services.executor.engines.usage import Usage
 
 # For these LiteLLM calls providers through blocking clients of its own, past our transport: nothing shows whether a
-# request was sent, so that a failure would cost nothing, and Gemini's speech goes to another host than `api_base`.
+# request was sent, so that a failure would cost nothing, and some go to another host than `api_base`. The list is
+# complete for the pinned LiteLLM: tests/executor/engines/test_watched.py asks all that it knows.
+_UNWATCHED = {
+    Operation.IMAGE_GENERATION: "aiml dashscope edenai fal_ai gemini openrouter qwen_ai_platform qwencloud "
+    "recraft runwayml stability vertex_ai",
+    Operation.AUDIO_SPEECH: "gemini vertex_ai",
+}
 UNWATCHED = frozenset(
-    (provider, operation)
-    for provider in ("gemini", "vertex_ai")
-    for operation in (Operation.IMAGE_GENERATION, Operation.AUDIO_SPEECH)
+    (provider, operation) for operation, providers in _UNWATCHED.items() for provider in providers.split()
 )
 
 
@@ -120,8 +127,12 @@ def _arguments(prepared: Prepared) -> dict[str, Any]:
         arguments["allowed_openai_params"] = ["dimensions"]
     if call.file is not None:
         arguments["file"] = (call.file.name, call.file.content, call.file.content_type)
-        # Where the caller names none LiteLLM asks for another one than the usual.
-        arguments.setdefault("response_format", "json")
+        if _takes_format(call.deployment):
+            # Where the caller names none LiteLLM asks for another one than the usual.
+            arguments.setdefault("response_format", "json")
+        elif arguments.get("response_format") == "json":
+            # The only one there is.
+            del arguments["response_format"]
     if call.stream:
         arguments["stream"] = True
         if call.operation in (Operation.CHAT, Operation.COMPLETIONS):
@@ -140,6 +151,19 @@ def _arguments(prepared: Prepared) -> dict[str, Any]:
     if prepared.base:
         arguments["api_base"] = prepared.base
     return arguments
+
+
+@cache
+def _takes_format(deployment: Deployment) -> bool:
+    """Whether the form of a transcription can be chosen."""
+    if deployment.provider not in LlmProvidersSet:
+        return True
+    translation = ProviderConfigManager.get_provider_audio_transcription_config(
+        model=deployment.litellm_model, provider=LlmProviders(deployment.provider)
+    )
+    return translation is None or "response_format" in translation.get_supported_openai_params(
+        deployment.litellm_model
+    )
 
 
 def _entry(call: Call) -> Any:

@@ -125,6 +125,30 @@ def test_everything_is_ready_and_a_pasted_line_gets_an_answer(ready: Run, enviro
     assert answer["lumni"]["degraded"] == []
 
 
+def test_the_example_of_anthropics_sdk_is_answered_by_the_local_model(
+    ready: Run, environ: dict[str, str]
+) -> None:
+    # Of all examples the one that bounds its answers, of which a model as small as this sees no end.
+    surroundings = {
+        "LUMNI_URL": f"http://{environ['LUMNI_REST_LISTEN']}",
+        "LUMNI_API_KEY": exported(environ)["OPENAI_API_KEY"],
+        "PATH": os.environ["PATH"],
+    }
+
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "clients" / "anthropic_python.py"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=surroundings,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    answer, _, rest = done.stdout.partition(f"{NAME} cost 0.0 USD\n")
+    assert answer.strip()
+    assert rest.strip()
+
+
 def test_a_provider_joins_by_its_key_and_only_the_executor_sees_it(ready: Run) -> None:
     holders = {
         " ".join(process.cmdline()[-2:])

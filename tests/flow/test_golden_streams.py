@@ -33,6 +33,7 @@ TOOLS = ("get_weather", "get_time")
 MODELS = ("responder", "large", "native")
 RESPONSES: dict[str, dict[str, Any]] = {
     "text": {},
+    "cut": {"max_output_tokens": 5},
     "calls": {
         "tools": [
             {"type": "function", "name": name, "parameters": PARAMETERS, "strict": True} for name in TOOLS
@@ -93,10 +94,12 @@ async def test_a_streamed_response_is_the_specifications_event_by_event(
     assert ["response.created", "response.in_progress"] == [event["type"] for event in found[:2]]
     response = found[-1]["response"]
     assert found[-1]["type"] == f"response.{response['status']}"
-    assert "completed" == response["status"]
+    assert ("incomplete" if shape == "cut" else "completed") == response["status"]
     assert response["output"] == finished_items(found[2:-1])
     assert (2 if shape == "calls" else 1) == len(response["output"])
-    # The SDK's own reader of streams makes the same of it.
+    if shape == "cut":
+        return
+    # The SDK's own reader, which only reads what is complete, makes the same of it.
     async with client.responses.stream(**body) as stream:
         final = await stream.get_final_response()
     assert [item["type"] for item in response["output"]] == [item.type for item in final.output]

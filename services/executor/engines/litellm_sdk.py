@@ -30,6 +30,7 @@ from services.executor.engines.usage import Usage
 # request was sent, so that a failure would cost nothing, and some go to another host than `api_base`. The list is
 # complete for the pinned LiteLLM: tests/executor/engines/test_watched.py asks all that it knows.
 _UNWATCHED = {
+    Operation.EMBEDDINGS: "sagemaker",
     Operation.IMAGE_GENERATION: "aiml dashscope edenai fal_ai gemini openrouter qwen_ai_platform qwencloud "
     "recraft runwayml stability vertex_ai",
     Operation.AUDIO_SPEECH: "gemini vertex_ai",

@@ -1,4 +1,4 @@
-"""No picture, speech or transcription is made past our connections, whichever provider of LiteLLM's is asked for it.
+"""No vectors, pictures, speech or transcriptions are made past our connections, whichever of LiteLLM's providers is asked.
 
 It walks LiteLLM's own tables, so that a provider that another version of it knows is asked, too.
 """
@@ -14,7 +14,7 @@ from litellm.llms.vertex_ai.vertex_llm_base import VertexBase
 from litellm.types.utils import LlmProviders, LlmProvidersSet
 from litellm.utils import ProviderConfigManager
 
-from services.chassis.operations import BY_UNIT, Operation
+from services.chassis.operations import Operation
 from services.executor.engines import litellm_sdk
 from services.executor.engines.base import Call, File, Phase, Progress
 from services.executor.engines.litellm_sdk import UNWATCHED, LiteLLMEngine
@@ -23,17 +23,22 @@ from tests.executor.fleet import deployment
 from tests.simulator.media import silence
 
 TRANSLATIONS: Mapping[Operation, Callable[..., Any]] = {
+    Operation.EMBEDDINGS: ProviderConfigManager.get_provider_embedding_config,
     Operation.IMAGE_GENERATION: ProviderConfigManager.get_provider_image_generation_config,
     Operation.AUDIO_SPEECH: ProviderConfigManager.get_provider_text_to_speech_config,
     Operation.AUDIO_TRANSCRIPTION: ProviderConfigManager.get_provider_audio_transcription_config,
 }
+# The modes of models that are not called as their operation is.
+MODES = {Operation.EMBEDDINGS: "embedding"}
 BODIES: Mapping[Operation, dict[str, Any]] = {
+    Operation.EMBEDDINGS: {"input": "hello"},
     Operation.IMAGE_GENERATION: {"prompt": "hello"},
     Operation.AUDIO_SPEECH: {"input": "hello", "voice": "alloy"},
     Operation.AUDIO_TRANSCRIPTION: {"response_format": "json"},
 }
 # Some who are to be reached: so what is seen is seen, and who has one form of transcription alone is asked for it.
 REACHED: Mapping[Operation, frozenset[str]] = {
+    Operation.EMBEDDINGS: frozenset(("bedrock", "cohere", "gemini", "openai", "vertex_ai")),
     Operation.IMAGE_GENERATION: frozenset(("azure", "bedrock", "openai", "xai")),
     Operation.AUDIO_SPEECH: frozenset(("azure", "elevenlabs", "mistral", "openai")),
     Operation.AUDIO_TRANSCRIPTION: frozenset(("deepgram", "elevenlabs", "groq", "openai", "xai")),
@@ -43,16 +48,25 @@ SOUND = File("sound.wav", "audio/wav", silence("wav", 1000))
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
+def is_translated(operation: Operation, provider: LlmProviders) -> bool:
+    """Whether LiteLLM has a translation for a provider."""
+    try:
+        return TRANSLATIONS[operation](model="model", provider=provider) is not None
+    except ValueError:
+        # One that looks for credentials at once.
+        return True
+
+
 def known(operation: Operation) -> Iterator[tuple[str, str]]:
     """The providers that LiteLLM has a translation or a price for, each with up to three models of different families."""
     families: dict[str, dict[str, str]] = {}
     for name, about in litellm.model_cost.items():
         provider = about.get("litellm_provider")
-        if about.get("mode") == operation and provider in LlmProvidersSet:
+        if about.get("mode") == MODES.get(operation, operation) and provider in LlmProvidersSet:
             model = name.removeprefix(f"{provider}/")
             families.setdefault(provider, {}).setdefault(model.partition("-")[0], model)
     for one in LlmProviders:
-        if TRANSLATIONS[operation](model="model", provider=one) is not None:
+        if is_translated(operation, one):
             families.setdefault(one.value, {"": "model"})
     for provider, models in families.items():
         for model in [*models.values()][:3]:
@@ -74,8 +88,8 @@ class Connections:
 
 @pytest.fixture
 def clouds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials for those who are asked for some before anything else."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BFL_API_KEY"):
+    """Credentials for those who would be asked for some before anything else."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BFL_API_KEY", "GIGACHAT_ACCESS_TOKEN"):
         monkeypatch.setenv(name, "canary")
     monkeypatch.setenv("AWS_REGION_NAME", "us-east-1")
 
@@ -86,7 +100,7 @@ def clouds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VertexBase, "_ensure_access_token", lambda *_, **__: ("token", "project"))
 
 
-@pytest.mark.parametrize("operation", BY_UNIT)
+@pytest.mark.parametrize("operation", TRANSLATIONS)
 async def test_every_call_is_made_over_our_connections_or_refused(
     operation: Operation,
     litellm_engine: LiteLLMEngine,
@@ -100,7 +114,7 @@ async def test_every_call_is_made_over_our_connections_or_refused(
         progress = Progress()
         connections.tried.clear()
         call = Call(
-            deployment("", provider, model, mode=str(operation), api_base=NOWHERE),
+            deployment("", provider, model, mode=MODES.get(operation, str(operation)), api_base=NOWHERE),
             "sk-provider-key",
             operation,
             dict(BODIES[operation]),

@@ -29,7 +29,10 @@ from services.executor.engines.usage import Usage
 # For these LiteLLM calls providers through blocking clients of its own, past our transport: nothing shows whether a
 # request was sent, so that a failure would cost nothing, and some go to another host than `api_base`. The list is
 # complete for the pinned LiteLLM: tests/executor/engines/test_watched.py asks all that it knows.
+_CHATS = "aiohttp_openai amazon_nova maritalk nlp_cloud oobabooga petals"
 _UNWATCHED = {
+    Operation.CHAT: _CHATS,
+    Operation.COMPLETIONS: _CHATS,
     Operation.EMBEDDINGS: "sagemaker",
     Operation.IMAGE_GENERATION: "aiml dashscope edenai fal_ai gemini openrouter qwen_ai_platform qwencloud "
     "recraft runwayml stability vertex_ai",
@@ -97,6 +100,9 @@ class LiteLLMEngine:
 
     async def warm_up(self, deployment: Deployment) -> None:
         """Do all of a call but the sending, so that the first real one need not wait for LiteLLM's imports."""
+        if (deployment.provider, Operation.CHAT) in UNWATCHED:
+            # Of these it would be no dry run.
+            return
         body = {"messages": [{"role": "user", "content": "."}]}
         for stream in (False, True):
             wire.set(Wire(dry=True))

@@ -1,4 +1,4 @@
-"""No vectors, pictures, speech or transcriptions are made past our connections, whichever of LiteLLM's providers is asked.
+"""Nothing is asked past our connections, whichever of LiteLLM's providers is called.
 
 It walks LiteLLM's own tables, so that a provider that another version of it knows is asked, too.
 """
@@ -23,14 +23,16 @@ from tests.executor.fleet import deployment
 from tests.simulator.media import silence
 
 TRANSLATIONS: Mapping[Operation, Callable[..., Any]] = {
+    Operation.CHAT: ProviderConfigManager.get_provider_chat_config,
     Operation.EMBEDDINGS: ProviderConfigManager.get_provider_embedding_config,
     Operation.IMAGE_GENERATION: ProviderConfigManager.get_provider_image_generation_config,
     Operation.AUDIO_SPEECH: ProviderConfigManager.get_provider_text_to_speech_config,
     Operation.AUDIO_TRANSCRIPTION: ProviderConfigManager.get_provider_audio_transcription_config,
 }
 # The modes of models that are not called as their operation is.
-MODES = {Operation.EMBEDDINGS: "embedding"}
+MODES = {Operation.CHAT: "chat", Operation.EMBEDDINGS: "embedding"}
 BODIES: Mapping[Operation, dict[str, Any]] = {
+    Operation.CHAT: {"messages": [{"role": "user", "content": "hello"}]},
     Operation.EMBEDDINGS: {"input": "hello"},
     Operation.IMAGE_GENERATION: {"prompt": "hello"},
     Operation.AUDIO_SPEECH: {"input": "hello", "voice": "alloy"},
@@ -38,6 +40,7 @@ BODIES: Mapping[Operation, dict[str, Any]] = {
 }
 # Some who are to be reached: so what is seen is seen, and who has one form of transcription alone is asked for it.
 REACHED: Mapping[Operation, frozenset[str]] = {
+    Operation.CHAT: frozenset(("azure", "bedrock", "cohere", "groq", "openai", "vertex_ai")),
     Operation.EMBEDDINGS: frozenset(("bedrock", "cohere", "gemini", "openai", "vertex_ai")),
     Operation.IMAGE_GENERATION: frozenset(("azure", "bedrock", "openai", "xai")),
     Operation.AUDIO_SPEECH: frozenset(("azure", "elevenlabs", "mistral", "openai")),
@@ -58,7 +61,7 @@ def is_translated(operation: Operation, provider: LlmProviders) -> bool:
 
 
 def known(operation: Operation) -> Iterator[tuple[str, str]]:
-    """The providers that LiteLLM has a translation or a price for, each with up to three models of different families."""
+    """The providers that LiteLLM has a translation or a price for, with models of up to three families; for chats with one."""
     families: dict[str, dict[str, str]] = {}
     for name, about in litellm.model_cost.items():
         provider = about.get("litellm_provider")
@@ -69,7 +72,7 @@ def known(operation: Operation) -> Iterator[tuple[str, str]]:
         if is_translated(operation, one):
             families.setdefault(one.value, {"": "model"})
     for provider, models in families.items():
-        for model in [*models.values()][:3]:
+        for model in [*models.values()][: 1 if operation is Operation.CHAT else 3]:
             yield provider, model
 
 
@@ -134,3 +137,15 @@ async def test_every_call_is_made_over_our_connections_or_refused(
 
     assert set() == REACHED[operation] - seen
     assert {one for one in UNWATCHED if one[1] is operation} == unwatched
+
+
+async def test_no_unwatched_provider_is_asked_to_warm_up(
+    litellm_engine: LiteLLMEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = Connections(monkeypatch)
+
+    for provider, operation in UNWATCHED:
+        if operation is Operation.CHAT:
+            await litellm_engine.warm_up(deployment("", provider, api_base=NOWHERE))
+
+    assert [] == connections.tried

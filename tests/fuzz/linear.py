@@ -4,12 +4,13 @@ Operations are counted, not timed: the steps of a pattern (`regex_steps`), the l
 result is the same on every machine. What one call into C does is one line; `make fuzz` looks at the CPU time too.
 """
 
+import functools
 import importlib
 import json
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -96,15 +97,13 @@ def whole_text() -> frozenset[str]:
     return frozenset(re.findall(r"(\w+)\.fullmatch\(", sources))
 
 
-def searching(pattern: re.Pattern[str], *, whole: bool = False) -> Count:
+def searching(pattern: CountedPattern, *, whole: bool = False) -> Count:
     """The steps of a pattern in the ways it is used; only some are compared with a `whole` text."""
-
-    counted = CountedPattern(pattern)
 
     def steps(text: str) -> int:
         most = MOST_PER_CHARACTER * len(text) + 1
-        found = counted.search(text, most).steps
-        return found + (counted.search(text, most, whole=True).steps if whole else 0)
+        found = pattern.search(text, most).steps
+        return found + (pattern.search(text, most, whole=True).steps if whole else 0)
 
     return steps
 
@@ -226,14 +225,29 @@ def parsers(folder: Path) -> dict[str, Work]:
 HEADER = 8190
 
 
-def too_slow(count: Count) -> str:
+def too_slow(count: Count, units: Iterable[str] = UNITS) -> str:
     """A text that takes hundreds of operations a character, or more with its length; empty where there is none."""
     return next(
-        (f"{unit[:20]!r} and {tail!r}" for unit in UNITS for tail in TAILS if _is_slow(count, unit, tail)), ""
+        (f"{unit[:20]!r} and {tail!r}" for unit in units for tail in TAILS if _is_slow(count, unit, tail)), ""
+    )
+
+
+def unlike(pattern: CountedPattern) -> Collection[str]:
+    """One unit of those that make the same texts for a pattern."""
+    return {_period(pattern.kinds(unit)): unit for unit in reversed(UNITS)}.values()
+
+
+def _period(kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The shortest part that, repeated, is the whole."""
+    whole = len(kinds)
+    return next(
+        kinds[:n] for n in range(1, whole + 1) if whole % n == 0 and kinds[:n] * (whole // n) == kinds
     )
 
 
 def _is_slow(count: Count, unit: str, tail: str) -> bool:
+    # While the unit is longer than the text, twice as much is the same text.
+    count = functools.cache(count)
     size = SHORT
     before, now = (count(repeated(unit, tail, length)) for length in (size, 2 * size))
     added = now - before

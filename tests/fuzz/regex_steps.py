@@ -61,7 +61,14 @@ class CountedPattern:
         # Whether an anchor, by its number, holds at a place in the text.
         self._holds: dict[tuple[int, int], bool] = {}
         self._numbers = itertools.count()
+        # What tells one character from another: the sets that it may be in.
+        self._sets: list[re.Pattern[str]] = []
         self._matches = self._sequence(parser.parse(pattern.pattern, pattern.flags), pattern.flags)
+
+    def kinds(self, text: str) -> tuple[tuple[bool, ...], ...]:
+        """What the pattern can know of each character; texts of the same kinds take the same steps."""
+        known = {one: tuple(held.match(one) is not None for held in self._sets) for one in set(text)}
+        return tuple(known[character] for character in text)
 
     def search(self, text: str, most: int, *, whole: bool = False) -> Search:
         """Find every match, or with `whole` compare all of the text, and stop after `most` steps."""
@@ -130,6 +137,7 @@ class CountedPattern:
         """Whether one character is at a place, as `re` itself compares it."""
         alone = compiler.compile(parser.SubPattern(state, [(code, argument)]), flags)
         number = next(self._numbers)
+        self._sets.append(alone)
 
         def holds(place: int) -> bool:
             self._step()
@@ -147,6 +155,8 @@ class CountedPattern:
         """A place, as `re` itself finds it."""
         alone = compiler.compile(parser.SubPattern(state, [(op.AT, argument)]), flags)
         number = next(self._numbers)
+        # All that an anchor looks at beside the place.
+        self._sets += [re.compile(r"\w", flags & re.ASCII), re.compile(r"\n")]
 
         def match(place: int, then: Then) -> bool:
             self._step()

@@ -15,6 +15,7 @@ import grpc
 import prometheus_client
 import psutil
 import pytest
+import pytest_asyncio
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2 as pb
 from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
@@ -89,9 +90,10 @@ def running(folder: Path, **environ: str) -> Iterator[Run]:
         assert not psutil.wait_procs(family, timeout=60)[1]
 
 
-@pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Run]:
-    with running(tmp_path) as one:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
+    """What all tests share; the last one of them ends it."""
+    with running(tmp_path_factory.mktemp("workers")) as one:
         await one.until_two_serve()
         yield one
 
@@ -111,12 +113,15 @@ async def ask(run: Run) -> list[psutil.Process]:
 
 
 async def test_both_workers_get_calls_and_are_measured_together(run: Run) -> None:
+    before = run.counted()
+
     assert 2 == len(await ask(run))
 
-    assert CONNECTIONS == run.counted()
+    assert CONNECTIONS == run.counted() - before
 
 
 async def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(run: Run) -> None:
+    before = run.counted()
     await ask(run)
     first, second = run.workers()
     first.kill()
@@ -124,8 +129,16 @@ async def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(run
 
     assert {first.pid} == {first.pid, second.pid} - {one.pid for one in await run.until_two_serve()}
     assert 2 == len(await ask(run))
-    assert 2 * CONNECTIONS == run.counted()
+    assert 2 * CONNECTIONS == run.counted() - before
     assert "a worker ended with code -9" in run.log.read_text()
+
+
+async def test_a_port_that_others_share_is_not_joined(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    with running(tmp_path / "second", LUMNI_LISTEN=run.listen) as second:
+        assert 2 == await asyncio.to_thread(second.process.wait, 120)
+
+    assert f"{run.listen}: cannot be listened at: [Errno" in second.log.read_text()
 
 
 async def test_all_end_when_asked_to_stop(run: Run) -> None:
@@ -135,14 +148,6 @@ async def test_all_end_when_asked_to_stop(run: Run) -> None:
     assert 0 == await asyncio.to_thread(run.process.wait, 120)
     assert not psutil.wait_procs(workers, timeout=1)[1]
     assert not await probe.serves(run.listen, rpc.Settings(), timeout_s=0.5)
-
-
-async def test_a_port_that_others_share_is_not_joined(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "second").mkdir()
-    with running(tmp_path / "second", LUMNI_LISTEN=run.listen) as second:
-        assert 2 == await asyncio.to_thread(second.process.wait, 120)
-
-    assert f"{run.listen}: cannot be listened at: [Errno" in second.log.read_text()
 
 
 @pytest.mark.parametrize(

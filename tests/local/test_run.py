@@ -94,6 +94,7 @@ def running(environ: dict[str, str], output: Path, command: tuple[str, ...] = AL
     try:
         yield run
     finally:
+        # What a crash of the supervisor leaves behind: nothing.
         family = run.family() if run.process.poll() is None else []
         run.process.kill()
         run.process.wait()
@@ -113,6 +114,7 @@ def exported(environ: dict[str, str]) -> dict[str, str]:
 
 def test_everything_is_ready_and_a_pasted_line_gets_an_answer(ready: Run, environ: dict[str, str]) -> None:
     said = ready.said()
+    assert "gateway    ready" in said
     line = said[said.index("  . ") : said.index("Ctrl-C stops")]
 
     done = subprocess.run(
@@ -234,7 +236,7 @@ def test_a_service_that_is_killed_comes_back_and_its_log_is_shown(ready: Run) ->
     assert "classifier.log, ends:\n" in ready.said()
 
 
-def test_ctrl_c_takes_everything_down_and_a_new_run_knows_the_old_keys(
+def test_ctrl_c_takes_everything_down_and_lumni_up_goes_on_in_one_process(
     ready: Run, environ: dict[str, str], tmp_path: Path
 ) -> None:
     family, keys = ready.family(), exported(environ)
@@ -244,15 +246,31 @@ def test_ctrl_c_takes_everything_down_and_a_new_run_knows_the_old_keys(
 
     assert ready.process.wait(120) == 0
     assert all_end(family)
-    with running(environ, tmp_path / "again") as again:
-        again.until(lambda: "gateway    ready" in again.said())
-        again.until(lambda: "Lumni is ready" in again.said())
-        family = again.family()
-        assert exported(environ) == keys
-        # What a crash of the supervisor leaves behind: nothing.
-        again.process.kill()
-        again.process.wait()
-        assert all_end(family)
+    # The project's own configuration, and no key of a provider.
+    keyless = {name: value for name, value in environ.items() if name != "OPENAI_API_KEY"}
+    with running({**keyless, "LUMNI_CONFIG_DIR": str(ROOT / "config")}, tmp_path / "up", LUMNI_UP) as run:
+        run.until(lambda: "Lumni is ready" in run.said())
+        assert keys == exported(environ)
+        modules = [process.cmdline()[-1] for process in run.family()]
+        ours = {name.removeprefix("services.") for name in modules if name.startswith("services.")}
+        first = int(environ["LUMNI_LOCAL_PORT"])
+        addresses = {name: f"127.0.0.1:{first + number}" for number, name in enumerate(SERVICES)}
+        wrong = asyncio.run(service_token.wrong(addresses, keys["LUMNI_SERVICE_TOKEN"]))
+        line = run.said()[run.said().index("  . ") : run.said().index("Ctrl-C stops")]
+        done = subprocess.run(
+            ["sh", "-ec", line],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={"PATH": os.environ["PATH"]},
+        )
+        run.process.send_signal(signal.SIGINT)
+        assert 0 == run.process.wait(120)
+
+    assert {"together", "gateway.ledger", "local.model"} == ours
+    assert [] == wrong
+    decided = json.loads(done.stdout)["lumni"]
+    assert (NAME, []) == (decided["model"], decided["degraded"])
 
 
 def test_a_mistake_in_the_configuration_is_told_with_its_line(
@@ -267,30 +285,3 @@ def test_a_mistake_in_the_configuration_is_told_with_its_line(
 
     assert run.process.wait(120) == 2
     assert "litellm_config.yaml:3" in run.said()
-
-
-def test_lumni_up_runs_the_services_in_one_process_and_each_answers_at_its_port(
-    environ: dict[str, str], tmp_path: Path
-) -> None:
-    with running(environ, tmp_path / "up", LUMNI_UP) as run:
-        run.until(lambda: "Lumni is ready" in run.said())
-        modules = [process.cmdline()[-1] for process in run.family()]
-        ours = {name.removeprefix("services.") for name in modules if name.startswith("services.")}
-        first = int(environ["LUMNI_LOCAL_PORT"])
-        addresses = {name: f"127.0.0.1:{first + number}" for number, name in enumerate(SERVICES)}
-        token = exported(environ)["LUMNI_SERVICE_TOKEN"]
-        wrong = asyncio.run(service_token.wrong(addresses, token))
-        line = run.said()[run.said().index("  . ") : run.said().index("Ctrl-C stops")]
-        done = subprocess.run(
-            ["sh", "-ec", line],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={"PATH": os.environ["PATH"]},
-        )
-        run.process.send_signal(signal.SIGINT)
-        assert 0 == run.process.wait(120)
-
-    assert {"together", "gateway.ledger", "local.model"} == ours
-    assert [] == wrong
-    assert [] == json.loads(done.stdout)["lumni"]["degraded"]

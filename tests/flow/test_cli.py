@@ -3,23 +3,48 @@
 import asyncio
 import os
 import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from io import StringIO
+from typing import Any
+from unittest.mock import patch
 
+import httpx
+
+from services.gateway.cli import commands
 from tests.flow.stack import ADMIN_KEY, API_KEY, Stack
 
 
 async def lumni(stack: Stack, *arguments: str, key: str = ADMIN_KEY) -> tuple[int, str, str]:
-    """Run one command; exit code, output, errors."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.gateway.cli.commands",
-        *arguments,
-        env={**os.environ, "LUMNI_URL": stack.rest, "LUMNI_ADMIN_KEY": key},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
-    return process.returncode or 0, out.decode(), err.decode()
+    """Run one command in this process, which loads it once; exit code, output, errors.
+
+    What is installed as `lumni` runs in test_tools.
+    """
+    out, err, made = StringIO(), StringIO(), httpx.Client
+
+    def client(**options: Any) -> httpx.Client:
+        # The program leaves its connection to the end of its process.
+        return ends.enter_context(made(**options))
+
+    def run() -> int:
+        try:
+            commands.main(arguments)
+        except SystemExit as ended:
+            # As the interpreter does.
+            if isinstance(ended.code, str):
+                print(ended.code, file=sys.stderr)
+                return 1
+            return ended.code or 0
+        return 0
+
+    with (
+        ExitStack() as ends,
+        patch("httpx.Client", client),
+        patch.dict(os.environ, {"LUMNI_URL": stack.rest, "LUMNI_ADMIN_KEY": key}),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        code = await asyncio.to_thread(run)
+    return code, out.getvalue(), err.getvalue()
 
 
 async def test_a_key_is_made_listed_changed_rotated_and_revoked(stack: Stack) -> None:

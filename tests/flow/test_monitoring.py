@@ -17,7 +17,7 @@ from tests.gateway.conftest import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 # Made-up paths, methods, models, keys, tenants and users.
-NAMES = 10_000
+NAMES = 1_000
 # Series that a busy machine may add meanwhile: a deadline that passes is a code of its own.
 FEW = 10
 

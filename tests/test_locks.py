@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+UV = Path(sys.executable).parent / "uv"
 LOCKS = sorted((ROOT / "locks").glob("*.txt"))
 PIN = re.compile(r"^([\w.-]+)==(\S+)")
 # Compromised releases of LiteLLM: 1.82.7, 1.82.8 and all of 1.107.
@@ -46,16 +47,21 @@ def test_all_locks_agree() -> None:
             assert everything.get(package, version) == version, f"{lock.name}: {package}"
 
 
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment for one lock after the other: what they share is compiled once."""
+    folder = tmp_path_factory.mktemp("locks") / "venv"
+    subprocess.run([UV, "venv", "-q", "--python", sys.executable, folder], check=True, timeout=60)
+    return folder
+
+
 @pytest.mark.parametrize("name", ["gateway", "classifier", "selector"])
-def test_a_service_starts_from_its_own_lock_without_litellm(name: str, tmp_path: Path) -> None:
-    uv = Path(sys.executable).parent / "uv"
-    venv = tmp_path / "venv"
-    environ = {**os.environ, "VIRTUAL_ENV": str(venv)}
-    subprocess.run([uv, "venv", "-q", "--python", sys.executable, venv], check=True, timeout=60)
+def test_a_service_starts_from_its_own_lock_without_litellm(name: str, venv: Path) -> None:
+    # What the lock does not name is removed.
     subprocess.run(
-        [uv, "pip", "sync", "-q", "--require-hashes", ROOT / "locks" / f"{name}.txt"],
+        [UV, "pip", "sync", "-q", "--require-hashes", ROOT / "locks" / f"{name}.txt"],
         check=True,
-        env=environ,
+        env={**os.environ, "VIRTUAL_ENV": str(venv)},
         timeout=300,
     )
 

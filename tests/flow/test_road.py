@@ -347,8 +347,10 @@ async def test_many_callers_at_once_each_get_their_own_answer(http: httpx.AsyncC
     async def ask(number: int) -> bool:
         word = f"word{number}"
         request = {"model": "small", "messages": [{"role": "user", "content": word}]}
-        body = (await http.post("/v1/chat/completions", json=request)).json()
-        return word in body["choices"][0]["message"]["content"]
+        # A gateway that is short of CPU refuses some early, and they come again.
+        while (answer := await http.post("/v1/chat/completions", json=request)).status_code in (429, 503):
+            await asyncio.sleep(float(answer.headers["retry-after"]))
+        return word in answer.json()["choices"][0]["message"]["content"]
 
     assert all(await asyncio.gather(*(ask(number) for number in range(64))))
 

@@ -29,8 +29,11 @@ settings.register_profile(
 )
 settings.load_profile("lumni")
 
-# Folders whose tests share what takes long to start: of several workers one runs all of such a folder.
+# Folders whose tests share what takes long to start: of several workers one runs all of such a folder, but for those of
+# a mark or a stack of their own.
 TOGETHER = ("executor", "flow")
+# What takes longest begins first, so that no worker is left with it when the others have ended.
+FIRST = ("flow", "operated", "executor")
 # Folders whose tests run our code in processes of its own, or none of it: tracing theirs would measure nothing.
 UNTRACED = ("attacks", "faults", "flow", "fuzz", "local", "simulator")
 
@@ -40,10 +43,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests must share a worker, those of a file at least, and which have no coverage to measure."""
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        group = folder if folder in TOGETHER else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(_group(item, folder)))
         if folder in UNTRACED:
             item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def pytest_longest_first(items: list[pytest.Item]) -> None:
+    """Begin with the longest groups; in these, each arrangement of the services (tests/flow) is started once."""
+    arrangements: list[str] = []
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        mark = item.get_closest_marker("xdist_group")
+        if mark is None or mark.args[0] not in FIRST:
+            return len(FIRST), 0
+        parametrized = getattr(item, "callspec", None)
+        stack = parametrized.params.get("stack", "") if parametrized else ""
+        if stack not in arrangements:
+            arrangements.append(stack)
+        return FIRST.index(mark.args[0]), arrangements.index(stack)
+
+    items.sort(key=place)
+
+
+def _group(item: pytest.Item, folder: str) -> str:
+    """The tests that must share a worker with this one, by a name."""
+    if isinstance(item, pytest.Function) and "operated" in item.fixturenames:
+        return "operated"
+    return folder if folder in TOGETHER else item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,16 @@ from tests.otlp import Collector, collecting
 from tests.simulator import Simulator
 
 PORTKEY_KEY = "pk-canary"
+# What is to be seen in all arrangements is seen in these. Two workers are each all services together; one process alone
+# is what `operated` runs, and tests/flow/test_litellm_configuration.py.
+ALL = ("apart", "deciding", "workers")
+# What is on in one arrangement alone.
+MORE = {
+    "workers": {
+        "LUMNI_CACHE_KEY": "a-key-of-the-tests-for-what-is-cached",
+        "LUMNI_CACHE_SEMANTIC": "true",
+    }
+}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -47,10 +57,10 @@ def portkey() -> Iterator[Collector]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test runs with the services apart, and those marked `arrangements` in all arrangements."""
+    """Every test runs with the services apart, or in the arrangements of its mark."""
     if "stack" in metafunc.fixturenames:
-        in_all = any(metafunc.definition.iter_markers("arrangements"))
-        chosen = list(stacks.ARRANGEMENTS) if in_all else ["apart"]
+        mark = next(metafunc.definition.iter_markers("arrangements"), None)
+        chosen = ["apart"] if mark is None else mark.args or ALL
         metafunc.parametrize("stack", chosen, indirect=True, scope="session")
 
 
@@ -79,7 +89,7 @@ async def stack(
             database=database,
             valkey=valkey,
             simulator=provider.url,
-            extra=telemetry,
+            extra=telemetry | MORE.get(request.param, {}),
             arrangement=request.param,
         ) as one:
             one.database, one.valkey = database, valkey.url

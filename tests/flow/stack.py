@@ -65,6 +65,10 @@ model_list:
     model_info: &faulty
       {{input_cost_per_token: 0.0005, output_cost_per_token: 0.001, max_input_tokens: 8192, priority: 0,
        access_groups: [all]}}
+  # Slow enough that equal requests meet.
+  - model_name: meets
+    litellm_params: {{model: openai/meets-sim-slow-500, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
+    model_info: *faulty
   # For the tests that open a breaker, so that others need not wait for it to close.
   - model_name: opens
     litellm_params: {{model: openai/opens-sim-500, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
@@ -142,7 +146,7 @@ router_settings:
 """
 PLANS = """
 plans:
-  open: {access_groups: [all], max_output_tokens: 256}
+  open: {access_groups: [all], max_output_tokens: 256, semantic_cache: true}
   searching:
     access_groups: [searching, all]
     max_output_tokens: 256

@@ -3,69 +3,24 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
 import openai
 import pytest
-import pytest_asyncio
 
-from services.chassis import redis
-from services.gateway.migrate import migrate
-from services.local.postgres import Postgres
-from services.local.server import started
-from services.local.valkey import Valkey
 from tests.flow import stack as stacks
-from tests.flow.conftest import execute
 from tests.flow.stack import Stack
 from tests.simulator import Simulator
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.arrangements("workers")]
 
-# Slow enough that equal requests meet.
-FLEET = """
-model_list:
-  - model_name: small
-    litellm_params: {{model: openai/cached-sim-slow-500, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
-    model_info:
-      {{input_cost_per_token: 0.0000001, output_cost_per_token: 0.0000004, max_input_tokens: 8192, access_groups: [all]}}
-"""
 EQUAL = 50
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def caching(
-    servers_folder: Path, postgres_server: Postgres, provider: Simulator
-) -> AsyncIterator[Stack]:
-    """Everything in two workers that share ports, with a cache."""
-    await execute(postgres_server.url, "CREATE DATABASE caching")
-    database = postgres_server.database("caching")
-    await migrate(database)
-    async with started(Valkey(servers_folder / "caching-valkey", settings={"appendonly": "no"})) as valkey:
-        async with stacks.running(
-            servers_folder / "caching",
-            database=database,
-            valkey=valkey,
-            simulator=provider.url,
-            fleet=FLEET,
-            plans=stacks.PLANS.replace("max_output_tokens", "semantic_cache: true, max_output_tokens", 1),
-            extra={
-                "LUMNI_CACHE_KEY": "a-key-of-the-tests-for-what-is-cached",
-                "LUMNI_CACHE_SEMANTIC": "true",
-            },
-            arrangement="workers",
-        ) as one:
-            one.database = database
-            yield one
-        async with redis.connect(valkey.url, timeout_s=5) as client:
-            assert [] == await client.acl_log()
-
-
 def body(text: str, **more: Any) -> dict[str, Any]:
-    return {"model": "small", "temperature": 0, "messages": [{"role": "user", "content": text}], **more}
+    return {"model": "meets", "temperature": 0, "messages": [{"role": "user", "content": text}], **more}
 
 
 async def calls(provider: Simulator, text: str) -> int:
@@ -89,12 +44,12 @@ async def rows(stack: Stack, ids: list[str]) -> list[asyncpg.Record]:
 
 
 async def test_equal_requests_at_once_are_one_at_the_provider_and_in_the_bill(
-    caching: Stack, provider: Simulator
+    stack: Stack, provider: Simulator
 ) -> None:
     text = "How many equal questions make one call?"
     # A gateway that is short of CPU refuses some early, and they come again.
     async with openai.AsyncOpenAI(
-        base_url=f"{caching.rest}/v1", api_key=stacks.API_KEY, max_retries=20
+        base_url=f"{stack.rest}/v1", api_key=stacks.API_KEY, max_retries=20
     ) as client:
         answers = await asyncio.gather(
             *(client.chat.completions.with_raw_response.create(**body(text)) for _ in range(EQUAL))
@@ -105,23 +60,23 @@ async def test_equal_requests_at_once_are_one_at_the_provider_and_in_the_bill(
     costs = [json.loads(answer.text)["lumni"]["cost"]["nano_usd"] for answer in answers]
     cost = max(costs)
     assert {0: EQUAL - 1, cost: 1} == Counter(costs)
-    booked = await rows(caching, [answer.headers["x-request-id"] for answer in answers])
+    booked = await rows(stack, [answer.headers["x-request-id"] for answer in answers])
     assert {"final": 1, "cached": EQUAL - 1} == Counter(row["kind"] for row in booked)
     assert cost == sum(row["cost_nano_usd"] for row in booked)
     assert {cost} == {row["saved_nano_usd"] for row in booked if row["kind"] == "cached"}
-    assert {("small", "small@openai", "openai")} == {
+    assert {("meets", "meets@openai", "openai")} == {
         (row["model"], row["deployment"], row["provider"]) for row in booked
     }
 
 
 async def test_the_official_client_gets_a_stream_again_until_an_admin_purges_it(
-    caching: Stack, provider: Simulator
+    stack: Stack, provider: Simulator
 ) -> None:
     text = "Tell me of streams."
 
     async def ask() -> tuple[str, str]:
         async with openai.AsyncOpenAI(
-            base_url=f"{caching.rest}/v1", api_key=stacks.API_KEY, max_retries=0
+            base_url=f"{stack.rest}/v1", api_key=stacks.API_KEY, max_retries=0
         ) as client:
             raw = await client.chat.completions.with_raw_response.create(**body(text, stream=True))
             words = [chunk.choices[0].delta.content or "" async for chunk in raw.parse() if chunk.choices]
@@ -136,9 +91,9 @@ async def test_the_official_client_gets_a_stream_again_until_an_admin_purges_it(
     assert first[1] == again[1]
     before = await calls(provider, text)
 
-    async with httpx.AsyncClient(base_url=caching.rest, timeout=60, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False) as http:
         admin = {"authorization": f"Bearer {stacks.ADMIN_KEY}"}
-        assert 403 == (await http.delete("/admin/cache", headers=caching.headers)).status_code
+        assert 403 == (await http.delete("/admin/cache", headers=stack.headers)).status_code
         wrong = await http.delete("/admin/cache?tenant=ann", headers=admin)
         assert (400, "tenant") == (wrong.status_code, wrong.json()["error"]["param"])
         other = await http.delete("/admin/cache?tenant=user:nobody", headers=admin)
@@ -152,13 +107,13 @@ async def test_the_official_client_gets_a_stream_again_until_an_admin_purges_it(
 
 
 async def test_a_question_in_other_words_costs_nothing_and_is_a_row_that_says_so(
-    caching: Stack, provider: Simulator
+    stack: Stack, provider: Simulator
 ) -> None:
     asked = (
         "Which birds sleep while flying?",
         "hello, could you tell me which birds sleep while flying? Thanks!",
     )
-    async with httpx.AsyncClient(base_url=caching.rest, timeout=60, headers=caching.headers) as http:
+    async with httpx.AsyncClient(base_url=stack.rest, timeout=60, headers=stack.headers) as http:
 
         async def ask(text: str) -> httpx.Response:
             return await http.post("/v1/chat/completions", json=body(text))
@@ -179,13 +134,13 @@ async def test_a_question_in_other_words_costs_nothing_and_is_a_row_that_says_so
         given["lumni"]["cost"]["nano_usd"],
         given["lumni"]["cache"]["request_id"],
     )
-    [row] = await rows(caching, [again.headers["x-request-id"]])
+    [row] = await rows(stack, [again.headers["x-request-id"]])
     assert ("cached", 0, made["lumni"]["cost"]["nano_usd"]) == (
         row["kind"],
         row["cost_nano_usd"],
         row["saved_nano_usd"],
     )
-    connection = await asyncpg.connect(caching.database)
+    connection = await asyncpg.connect(stack.database)
     try:
         async with asyncio.timeout(60):
             reason = None
@@ -199,9 +154,9 @@ async def test_a_question_in_other_words_costs_nothing_and_is_a_row_that_says_so
     assert 0 == await calls(provider, asked[1])
 
 
-async def test_what_a_request_wishes_is_validated_and_kept(caching: Stack) -> None:
+async def test_what_a_request_wishes_is_validated_and_kept(stack: Stack) -> None:
     async with httpx.AsyncClient(
-        base_url=caching.rest, headers=caching.headers, timeout=60, trust_env=False
+        base_url=stack.rest, headers=stack.headers, timeout=60, trust_env=False
     ) as http:
 
         async def ask(more: dict[str, Any], **headers: str) -> httpx.Response:

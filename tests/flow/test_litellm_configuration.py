@@ -6,6 +6,8 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import orjson
+import pytest
 import pytest_asyncio
 
 from services.gateway.migrate import migrate
@@ -17,6 +19,8 @@ from tests.flow.conftest import execute
 from tests.flow.stack import ADMIN_KEY, Stack
 from tests.simulator import Simulator
 
+# A stack of its own, for whichever worker is free.
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("litellm_configuration")]
 FLEET = """
 model_list:
   - model_name: openai/*
@@ -39,7 +43,7 @@ QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stack(servers_folder: Path, postgres_server: Postgres, provider: Simulator) -> AsyncIterator[Stack]:
-    """All services with that configuration."""
+    """All services in one process with that configuration; the last test stops it."""
     async with started(Valkey(servers_folder / "litellm-valkey", settings={"appendonly": "no"})) as valkey:
         await execute(postgres_server.url, "CREATE DATABASE litellm_configuration")
         database = postgres_server.database("litellm_configuration")
@@ -51,6 +55,7 @@ async def stack(servers_folder: Path, postgres_server: Postgres, provider: Simul
             simulator=provider.url,
             fleet=FLEET,
             plans=PLANS,
+            arrangement="together",
         ) as one:
             one.database = database
             yield one
@@ -132,3 +137,26 @@ async def _row(stack: Stack, request_id: str) -> asyncpg.Record:
         return row
     finally:
         await connection.close()
+
+
+async def test_a_stream_under_way_ends_whole_when_the_one_process_stops(
+    http: httpx.AsyncClient, stack: Stack, provider: Simulator
+) -> None:
+    one = stack.services["gateway"]
+    body = {"model": "theirs", "messages": QUESTION, "stream": True}
+    await provider.script("claude-haiku-4-5", standing="tokens-20-drip-100")
+    try:
+        async with http.stream("POST", "/v1/chat/completions", json=body) as response:
+            lines = response.aiter_lines()
+            first = await anext(lines)
+            stopping = asyncio.create_task(one.stop(grace_s=60))
+            rest = [line async for line in lines if line]
+        await stopping
+    finally:
+        await provider.script("claude-haiku-4-5", standing="")
+
+    assert first.startswith("data: ")
+    assert "data: [DONE]" == rest[-1]
+    assert orjson.loads(rest[-2].removeprefix("data: "))["lumni"]["cost"]["nano_usd"] > 0
+    assert 0 == one.exit_code
+    assert '"level":"ERROR"' not in one.log.read_text()

@@ -1,34 +1,19 @@
 """What is particular to services that share a process."""
 
-import asyncio
 import re
-from pathlib import Path
 
 import grpc
 import httpx
-import orjson
 import pytest
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2, classifier_pb2_grpc
 from lumni.executor.v1 import executor_pb2, executor_pb2_grpc
 from lumni.selector.v1 import selector_pb2, selector_pb2_grpc
 
-from services.gateway.migrate import migrate
-from services.local.postgres import Postgres
-from services.local.server import started
-from services.local.valkey import Valkey
 from tests.flow import stack as stacks
-from tests.flow.conftest import execute
 from tests.flow.stack import Stack
-from tests.simulator import Simulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-SLOW = """
-model_list:
-  - model_name: slow
-    litellm_params: {{model: openai/slow-sim-tokens-20-drip-100, api_base: "{simulator}/v1", api_key: os.environ/SIMULATOR_KEY}}
-    model_info: {{input_cost_per_token: 0.0000001, output_cost_per_token: 0.0000004, access_groups: [all]}}
-"""
 
 
 @pytest.mark.arrangements
@@ -52,41 +37,6 @@ async def test_every_service_answers_at_its_own_port(stack: Stack) -> None:
     assert classifier_pb2.CATEGORY_MATH == judged.classification.category
     assert {"small", "large"} <= {model.name for model in models.models}
     assert "small@openai" in {deployment.id for deployment in listed.deployments}
-
-
-async def test_a_stream_under_way_ends_whole_when_the_one_process_stops(
-    servers_folder: Path, postgres_server: Postgres, provider: Simulator
-) -> None:
-    folder = servers_folder / "stopping"
-    database = postgres_server.database("stopping")
-    await execute(postgres_server.url, "CREATE DATABASE stopping")
-    await migrate(database)
-    async with (
-        started(Valkey(servers_folder / "stopping-valkey", settings={"appendonly": "no"})) as valkey,
-        stacks.running(
-            folder,
-            database=database,
-            valkey=valkey,
-            simulator=provider.url,
-            fleet=SLOW,
-            arrangement="together",
-        ) as stack,
-        httpx.AsyncClient(base_url=stack.rest, headers=stack.headers, timeout=60, trust_env=False) as http,
-    ):
-        one = stack.services["gateway"]
-        body = {"model": "slow", "messages": [{"role": "user", "content": "Count."}], "stream": True}
-        async with http.stream("POST", "/v1/chat/completions", json=body) as response:
-            lines = response.aiter_lines()
-            first = await anext(lines)
-            stopping = asyncio.create_task(one.stop(grace_s=60))
-            rest = [line async for line in lines if line]
-        await stopping
-
-    assert first.startswith("data: ")
-    assert "data: [DONE]" == rest[-1]
-    assert orjson.loads(rest[-2].removeprefix("data: "))["lumni"]["cost"]["nano_usd"] > 0
-    assert 0 == one.exit_code
-    assert '"level":"ERROR"' not in one.log.read_text()
 
 
 @pytest.mark.arrangements

@@ -1,8 +1,9 @@
 """What many tests stand on: a real PostgreSQL and a real Valkey, started once, clean for every test."""
 
+import gc
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -36,6 +37,17 @@ TOGETHER = ("executor", "flow")
 FIRST = ("flow", "operated", "executor")
 # Folders whose tests run our code in processes of its own, or none of it: tracing theirs would measure nothing.
 UNTRACED = ("attacks", "faults", "flow", "fuzz", "local", "simulator")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import everything without looking for garbage, and never look at it again: LiteLLM alone is a million objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -58,15 +58,17 @@ class Clients:
 
 @asynccontextmanager
 async def running(target: Target) -> AsyncIterator[Clients]:
-    """Five clients of five organizations until the block ends."""
+    """Five clients of five organizations until the block ends; it begins when the first has its answer."""
     keys = [await target.make_key(f"honest-{i}", budget_usd=1000) for i in range(CLIENTS)]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", __name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(json.dumps({"rest": target.rest, "keys": keys}).encode() + b"\n")
         await process.stdin.drain()
+        await asyncio.wait_for(process.stdout.readline(), 2 * PATIENCE_S)
         yield Clients(process)
     finally:
         if process.returncode is None:
@@ -92,6 +94,8 @@ async def _client(rest: str, key: str, seed: int, seen: list[Request], stop: asy
             except httpx.HTTPError as error:
                 ending = type(error).__name__
             seen.append(Request(began, (time.monotonic() - began) * 1000, ending))
+            if len(seen) == 1:
+                print("begun", flush=True)
             await asyncio.sleep(rng.uniform(0.5, 1.5) * PAUSE_S)
 
 

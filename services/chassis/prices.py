@@ -4,6 +4,7 @@ Rates are integer nano-USD per million tokens, so that sums are exact; a cost is
 tokens are priced. The data comes from LiteLLM's map (`scripts/prices.py`), overridden by the configuration.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -95,6 +96,11 @@ class Price:
     def rates(self) -> Rates:
         """The standard rates."""
         return self.rows[0].rates
+
+    @property
+    def ident(self) -> int:
+        """A number of 64 bits that stands for the whole price: two prices share it only when they are equal."""
+        return int.from_bytes(hashlib.blake2b(repr(self).encode(), digest_size=8).digest())
 
     @property
     def by_token(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a request would have cost without routing: at the most powerful model that was allowed."""
+"""What a request would have cost without routing: at the most powerful model that was allowed, or at the cheapest."""
 
 from collections.abc import Iterable
 
@@ -12,6 +12,15 @@ def most_powerful(candidates: Iterable[selector_pb2.Candidate]) -> selector_pb2.
     return max(
         candidates,
         key=lambda one: (one.quality, one.output_nano_usd_per_mtok, one.input_nano_usd_per_mtok),
+        default=selector_pb2.Candidate(),
+    )
+
+
+def cheapest(candidates: Iterable[selector_pb2.Candidate]) -> selector_pb2.Candidate:
+    """The cheapest of the models that were allowed, by the most that one attempt may cost."""
+    return min(
+        (one for one in candidates if not one.unpriced),
+        key=lambda one: (one.max_cost_nano_usd, one.output_nano_usd_per_mtok, one.input_nano_usd_per_mtok),
         default=selector_pb2.Candidate(),
     )
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from services.chassis import litellm_config, lumni_config
+from services.chassis import litellm_config, lumni_config, price_overrides
 from services.chassis.config import Mistakes
 from services.chassis.watch import Watch
 from services.selector.models import catalog, options
@@ -14,6 +17,8 @@ from services.selector.ranking.select import Selector
 log = logging.getLogger(__name__)
 
 FILES = ("litellm_config.yaml", "lumni.yaml")
+# Prices of a replay, which go before those of the fleet.
+PRICES = "prices.yaml"
 
 
 class Configuration:
@@ -33,6 +38,22 @@ class Configuration:
         """Read the files again whenever one changes, until cancelled."""
         async for _ in self._files.changes(every_s):
             await self._reload()
+
+    def other(self, texts: Mapping[str, str]) -> Selector:
+        """A selector by other texts of some of the files, `PRICES` among them; takes as long as a reload.
+
+        Raises:
+            Mistakes: what is wrong with them, with their lines.
+        """
+        with TemporaryDirectory(prefix="lumni-replay-") as temporary:
+            folder = Path(temporary)
+            for name in FILES:
+                if not texts.get(name) and (self._folder / name).exists():
+                    shutil.copy(self._folder / name, folder)
+            for name, text in texts.items():
+                if text:
+                    (folder / name).write_text(text, encoding="utf-8")
+            return assemble(folder)
 
     async def _reload(self) -> None:
         try:
@@ -59,7 +80,7 @@ def read_options(path: Path) -> options.Options:
 
 
 def assemble(config_dir: Path) -> Selector:
-    """A selector over the configuration in a folder.
+    """A selector over the configuration in a folder, with the prices of a replay where there are some.
 
     Raises:
         Mistakes: what is wrong with either file, with its line.
@@ -67,4 +88,6 @@ def assemble(config_dir: Path) -> Selector:
     chosen = read_options(config_dir / FILES[1])
     known = catalog.load().with_overrides(chosen.catalog)
     fleet = litellm_config.load(config_dir / FILES[0])
+    if (config_dir / PRICES).exists():
+        fleet = price_overrides.applied(fleet, config_dir / PRICES)
     return Selector(DeploymentTable(fleet, known, chosen), known)

@@ -13,14 +13,17 @@ from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
 from services.chassis import bounds, errors, prices, rpc, selection_messages, status
 from services.chassis.bounds import COUNT, NAME, NAMES, REQUEST_CONTEXT, Bounds, Number
 from services.chassis.candidates import UNPINNED
+from services.selector import past_messages, replay_servicer
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
 from services.selector.models.catalog import Entry, Score
 from services.selector.models.deployment_table import Mask
+from services.selector.past_messages import KeptHealth
 from services.selector.ranking import rank, tier
-from services.selector.ranking.select import Preferences, Selection, Selector, Task
+from services.selector.ranking.select import Selection, Selector, Task
+from services.selector.ranking.tier import Split
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +68,6 @@ LIST_MODELS: Bounds = {"context": REQUEST_CONTEXT, "policy": POLICY}
 GET_MODEL: Bounds = {**LIST_MODELS, "name": NAME}
 # How many published scores a candidate shows, the weightiest first.
 MOST_BENCHMARKS = 5
-CATEGORIES = {
-    number: name.removeprefix("CATEGORY_").lower()
-    for name, number in classifier_pb2.Category.items()
-    if number
-}
 
 LATENCY = prometheus_client.Histogram(
     "lumni_selector_duration_seconds",
@@ -101,6 +99,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         self._health = health
         self._powerful_shares = powerful_shares
         self._recent = recent
+        self._kept_health = KeptHealth()
         # The fields of a candidate that do not depend on the request, by category, as of one configuration.
         self._constant: dict[tuple[int, str, bool, bool], pb.Candidate] = {}
         self._constant_of: Selector | None = None
@@ -140,6 +139,11 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
                 rpc.record_item("Select", one.context, began_ns, refused)
         return response
 
+    async def Replay(self, request: pb.ReplayRequest, context: object) -> pb.ReplayResponse:
+        """Select once more for requests of the past; not on the event loop, which serves meanwhile."""
+        with LATENCY.labels("Replay").time():
+            return await asyncio.to_thread(replay_servicer.replayed, self._configuration, request)
+
     async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
         """List the models that a caller may use."""
         bounds.check(request, LIST_MODELS)
@@ -178,62 +182,49 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         options = self._selector.table.options
         self._recent.follow(options.recent_window_s, spreads=options.recent_spreads)
         now = policy.now_unix_ms / 1000 or time.time()
-        powerful, threshold = self._tier(request, now)
-        task = Task(
-            category=CATEGORIES.get(judged.category, "other"),
-            powerful=powerful,
-            long_context=judged.long_context,
-            multilingual=judged.language not in ("", "en", "und") and not judged.language.startswith("en-"),
-        )
-        preferences = Preferences(
-            strategy=policy.strategy,
-            model=request.model,
-            free_tail=policy.free_tail,
-            weights=dict(policy.weights),
-            seed=request.context.request_id,
-            now_unix_s=now,
-        )
-        tenant = request.context.tenant
+        split = Split(options.powerful_share, options.threshold).of_policy(**past_messages.own_split(policy))
+        powerful, threshold = self._tier(request, split, now)
+        task = past_messages.task(judged, powerful=powerful)
+        tenant, table = request.context.tenant, self._selector.table
+        snapshot = self._health.of(table)
+        packed = pb.Selection(circumstances=self._kept_health.of(table, snapshot))
+        recent = self._recent.shares(tenant, table, now)
+        past_messages.pack(packed.circumstances, table, split, recent, now)
         selection = self._selector.select(
             task,
             selection_messages.requirements(request.requirements),
             selection_messages.policy(policy),
-            preferences,
-            self._health.of(self._selector.table),
-            self._recent.values(tenant, self._selector.table, now),
+            past_messages.preferences(request, now),
+            snapshot,
+            self._recent.values(tenant, table, now),
         )
         if not selection_messages.what_if(policy):
-            best = self._selector.table.deployments[selection.candidates[0].index]
+            best = table.deployments[selection.candidates[0].index]
             self._recent.observe(tenant, best.model, now)
         tier = classifier_pb2.TIER_POWERFUL if powerful else classifier_pb2.TIER_FAST
         SELECTED.labels(selection.strategy, "powerful" if powerful else "fast", task.category).inc()
-        packed = pb.Selection(
-            tier=tier, reason=selection.reason, strategy=selection.strategy, threshold=threshold
-        )
+        packed.tier, packed.reason = tier, selection.reason
+        packed.strategy, packed.threshold = selection.strategy, threshold
         for removal in selection.removals:
             packed.removals.add(filter=removal.filter, models=removal.models)
         self._pack(packed, selection, task)
         return packed
 
-    def _tier(self, request: pb.SelectRequest, now: float) -> tuple[bool, float]:
+    def _tier(self, request: pb.SelectRequest, split: Split, now: float) -> tuple[bool, float]:
         """Whether the request is powerful, and the strong win rate from which it is."""
         policy, judged = request.policy, request.classification
-        options = self._selector.table.options
         plan, rate = request.context.plan, judged.strong_win_rate
         # A request without a classification has no rate to count; one that pins a model has no tier.
         if judged.version and request.model in UNPINNED and not selection_messages.what_if(policy):
             self._powerful_shares.observe(plan, judged.version, rate, now)
-        split = policy.WhichOneof("split")
-        fixed = policy.threshold if split == "threshold" else options.threshold
-        share = policy.powerful_share if split == "powerful_share" else options.powerful_share
         shared = None
-        if share is not None and split != "threshold":
-            shared = self._powerful_shares.threshold(plan, judged.version, share, now)
+        if split.share is not None:
+            shared = self._powerful_shares.threshold(plan, judged.version, split.share, now)
         return tier.decide(
-            tier.Judged(rate, judged.version, _is_powerful(judged.tier)),
+            past_messages.judgement(judged),
             request.context.request_id,
-            forced=_is_powerful(policy.tier),
-            fixed=fixed,
+            forced=past_messages.is_powerful(policy.tier),
+            fixed=split.threshold,
             share=shared,
         )
 
@@ -271,6 +262,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
                 output_nano_usd_per_mtok=rates.output,
                 unpriced=not deployment.price.known,
                 catalog_id=entry.id if entry else "",
+                price_id=deployment.price.ident,
                 benchmarks=_weightiest(entry, weights) if entry else [],
             )
         return found
@@ -308,10 +300,6 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             )
             model.benchmarks.extend(_benchmark(score) for score in published_first)
         return model
-
-
-def _is_powerful(given: "classifier_pb2.Tier.ValueType") -> bool | None:
-    return given == classifier_pb2.TIER_POWERFUL if given else None
 
 
 def _weightiest(entry: Entry, weights: dict[str, float]) -> list[pb.Benchmark]:

@@ -8,6 +8,7 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
+from lumni.selector.v1 import selector_pb2
 
 from services.chassis.enums import word
 from services.gateway import savings
@@ -137,7 +138,8 @@ def decision(event: bytes) -> Decided:
         context.plan,
     )
     classified, chosen = message.classification, message.selection
-    baseline = savings.most_powerful(chosen.candidates)
+    baseline, cheapest = savings.most_powerful(chosen.candidates), savings.cheapest(chosen.candidates)
+    first = chosen.candidates[0] if chosen.candidates else selector_pb2.Candidate()
     classification = (
         *who,
         word(classifier_pb2.Tier, classified.tier) or "",
@@ -157,13 +159,16 @@ def decision(event: bytes) -> Decided:
         chosen.strategy,
         chosen.reason,
         [one.deployment for one in chosen.candidates],
-        chosen.candidates[0].model if chosen.candidates else "",
+        first.model,
+        *_list_price(first),
         baseline.model,
-        baseline.input_nano_usd_per_mtok,
-        baseline.output_nano_usd_per_mtok,
+        *_list_price(baseline),
+        cheapest.model,
+        *_list_price(cheapest),
         message.refusal,
         list(message.degraded),
         _reasons(message),
+        message.asked.SerializeToString() if message.HasField("asked") else None,
         _trace_id(context.traceparent),
         *_assignment(context),
     )
@@ -188,6 +193,10 @@ def _assignment(context: chat_pb2.RequestContext) -> tuple[str, str, int | None]
     """The experiment, the variant, and who stays with it; null for a request that takes part in none."""
     assigned = context.assignment
     return assigned.experiment_id, assigned.variant, assigned.unit if context.HasField("assignment") else None
+
+
+def _list_price(model: selector_pb2.Candidate) -> tuple[int, int]:
+    return model.input_nano_usd_per_mtok, model.output_nano_usd_per_mtok
 
 
 def _trace_id(traceparent: str) -> str:

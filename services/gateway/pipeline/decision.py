@@ -37,6 +37,8 @@ class Decision:
     selection: selector_pb2.Selection
     # The services that were down, and are missing from the decision.
     degraded: list[str]
+    # What the selector was asked for; None where it was not, as for an answer from the cache.
+    asked: selector_pb2.Asked | None = None
     # The version of a stored prompt that the request was made of, if there is one.
     prompt: str = ""
     # The variant of an experiment that the request has, if it takes part in one.
@@ -104,6 +106,7 @@ class Decider:
             classification=classification,
             selection=selection,
             degraded=degraded,
+            asked=policy.asked(request, caller, wanted, selection),
             prompt=request.prompt,
             assignment=request.assignment,
             classify_ms=(classified - began) * 1000,

@@ -50,6 +50,8 @@ class DecisionEvents:
             event.classification.CopyFrom(decision.classification)
             event.selection.CopyFrom(decision.selection)
             event.degraded.extend(decision.degraded)
+            if decision.asked is not None:
+                event.asked.CopyFrom(decision.asked)
         tracing.decided(context, request, decision, refusal)
         self._publisher.publish(event)
 

@@ -35,6 +35,34 @@ def select_request(
     return asked
 
 
+def asked(
+    request: ModelRequest,
+    caller: Caller,
+    wanted: selector_pb2.SelectRequest,
+    selection: selector_pb2.Selection,
+) -> selector_pb2.Asked:
+    """What the ledger keeps of a request to the selector, so that it can be made again by another configuration.
+
+    It takes the circumstances out of the selection: they tell of other callers, and nobody else needs them.
+    """
+    hints = request.hints
+    kept = selector_pb2.Asked(
+        requirements=wanted.requirements,
+        policy=wanted.policy,
+        strategy_of_plan=not hints.strategy,
+        split_of_plan=hints.threshold is None
+        and hints.powerful_share is None
+        and caller.powerful_share is None,
+        long_context=wanted.classification.long_context,
+        price_ids=[one.price_id for one in selection.candidates],
+        qualities=[one.quality for one in selection.candidates],
+    )
+    if selection.HasField("circumstances"):
+        kept.circumstances.CopyFrom(selection.circumstances)
+        selection.ClearField("circumstances")
+    return kept
+
+
 def policy(caller: Caller, request: ModelRequest, *, what_if: bool = False) -> selector_pb2.Policy:
     """What the plan and the key permit, and what the request wishes within that.
 

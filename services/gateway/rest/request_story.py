@@ -15,7 +15,7 @@ from services.gateway.rest.json_answers import JsonResponse
 # Longer than either kind of id.
 LONGEST = 64
 # What only a program of ours can read: protobuf, which /dashboard shows.
-PACKED = ("reasons",)
+PACKED = ("reasons", "asked")
 
 
 def router(keys: Authenticator, requests: RequestReports, texts: TextStore | None) -> APIRouter:

@@ -24,8 +24,8 @@ class Tenant:
     # The latest request here, and the latest exchange with the other replicas.
     used_unix_s: float = 0.0
     exchanged_unix_s: float = 0.0
-    # The values as of one second, so that they are not computed for each request.
-    values: tuple[int, Array] | None = None
+    # The shares as of one second, so that they are not computed for each request.
+    shares: tuple[int, Array] | None = None
 
 
 class RecentUsage:
@@ -65,13 +65,20 @@ class RecentUsage:
 
     def values(self, name: str, table: DeploymentTable, now_unix_s: float) -> Array | float:
         """How little the tenant used each deployment's model, 0 to 1; how much, when usage is to be kept together."""
+        shares = self.shares(name, table, now_unix_s)
+        if shares is None:
+            return 1.0 if self._spreads else 0.0
+        return wished(shares, spreads=self._spreads)[table.model_of]
+
+    def shares(self, name: str, table: DeploymentTable, now_unix_s: float) -> Array | None:
+        """The share of each model of the table in the tenant's recent requests; None where it had none."""
         tenant = self.tenants.get(name)
         if tenant is None:
-            return 1.0 if self._spreads else 0.0
+            return None
         second = int(now_unix_s)
-        if tenant.values is None or tenant.values[0] != second or len(tenant.values[1]) != len(table):
-            tenant.values = (second, self._values(tenant, table, now_unix_s))
-        return tenant.values[1]
+        if tenant.shares is None or tenant.shares[0] != second or len(tenant.shares[1]) != len(table.models):
+            tenant.shares = (second, self._shares(tenant, table, now_unix_s))
+        return tenant.shares[1]
 
     def forget(self, now_unix_s: float) -> None:
         """Drop tenants without a request for a window, and buckets that are out of it."""
@@ -83,12 +90,16 @@ class RecentUsage:
             for bucket in [bucket for bucket in tenant.unpublished if bucket <= oldest]:
                 del tenant.unpublished[bucket]
 
-    def _values(self, tenant: Tenant, table: DeploymentTable, now_unix_s: float) -> Array:
+    def _shares(self, tenant: Tenant, table: DeploymentTable, now_unix_s: float) -> Array:
         oldest = self.bucket(now_unix_s) - BUCKETS
         counts = Counter(tenant.published)
         for bucket, counted in tenant.unpublished.items():
             if bucket > oldest:
                 counts.update(counted)
         total = sum(counts.values()) + PRIOR
-        shares = np.array([counts[model] / total for model in table.models])[table.model_of]
-        return 1.0 - shares if self._spreads else shares
+        return np.array([counts[model] / total for model in table.models])
+
+
+def wished(shares: Array, *, spreads: bool) -> Array:
+    """What shares of recent usage are worth, 0 to 1: the less the better where load is to be spread."""
+    return 1.0 - shares if spreads else shares

@@ -125,18 +125,23 @@ def _merge_one(
         into.latency_ms[place] = sum(timed) / len(timed)
     into.in_flight[place] = sum(report.in_flight for report in reports)
     left = _scarcest((one for report in reports for one in report.headroom), now_unix_s)
-    into.headroom[place] = left
-    for one in left:
-        if one.limit == "rpd":
-            into.requests_left[place] = one.remaining
-        elif one.limit == "tpd":
-            into.tokens_left[place] = one.remaining
+    set_headroom(into, place, left)
     share = min((one.remaining / one.total for one in left if one.total), default=1.0)
     if most_parallel:
         share = min(share, max(0.0, 1.0 - into.in_flight[place] / (most_parallel * len(reports))))
     errors = sum(report.error_rate for report in reports) / len(reports)
     half_open = any(report.half_open for report in reports)
     into.availability[place] = share * (1.0 - errors) * (0.5 if half_open else 1.0)
+
+
+def set_headroom(into: Snapshot, place: int, left: tuple[Headroom, ...]) -> None:
+    """Put what remains of one deployment's limits into a snapshot."""
+    into.headroom[place] = left
+    for one in left:
+        if one.limit == "rpd":
+            into.requests_left[place] = one.remaining
+        elif one.limit == "tpd":
+            into.tokens_left[place] = one.remaining
     resets = [one.resets_unix_s for one in left if one.remaining <= 0]
     if resets:
         into.in_quota[place] = False

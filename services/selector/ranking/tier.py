@@ -9,6 +9,21 @@ EVEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Where powerful begins: a share that is kept, or a fixed threshold, or with neither the classifier's own tier."""
+
+    share: float | None = None
+    threshold: float | None = None
+
+    def of_policy(self, *, share: float | None, threshold: float | None) -> "Split":
+        """What holds for a policy that may have one of its own, where this is the operator's option."""
+        if threshold is not None:
+            return Split(threshold=threshold)
+        share = self.share if share is None else share
+        return Split(share=share) if share is not None else self
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """What the classifier found: the strong win rate, and its own tier; without a version it was not asked."""
 

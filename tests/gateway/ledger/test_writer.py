@@ -262,9 +262,11 @@ async def test_decisions_become_classifications_and_selections_once(
                     benchmarks=[selector_pb2.Benchmark(name="mmlu", score=88)],
                     input_nano_usd_per_mtok=5,
                     output_nano_usd_per_mtok=25,
+                    max_cost_nano_usd=9,
                 ),
             ],
         ),
+        asked=selector_pb2.Asked(policy=selector_pb2.Policy(powerful_share=0.3), price_ids=[1, 2]),
         decided_unix_ms=1_790_000_000_000,
         requested_model="auto",
     )
@@ -288,6 +290,8 @@ async def test_decisions_become_classifications_and_selections_once(
         row["baseline_model"],
         row["baseline_output_nano_usd_per_mtok"],
     )
+    assert ("small", 0) == (row["cheapest_model"], row["chosen_output_nano_usd_per_mtok"])
+    assert decided.asked == selector_pb2.Asked.FromString(row["asked"])
     assert "math" == await pool.fetchval("SELECT category FROM task_classifications")
     assert "0af7651916cd43dd8448eb211c80319c" == row["trace_id"]
     reasons = events_pb2.DecisionEvent.FromString(row["reasons"])
@@ -301,6 +305,8 @@ async def test_decisions_become_classifications_and_selections_once(
     assert ["asks for a sum"] == [one.name for one in reasons.classification.factors]
     assert not reasons.HasField("context")
     assert not reasons.classification.features
-    refusals = await pool.fetchrow("SELECT reasons, trace_id FROM model_selections WHERE request_id = 'r2'")
+    refusals = await pool.fetchrow(
+        "SELECT reasons, asked, trace_id FROM model_selections WHERE request_id = 'r2'"
+    )
     assert refusals is not None
-    assert (None, "") == tuple(refusals)
+    assert (None, None, "") == tuple(refusals)

@@ -93,6 +93,11 @@ class SelectorServicer(selector_pb2_grpc.SelectorServiceServicer):
     ) -> selector_pb2.GetModelResponse:
         raise NotImplementedError("a decision lists no models")
 
+    async def Replay(
+        self, request: selector_pb2.ReplayRequest, context: object
+    ) -> selector_pb2.ReplayResponse:
+        raise NotImplementedError("a decision replays nothing")
+
 
 async def decide(folder: Path, classifier: ClassifierServicer, selector: SelectorServicer) -> Decision:
     """Decide about `CHAT` with these two services."""

@@ -6,6 +6,7 @@ import orjson
 import pytest
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
+from lumni.selector.v1 import selector_pb2
 
 from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import AtLimit, Plan
@@ -103,3 +104,36 @@ def test_a_caller_with_a_budget_reaches_only_what_has_a_price() -> None:
 
     assert not policy.policy(without, chat()).priced_only
     assert policy.policy(limited, chat()).priced_only
+
+
+@pytest.mark.parametrize(
+    ("key_share", "lumni", "of_plan"),
+    [
+        (None, {}, (True, True)),
+        (0.1, {"strategy": "quality"}, (False, False)),
+        (None, {"threshold": 0.7}, (True, False)),
+    ],
+)
+def test_what_is_kept_for_replays_says_what_the_plan_decided(
+    key_share: float | None, lumni: dict[str, Any], of_plan: tuple[bool, bool]
+) -> None:
+    caller = Caller(key_id="k", plan=PLAN, powerful_share=key_share)
+    classification = classifier_pb2.Classification(long_context=True, features=[1.0])
+    request = chat(lumni=lumni)
+    wanted = policy.select_request(caller, request, chat_pb2.RequestContext(user_id="u"), classification)
+    selection = selector_pb2.Selection(
+        candidates=[selector_pb2.Candidate(deployment="d", price_id=7, quality=0.5)],
+        circumstances=selector_pb2.Circumstances(selected_unix_s=3),
+    )
+
+    kept = policy.asked(request, caller, wanted, selection)
+
+    assert of_plan == (kept.strategy_of_plan, kept.split_of_plan)
+    assert (wanted.requirements, wanted.policy) == (kept.requirements, kept.policy)
+    assert ([7], [0.5], 3, True) == (
+        list(kept.price_ids),
+        list(kept.qualities),
+        kept.circumstances.selected_unix_s,
+        kept.long_context,
+    )
+    assert not selection.HasField("circumstances")

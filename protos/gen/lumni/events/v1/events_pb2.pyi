@@ -130,6 +130,7 @@ class DecisionEvent(_message.Message):
     DECIDED_UNIX_MS_FIELD_NUMBER: _builtins.int
     REQUESTED_MODEL_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
     refusal: _builtins.str
     """refusal is why the request was not executed; empty when it was."""
     decided_unix_ms: _builtins.int
@@ -152,6 +153,10 @@ class DecisionEvent(_message.Message):
     def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """degraded lists the services that could not be reached."""
 
+    @_builtins.property
+    def asked(self) -> _selector_pb2.Asked:
+        """asked is what the selection was asked for, for replays; unset when nothing was selected for this request."""
+
     def __init__(
         self,
         *,
@@ -162,10 +167,11 @@ class DecisionEvent(_message.Message):
         decided_unix_ms: _builtins.int = ...,
         requested_model: _builtins.str = ...,
         degraded: _abc.Iterable[_builtins.str] | None = ...,
+        asked: _selector_pb2.Asked | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "context", b"context", "selection", b"selection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "classification", b"classification", "context", b"context", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "context", b"context", "decided_unix_ms", b"decided_unix_ms", "degraded", b"degraded", "refusal", b"refusal", "requested_model", b"requested_model", "selection", b"selection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "classification", b"classification", "context", b"context", "decided_unix_ms", b"decided_unix_ms", "degraded", b"degraded", "refusal", b"refusal", "requested_model", b"requested_model", "selection", b"selection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

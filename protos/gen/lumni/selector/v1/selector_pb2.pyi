@@ -374,6 +374,7 @@ class Selection(_message.Message):
     STRATEGY_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     REMOVALS_FIELD_NUMBER: _builtins.int
+    CIRCUMSTANCES_FIELD_NUMBER: _builtins.int
     tier: _classifier_pb2.Tier.ValueType
     """tier is final, by policy."""
     reason: _builtins.str
@@ -390,6 +391,10 @@ class Selection(_message.Message):
     def removals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Removal]:
         """removals are what the filters took out, in their order."""
 
+    @_builtins.property
+    def circumstances(self) -> Global___Circumstances:
+        """circumstances are what this depended on beside request and configuration; unset where the selector did not select."""
+
     def __init__(
         self,
         *,
@@ -399,14 +404,225 @@ class Selection(_message.Message):
         strategy: _builtins.str = ...,
         threshold: _builtins.float = ...,
         removals: _abc.Iterable[Global___Removal] | None = ...,
+        circumstances: Global___Circumstances | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "reason", b"reason", "removals", b"removals", "strategy", b"strategy", "threshold", b"threshold", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "circumstances", b"circumstances", "reason", b"reason", "removals", b"removals", "strategy", b"strategy", "threshold", b"threshold", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Selection: _TypeAlias = Selection  # noqa: Y015
+
+@_typing.final
+class Circumstances(_message.Message):
+    """Circumstances are what a selection depends on beside its request and the configuration; with both it is made again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RecentSharesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SELECTED_UNIX_S_FIELD_NUMBER: _builtins.int
+    POWERFUL_SHARE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
+    RECENT_SHARES_FIELD_NUMBER: _builtins.int
+    selected_unix_s: _builtins.float
+    """selected_unix_s is when it was made, in seconds since 1970."""
+    powerful_share: _builtins.float
+    """powerful_share is the share of a plan's requests that went to powerful models."""
+    threshold: _builtins.float
+    """threshold is the fixed strong_win_rate from which requests were powerful."""
+    incomplete: _builtins.bool
+    """incomplete is true when more differed."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeploymentState]:
+        """states are those of deployments that differ from one that nothing is known of, at most 256."""
+
+    @_builtins.property
+    def recent_shares(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """recent_shares are the shares of the tenant's recent requests by model; a model that is missing had none."""
+
+    def __init__(
+        self,
+        *,
+        selected_unix_s: _builtins.float = ...,
+        powerful_share: _builtins.float = ...,
+        threshold: _builtins.float = ...,
+        states: _abc.Iterable[Global___DeploymentState] | None = ...,
+        incomplete: _builtins.bool = ...,
+        recent_shares: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["powerful_share", b"powerful_share", "split", b"split", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incomplete", b"incomplete", "powerful_share", b"powerful_share", "recent_shares", b"recent_shares", "selected_unix_s", b"selected_unix_s", "split", b"split", "states", b"states", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_split: _TypeAlias = _typing.Literal["powerful_share", "threshold"]  # noqa: Y015
+    _WhichOneofArgType_split: _TypeAlias = _typing.Literal["split", b"split"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_split) -> _WhichOneofReturnType_split | None: ...
+
+Global___Circumstances: _TypeAlias = Circumstances  # noqa: Y015
+
+@_typing.final
+class DeploymentState(_message.Message):
+    """DeploymentState is how a deployment fared, merged over all executors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    NOT_CALLABLE_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    AVAILABILITY_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    HEADROOM_FIELD_NUMBER: _builtins.int
+    deployment: _builtins.str
+    """deployment is its id."""
+    not_callable: _builtins.bool
+    """not_callable is true when no executor had the key or address that it needs."""
+    open: _builtins.bool
+    """open is true when its circuit breaker let no call through."""
+    latency_ms: _builtins.float
+    """latency_ms is the mean time of a call."""
+    availability: _builtins.float
+    """availability is what was left of its scarcest limit, times the share of calls that succeed, 0 to 1."""
+    in_flight: _builtins.float
+    """in_flight is the number of calls under way."""
+    @_builtins.property
+    def headroom(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitState]:
+        """headroom is what was left of each of its limits."""
+
+    def __init__(
+        self,
+        *,
+        deployment: _builtins.str = ...,
+        not_callable: _builtins.bool = ...,
+        open: _builtins.bool = ...,
+        latency_ms: _builtins.float = ...,
+        availability: _builtins.float = ...,
+        in_flight: _builtins.float = ...,
+        headroom: _abc.Iterable[Global___LimitState] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability", "deployment", b"deployment", "headroom", b"headroom", "in_flight", b"in_flight", "latency_ms", b"latency_ms", "not_callable", b"not_callable", "open", b"open"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeploymentState: _TypeAlias = DeploymentState  # noqa: Y015
+
+@_typing.final
+class LimitState(_message.Message):
+    """LimitState is what was left of one limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    RESETS_UNIX_S_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """limit is rpm, tpm, rpd or tpd."""
+    total: _builtins.int
+    """total is the whole of it."""
+    remaining: _builtins.int
+    """remaining is what was left."""
+    resets_unix_s: _builtins.float
+    """resets_unix_s is when it is whole again, in seconds since 1970."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        total: _builtins.int = ...,
+        remaining: _builtins.int = ...,
+        resets_unix_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "remaining", b"remaining", "resets_unix_s", b"resets_unix_s", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitState: _TypeAlias = LimitState  # noqa: Y015
+
+@_typing.final
+class Asked(_message.Message):
+    """Asked is what a selection was asked for, and under which circumstances: what a replay needs, and no text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUIREMENTS_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    STRATEGY_OF_PLAN_FIELD_NUMBER: _builtins.int
+    SPLIT_OF_PLAN_FIELD_NUMBER: _builtins.int
+    LONG_CONTEXT_FIELD_NUMBER: _builtins.int
+    CIRCUMSTANCES_FIELD_NUMBER: _builtins.int
+    PRICE_IDS_FIELD_NUMBER: _builtins.int
+    QUALITIES_FIELD_NUMBER: _builtins.int
+    strategy_of_plan: _builtins.bool
+    """strategy_of_plan is true when the request wished for no strategy."""
+    split_of_plan: _builtins.bool
+    """split_of_plan is true when neither request nor key said where powerful begins."""
+    long_context: _builtins.bool
+    """long_context is the classifier's judgement."""
+    @_builtins.property
+    def requirements(self) -> Global___Requirements:
+        """requirements are the request's."""
+
+    @_builtins.property
+    def policy(self) -> Global___Policy:
+        """policy is what plan, key and request allowed and wanted."""
+
+    @_builtins.property
+    def circumstances(self) -> Global___Circumstances:
+        """circumstances are the selection's."""
+
+    @_builtins.property
+    def price_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """price_ids are those of the candidates, in their order."""
+
+    @_builtins.property
+    def qualities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """qualities are those of the candidates, in their order."""
+
+    def __init__(
+        self,
+        *,
+        requirements: Global___Requirements | None = ...,
+        policy: Global___Policy | None = ...,
+        strategy_of_plan: _builtins.bool = ...,
+        split_of_plan: _builtins.bool = ...,
+        long_context: _builtins.bool = ...,
+        circumstances: Global___Circumstances | None = ...,
+        price_ids: _abc.Iterable[_builtins.int] | None = ...,
+        qualities: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances", "policy", b"policy", "requirements", b"requirements"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances", "long_context", b"long_context", "policy", b"policy", "price_ids", b"price_ids", "qualities", b"qualities", "requirements", b"requirements", "split_of_plan", b"split_of_plan", "strategy_of_plan", b"strategy_of_plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Asked: _TypeAlias = Asked  # noqa: Y015
 
 @_typing.final
 class Removal(_message.Message):
@@ -455,6 +671,7 @@ class Candidate(_message.Message):
     QUALITY_FIELD_NUMBER: _builtins.int
     CATALOG_ID_FIELD_NUMBER: _builtins.int
     UNPRICED_FIELD_NUMBER: _builtins.int
+    PRICE_ID_FIELD_NUMBER: _builtins.int
     deployment: _builtins.str
     """deployment is the id of one provider endpoint and key for one model."""
     model: _builtins.str
@@ -477,6 +694,8 @@ class Candidate(_message.Message):
     """catalog_id is the model's canonical id in the catalog; empty when it is not there."""
     unpriced: _builtins.bool
     """unpriced is true when nobody knows what it costs; then its cost and prices are 0 and say nothing."""
+    price_id: _builtins.int
+    """price_id stands for all of its rates and fees: two that are equal have equal prices."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
         """parts are what the score is made of."""
@@ -501,10 +720,11 @@ class Candidate(_message.Message):
         quality: _builtins.float = ...,
         catalog_id: _builtins.str = ...,
         unpriced: _builtins.bool = ...,
+        price_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmarks", b"benchmarks", "catalog_id", b"catalog_id", "deployment", b"deployment", "input_nano_usd_per_mtok", b"input_nano_usd_per_mtok", "max_cost_nano_usd", b"max_cost_nano_usd", "model", b"model", "only_on", b"only_on", "output_nano_usd_per_mtok", b"output_nano_usd_per_mtok", "parts", b"parts", "provider", b"provider", "quality", b"quality", "score", b"score", "unpriced", b"unpriced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["benchmarks", b"benchmarks", "catalog_id", b"catalog_id", "deployment", b"deployment", "input_nano_usd_per_mtok", b"input_nano_usd_per_mtok", "max_cost_nano_usd", b"max_cost_nano_usd", "model", b"model", "only_on", b"only_on", "output_nano_usd_per_mtok", b"output_nano_usd_per_mtok", "parts", b"parts", "price_id", b"price_id", "provider", b"provider", "quality", b"quality", "score", b"score", "unpriced", b"unpriced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -785,3 +1005,125 @@ class Model(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class ReplayRequest(_message.Message):
+    """ReplayRequest is a configuration, and what is to be selected once more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIGURATION_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def configuration(self) -> Global___ReplayConfiguration:
+        """configuration is the one to select by; unset is the one in force."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PastDecision]:
+        """decisions are those of the past, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        configuration: Global___ReplayConfiguration | None = ...,
+        decisions: _abc.Iterable[Global___PastDecision] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "decisions", b"decisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayRequest: _TypeAlias = ReplayRequest  # noqa: Y015
+
+@_typing.final
+class ReplayConfiguration(_message.Message):
+    """ReplayConfiguration is what differs from the configuration in force; an empty text leaves that file as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LUMNI_YAML_FIELD_NUMBER: _builtins.int
+    LITELLM_YAML_FIELD_NUMBER: _builtins.int
+    PRICES_YAML_FIELD_NUMBER: _builtins.int
+    lumni_yaml: _builtins.str
+    """lumni_yaml is the text of another lumni.yaml."""
+    litellm_yaml: _builtins.str
+    """litellm_yaml is the text of another litellm_config.yaml."""
+    prices_yaml: _builtins.str
+    """prices_yaml is a mapping of models to prices in LiteLLM's words, which go before those of the fleet."""
+    def __init__(
+        self,
+        *,
+        lumni_yaml: _builtins.str = ...,
+        litellm_yaml: _builtins.str = ...,
+        prices_yaml: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["litellm_yaml", b"litellm_yaml", "lumni_yaml", b"lumni_yaml", "prices_yaml", b"prices_yaml"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayConfiguration: _TypeAlias = ReplayConfiguration  # noqa: Y015
+
+@_typing.final
+class PastDecision(_message.Message):
+    """PastDecision is one request of the past."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    CIRCUMSTANCES_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    FIRST_MODEL_FIELD_NUMBER: _builtins.int
+    tier: _classifier_pb2.Tier.ValueType
+    """tier is the final one of then."""
+    first_model: _builtins.str
+    """first_model is the model of the first candidate of then."""
+    @_builtins.property
+    def request(self) -> Global___SelectRequest:
+        """request is what the selector is to be asked for now; its policy may differ from the one of then."""
+
+    @_builtins.property
+    def circumstances(self) -> Global___Circumstances:
+        """circumstances are those of then."""
+
+    def __init__(
+        self,
+        *,
+        request: Global___SelectRequest | None = ...,
+        circumstances: Global___Circumstances | None = ...,
+        tier: _classifier_pb2.Tier.ValueType = ...,
+        first_model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances", "first_model", b"first_model", "request", b"request", "tier", b"tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PastDecision: _TypeAlias = PastDecision  # noqa: Y015
+
+@_typing.final
+class ReplayResponse(_message.Message):
+    """ReplayResponse holds one result for each decision, in their order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SelectResult]:
+        """results are as many as the decisions; their candidates have neither parts nor benchmarks."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___SelectResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayResponse: _TypeAlias = ReplayResponse  # noqa: Y015

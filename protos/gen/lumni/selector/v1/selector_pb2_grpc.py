@@ -55,6 +55,11 @@ class SelectorServiceStub:
                 request_serializer=lumni_dot_selector_dot_v1_dot_selector__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=lumni_dot_selector_dot_v1_dot_selector__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.Replay = channel.unary_unary(
+                '/lumni.selector.v1.SelectorService/Replay',
+                request_serializer=lumni_dot_selector_dot_v1_dot_selector__pb2.ReplayRequest.SerializeToString,
+                response_deserializer=lumni_dot_selector_dot_v1_dot_selector__pb2.ReplayResponse.FromString,
+                _registered_method=True)
 
 
 class SelectorServiceServicer:
@@ -102,6 +107,16 @@ class SelectorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Replay(self, request, context):
+        """Replay selects once more for requests of the past, perhaps by another configuration, with what was recorded of each:
+        the code that serves is the code that replays. Nothing is learnt from it.
+
+        Errors: INVALID_ARGUMENT when the configuration is wrong, naming its line, or there are more than 20000 requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SelectorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -124,6 +139,11 @@ def add_SelectorServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=lumni_dot_selector_dot_v1_dot_selector__pb2.GetModelRequest.FromString,
                     response_serializer=lumni_dot_selector_dot_v1_dot_selector__pb2.GetModelResponse.SerializeToString,
+            ),
+            'Replay': grpc.unary_unary_rpc_method_handler(
+                    servicer.Replay,
+                    request_deserializer=lumni_dot_selector_dot_v1_dot_selector__pb2.ReplayRequest.FromString,
+                    response_serializer=lumni_dot_selector_dot_v1_dot_selector__pb2.ReplayResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -235,6 +255,33 @@ class SelectorService:
             '/lumni.selector.v1.SelectorService/GetModel',
             lumni_dot_selector_dot_v1_dot_selector__pb2.GetModelRequest.SerializeToString,
             lumni_dot_selector_dot_v1_dot_selector__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Replay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lumni.selector.v1.SelectorService/Replay',
+            lumni_dot_selector_dot_v1_dot_selector__pb2.ReplayRequest.SerializeToString,
+            lumni_dot_selector_dot_v1_dot_selector__pb2.ReplayResponse.FromString,
             options,
             channel_credentials,
             insecure,

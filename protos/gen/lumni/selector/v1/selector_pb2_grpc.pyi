@@ -41,6 +41,12 @@ class SelectorServiceStub:
 
     Errors: NOT_FOUND (MODEL_NOT_FOUND).
     """
+    Replay: _aio.UnaryUnaryMultiCallable[_selector_pb2.ReplayRequest, _selector_pb2.ReplayResponse]
+    """Replay selects once more for requests of the past, perhaps by another configuration, with what was recorded of each:
+    the code that serves is the code that replays. Nothing is learnt from it.
+
+    Errors: INVALID_ARGUMENT when the configuration is wrong, naming its line, or there are more than 20000 requests.
+    """
 
 class SelectorServiceServicer(metaclass=_abc_1.ABCMeta):
     """SelectorService ranks the configured deployments for a request."""
@@ -92,6 +98,18 @@ class SelectorServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetModel describes one model.
 
         Errors: NOT_FOUND (MODEL_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def Replay(
+        self,
+        request: _selector_pb2.ReplayRequest,
+        context: _aio.ServicerContext[_selector_pb2.ReplayRequest, _abc.Awaitable[_selector_pb2.ReplayResponse]],
+    ) -> _abc.Awaitable[_selector_pb2.ReplayResponse]:
+        """Replay selects once more for requests of the past, perhaps by another configuration, with what was recorded of each:
+        the code that serves is the code that replays. Nothing is learnt from it.
+
+        Errors: INVALID_ARGUMENT when the configuration is wrong, naming its line, or there are more than 20000 requests.
         """
 
 def add_SelectorServiceServicer_to_server(servicer: SelectorServiceServicer, server: _aio.Server) -> None: ...

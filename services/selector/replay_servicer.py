@@ -1,0 +1,61 @@
+"""Replays on the wire: the configuration of a request read, and its decisions selected once more."""
+
+from lumni.classifier.v1 import classifier_pb2
+from lumni.selector.v1 import selector_pb2 as pb
+
+from services.chassis import errors, selection_messages, status
+from services.chassis.config import Mistakes
+from services.selector import past_messages
+from services.selector.configuration import FILES, PRICES, Configuration
+from services.selector.models.deployment_table import DeploymentTable
+from services.selector.ranking.replay import Replay
+from services.selector.ranking.select import Selection, Selector
+
+# Some seconds of work, and some 20 MiB.
+MOST_DECISIONS = 20_000
+
+
+def replayed(configuration: Configuration, request: pb.ReplayRequest) -> pb.ReplayResponse:
+    """Select once more for each decision; each has its own success or failure.
+
+    Raises:
+        Invalid: a configuration with mistakes, or more decisions than are replayed at once.
+    """
+    if len(request.decisions) > MOST_DECISIONS:
+        raise errors.Invalid(f"decisions: at most {MOST_DECISIONS} at once", param="decisions")
+    selector = _selector(configuration, request)
+    replay = Replay(selector)
+    response = pb.ReplayResponse()
+    for decision in request.decisions:
+        try:
+            powerful, selection = replay.select(past_messages.past(decision))
+        except errors.Fault as fault:
+            response.results.add(error=status.to_failure(fault))
+        else:
+            _pack(response.results.add().selection, selector.table, selection, powerful=powerful)
+    return response
+
+
+def _selector(configuration: Configuration, request: pb.ReplayRequest) -> Selector:
+    if not request.HasField("configuration"):
+        return configuration.selector
+    given = request.configuration
+    texts = {FILES[0]: given.litellm_yaml, FILES[1]: given.lumni_yaml, PRICES: given.prices_yaml}
+    try:
+        return configuration.other(texts)
+    except Mistakes as mistakes:
+        raise errors.Invalid(str(mistakes), param="configuration") from mistakes
+
+
+def _pack(packed: pb.Selection, table: DeploymentTable, selection: Selection, *, powerful: bool) -> None:
+    packed.tier = classifier_pb2.TIER_POWERFUL if powerful else classifier_pb2.TIER_FAST
+    packed.strategy = selection.strategy
+    for candidate in selection.candidates:
+        deployment = table.deployments[candidate.index]
+        packed.candidates.add(
+            deployment=deployment.id,
+            model=deployment.model,
+            provider=deployment.provider,
+            quality=selection.ranking.quality[candidate.index],
+            only_on=selection_messages.ONLY_ON[candidate.only_on],
+        )

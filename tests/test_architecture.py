@@ -57,6 +57,7 @@ GATEWAY_CORES = """
     prompts.content prompts.expansion prompts.files prompts.reference prompts.template prompts.variables
     recording.delivery recording.record recording.redaction recording.request_log recording.settings
     recording.span_texts
+    replays.answer_lengths replays.comparison replays.request
     requests.assignment requests.cache_control requests.feedback_request requests.fields requests.hints requests.inputs requests.prompt_size
     requests.request_ids requests.system_text
     rest.connections

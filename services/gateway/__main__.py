@@ -58,6 +58,7 @@ from services.gateway.recording import text_store
 from services.gateway.recording.record import Content
 from services.gateway.recording.recorder import RecordingPipeline
 from services.gateway.recording.text_store import TextStore
+from services.gateway.replays.replay import Replays
 from services.gateway.reports import portkey_feedback
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.portkey_feedback import PortkeyFeedback
@@ -84,6 +85,7 @@ from services.gateway.rest import (
 from services.gateway.rest import cache as cache_routes
 from services.gateway.rest import experiments as experiment_routes
 from services.gateway.rest import prompts as prompt_routes
+from services.gateway.rest import replay as replay_routes
 from services.gateway.rest.connections import Connections
 from services.gateway.rest.dispatcher import Dispatcher
 from services.gateway.rest.draining import Draining
@@ -269,6 +271,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 prompt_routes.router(keys, stored),
                 experiment_routes.router(keys, divided, learnt),
                 usage.router(keys, reports),
+                replay_routes.router(keys, Replays(readers, selector, settings.config_dir)),
                 request_story.router(keys, requests, texts),
                 feedback.router(keys, FeedbackStore(pool, portkey=portkey), pipeline),
             ]

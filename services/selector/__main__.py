@@ -38,7 +38,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
     health, powerful_shares = Health(), PowerfulShares()
     recent = RecentUsage(chosen.recent_window_s, spreads=chosen.recent_spreads)
     servicer = SelectorServicer(configuration, health, powerful_shares, recent)
-    service = rpc.Service(SERVICE, add_SelectorServiceServicer_to_server, servicer, longest=rpc.MAX_QUESTION)
+    # Replays are of many requests at once.
+    service = rpc.Service(SERVICE, add_SelectorServiceServicer_to_server, servicer, longest=rpc.MAX_BODY)
     async with AsyncExitStack() as stack:
         tasks = [configuration.watch(settings.reload_s)]
         if settings.redis_url:

@@ -11,6 +11,8 @@ from services.selector.models.deployment_table import DeploymentTable
 from services.selector.ranking.replay import Replay
 from services.selector.ranking.select import Selection, Selector
 
+# The fields of a configuration by the files that they are the texts of.
+FIELDS = {FILES[0]: "litellm_yaml", FILES[1]: "lumni_yaml", PRICES: "prices_yaml"}
 # Some seconds of work, and some 20 MiB.
 MOST_DECISIONS = 20_000
 
@@ -44,7 +46,9 @@ def _selector(configuration: Configuration, request: pb.ReplayRequest) -> Select
     try:
         return configuration.other(texts)
     except Mistakes as mistakes:
-        raise errors.Invalid(str(mistakes), param="configuration") from mistakes
+        # Each file is read to its end before the next one, and its name is what a line begins with.
+        field = FIELDS.get(mistakes.lines[0].partition(":")[0], "configuration")
+        raise errors.Invalid(f"{field}: {mistakes}", param=field) from mistakes
 
 
 def _pack(packed: pb.Selection, table: DeploymentTable, selection: Selection, *, powerful: bool) -> None:

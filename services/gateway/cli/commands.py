@@ -24,6 +24,7 @@ from services.gateway.cli import (
     logs,
     portkey_prompts,
     prompts,
+    replay,
     trace,
     usage,
 )
@@ -49,6 +50,7 @@ app.command()(usage.usage)
 app.command()(logs.logs)
 app.command()(trace.trace)
 app.command()(check.check)
+app.command()(replay.replay)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

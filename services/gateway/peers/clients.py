@@ -112,6 +112,23 @@ class Selector:
         response = await rpc.call(self._stub.ListModels, request, self._settings, timeout_s=self._timeout_s)
         return list(response.models)
 
+    async def replay(
+        self, request: selector_pb2.ReplayRequest, timeout_s: float
+    ) -> list[selector_pb2.SelectResult]:
+        """What it selects for requests of the past, in their order.
+
+        Raises:
+            Fault: it cannot be asked, or the configuration of the request has mistakes.
+        """
+        if request.ByteSize() > rpc.MAX_BODY:
+            raise errors.Invalid(
+                "from: what was recorded of these requests is too long; choose a shorter time, or one plan",
+                reason="REPLAY_TOO_LARGE",
+                param="from",
+            )
+        response = await rpc.call(self._stub.Replay, request, self._settings, timeout_s=timeout_s)
+        return list(response.results)
+
     async def model(self, request: selector_pb2.GetModelRequest) -> selector_pb2.Model:
         """One of them."""
         response = await rpc.call(self._stub.GetModel, request, self._settings, timeout_s=self._timeout_s)

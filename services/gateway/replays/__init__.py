@@ -1,0 +1,1 @@
+"""What requests of the past would have cost, and which models would have answered, by another configuration."""

@@ -1,0 +1,147 @@
+"""Requests of the past as the ledger has them: what was decided with what it met, and the attempts that were made."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+from google.protobuf.message import DecodeError
+from lumni.chat.v1 import chat_pb2
+from lumni.classifier.v1 import classifier_pb2
+from lumni.selector.v1 import selector_pb2
+
+from services.chassis import selection_messages
+from services.gateway.replays.request import Attempt, Request, Tokens
+from services.gateway.reports.readers import Readers
+
+# Requests of one statement, which has two seconds.
+PAGE = 1000
+# An attempt begins no longer before its decision's moment, and no longer after it, than this.
+BEFORE, AFTER = timedelta(minutes=5), timedelta(hours=2)
+DECISIONS = """
+SELECT s.request_id, s.decided_at, s.plan, s.requested_model, s.tier, s.candidates, s.chosen_model, s.asked,
+       coalesce(c.category, '') AS category, c.language, c.strong_win_rate, c.version, c.tier AS judged
+FROM model_selections s
+LEFT JOIN task_classifications c ON c.request_id = s.request_id AND c.decided_at = s.decided_at
+WHERE s.refusal = '' AND (s.decided_at, s.request_id) > ($1, $2) AND s.decided_at < $3 AND ($4 = '' OR s.plan = $4)
+ORDER BY s.decided_at, s.request_id LIMIT $5
+"""
+TOKENS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_prompt_tokens",
+    "audio_completion_tokens",
+    "web_searches",
+)
+ATTEMPTS = f"""
+SELECT request_id, tenant, deployment, model, kind, cost_nano_usd, {", ".join(TOKENS)}
+FROM usage_records WHERE request_id = ANY($1::text[]) AND started_at >= $2 AND started_at < $3
+ORDER BY request_id, started_at, length(attempt_id), attempt_id
+"""  # noqa: S608  (of the names above)
+
+
+@dataclass(frozen=True, slots=True)
+class PastRequest:
+    """A request, and what the selector is told of it; None where nothing was recorded for a replay."""
+
+    request: Request
+    decision: selector_pb2.PastDecision | None
+    asked: selector_pb2.Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which requests are wanted: decided from `since` up to `until`, of one plan or, where it is empty, of all."""
+
+    since: datetime
+    until: datetime
+    plan: str = ""
+
+
+async def read(readers: Readers, span: Span) -> AsyncIterator[PastRequest]:
+    """Requests that were not refused, the oldest first.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    # Every id is greater than the empty one.
+    after = (span.since, "")
+    while True:
+        async with readers.connection() as connection:
+            decided = await connection.fetch(DECISIONS, *after, span.until, span.plan, PAGE)
+            if not decided:
+                return
+            ids = [row["request_id"] for row in decided]
+            first, last = decided[0]["decided_at"], decided[-1]["decided_at"]
+            made = await connection.fetch(ATTEMPTS, ids, first - BEFORE, last + AFTER)
+        attempts: dict[str, list[asyncpg.Record]] = defaultdict(list)
+        for row in made:
+            attempts[row["request_id"]].append(row)
+        for row in decided:
+            yield _past(row, attempts[row["request_id"]])
+        if len(decided) < PAGE:
+            return
+        after = (last, ids[-1])
+
+
+def _past(row: asyncpg.Record, made: Sequence[asyncpg.Record]) -> PastRequest:
+    asked = selector_pb2.Asked()
+    try:
+        asked.ParseFromString(row["asked"] or b"")
+    except DecodeError:
+        asked.Clear()
+    required = selection_messages.requirements(asked.requirements)
+    request = Request(
+        request_id=row["request_id"],
+        day=row["decided_at"].astimezone(UTC).date(),
+        plan=row["plan"],
+        category=row["category"],
+        powerful=row["tier"] == "powerful",
+        attempts=tuple(map(_attempt, made)),
+        candidates=tuple(row["candidates"]),
+        price_ids=tuple(asked.price_ids),
+        qualities=tuple(asked.qualities),
+        units=required.units,
+        most_tokens=required.output_tokens * required.choices,
+    )
+    if not asked.HasField("circumstances") or not made:
+        return PastRequest(request, None, asked)
+    return PastRequest(request, _decision(row, asked, made[0]["tenant"]), asked)
+
+
+def _decision(row: asyncpg.Record, asked: selector_pb2.Asked, tenant: str) -> selector_pb2.PastDecision:
+    classification = classifier_pb2.Classification(
+        category=_number(classifier_pb2.Category, "CATEGORY", row["category"]),
+        tier=_number(classifier_pb2.Tier, "TIER", row["judged"]),
+        strong_win_rate=row["strong_win_rate"] or 0.0,
+        version=row["version"] or "",
+        language=row["language"] or "",
+        long_context=asked.long_context,
+    )
+    return selector_pb2.PastDecision(
+        request=selector_pb2.SelectRequest(
+            context=chat_pb2.RequestContext(request_id=row["request_id"], tenant=tenant, plan=row["plan"]),
+            classification=classification,
+            requirements=asked.requirements,
+            policy=asked.policy,
+            model=row["requested_model"],
+        ),
+        circumstances=asked.circumstances,
+        tier=_number(classifier_pb2.Tier, "TIER", row["tier"]),
+        first_model=row["chosen_model"],
+    )
+
+
+def _attempt(row: asyncpg.Record) -> Attempt:
+    tokens = Tokens(**{name: row[name] for name in TOKENS})
+    return Attempt(row["deployment"], row["model"], row["kind"], row["cost_nano_usd"], tokens)
+
+
+def _number(enum: Any, prefix: str, word: str | None) -> Any:
+    """The number of a word of the tables; 0 where there is none or it is not known any more."""
+    return dict(enum.items()).get(f"{prefix}_{(word or '').upper()}", 0)

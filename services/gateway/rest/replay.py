@@ -1,0 +1,48 @@
+"""The admin route that replays requests of the past by another configuration."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.gateway.keys.authenticator import Authenticator
+from services.gateway.replays.configuration import Wanted
+from services.gateway.replays.past_requests import Span
+from services.gateway.replays.replay import Replays
+from services.gateway.reports import usage
+from services.gateway.rest.admin_route import admin_route
+from services.gateway.rest.json_answers import JsonResponse
+
+# Characters of a file; the body as a whole is bounded too.
+File = Annotated[str, Field(max_length=200_000)]
+
+
+class Asked(BaseModel):
+    """Which requests, and what is to be different."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Annotated[datetime | None, Field(alias="from")] = None
+    until: Annotated[datetime | None, Field(alias="to")] = None
+    plan: Annotated[str, Field(max_length=256)] = ""
+    lumni_yaml: File = ""
+    litellm_yaml: File = ""
+    prices_yaml: File = ""
+    powerful_share: Annotated[float | None, Field(ge=0, le=1)] = None
+
+
+def router(keys: Authenticator, replays: Replays) -> APIRouter:
+    """The route /admin/replay."""
+    routes = APIRouter(prefix="/admin", route_class=admin_route(keys))
+
+    @routes.post("/replay")
+    async def replay(asked: Asked) -> Response:
+        span = usage.query(since=asked.since, until=asked.until, group_by="", only={})
+        found = await replays.compare(
+            Span(span.since, span.until, asked.plan),
+            Wanted(asked.lumni_yaml, asked.litellm_yaml, asked.prices_yaml, asked.powerful_share),
+        )
+        return JsonResponse({"object": "replay", "from": span.since, "to": span.until, **found.shown()})
+
+    return routes

@@ -1,0 +1,185 @@
+"""Replays over rows that the ledger wrote, by the selector that selected them."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from services.chassis import errors
+from services.gateway import postgres
+from services.gateway.config import plans
+from services.gateway.keys.permissions import Caller
+from services.gateway.replays.configuration import Wanted
+from services.gateway.replays.past_requests import Span
+from services.gateway.replays.replay import Replays
+from services.gateway.replays.request import Excluded
+from services.gateway.reports.readers import Readers
+from tests.gateway.replays import traffic
+from tests.gateway.replays.traffic import LUMNI, Day, configured, lived, selecting
+
+COUNT = 700
+SPAN = Span(
+    datetime.fromtimestamp(traffic.BEGAN_S, UTC) - timedelta(hours=1),
+    datetime.fromtimestamp(traffic.BEGAN_S, UTC) + timedelta(days=2),
+)
+OTHER = LUMNI.replace("powerful_share: 0.3", "powerful_share: 0.7").replace("strategy: cost, ", "")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of the selector alone: the calls to it have deadlines."""
+    now = [traffic.BEGAN_S]
+    stopped = SimpleNamespace(time=lambda: now[0], monotonic=time.monotonic)
+    monkeypatch.setattr("services.selector.servicer.time", stopped)
+    return now
+
+
+async def day(folder: Path, clock: list[float], count: int = COUNT) -> Day:
+    known = plans.load(folder / "lumni.yaml").by_name
+    callers = [
+        Caller(key_id="k1", plan=known["team"]),
+        Caller(key_id="k2", plan=known["team"], powerful_share=0.5),
+        Caller(key_id="k3", plan=known["cheap"]),
+    ]
+    return await lived(folder, callers, count, clock)
+
+
+async def test_todays_configuration_costs_what_the_ledger_says_to_the_nano_dollar(
+    pool: postgres.Pool, tmp_path: Path, clock: list[float]
+) -> None:
+    folder = configured(tmp_path / "now")
+    was = await day(folder, clock)
+    await was.write(pool)
+    async with selecting(folder) as selector:
+        replays = Replays(Readers(pool), selector, folder)
+        found = await replays.compare(SPAN, Wanted())
+        # The same texts, given as others.
+        texts = Wanted(lumni_yaml=LUMNI, litellm_yaml=traffic.FLEET)
+        given = await replays.compare(SPAN, texts)
+        one_plan = await replays.compare(Span(SPAN.since, SPAN.until, "cheap"), Wanted())
+
+    ledger = await pool.fetchval("SELECT sum(cost_nano_usd)::bigint FROM usage_records")
+    assert was.cost_nano_usd == ledger > 0
+    for one in (found, given):
+        total = one.total
+        assert (COUNT, 0, 0) == (total.requests, total.moved, total.estimated)
+        assert (ledger, ledger, 0.0) == (total.then, total.now, total.margin(one.lengths))
+        assert total.powerful[0] == total.powerful[1] > 0
+        assert total.models[0] == total.models[1]
+        assert not one.excluded
+    assert {"cheap", "team"} == set(found.groups["plan"])
+    assert one_plan.total.then == found.groups["plan"]["cheap"].then
+    assert ledger == sum(sums.now for sums in found.groups["category"].values())
+    assert "would have cost what they cost" in found.shown()["sentence"]
+
+
+async def test_another_configuration_costs_within_the_interval_what_it_would_really_have_cost(
+    pool: postgres.Pool, tmp_path: Path, clock: list[float]
+) -> None:
+    folder = configured(tmp_path / "now")
+    was, really = await day(folder, clock), await day(configured(tmp_path / "other", OTHER), clock)
+    await was.write(pool)
+    async with selecting(folder) as selector:
+        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(lumni_yaml=OTHER))
+
+    total = found.total
+    difference, margin = total.now - total.then, total.margin(found.lengths)
+    assert was.cost_nano_usd == total.then
+    assert total.estimated > COUNT / 10
+    assert abs(difference - (really.cost_nano_usd - was.cost_nano_usd)) < margin
+    # The interval says something: that it costs more, and by how much within a half.
+    assert 0 < margin < difference / 2
+    shown = found.shown()
+    assert shown["total"]["powerful_share_now"] > shown["total"]["powerful_share_then"] + 0.05
+    assert "Another model would have answered" in shown["sentence"]
+
+
+async def test_a_price_alone_changes_what_known_answers_cost_exactly(
+    pool: postgres.Pool, tmp_path: Path, clock: list[float]
+) -> None:
+    folder = configured(tmp_path / "now")
+    was = await day(folder, clock, 100)
+    await was.write(pool)
+    price = "middle: {input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6, cache_read_input_token_cost: 5.0e-7}"
+    async with selecting(folder) as selector:
+        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(prices_yaml=price))
+
+    pinned = {one.context.request_id for one in was.decisions if one.requested_model == "middle"}
+    expected = sum(
+        1000 * (used.prompt_tokens - used.cached_tokens)
+        + 500 * used.cached_tokens
+        + 2000 * used.completion_tokens
+        for one in was.usage
+        if one.context.request_id in pinned and one.attempt.model == "middle"
+        for used in [one.attempt.usage]
+    )
+    assert expected > 0
+    # Pinned requests stay where they were, so theirs is the new price of the tokens of then.
+    async with selecting(folder) as selector:
+        await pool.execute("DELETE FROM model_selections WHERE requested_model <> 'middle'")
+        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(prices_yaml=price))
+    failed_over = sum(
+        one.attempt.cost_nano_usd
+        for one in was.usage
+        if one.context.request_id in pinned and one.attempt.model != "middle"
+    )
+    assert (len(pinned), expected + failed_over) == (found.total.requests, found.total.now)
+
+
+async def test_what_cannot_be_replayed_is_counted_with_the_reason(
+    pool: postgres.Pool, tmp_path: Path, clock: list[float]
+) -> None:
+    folder = configured(tmp_path / "now")
+    was = await day(folder, clock, 40)
+    await was.write(pool)
+    ids = sorted(one.context.request_id for one in was.decisions if one.context.plan == "team")
+    await pool.execute("UPDATE model_selections SET asked = NULL WHERE request_id = $1", ids[0])
+    await pool.execute("UPDATE usage_records SET cost_nano_usd = NULL WHERE request_id = $1", ids[1])
+    await pool.execute("DELETE FROM usage_records WHERE request_id = $1", ids[2])
+    await pool.execute("UPDATE model_selections SET refusal = 'RATE_LIMIT' WHERE request_id = $1", ids[3])
+    only_team = "default_plan: team\nplans:\n  team: {access_groups: [all], powerful_share: 0.3}\n"
+    async with selecting(folder) as selector:
+        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(lumni_yaml=only_team))
+
+    cheap = sum(one.context.plan == "cheap" for one in was.decisions)
+    assert {
+        Excluded.NOT_RECORDED: 1,
+        Excluded.UNPRICED_THEN: 1,
+        Excluded.NO_ATTEMPT: 1,
+        Excluded.PLAN: cheap,
+    } == dict(found.excluded)
+    assert len(ids) - 4 == found.total.requests
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        (Wanted(lumni_yaml="plans: {team: {}}\ndefault_plan: team"), "lumni_yaml"),
+        (Wanted(lumni_yaml="selector: {powerful_share: 2}"), "lumni_yaml"),
+        (Wanted(litellm_yaml="model_list: 3"), "litellm_yaml"),
+        (Wanted(prices_yaml="nobody: {input_cost_per_token: 1}"), "prices_yaml"),
+    ],
+)
+async def test_a_mistake_is_named_by_its_field(
+    pool: postgres.Pool, tmp_path: Path, wanted: Wanted, field: str
+) -> None:
+    folder = configured(tmp_path / "now")
+    async with selecting(folder) as selector:
+        with pytest.raises(errors.Invalid) as refused:
+            await Replays(Readers(pool), selector, folder).compare(SPAN, wanted)
+
+    assert field == refused.value.param
+    assert f"{field}: " in refused.value.message
+
+
+async def test_a_span_that_is_too_long_is_refused(pool: postgres.Pool, tmp_path: Path) -> None:
+    folder = configured(tmp_path / "now")
+    async with selecting(folder) as selector:
+        with pytest.raises(errors.Invalid) as refused:
+            await Replays(Readers(pool), selector, folder).compare(
+                Span(SPAN.since, SPAN.since + timedelta(days=100)), Wanted()
+            )
+
+    assert "from" == refused.value.param

@@ -31,7 +31,7 @@ OUTSIDE = (
 EDGES = {
     "chassis": "lua published_health redis rpc rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.server rpc.service selection_messages status workers",
     "classifier": "__main__ servicer settings",
-    "selector": "__main__ live.health live.replica_sync past_messages replay_servicer servicer settings",
+    "selector": "__main__ live.health live.replica_sync message_bounds past_messages replay_servicer servicer settings",
     "executor": (
         "__main__ servicer settings attempts.messages capacity.health capacity.health_metrics capacity.prober capacity.redis_state engines.anthropic "
         "engines.direct engines.gemini engines.litellm_answers engines.litellm_errors engines.litellm_globals "

@@ -199,7 +199,7 @@ class Section:
     def plain(self, key: str, default: D) -> Any | D:
         """Whatever is written, as Python values, unchecked: for free-form content."""
         node = self._node(key)
-        return default if node is None else self._document.loader.construct_object(node, deep=True)
+        return default if node is None else self._constructed(key, node)
 
     def finish(self) -> None:
         """End the reading.
@@ -239,7 +239,16 @@ class Section:
 
     def _value(self, key: str) -> Any:
         node = self._node(key)
-        return None if node is None else self._document.loader.construct_object(node, deep=True)
+        return None if node is None else self._constructed(key, node)
+
+    def _constructed(self, key: str, node: yaml.Node) -> Any:
+        """A node as Python values; None, and a mistake, where it is none: an unknown tag, or a date that is no date."""
+        try:
+            return self._document.loader.construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
+            self.mistake(key, f"cannot be read: {problem or error}")
+            return None
 
 
 def load(path: Path) -> Section:
@@ -252,15 +261,17 @@ def load(path: Path) -> Section:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Mistakes([f"{path.name}: cannot be read: {error}"]) from error
-    loader = yaml.SafeLoader(text)
-    document = _Document(path.name, loader)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise Mistakes([f"{path.name}:{line}: {error.problem or error.context}"]) from error
     except yaml.YAMLError as error:
         raise Mistakes([f"{path.name}: {error}"]) from error
+    except RecursionError as error:
+        raise Mistakes([f"{path.name}: is nested too deeply"]) from error
+    document = _Document(path.name, loader)
     if node is None:
         return Section(document, "", 1, {})
     root = _section(document, "", node)

@@ -1,11 +1,13 @@
 """Replays on the wire: the configuration of a request read, and its decisions selected once more."""
 
+import threading
+
 from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 
 from services.chassis import errors, selection_messages, status
 from services.chassis.config import Mistakes
-from services.selector import past_messages
+from services.selector import message_bounds, past_messages
 from services.selector.configuration import FILES, PRICES, Configuration
 from services.selector.models.deployment_table import DeploymentTable
 from services.selector.ranking.replay import Replay
@@ -17,8 +19,10 @@ FIELDS = {FILES[0]: "litellm_yaml", FILES[1]: "lumni_yaml", PRICES: "prices_yaml
 MOST_DECISIONS = 20_000
 
 
-def replayed(configuration: Configuration, request: pb.ReplayRequest) -> pb.ReplayResponse:
-    """Select once more for each decision; each has its own success or failure.
+def replayed(
+    configuration: Configuration, request: pb.ReplayRequest, given_up: threading.Event
+) -> pb.ReplayResponse:
+    """Select once more for each decision, until it is given up; each has its own success or failure.
 
     Raises:
         Invalid: a configuration with mistakes, or more decisions than are replayed at once.
@@ -29,7 +33,10 @@ def replayed(configuration: Configuration, request: pb.ReplayRequest) -> pb.Repl
     replay = Replay(selector)
     response = pb.ReplayResponse()
     for decision in request.decisions:
+        if given_up.is_set():
+            break
         try:
+            message_bounds.check_past(decision)
             powerful, selection = replay.select(past_messages.past(decision))
         except errors.Fault as fault:
             response.results.add(error=status.to_failure(fault))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 
 import numpy as np
@@ -11,13 +12,13 @@ from lumni.selector.v1 import selector_pb2 as pb
 from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
 
 from services.chassis import bounds, errors, prices, rpc, selection_messages, status
-from services.chassis.bounds import COUNT, NAME, NAMES, REQUEST_CONTEXT, Bounds, Number
 from services.chassis.candidates import UNPINNED
 from services.selector import past_messages, replay_servicer
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
+from services.selector.message_bounds import GET_MODEL, LIST_MODELS, SELECT
 from services.selector.models.catalog import Entry, Score
 from services.selector.models.deployment_table import Mask
 from services.selector.past_messages import KeptHealth
@@ -30,42 +31,6 @@ log = logging.getLogger(__name__)
 MOST_REQUESTS = 256
 # After so many seconds of a batch other calls have a turn.
 TURN_S = 0.01
-# Far beyond any context window, and a cost of so many tokens still fits into 64 bits.
-TOKENS = Number(0, 2**34)
-SHARE = Number(0, 1)
-POLICY: Bounds = {
-    "strategy": NAME,
-    "allowed_models": NAMES,
-    "access_groups": NAMES,
-    "powerful_share": SHARE,
-    "threshold": SHARE,
-    "max_cost_nano_usd": COUNT,
-    "provider": NAME,
-    "denied_providers": NAMES,
-    "denied_regions": NAMES,
-    # Until the year 2286.
-    "now_unix_ms": Number(0, 10**13),
-}
-SELECT: Bounds = {
-    "context": REQUEST_CONTEXT,
-    "classification": {"strong_win_rate": SHARE, "version": NAME, "language": NAME},
-    "requirements": {
-        "operation": NAME,
-        "prompt_tokens": TOKENS,
-        "likely_prompt_tokens": TOKENS,
-        "output_tokens": TOKENS,
-        # As many as OpenAI's.
-        "choices": Number(0, 128),
-        "web_search": Number(0, bounds.MOST_SEARCHES),
-        "image": NAME,
-        "characters": TOKENS,
-        "audio_ms": Number(0, bounds.MOST_AUDIO_MS),
-    },
-    "policy": POLICY,
-    "model": NAME,
-}
-LIST_MODELS: Bounds = {"context": REQUEST_CONTEXT, "policy": POLICY}
-GET_MODEL: Bounds = {**LIST_MODELS, "name": NAME}
 # How many published scores a candidate shows, the weightiest first.
 MOST_BENCHMARKS = 5
 
@@ -100,6 +65,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         self._powerful_shares = powerful_shares
         self._recent = recent
         self._kept_health = KeptHealth()
+        self._replaying = asyncio.Lock()
         # The fields of a candidate that do not depend on the request, by category, as of one configuration.
         self._constant: dict[tuple[int, str, bool, bool], pb.Candidate] = {}
         self._constant_of: Selector | None = None
@@ -140,9 +106,16 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         return response
 
     async def Replay(self, request: pb.ReplayRequest, context: object) -> pb.ReplayResponse:
-        """Select once more for requests of the past; not on the event loop, which serves meanwhile."""
-        with LATENCY.labels("Replay").time():
-            return await asyncio.to_thread(replay_servicer.replayed, self._configuration, request)
+        """Select once more for requests of the past, in a thread, until nobody waits for it; one replay at a time."""
+        given_up = threading.Event()
+        async with self._replaying:
+            with LATENCY.labels("Replay").time():
+                try:
+                    return await asyncio.to_thread(
+                        replay_servicer.replayed, self._configuration, request, given_up
+                    )
+                finally:
+                    given_up.set()
 
     async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
         """List the models that a caller may use."""

@@ -110,3 +110,24 @@ def test_anchors_and_merges_work(tmp_path: Path) -> None:
     root = load(tmp_path, "base: &base {rpm: 1, tpm: 2}\nplan: {<<: *base, rpm: 3}\n")
     plan = root.section("plan")
     assert (3, 2) == (plan.integer("rpm", 0), plan.integer("tpm", 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: !!python/object:os.system {}", "a: cannot be read"),
+        ("a: 2026-13-45", "a: cannot be read"),
+        ("a: \x1f", "special characters"),
+        ("a: " + "[" * 5000, "nested too deeply"),
+    ],
+)
+def test_what_yaml_cannot_read_is_a_mistake_too(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "some.yaml"
+    file.write_text(text)
+
+    with pytest.raises(Mistakes) as mistakes:
+        root = yaml.load(file)
+        root.plain("a", None)
+        root.finish()
+
+    assert said in str(mistakes.value)

@@ -64,6 +64,7 @@ from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.portkey_feedback import PortkeyFeedback
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.requests import RequestReports
+from services.gateway.reports.savings import SavingsReports
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import (
     admin,
@@ -270,7 +271,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 cache_routes.router(keys, audit, cache),
                 prompt_routes.router(keys, stored),
                 experiment_routes.router(keys, divided, learnt),
-                usage.router(keys, reports),
+                usage.router(keys, reports, SavingsReports(readers)),
                 replay_routes.router(keys, Replays(readers, selector, settings.config_dir)),
                 request_story.router(keys, requests, texts),
                 feedback.router(keys, FeedbackStore(pool, portkey=portkey), pipeline),

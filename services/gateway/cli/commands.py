@@ -25,6 +25,7 @@ from services.gateway.cli import (
     portkey_prompts,
     prompts,
     replay,
+    savings,
     trace,
     usage,
 )
@@ -51,6 +52,7 @@ app.command()(logs.logs)
 app.command()(trace.trace)
 app.command()(check.check)
 app.command()(replay.replay)
+app.command()(savings.savings)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -35,6 +35,13 @@ FILTERS: Mapping[str, str] = {
 }
 # A request has one key, plan and task, but each of its attempts may be another model's.
 OF_AN_ATTEMPT = frozenset(("model", "provider", "kind"))
+# Savings: what the tokens of an answer cost at the list prices of a model of its selection, rounded once; and the
+# attempts whose tokens and cost are known.
+LIST_PRICE = (
+    "round((r.prompt_tokens::numeric * s.{model}_input_nano_usd_per_mtok "
+    "+ r.completion_tokens::numeric * s.{model}_output_nano_usd_per_mtok) / 1000000)"
+)
+SAVING_ROWS = "r.kind = 'final' AND r.cost_nano_usd IS NOT NULL"
 LONGEST = timedelta(days=400)
 # No usage is outside of these, and dates further out cannot be reckoned with.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -165,11 +172,9 @@ class UsageReports:
         async with self._readers.connection() as connection:
             row = await connection.fetchrow(
                 "SELECT count(*) AS requests, coalesce(sum(r.cost_nano_usd), 0)::bigint AS cost, "  # noqa: S608
-                "coalesce(sum(round((r.prompt_tokens::numeric * s.baseline_input_nano_usd_per_mtok "
-                "+ r.completion_tokens::numeric * s.baseline_output_nano_usd_per_mtok) / 1000000)), 0)::bigint "
-                "AS baseline "
+                f"coalesce(sum({LIST_PRICE.format(model='baseline')}), 0)::bigint AS baseline "
                 "FROM usage_records r JOIN model_selections s USING (request_id) "
-                f"WHERE r.kind = 'final' AND r.cost_nano_usd IS NOT NULL AND s.baseline_model <> '' AND {where}",
+                f"WHERE {SAVING_ROWS} AND s.baseline_model <> '' AND {where}",
                 *values,
             )
         assert row is not None

@@ -10,14 +10,15 @@ from services.chassis import errors, money
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
 from services.gateway.reports import usage
+from services.gateway.reports.savings import SavingsReports
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import doors, schemas
 from services.gateway.rest.admin_route import admin_route
 from services.gateway.rest.json_answers import JsonResponse
 
 
-def router(keys: Authenticator, used: UsageReports) -> APIRouter:
-    """The routes /admin/usage, /usage/{user_id} and /key/info."""
+def router(keys: Authenticator, used: UsageReports, saved: SavingsReports) -> APIRouter:
+    """The routes /admin/usage, /admin/savings, /usage/{user_id} and /key/info."""
     routes = APIRouter()
     for_admins = APIRouter(prefix="/admin", route_class=admin_route(keys))
 
@@ -58,6 +59,13 @@ def router(keys: Authenticator, used: UsageReports) -> APIRouter:
             "model": model,
         }
         return await answer(usage.query(since=since, until=until, group_by=group_by, only=only), form)
+
+    @for_admins.get("/savings")
+    async def savings(
+        since: Annotated[datetime | None, Query(alias="from")] = None,
+        until: Annotated[datetime | None, Query(alias="to")] = None,
+    ) -> Response:
+        return JsonResponse(await saved.report(usage.query(since=since, until=until, group_by="", only={})))
 
     @routes.get("/usage/{user_id}")
     async def of_user(

@@ -4,22 +4,19 @@ from typing import Any
 
 import httpx
 import openai
-import pytest
 from lumni.selector.v1 import selector_pb2
 
 from services.gateway import postgres
-from tests.flow.stack import ADMIN_KEY, API_KEY, Stack
+from tests.flow.stack import ADMIN_KEY, Stack
 from tests.flow.test_cli import lumni
 from tests.gateway.conftest import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 REQUESTS = 6
 
 
 async def test_what_was_served_is_replayed_to_the_nano_dollar_and_a_mistake_names_its_field(
-    stack: Stack,
+    stack: Stack, client: openai.AsyncOpenAI
 ) -> None:
-    client = openai.AsyncOpenAI(api_key=API_KEY, base_url=f"{stack.rest}/v1", max_retries=0)
     ids = []
     for number in range(REQUESTS):
         answer = await client.chat.completions.create(

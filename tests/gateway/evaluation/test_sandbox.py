@@ -1,0 +1,177 @@
+"""Code in the sandbox computes, and reaches nothing: each attempt is shown to work outside of it first."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from services.gateway.evaluation import sandbox, sandbox_child
+
+# Each raises OUT where it got out. They find what they aim at in TARGET: a file with a secret, the port of a listening
+# server, and the id of the process that runs the tests.
+ATTEMPTS = {
+    "read a file": "if open(FILE).read() == 'secret': OUT()",
+    "write a file": "open(FILE + '.new', 'w').write('x'); OUT()",
+    "read a file below Python": "import os\nif os.read(os.open(FILE, os.O_RDONLY), 6): OUT()",
+    "look whether a file is there": "import os\nif os.path.exists(FILE): OUT()",
+    "list a folder": "import os\nif os.listdir('/'): OUT()",
+    "delete a file": "import os\nos.unlink(os.path.join(os.path.dirname(FILE), 'victim')); OUT()",
+    "change to another folder": "import os\nos.chdir('/tmp'); OUT()",
+    "read the environment of the parent": "if open(f'/proc/{PARENT}/environ').read(1): OUT()",
+    "read its own command line": "if open('/proc/self/cmdline').read(1): OUT()",
+    "connect to a server": "import socket\nsocket.create_connection(('127.0.0.1', PORT), 2).close(); OUT()",
+    "send a datagram": "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', PORT)); OUT()",
+    "make a local socket": "import socket\nsocket.socketpair(); OUT()",
+    "start a program": "import subprocess\nsubprocess.run(['true'], check=True); OUT()",
+    "fork": "import os\npid = os.fork()\nif pid == 0: os._exit(0)\nos.waitpid(pid, 0); OUT()",
+    "become a program": "import os\nif os.path.exists(FILE): os.execv('/bin/sh', ['sh', '-c', 'echo OUT; exit 9'])",
+    "start a thread": "import threading\nt = threading.Thread(target=len, args=('',)); t.start(); t.join(); OUT()",
+    "signal the parent": "import os\nos.kill(PARENT, 0); OUT()",
+    "call the kernel by itself": "import ctypes\nlibc = ctypes.CDLL(None)\nif libc.syscall(39) > 0 and libc.socket(2, 1, 0) >= 0: OUT()",
+    "load a library": "import ctypes\nctypes.CDLL('libresolv.so.2'); OUT()",
+    "make files in memory": "import os\nos.memfd_create('x'); OUT()",
+    "make a pipe": "import os\nos.pipe(); OUT()",
+    "raise its own limits": "import resource\nresource.setrlimit(resource.RLIMIT_AS, resource.getrlimit(resource.RLIMIT_AS)); OUT()",
+    "undo the filter": "import ctypes\nif ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) == 0: OUT()",
+}
+REFUSALS = (
+    "PermissionError",
+    "OSError",
+    "RuntimeError: nothing was there",
+    "RuntimeError: can't start new thread",
+    "ValueError",
+)
+OUT = "class Out(Exception): pass\ndef OUT(): raise Out('OUT')\n"
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_an_attempt_that_works_outside_fails_inside(attempt: str, tmp_path: Path) -> None:
+    secret = tmp_path / "file"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        target = f"FILE, PORT, PARENT = {str(secret)!r}, {port}, {os.getpid()}\n"
+        source = OUT + target + ATTEMPTS[attempt]
+        prepare(tmp_path)
+        outside = subprocess.run([sys.executable, "-c", source], capture_output=True, timeout=60)
+        assert b"OUT" in outside.stdout + outside.stderr
+
+        prepare(tmp_path)
+        inside = sandbox.run(source, "raise RuntimeError('nothing was there')")
+
+        # It was the attempt that failed, and not the program before it.
+        assert inside.error.startswith(REFUSALS), inside.error
+        assert {"file", "victim"} == {path.name for path in tmp_path.iterdir()}
+        assert "secret" == secret.read_text()
+        server.settimeout(0)
+        if "create_connection" in source:
+            server.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def prepare(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "file").write_text("secret")
+    (folder / "victim").write_text("")
+
+
+def test_code_sees_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+
+    assert sandbox.run("import os", "assert 'OPENAI_API_KEY' not in os.environ").passed
+
+
+def test_memory_ends() -> None:
+    ran = sandbox.run("held = [bytearray(1 << 20) for _ in range(1000)]", "pass")
+
+    assert (False, True) == (ran.passed, ran.error.startswith("MemoryError"))
+
+
+def test_computing_ends() -> None:
+    # A signal handler of its own does not help.
+    source = "import signal\nfor s in (signal.SIGXCPU, signal.SIGTERM, signal.SIGALRM): signal.signal(s, signal.SIG_IGN)\nwhile True: pass"
+
+    assert not sandbox.run(source, "pass").passed
+
+
+def test_sleeping_ends() -> None:
+    began = time.monotonic()
+
+    ran = sandbox.run("import time\ntime.sleep(600)", "pass", wall_s=0.5)
+
+    assert "took more than 0.5 s" in ran.error
+    assert time.monotonic() - began < 300
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nwhile True: os.write(1, b'x' * 60_000)",
+        "import os\nos.close(1)\nwhile True: pass",
+        "import os\nos.close(0); os.close(1); os.close(2)\nimport time\ntime.sleep(600)",
+    ],
+)
+def test_output_that_floods_or_is_closed_holds_nobody(source: str) -> None:
+    assert not sandbox.run(source, "pass", wall_s=0.5).passed
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nos._exit(0)",
+        "import sys\nsys.exit(0)",
+        "raise KeyboardInterrupt",
+        "import os\nos.write(1, b'0' * 32)\nos._exit(0)",
+        "def f(: pass",
+        "x = '" + "a" * sandbox.MOST_SOURCE_CHARACTERS + "'",
+        "def f(): return f()\nf()",
+        "import numpy",
+    ],
+)
+def test_ending_early_is_no_pass(source: str) -> None:
+    assert not sandbox.run(source, "pass").passed
+
+
+def test_code_that_is_right_passes_with_the_standard_library() -> None:
+    source = """
+import collections, datetime, decimal, functools, hashlib, heapq, json, math, random, re, statistics, typing
+from dataclasses import dataclass
+
+@dataclass
+class Point:
+    x: int
+
+def f(n):
+    print("whatever it prints")
+    return math.isqrt(n) + Point(1).x
+
+def when(text):
+    return datetime.datetime.strptime(text, "%Y-%m-%d").weekday()
+
+if __name__ == "__main__":
+    raise SystemExit("this is not for those who import it")
+"""
+    tests = (
+        "assert f(16) == 5\nassert when('2026-11-22') == 6\nassert len(hashlib.sha256(b'').hexdigest()) == 64"
+    )
+
+    assert sandbox.Ran(passed=True) == sandbox.run(source, tests)
+    assert sandbox.Ran(passed=False, error="AssertionError: no") == sandbox.run(
+        source, "assert f(16) == 6, 'no'"
+    )
+
+
+def test_without_a_boundary_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A machine without libseccomp.
+    child = tmp_path / "child.py"
+    child.write_text(Path(sandbox_child.__file__).read_text().replace("libseccomp.so.2", "libnone.so"))
+    monkeypatch.setattr(sandbox, "CHILD", child)
+
+    with pytest.raises(sandbox.NoSandboxError, match="libseccomp2"):
+        sandbox.run(f"open({str(tmp_path / 'ran')!r}, 'w')", "pass")
+    assert not (tmp_path / "ran").exists()

@@ -1,4 +1,4 @@
-"""The selector over the two configuration files, read again whenever one of them changes."""
+"""The selector over the two configuration files and the measured scores, read again whenever one of them changes."""
 
 import asyncio
 import logging
@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from services.chassis import litellm_config, lumni_config, price_overrides
+from services.chassis import litellm_config, lumni_config, measured_scores, price_overrides
 from services.chassis.config import Mistakes
 from services.chassis.watch import Watch
 from services.selector.models import catalog, options
+from services.selector.models.benchmarks import CATEGORIES
 from services.selector.models.deployment_table import DeploymentTable
 from services.selector.ranking.select import Selector
 
 log = logging.getLogger(__name__)
 
-FILES = ("litellm_config.yaml", "lumni.yaml")
+FILES = ("litellm_config.yaml", "lumni.yaml", measured_scores.FILE)
 # Prices of a replay, which go before those of the fleet.
 PRICES = "prices.yaml"
 
@@ -28,7 +29,7 @@ class Configuration:
         """Read the files of a folder.
 
         Raises:
-            Mistakes: what is wrong with either of them, with its line.
+            Mistakes: what is wrong with one of them, with its line.
         """
         self._folder = folder
         self._files = Watch(*(folder / name for name in FILES))
@@ -83,11 +84,12 @@ def assemble(config_dir: Path) -> Selector:
     """A selector over the configuration in a folder, with the prices of a replay where there are some.
 
     Raises:
-        Mistakes: what is wrong with either file, with its line.
+        Mistakes: what is wrong with one of the files, with its line.
     """
     chosen = read_options(config_dir / FILES[1])
     known = catalog.load().with_overrides(chosen.catalog)
     fleet = litellm_config.load(config_dir / FILES[0])
     if (config_dir / PRICES).exists():
         fleet = price_overrides.applied(fleet, config_dir / PRICES)
-    return Selector(DeploymentTable(fleet, known, chosen), known)
+    measured = measured_scores.load(config_dir / FILES[2], CATEGORIES)
+    return Selector(DeploymentTable(fleet, known, chosen, measured), known)

@@ -13,6 +13,7 @@ from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
 
 from services.chassis import bounds, errors, prices, rpc, selection_messages, status
 from services.chassis.candidates import UNPINNED
+from services.chassis.measured_scores import Measured
 from services.selector import past_messages, replay_servicer
 from services.selector.configuration import Configuration
 from services.selector.live.health import Health
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 MOST_REQUESTS = 256
 # After so many seconds of a batch other calls have a turn.
 TURN_S = 0.01
-# How many published scores a candidate shows, the weightiest first.
+# How many scores a candidate shows: what was measured here, then the weightiest.
 MOST_BENCHMARKS = 5
 
 LATENCY = prometheus_client.Histogram(
@@ -227,6 +228,8 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             weights = table.weights_of(
                 task.category, long_context=task.long_context, multilingual=task.multilingual
             )
+            measured = None if task.long_context else table.measured[index].get(task.category)
+            here = [_as_benchmark(task.category, measured)] if measured else []
             found = self._constant[key] = pb.Candidate(
                 deployment=deployment.id,
                 model=deployment.model,
@@ -236,7 +239,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
                 unpriced=not deployment.price.known,
                 catalog_id=entry.id if entry else "",
                 price_id=deployment.price.ident,
-                benchmarks=_weightiest(entry, weights) if entry else [],
+                benchmarks=[*here, *(_weightiest(entry, weights) if entry else [])][:MOST_BENCHMARKS],
             )
         return found
 
@@ -264,6 +267,9 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             unpriced=not priced,
             aliases=sorted(alias for alias, target in table.fleet.aliases.items() if target == name),
         )
+        model.benchmarks.extend(
+            _as_benchmark(category, one) for category, one in table.measured[members[0]].items()
+        )
         if entry is not None:
             model.catalog_id = entry.id
             model.organization = entry.organization
@@ -280,6 +286,13 @@ def _weightiest(entry: Entry, weights: dict[str, float]) -> list[pb.Benchmark]:
     # A published score of equal weight goes before an imputed one.
     scores.sort(key=lambda score: (-weights[score.benchmark], score.imputed, score.benchmark))
     return [_benchmark(score) for score in scores[:MOST_BENCHMARKS]]
+
+
+def _as_benchmark(category: str, measured: Measured) -> pb.Benchmark:
+    """What was measured here, before all that is published."""
+    return pb.Benchmark(
+        name=f"measured: {category}", score=100 * measured.share, source=str(measured), date=measured.on
+    )
 
 
 def _benchmark(score: Score) -> pb.Benchmark:

@@ -17,8 +17,9 @@ from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 from lumni.selector.v1 import selector_pb2_grpc as pb_grpc
 
-from services.chassis import errors, prices, redis_keys, rpc, status
+from services.chassis import errors, measured_scores, prices, redis_keys, rpc, status
 from services.chassis import redis as chassis_redis
+from services.chassis.measured_scores import Measured
 from services.local.valkey import Valkey
 from services.selector.__main__ import SERVICE
 from services.selector.configuration import Configuration
@@ -403,3 +404,31 @@ async def test_a_changed_configuration_is_taken_up_and_a_broken_one_is_not(confi
         for _ in range(10):
             await asyncio.sleep(0.02)
             assert await changed()
+
+
+async def test_measured_scores_that_appear_are_taken_up_and_shown(
+    config_dir: Path, stub: pb_grpc.SelectorServiceStub
+) -> None:
+    before = (await stub.Select(request())).selection
+    measured = {
+        name: {"code": Measured(share, 20, 0.0, 1.0, "2026-11-22")}
+        for name, share in (("quick", 1.0), ("strong", 0.05))
+    }
+    measured_scores.write(config_dir / measured_scores.FILE, measured)
+
+    async def changed() -> bool:
+        return models((await stub.Select(request())).selection)[0] == "quick"
+
+    await until(changed)
+    after = (await stub.Select(request())).selection
+    listed = await stub.GetModel(pb.GetModelRequest(name="quick"))
+
+    assert "strong" == models(before)[0]
+    assert "measured here, n = 20" in after.reason
+    shown = after.candidates[0].benchmarks[0]
+    assert ("measured: code", 100.0, "measured here, n = 20, 2026-11-22") == (
+        shown.name,
+        shown.score,
+        shown.source,
+    )
+    assert "measured: code" == listed.model.benchmarks[0].name

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from services.chassis.candidates import Names, places
 from services.chassis.deployments import Deployment, Fleet
+from services.chassis.measured_scores import Scores
 from services.chassis.operations import MODES, Operation
 from services.selector.models.benchmarks import CATEGORIES
 from services.selector.models.catalog import Catalog, Entry
+from services.selector.models.measured import on_one_scale
 from services.selector.models.model_names import canonical
 from services.selector.models.options import Options
 
@@ -40,7 +42,9 @@ class CategoryRanking:
 class DeploymentTable:
     """One fleet as arrays, in the order of its configuration."""
 
-    def __init__(self, fleet: Fleet, catalog: Catalog, options: Options) -> None:
+    def __init__(
+        self, fleet: Fleet, catalog: Catalog, options: Options, measured: Scores | None = None
+    ) -> None:
         self.fleet = fleet
         self.options = options
         self.deployments = fleet.deployments
@@ -50,6 +54,9 @@ class DeploymentTable:
         self.model_of: Indices = np.array([numbers[d.model] for d in self.deployments], dtype=np.intp)
         self.names = Names(fleet)
         self.entries: tuple[Entry | None, ...] = tuple(find(catalog, d) for d in self.deployments)
+        # How each did here, by category: as a deployment of its own, else as the model that it is one of.
+        scores = measured or {}
+        self.measured = tuple(scores.get(d.id, scores.get(d.model, {})) for d in self.deployments)
         # Names beyond those of the configuration: the catalog's id, and the canonical spelling.
         self.by_entry = places(entry.id if entry else "" for entry in self.entries)
         self.by_spelling = places(canonical(d.litellm_model) for d in self.deployments)
@@ -163,6 +170,9 @@ class DeploymentTable:
         weights = self.weights_of(category, long_context=long_context, multilingual=multilingual)
         unknown = self._unknown.get(category, self._unknown["other"])
         quality = np.array([entry.quality(weights) if entry else unknown for entry in self.entries])
+        # The prompts that were asked here are short.
+        if not long_context:
+            quality = on_one_scale(quality, [scores.get(category) for scores in self.measured])
         # Models, not deployments, are ranked: ten keys for one model are one model.
         of_model = np.zeros(len(self.models))
         np.maximum.at(of_model, self.model_of, quality)

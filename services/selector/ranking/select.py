@@ -244,4 +244,8 @@ class Selector:
             return f"{model} stands for the pinned {preferences.model}"
         parts = rank.parts_of(scores, best)
         name, _, _ = max(parts, key=lambda part: part[1] * part[2])
-        return f"{model} is best for a {tier} {task.category} request by {strategy}, mostly for its {name}"
+        measured = None if task.long_context else self.table.measured[best].get(task.category)
+        return (
+            f"{model} is best for a {tier} {task.category} request by {strategy}, mostly for its {name}"
+            + (f" ({measured})" if measured else "")
+        )

@@ -702,7 +702,7 @@ class Candidate(_message.Message):
 
     @_builtins.property
     def benchmarks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Benchmark]:
-        """benchmarks are the published scores that counted, the weightiest first."""
+        """benchmarks are the scores that counted: what was measured here, then the weightiest published ones."""
 
     def __init__(
         self,
@@ -762,7 +762,7 @@ Global___Part: _TypeAlias = Part  # noqa: Y015
 
 @_typing.final
 class Benchmark(_message.Message):
-    """Benchmark is one published score of a model."""
+    """Benchmark is one score of a model, published or measured here."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -777,7 +777,7 @@ class Benchmark(_message.Message):
     score: _builtins.float
     """score is in percent, better when higher."""
     source: _builtins.str
-    """source is the address where it was published; empty when imputed."""
+    """source is the address where it was published, or what is said of a score that was measured here; empty when imputed."""
     imputed: _builtins.bool
     """imputed is true when the score was estimated from others."""
     uncertainty: _builtins.float

@@ -1,0 +1,46 @@
+"""What was measured here beside what is published: one scale for both.
+
+The tasks that models were asked here are harder or easier than the benchmarks, so the two kinds of numbers cannot be
+compared as they are. Where some models of a fleet were measured at a category, the published quality of all of them is
+moved by one distance in log-odds, so that on average it is what was measured. A measured model then has the mean of its
+own tasks and of that estimate, which counts like `PRIOR_TASKS` further ones; a model that was not measured has the
+estimate alone.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.chassis.measured_scores import Measured
+
+Array = NDArray[np.float64]
+
+# As many tasks as tell little by themselves: one of each level.
+PRIOR_TASKS = 4.0
+# A share of 0 or 1 has no log-odds.
+EDGE = 0.02
+
+
+def on_one_scale(published: Array, measured: Sequence[Measured | None]) -> Array:
+    """The quality of every model, 0 to 1, on the scale of the tasks that were asked here.
+
+    Args:
+        published: Each model's quality by the catalog, 0 to 1.
+        measured: How each did here; None for one that was not asked.
+    """
+    tasks = np.array([float(one.n) if one else 0.0 for one in measured])
+    if not tasks.any():
+        return published
+    share = np.array([one.share if one else 0.0 for one in measured])
+    asked = tasks > 0
+    # An uncertain share moves the others less: few tasks are drawn towards a half.
+    drawn = (share * tasks + 0.5 * PRIOR_TASKS) / (tasks + PRIOR_TASKS)
+    distance = float(np.mean(_log_odds(drawn[asked]) - _log_odds(published[asked])))
+    estimate = 1.0 / (1.0 + np.exp(-(_log_odds(published) + distance)))
+    return np.asarray((share * tasks + estimate * PRIOR_TASKS) / (tasks + PRIOR_TASKS))
+
+
+def _log_odds(share: Array) -> Array:
+    clipped = np.clip(share, EDGE, 1 - EDGE)
+    return np.asarray(np.log(clipped / (1 - clipped)))

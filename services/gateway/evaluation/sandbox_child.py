@@ -37,6 +37,8 @@ _ACTING = {"antigravity", "this", "idlelib", "test", "tkinter", "turtle", "turtl
 # Exit codes, which `sandbox.py` reads.
 PASSED, FAILED, NO_BOUNDARY = 0, 1, 3
 _LONGEST_ERROR = 500
+# Longer than any deadline, in seconds.
+_FOREVER_S = 3600.0
 
 
 class _Nowhere:
@@ -70,6 +72,45 @@ def load_named(*sources: str) -> None:
             except (ImportError, ValueError):
                 # The name of a function in a module, or a module of another platform.
                 continue
+
+
+def give_loop() -> None:
+    """Let asyncio do without the sockets by which loops wake themselves: coroutines wait for each other and time."""
+    import asyncio
+    import asyncio.selector_events
+    import selectors
+    import time
+
+    class Sleeper(selectors.BaseSelector):
+        """Has no files to wait for, so it only sleeps."""
+
+        def register(self, *_: Any, **__: Any) -> selectors.SelectorKey:
+            raise PermissionError(errno.EPERM, "there are no files and sockets here")
+
+        def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+            raise KeyError(fileobj)
+
+        def select(self, timeout: float | None = None) -> list[Any]:
+            # Without a timeout nothing is left that could happen.
+            time.sleep(_FOREVER_S if timeout is None else max(0.0, timeout))
+            return []
+
+        def get_map(self) -> Any:
+            return {}
+
+    class Loop(asyncio.selector_events.BaseSelectorEventLoop):
+        def __init__(self) -> None:
+            super().__init__(Sleeper())
+
+        def _make_self_pipe(self) -> None:
+            """There is no other thread that could wake it."""
+
+        _close_self_pipe = _write_to_self = _make_self_pipe
+
+    class Policy(asyncio.DefaultEventLoopPolicy):
+        _loop_factory = Loop
+
+    asyncio.set_event_loop_policy(Policy())
 
 
 def limit(cpu_s: int, memory_bytes: int) -> None:
@@ -122,6 +163,8 @@ def main() -> None:
     # Taken before the code can replace them; it has no say in how the process ends either.
     end, write = os._exit, os.write
     load_named(source, tests)
+    if "asyncio" in sys.modules:
+        give_loop()
     try:
         # Before the limits, with which no file can be opened.
         library = ctypes.CDLL("libseccomp.so.2")

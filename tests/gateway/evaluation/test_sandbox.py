@@ -166,6 +166,24 @@ if __name__ == "__main__":
     )
 
 
+def test_coroutines_run_and_still_reach_nothing() -> None:
+    source = """
+import asyncio
+
+async def double(x):
+    await asyncio.sleep(0.01)
+    return 2 * x
+
+async def doubles():
+    return await asyncio.wait_for(asyncio.gather(*map(double, range(3))), 3)
+"""
+    tests = "assert asyncio.run(doubles()) == [0, 2, 4]"
+    reaching = "async def f():\n    await asyncio.open_connection('127.0.0.1', 1)\nasyncio.run(f())"
+
+    assert sandbox.Ran(passed=True) == sandbox.run(source, tests)
+    assert sandbox.run(source, reaching).error.startswith("PermissionError")
+
+
 def test_without_a_boundary_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A machine without libseccomp.
     child = tmp_path / "child.py"

@@ -18,6 +18,7 @@ import typer
 from services.chassis.config import Mistakes
 from services.gateway.cli import (
     check,
+    evaluate,
     experiments,
     explain,
     keys,
@@ -51,6 +52,7 @@ app.command()(usage.usage)
 app.command()(logs.logs)
 app.command()(trace.trace)
 app.command()(check.check)
+app.command()(evaluate.evaluate)
 app.command()(replay.replay)
 app.command()(savings.savings)
 

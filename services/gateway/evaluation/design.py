@@ -104,6 +104,13 @@ class Design:
             cells[question.model].open.clear()
         return True
 
+    def give_back(self, question: Question) -> None:
+        """A question was not asked after all; it comes first when its model and category are asked again."""
+        cell = self._cells[question.category][question.model]
+        cell.pending -= 1
+        cell.open.insert(0, question.task)
+        self.calls -= 1
+
     def estimates(self) -> dict[str, dict[str, Estimate]]:
         """What is known, by category and model."""
         return {

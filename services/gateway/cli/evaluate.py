@@ -1,0 +1,266 @@
+"""lumni evaluate: how good the configured models are at tasks of each category, for what the selector chooses by."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.chassis import config, measured_scores
+from services.chassis.money import nano
+from services.gateway.cli.client import Gateway, RefusedError, Settings
+from services.gateway.cli.output import show, table
+
+# Only `evaluate` itself needs these and what they import.
+if TYPE_CHECKING:
+    from services.gateway.evaluation.report import Report
+    from services.gateway.evaluation.runner import Runner
+    from services.gateway.evaluation.tasks import Task
+
+# A key that is made for an evaluation ends by itself, whatever happens to the command.
+KEY_LIVES = timedelta(days=2)
+
+
+def evaluate(
+    budget: Annotated[
+        str, typer.Option(help="the most to spend, in USD, earlier starts with the same --results included")
+    ],
+    models: Annotated[
+        str | None,
+        typer.Option(help="models or deployments, separated by commas; all that chat when left out"),
+    ] = None,
+    tasks: Annotated[
+        Path | None,
+        typer.Option(
+            help="a file of tasks, as docs/evaluation.md describes it; the packaged suite when left out"
+        ),
+    ] = None,
+    categories: Annotated[str | None, typer.Option(help="only these, separated by commas")] = None,
+    judge: Annotated[str | None, typer.Option(help="the model that grades what no check can")] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="ask every model every task, not only where it matters")
+    ] = False,
+    results: Annotated[
+        Path, typer.Option(help="where answers are written; a second start goes on from there")
+    ] = Path("evaluation.jsonl"),
+    report: Annotated[Path, typer.Option(help="where the report is written, as HTML")] = Path(
+        "evaluation.html"
+    ),
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            help="where the selector reads scores; measured_scores.yaml in LUMNI_CONFIG_DIR when left out"
+        ),
+    ] = None,
+    answer_tokens: Annotated[int, typer.Option(min=16, help="the longest answer that is paid for")] = 4096,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="questions under way at the same time")] = 4,
+) -> None:
+    """Ask the models tasks within a budget, grade the answers, and tell the selector."""
+    from services.gateway.evaluation.caller import CallError
+    from services.gateway.evaluation.results import MixedError
+    from services.gateway.evaluation.sandbox import NoSandboxError
+    from services.gateway.evaluation.tasks import SUITE, UnreadableError, load
+
+    place = scores or Path(os.environ.get("LUMNI_CONFIG_DIR") or "config") / measured_scores.FILE
+    if not place.parent.is_dir():
+        raise RefusedError(f"{place.parent}: there is no such folder; --scores says where the selector reads")
+    try:
+        chosen, skipped = _chosen(load(tasks or SUITE), _names(categories), with_judge=bool(judge))
+        budget_nano = nano(budget)
+        ran = asyncio.run(
+            _run(
+                chosen,
+                budget_nano,
+                _names(models),
+                judge,
+                results,
+                answer_tokens,
+                at_once,
+                adaptive=not everything,
+            )
+        )
+    except (CallError, MixedError, NoSandboxError, UnreadableError) as error:
+        raise RefusedError(str(error)) from error
+    except ValueError as error:
+        raise RefusedError(f"--budget: {error}") from error
+    _conclude(ran, chosen, skipped, place, report)
+
+
+def _names(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
+
+
+def _chosen(
+    tasks: Sequence["Task"], categories: Sequence[str], *, with_judge: bool
+) -> tuple[dict[str, "Task"], int]:
+    """The tasks that can be graded, by their ids, and how many others there are."""
+    from services.gateway.evaluation import checks, sandbox
+
+    wanted = [one for one in tasks if not categories or one.category in categories]
+    if not wanted:
+        known = sorted({one.category for one in tasks})
+        raise RefusedError(f"--categories: no tasks of {', '.join(categories)}; there are {', '.join(known)}")
+    graded = {
+        one.id: one
+        for one in wanted
+        if with_judge or (one.check is not None and not checks.criteria(one.check))
+    }
+    if not graded:
+        raise RefusedError("these tasks have no checks; name a model that grades them with --judge")
+    if any(one.check is not None and checks.runs_code(one.check) for one in graded.values()):
+        sandbox.check()
+    return graded, len(wanted) - len(graded)
+
+
+async def _run(
+    tasks: Mapping[str, "Task"],
+    budget: int,
+    names: Sequence[str],
+    judge: str | None,
+    results: Path,
+    answer_tokens: int,
+    at_once: int,
+    *,
+    adaptive: bool,
+) -> "Runner":
+    """Ask, with progress on the standard error; Ctrl-C waits for what is under way, and a second one does not."""
+    from services.gateway.evaluation.caller import Caller
+    from services.gateway.evaluation.design import Design, in_order
+    from services.gateway.evaluation.results import Results
+    from services.gateway.evaluation.runner import Plan, Runner
+    from services.gateway.evaluation.spending import Spending
+
+    settings = config.from_environ(Settings, os.environ)
+    levels: dict[str, dict[str, int]] = {}
+    for one in tasks.values():
+        levels.setdefault(one.category, {})[one.id] = one.level
+    with ExitStack() as stack:
+        file = stack.enter_context(Results(results))
+        key = stack.enter_context(_key(settings, budget))
+        async with Caller(settings.base, key) as caller:
+            asked = {name: await caller.model(name) for name in names or await caller.models()}
+            by = await caller.model(judge) if judge else None
+            design = Design(
+                {category: in_order(listed) for category, listed in levels.items()},
+                list(asked),
+                adaptive=adaptive,
+            )
+            runner = Runner(
+                Plan(tasks, asked, by, answer_tokens, at_once), design, file, Spending(budget), caller
+            )
+            stack.enter_context(_progress(runner))
+            loop = asyncio.get_running_loop()
+
+            def interrupted() -> None:
+                runner.stop("it was interrupted; the same command goes on")
+                loop.remove_signal_handler(signal.SIGINT)
+
+            loop.add_signal_handler(signal.SIGINT, interrupted)
+            await runner.run()
+            return runner
+
+
+@contextmanager
+def _key(settings: Settings, budget: int) -> Iterator[str]:
+    """The key to ask with: the one that the environment has, else one for this evaluation, with its budget."""
+    if settings.api_key:
+        yield settings.api_key.reveal()
+        return
+    gateway = Gateway()
+    made = gateway(
+        "POST",
+        "/admin/keys",
+        json={
+            "user_id": "lumni-evaluate",
+            "budget_usd": f"{budget / 10**9:.9f}",
+            "expires_at": (datetime.now(UTC) + KEY_LIVES).isoformat(timespec="seconds"),
+        },
+    )
+    try:
+        yield made["key"]
+    finally:
+        gateway("POST", f"/admin/keys/{made['key_id']}/revoke")
+
+
+@contextmanager
+def _progress(runner: "Runner") -> Iterator[None]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        bar = bars.add_task("asking", total=runner.design.most_calls)
+
+        def moved() -> None:
+            unsure = f", {runner.design.unsure} orders unsure" if runner.design.adaptive else ""
+            bars.update(bar, completed=runner.design.calls, description=f"{runner.spending}{unsure}")
+
+        runner.progress = moved
+        moved()
+        yield
+
+
+def _conclude(runner: "Runner", tasks: Mapping[str, "Task"], skipped: int, place: Path, report: Path) -> None:
+    """Write the scores and the report, and show it."""
+    from services.gateway.evaluation import summary
+    from services.gateway.evaluation.report import Report
+    from services.gateway.evaluation.tasks import CATEGORIES
+
+    rows, estimates = runner.results.rows, runner.design.estimates()
+    told = Report(
+        on=datetime.now(UTC).date().isoformat(),
+        models=summary.models(estimates, rows),
+        categories=list(dict.fromkeys(one.category for one in tasks.values())),
+        calls=runner.design.calls,
+        plain_calls=runner.design.plain_calls,
+        spent=str(runner.spending),
+        over=runner.over,
+        left_out=runner.left_out,
+        skipped=skipped,
+        agreement=summary.agreement(rows),
+    )
+    earlier = measured_scores.load(place, CATEGORIES)
+    measured_scores.write(place, summary.scores(estimates, rows, earlier))
+    report.write_text(told.html(), encoding="utf-8")
+    _show(told)
+    show("", f"The selector reads {place}; the report is {report}.")
+
+
+def _show(told: "Report") -> None:
+    from services.gateway.evaluation.report import cell
+
+    rows: list[dict[str, Any]] = [
+        {
+            "model": one.name,
+            "solved": f"{one.quality:.1%}",
+            "interval": f"{one.low:.1%} to {one.high:.1%}",
+            "usd": one.usd_per_task,
+            "answers": one.answers,
+            "frontier": one.on_frontier,
+        }
+        for one in told.models
+    ]
+    columns = (
+        ("MODEL", "model"),
+        ("SOLVED", "solved"),
+        ("95 %", "interval"),
+        ("USD PER TASK", "usd"),
+        ("ANSWERS", "answers"),
+        ("FRONTIER", "frontier"),
+    )
+    show(table(rows, columns), "")
+    by_category = [
+        {"category": category, **{one.name: cell(one.by_category.get(category)) for one in told.models}}
+        for category in told.categories
+    ]
+    show(table(by_category, [("CATEGORY", "category"), *((one.name, one.name) for one in told.models)]), "")
+    show(
+        f"{told.calls} answers were graded; asking every model every task takes {told.plain_calls}. "
+        f"Spent: {told.spent}. It ended because {told.over}.",
+        *told.conclusions,
+    )

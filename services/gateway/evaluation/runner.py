@@ -1,0 +1,266 @@
+"""Asks what the design wants to know, grades the answers and writes them down, within a budget."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from services.gateway.evaluation import checks, judge, sandbox
+from services.gateway.evaluation.caller import Answer, Caller, CallError, Model, SpentError
+from services.gateway.evaluation.design import Design, Question
+from services.gateway.evaluation.results import ANSWER, GRADE, Results
+from services.gateway.evaluation.spending import Spending
+from services.gateway.evaluation.tasks import Task
+
+# Checked answers that a judge grades as well, so that its agreement with the checks is known.
+MOST_COMPARED = 24
+
+
+def run_code(source: str, tests: str) -> str:
+    """What failed of the tests of some code; empty where nothing did."""
+    return sandbox.run(source, tests).error
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of whom.
+
+    Attributes:
+        tasks: By their ids.
+        models: By their names.
+        judge: Who grades what no check can; None leaves such tasks out.
+        answer_tokens: The longest answer that is paid for.
+        at_once: Questions under way at the same time.
+
+    """
+
+    tasks: Mapping[str, Task]
+    models: Mapping[str, Model]
+    judge: Model | None = None
+    answer_tokens: int = 4096
+    at_once: int = 4
+
+
+@dataclass
+class Runner:
+    """One start of an evaluation.
+
+    Attributes:
+        over: Why it ended, in a few words; empty while it runs.
+        left_out: Why models were left out, by name.
+
+    """
+
+    plan: Plan
+    design: Design
+    results: Results
+    spending: Spending
+    caller: Caller
+    progress: Callable[[], None] = lambda: None
+    over: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
+    # What was asked at an earlier start and has no grade yet, by model and task.
+    _ungraded: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    _compared: int = 0
+    _under_way: int = 0
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _cpus: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
+
+    def __post_init__(self) -> None:
+        """Take what earlier starts learnt; tasks that changed since are asked again, but what they cost was spent."""
+        graded = {}
+        for row in self.results.rows:
+            self.spending.spent += row["nano_usd"]
+            if row["kind"] == GRADE:
+                self._compared += row["compared"]
+            if row["kind"] == GRADE and row["grades"]:
+                graded[row["model"], row["task"], row["digest"]] = row
+        for row in self.results.rows:
+            task = self.plan.tasks.get(row["task"])
+            if row["kind"] != ANSWER or task is None or task.digest != row["digest"] or row["failed"]:
+                continue
+            by_judge = graded.get((row["model"], row["task"], row["digest"]))
+            question = Question(row["model"], task.category, task.id)
+            if row["share"] is not None:
+                self.design.already(question, row["share"])
+            elif by_judge is not None:
+                self.design.already(question, judge.share(by_judge["grades"]))
+            else:
+                self._ungraded[row["model"], row["task"]] = row
+
+    def stop(self, why: str) -> None:
+        """Ask nothing more; what is under way is waited for."""
+        self.over = self.over or why
+
+    async def run(self) -> None:
+        """Ask until the design is content, the budget is spent, or `stop` is called.
+
+        Raises:
+            NoSandboxError: this machine cannot run code that a model wrote.
+        """
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.plan.at_once):
+                group.create_task(self._work())
+        if self.design.unsure == 0 and self.design.adaptive:
+            self.stop("the order of the models is known in every category")
+        self.stop("all was asked that was to be asked")
+
+    async def _work(self) -> None:
+        while True:
+            async with self._changed:
+                taken = await self._take()
+                if taken is None:
+                    self._changed.notify_all()
+                    return
+                question, bound = taken
+                self._under_way += 1
+            try:
+                await self._settle(question, bound)
+            finally:
+                async with self._changed:
+                    self._under_way -= 1
+                    self._changed.notify_all()
+            self.progress()
+
+    async def _take(self) -> tuple[Question, int] | None:
+        """The next question with the money for it; waits for what others are about to learn or to give back."""
+        while not self.over:
+            question = self.design.next()
+            if question is not None:
+                bound = self._bound(question)
+                if self.spending.hold(bound):
+                    return question, bound
+                self.design.give_back(question)
+                if not self._under_way:
+                    self.stop("what comes next could cost more than what is left of the budget")
+            elif not self._under_way:
+                return None
+            if self._under_way:
+                await self._changed.wait()
+        return None
+
+    async def _settle(self, question: Question, bound: int) -> None:
+        """Ask, grade and write down; a failure is the design's to know."""
+        spent = 0
+        task = self.plan.tasks[question.task]
+        try:
+            row = self._ungraded.pop((question.model, question.task), None)
+            if row is None:
+                row = await self._answered(question, task)
+                spent += row["nano_usd"]
+                if row["failed"]:
+                    raise CallError(row["fault"])
+            share = row["share"]
+            if share is None or self._compares():
+                graded = await self._judged(question, task, row["text"], compared=share is not None)
+                spent += graded["nano_usd"]
+                if not graded["grades"]:
+                    raise CallError(f"{graded['judge']} gave no grade")
+                share = judge.share(graded["grades"]) if share is None else share
+        except SpentError as error:
+            self.design.give_back(question)
+            self.stop(str(error))
+        except CallError as error:
+            if self.design.failed(question):
+                self.left_out[question.model] = str(error)
+        except BaseException:
+            self.stop("it failed")
+            raise
+        else:
+            self.design.graded(question, share)
+        finally:
+            self.spending.settle(bound, spent)
+
+    async def _answered(self, question: Question, task: Task) -> dict[str, Any]:
+        model = self.plan.models[question.model]
+        answer = await self.caller.ask(model.name, task.prompt, self._answer_tokens(model))
+        failed = "" if answer.is_by(model.name) else f"{answer.model} answered instead of {model.name}"
+        fault = failed or await self._fault(task, answer)
+        needs_judge = task.check is None or checks.criteria(task.check)
+        row = {
+            "kind": ANSWER,
+            "model": question.model,
+            "task": task.id,
+            "digest": task.digest,
+            "category": task.category,
+            "level": task.level,
+            "share": 0.0 if fault else (None if needs_judge else 1.0),
+            "fault": fault,
+            "failed": bool(failed),
+            "text": answer.text,
+            "nano_usd": answer.nano_usd,
+            "deployment": answer.deployment,
+            "finish": answer.finish,
+            "latency_ms": answer.latency_ms,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self._write(row)
+        return row
+
+    async def _fault(self, task: Task, answer: Answer) -> str:
+        if task.check is None:
+            return ""
+        # In a thread: an expression may take long, and code takes seconds.
+        async with self._cpus:
+            return await asyncio.to_thread(checks.fault, task.check, answer.text, run_code)
+
+    def _compares(self) -> bool:
+        """Whether the judge grades a checked answer too."""
+        if self.plan.judge is None or self._compared >= MOST_COMPARED:
+            return False
+        self._compared += 1
+        return True
+
+    async def _judged(self, question: Question, task: Task, text: str, *, compared: bool) -> dict[str, Any]:
+        """Two grades by the judge; none where it does not end with one.
+
+        Raises:
+            CallError: there is no judge, or it does not answer.
+        """
+        model = self.plan.judge
+        if model is None:
+            raise CallError(f"{task.id} needs a judge")
+        criteria = checks.criteria(task.check) if task.check is not None else ""
+        grades, nano_usd = [], 0
+        for answer_first in (False, True):
+            asked = judge.messages(task, criteria, text, answer_first=answer_first)
+            said = await self.caller.ask(model.name, asked, self._judge_tokens(model))
+            nano_usd += said.nano_usd
+            grades.append(judge.grade(said.text))
+        row = {
+            "kind": GRADE,
+            "model": question.model,
+            "task": task.id,
+            "digest": task.digest,
+            "judge": model.name,
+            "grades": [] if None in grades else grades,
+            "compared": compared,
+            "nano_usd": nano_usd,
+        }
+        self._write(row)
+        return row
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.results.append(row)
+        self.results.rows.append(row)
+
+    def _answer_tokens(self, model: Model) -> int:
+        """The cap of an answer: what is paid for, within what the model can."""
+        most = (self.plan.answer_tokens, model.most_output_tokens, model.context_window // 2)
+        return min(one for one in most if one)
+
+    def _judge_tokens(self, model: Model) -> int:
+        return min(judge.ANSWER_TOKENS, model.most_output_tokens or judge.ANSWER_TOKENS)
+
+    def _bound(self, question: Question) -> int:
+        """The most that a question can cost with its grades, in nano-USD."""
+        task, model, by = self.plan.tasks[question.task], self.plan.models[question.model], self.plan.judge
+        asked = sum(len(message.content.encode()) for message in task.messages)
+        bound = model.prices.bound(asked, self._answer_tokens(model))
+        if by is None:
+            return bound
+        # A token may be several bytes of what the judge then reads.
+        read = judge.MOST_PROMPT_BYTES + asked + len(task.reference.encode()) + 8 * self._answer_tokens(model)
+        return bound + 2 * by.prices.bound(read, self._judge_tokens(by))

@@ -1,0 +1,379 @@
+"""An evaluation against a gateway that answers as simulated models of known strengths would."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from services.chassis.measured_scores import Measured
+from services.chassis.money import NANO
+from services.gateway.evaluation import judge, summary
+from services.gateway.evaluation.caller import Caller
+from services.gateway.evaluation.design import Design, in_order
+from services.gateway.evaluation.estimates import Estimate
+from services.gateway.evaluation.report import Report
+from services.gateway.evaluation.results import MixedError, Results
+from services.gateway.evaluation.runner import Plan, Runner
+from services.gateway.evaluation.spending import Spending
+from services.gateway.evaluation.tasks import Task
+
+STRENGTHS = {
+    "code": {"a": 0.97, "b": 0.7, "c": 0.35, "d": 0.05},
+    "math": {"a": 0.05, "b": 0.97, "c": 0.7, "d": 0.35},
+    "chat": {"a": 0.7, "b": 0.05, "c": 0.97, "d": 0.35},
+}
+# US dollars per million tokens of an answer; every answer has ten.
+PRICES = {"a": 40.0, "b": 10.0, "c": 4.0, "d": 1.0, "judge": 1.0, "falls": 1.0, "broken": 1.0}
+TOKENS = 10
+TASKS = {
+    f"{category}-{n}": Task.model_validate(
+        {
+            "id": f"{category}-{n}",
+            "category": category,
+            "level": 1 + n % 4,
+            "messages": [{"role": "user", "content": f"{category} {n}"}],
+            "check": {"kind": "text", "any_of": ["right"]},
+            "reference": "right",
+        }
+    )
+    for category in STRENGTHS
+    for n in range(20)
+}
+JUDGED = {
+    "chat-0": Task.model_validate(
+        {
+            "id": "chat-0",
+            "category": "chat",
+            "messages": [{"role": "user", "content": "chat 0"}],
+            "check": {"kind": "judge", "criteria": "It is right."},
+        }
+    )
+}
+
+
+@dataclass
+class FakeGateway:
+    """What it was asked; it answers wrong questions as Lumni does."""
+
+    url: str = ""
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    judged: list[str] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+    limited: int = 0
+    spent_after: int = 10**9
+    judge_says: str = "Fine.\nGrade: 4"
+
+    async def model(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        own = {
+            "input_usd_per_mtok": 0.0,
+            "output_usd_per_mtok": PRICES[name],
+            "max_output_tokens": None,
+            "context_window": 8192,
+        }
+        return web.json_response({"id": name, "lumni": own})
+
+    async def models(self, request: web.Request) -> web.Response:
+        own = [("a", True, 1.0), ("free", True, 0.0), ("gone", False, 1.0), ("unpriced", True, None)]
+        rows = [
+            {"id": name, "lumni": {"available": available, "input_usd_per_mtok": price}}
+            for name, available, price in own
+        ]
+        return web.json_response({"data": rows})
+
+    async def chat(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        name, question = body["model"], body["messages"][-1]["content"]
+        assert {"use-cache": False} == body["cache"]
+        if self.limited:
+            self.limited -= 1
+            return error(429, "slow down", "rate_limit_exceeded", {"retry-after": "0"})
+        if len(self.asked) >= self.spent_after:
+            return error(429, "the budget is spent", "insufficient_quota")
+        if name == "broken":
+            return error(400, "it is broken", "bad")
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        if name == "judge":
+            self.judged.append(question)
+            return answered("judge", self.judge_says)
+        self.asked[name, question] += 1
+        if name == "falls":
+            return answered("a", "right")
+        share = STRENGTHS[question.split()[0]][name]
+        right = random.Random(f"3/{name}/{question}").random() < share
+        return answered(name, "It is right." if right else "No idea.")
+
+
+def answered(name: str, text: str) -> web.Response:
+    return web.json_response(
+        {
+            "choices": [{"message": {"content": text}, "finish_reason": "stop"}],
+            "lumni": {
+                "model": name,
+                "deployment": f"{name}-1",
+                "cost": {"nano_usd": round(PRICES[name] * TOKENS * 1000)},
+            },
+        }
+    )
+
+
+def error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": {"message": message, "code": code}}, status=status, headers=headers)
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[FakeGateway]:
+    fake = FakeGateway()
+    app = web.Application()
+    app.router.add_get("/v1/models", fake.models)
+    app.router.add_get("/v1/models/{name}", fake.model)
+    app.router.add_post("/v1/chat/completions", fake.chat)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield fake
+    await runner.cleanup()
+
+
+async def started(
+    gateway: FakeGateway,
+    path: Path,
+    *,
+    models: str = "a b c d",
+    tasks: Mapping[str, Task] = TASKS,
+    usd: float = 10.0,
+    by: str = "",
+    stop_after: int = 0,
+) -> Runner:
+    """One start; it ends where it would, or is interrupted."""
+    async with Caller(gateway.url, "key") as caller:
+        levels: dict[str, dict[str, int]] = {}
+        for one in tasks.values():
+            levels.setdefault(one.category, {})[one.id] = one.level
+        asked = {name: await caller.model(name) for name in models.split()}
+        design = Design({category: in_order(listed) for category, listed in levels.items()}, list(asked))
+        grader = await caller.model(by) if by else None
+        with opened(path) as results:
+            plan = Plan(tasks, asked, grader, answer_tokens=TOKENS)
+            runner = Runner(plan, design, results, Spending(round(usd * NANO)), caller)
+            if stop_after:
+
+                def count() -> None:
+                    if len(results.rows) >= stop_after:
+                        runner.stop("it was interrupted")
+
+                runner.progress = count
+            await asyncio.wait_for(runner.run(), 120)
+            return runner
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Results]:
+    with Results(path) as results:
+        yield results
+
+
+async def test_an_interrupted_evaluation_goes_on_and_finds_the_order_in_every_category(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.jsonl"
+    gateway.limited = 5
+    first = await started(gateway, path, stop_after=40)
+    # The process was killed while it wrote.
+    with path.open("ab") as file:
+        file.write(b'{"kind": "answer", "mod')
+    second = await started(gateway, path)
+    third = await started(gateway, path)
+
+    assert "it was interrupted" == first.over
+    assert 40 <= first.design.calls <= 44
+    assert {1} == set(gateway.asked.values())
+    assert second.design.calls == third.design.calls == len(gateway.asked)
+    assert second.design.calls <= second.design.plain_calls / 2
+    for category, found in second.design.estimates().items():
+        assert sorted(STRENGTHS[category], key=lambda m: -STRENGTHS[category][m]) == sorted(
+            found, key=lambda m: -found[m].expected
+        )
+    # What was spent is what the answers said, over all starts.
+    cost = sum(PRICES[name] * TOKENS * 1000 for name, _ in gateway.asked)
+    assert round(cost) == second.spending.spent == third.spending.spent
+    assert gateway.most_at_once <= second.plan.at_once
+
+
+async def test_models_are_those_that_answer_at_a_known_price(gateway: FakeGateway) -> None:
+    async with Caller(gateway.url, "key") as caller:
+        assert ["a", "free"] == await caller.models()
+
+
+async def test_the_budget_is_never_passed(gateway: FakeGateway, tmp_path: Path) -> None:
+    usd = 0.0099
+    runner = await started(gateway, tmp_path / "r", usd=usd)
+
+    cost = sum(PRICES[name] * TOKENS for name, _ in gateway.asked) / 1e6
+    dearest = PRICES["a"] * TOKENS / 1e6
+    assert usd - 2 * dearest < cost <= usd
+    assert "budget" in runner.over
+
+
+async def test_a_key_without_money_ends_it_and_nothing_is_lost(gateway: FakeGateway, tmp_path: Path) -> None:
+    gateway.spent_after = 10
+    runner = await started(gateway, tmp_path / "r")
+
+    assert "the budget is spent" == runner.over
+    assert len(gateway.asked) == runner.design.calls
+
+
+async def test_models_that_break_or_let_others_answer_are_left_out(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    runner = await started(gateway, tmp_path / "r", models="a broken falls")
+
+    assert "it is broken" == runner.left_out["broken"]
+    assert "a answered instead of falls" == runner.left_out["falls"]
+    # The answers of the other model had to be paid.
+    assert runner.spending.spent == sum(row["nano_usd"] for row in runner.results.rows)
+    told = summary.models(runner.design.estimates(), runner.results.rows)
+    assert ["a"] == [one.name for one in told]
+
+
+async def test_a_judge_grades_twice_in_both_orders_and_is_compared_with_checks(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    tasks = {**TASKS, **JUDGED}
+    runner = await started(gateway, tmp_path / "r", tasks=tasks, by="judge")
+
+    rows = [row for row in runner.results.rows if row["kind"] == "grade"]
+    judged = [row for row in rows if not row["compared"]]
+    assert {"chat-0"} == {row["task"] for row in judged}
+    assert all([4, 4] == row["grades"] for row in rows)
+    # Of each answer, once the criteria come before it and once after it.
+    read = [text for text in gateway.judged if "It is right.\n" in text and "What a good answer has" in text]
+    first = [
+        text for text in read if text.index("What a good answer has") < text.index("The answer to grade")
+    ]
+    assert len(judged) == len(first) == len(read) / 2
+    found = summary.agreement(runner.results.rows)
+    assert found is not None
+    assert (1.0, 1.0, 24) == (found.equal, found.within_one, found.checked)
+    # It takes everything for right, and some of what it was compared with was wrong.
+    assert 0 < found.with_checks < 1
+    shares = {
+        row["share"] for row in runner.results.rows if row["task"] == "chat-0" and row["kind"] == "answer"
+    }
+    assert {None} == shares
+    again = await started(gateway, tmp_path / "r", tasks=tasks, by="judge")
+    assert len(gateway.judged) == 2 * len(rows)
+    assert again.design.estimates() == runner.design.estimates()
+
+
+async def test_an_answer_without_a_grade_is_graded_later_and_not_asked_again(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    gateway.judge_says = "I will not."
+    first = await started(gateway, tmp_path / "r", models="a", tasks=JUDGED, by="judge")
+    gateway.judge_says = "Grade: 5"
+    second = await started(gateway, tmp_path / "r", models="a", tasks=JUDGED, by="judge")
+
+    assert 0 == first.design.estimates()["chat"]["a"].n
+    assert 1.0 == second.design.estimates()["chat"]["a"].share
+    assert {1} == set(gateway.asked.values())
+    assert second.spending.spent == sum(row["nano_usd"] for row in second.results.rows)
+
+
+async def test_a_changed_task_is_asked_again(gateway: FakeGateway, tmp_path: Path) -> None:
+    tasks = {"code-0": TASKS["code-0"]}
+    changed = {"code-0": TASKS["code-0"].model_copy(update={"reference": "also right"})}
+
+    await started(gateway, tmp_path / "r", models="a", tasks=tasks)
+    await started(gateway, tmp_path / "r", models="a", tasks=changed)
+
+    assert [2] == list(gateway.asked.values())
+
+
+def test_two_evaluations_do_not_write_one_file(tmp_path: Path) -> None:
+    with Results(tmp_path / "r"), pytest.raises(MixedError, match="another evaluation"):
+        Results(tmp_path / "r")
+    (tmp_path / "other").write_text('{"a": 1}\n')
+    with pytest.raises(MixedError, match="other:1"):
+        Results(tmp_path / "other")
+
+
+async def test_the_report_says_who_is_worth_having(gateway: FakeGateway, tmp_path: Path) -> None:
+    runner = await started(gateway, tmp_path / "r")
+    rows, estimates = runner.results.rows, runner.design.estimates()
+    models = {one.name: one for one in summary.models(estimates, rows)}
+    told = Report(
+        "2026-11-22",
+        list(models.values()),
+        list(STRENGTHS),
+        runner.design.calls,
+        runner.design.plain_calls,
+        str(runner.spending),
+        runner.over,
+        {"<x>": "gone"},
+        3,
+        summary.agreement(rows),
+    )
+
+    # c is cheap and the best on average; a is the best at code, b at math.
+    assert models["c"].on_frontier
+    assert models["d"].on_frontier
+    assert not models["a"].on_frontier
+    assert all(one.replaceable is None for one in models.values())
+    assert all(one.low < one.quality < one.high for one in models.values())
+    page = told.html()
+    assert "&lt;x&gt; was left out: gone" in page
+    assert all(f'<th scope="row">{name}</th>' in page for name in (*models, *STRENGTHS))
+    assert "<script" not in page
+
+
+def test_a_dear_model_that_is_nowhere_better_can_be_switched_off() -> None:
+    estimates = {"code": {"dear": Estimate(20, 8.0), "cheap": Estimate(20, 18.0)}}
+    rows = [
+        {"kind": "answer", "category": "code", "model": name, "nano_usd": cost}
+        for name, cost in (("dear", 1000), ("cheap", 10))
+    ]
+
+    cheap, dear = summary.models(estimates, rows)
+
+    assert ("cheap", None, True) == (cheap.name, cheap.replaceable, cheap.on_frontier)
+    assert dear.replaceable is not None
+    assert dear.replaceable > 0.99
+
+
+@pytest.mark.parametrize(
+    ("said", "grade"),
+    [
+        ("Good.\nGrade: 4", 4),
+        ("**Grade: 5/5**", 5),
+        ("Grade 3.", 3),
+        ("Grade: 4\nbut", None),
+        ("Grade: 45", None),
+        ("", None),
+    ],
+)
+def test_a_grade_is_the_last_line(said: str, grade: int | None) -> None:
+    assert grade == judge.grade(said)
+
+
+def test_scores_are_written_for_what_was_asked_often_enough() -> None:
+    earlier = {"old": {"code": Measured(0.5, 20, 0.3, 0.7, "2026-01-01")}}
+    rows = [{"kind": "answer", "category": "code", "model": "a", "at": "2026-11-22T10:00:00+00:00"}]
+
+    found = summary.scores({"code": {"a": Estimate(4, 3.0)}, "math": {"a": Estimate(3, 3.0)}}, rows, earlier)
+
+    assert earlier["old"] == found["old"]
+    assert ["code"] == list(found["a"])
+    assert (0.75, 4, "2026-11-22") == (found["a"]["code"].share, found["a"]["code"].n, found["a"]["code"].on)

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.chassis import config, measured_scores
-from services.chassis.money import nano
+from services.chassis.money import NANO, nano
 from services.gateway.cli.client import Gateway, RefusedError, Settings
 from services.gateway.cli.output import show, table
 
@@ -42,6 +43,9 @@ def evaluate(
     ] = None,
     categories: Annotated[str | None, typer.Option(help="only these, separated by commas")] = None,
     judge: Annotated[str | None, typer.Option(help="the model that grades what no check can")] = None,
+    plan: Annotated[
+        str | None, typer.Option(help="the plan of the key that is made; it has to reach the models")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--everything", help="ask every model every task, not only where it matters")
     ] = False,
@@ -72,23 +76,29 @@ def evaluate(
     try:
         chosen, skipped = _chosen(load(tasks or SUITE), _names(categories), with_judge=bool(judge))
         budget_nano = nano(budget)
-        ran = asyncio.run(
-            _run(
-                chosen,
-                budget_nano,
-                _names(models),
-                judge,
-                results,
-                answer_tokens,
-                at_once,
-                adaptive=not everything,
-            )
+        options = _Options(
+            budget_nano, _names(models), judge, plan, results, answer_tokens, at_once, adaptive=not everything
         )
+        ran = asyncio.run(_run(chosen, options))
     except (CallError, MixedError, NoSandboxError, UnreadableError) as error:
         raise RefusedError(str(error)) from error
     except ValueError as error:
         raise RefusedError(f"--budget: {error}") from error
     _conclude(ran, chosen, skipped, place, report)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What the command was told, the budget in nano-USD."""
+
+    budget: int
+    models: Sequence[str]
+    judge: str | None
+    plan: str | None
+    results: Path
+    answer_tokens: int
+    at_once: int
+    adaptive: bool
 
 
 def _names(given: str | None) -> list[str]:
@@ -117,17 +127,7 @@ def _chosen(
     return graded, len(wanted) - len(graded)
 
 
-async def _run(
-    tasks: Mapping[str, "Task"],
-    budget: int,
-    names: Sequence[str],
-    judge: str | None,
-    results: Path,
-    answer_tokens: int,
-    at_once: int,
-    *,
-    adaptive: bool,
-) -> "Runner":
+async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
     """Ask, with progress on the standard error; Ctrl-C waits for what is under way, and a second one does not."""
     from services.gateway.evaluation.caller import Caller
     from services.gateway.evaluation.design import Design, in_order
@@ -140,18 +140,22 @@ async def _run(
     for one in tasks.values():
         levels.setdefault(one.category, {})[one.id] = one.level
     with ExitStack() as stack:
-        file = stack.enter_context(Results(results))
-        key = stack.enter_context(_key(settings, budget))
+        file = stack.enter_context(Results(options.results))
+        key = stack.enter_context(_key(settings, options))
         async with Caller(settings.base, key) as caller:
-            asked = {name: await caller.model(name) for name in names or await caller.models()}
-            by = await caller.model(judge) if judge else None
+            asked = {name: await caller.model(name) for name in options.models or await caller.models()}
+            by = await caller.model(options.judge) if options.judge else None
             design = Design(
                 {category: in_order(listed) for category, listed in levels.items()},
                 list(asked),
-                adaptive=adaptive,
+                adaptive=options.adaptive,
             )
             runner = Runner(
-                Plan(tasks, asked, by, answer_tokens, at_once), design, file, Spending(budget), caller
+                Plan(tasks, asked, by, options.answer_tokens, options.at_once),
+                design,
+                file,
+                Spending(options.budget),
+                caller,
             )
             stack.enter_context(_progress(runner))
             loop = asyncio.get_running_loop()
@@ -166,7 +170,7 @@ async def _run(
 
 
 @contextmanager
-def _key(settings: Settings, budget: int) -> Iterator[str]:
+def _key(settings: Settings, options: _Options) -> Iterator[str]:
     """The key to ask with: the one that the environment has, else one for this evaluation, with its budget."""
     if settings.api_key:
         yield settings.api_key.reveal()
@@ -177,7 +181,8 @@ def _key(settings: Settings, budget: int) -> Iterator[str]:
         "/admin/keys",
         json={
             "user_id": "lumni-evaluate",
-            "budget_usd": f"{budget / 10**9:.9f}",
+            "budget_usd": f"{options.budget / NANO:.9f}",
+            **({"plan": options.plan} if options.plan else {}),
             "expires_at": (datetime.now(UTC) + KEY_LIVES).isoformat(timespec="seconds"),
         },
     )

@@ -105,6 +105,8 @@ class Runner:
                 group.create_task(self._work())
         if self.design.unsure == 0 and self.design.adaptive:
             self.stop("the order of the models is known in every category")
+        if self.design.calls < self.design.plain_calls and self.design.calls >= self.design.most_calls:
+            self.stop("half of the calls of asking everything were made")
         self.stop("all was asked that was to be asked")
 
     async def _work(self) -> None:

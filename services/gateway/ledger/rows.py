@@ -7,6 +7,17 @@ from typing import Any, NamedTuple
 
 # What the parts of a cost are; they add up to it, and all are null where nobody knows them.
 COST_PARTS = ("input_cost_nano_usd", "cached_cost_nano_usd", "output_cost_nano_usd", "fees_nano_usd")
+# What providers count of an attempt.
+TOKEN_COLUMNS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_prompt_tokens",
+    "audio_completion_tokens",
+    "web_searches",
+)
 # The variant of an experiment that a request has.
 ASSIGNMENT_COLUMNS = ("experiment_id", "variant", "experiment_unit")
 USAGE_COLUMNS = (
@@ -28,14 +39,7 @@ USAGE_COLUMNS = (
     "tier",
     "stream",
     "estimated",
-    "prompt_tokens",
-    "completion_tokens",
-    "cached_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "audio_prompt_tokens",
-    "audio_completion_tokens",
-    "web_searches",
+    *TOKEN_COLUMNS,
     "cost_nano_usd",
     *COST_PARTS,
     "max_cost_nano_usd",

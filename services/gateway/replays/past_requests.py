@@ -13,6 +13,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import selection_messages
+from services.gateway.ledger.rows import TOKEN_COLUMNS
 from services.gateway.replays.request import Attempt, Request, Tokens
 from services.gateway.reports.readers import Readers
 
@@ -28,18 +29,8 @@ LEFT JOIN task_classifications c ON c.request_id = s.request_id AND c.decided_at
 WHERE s.refusal = '' AND (s.decided_at, s.request_id) > ($1, $2) AND s.decided_at < $3 AND ($4 = '' OR s.plan = $4)
 ORDER BY s.decided_at, s.request_id LIMIT $5
 """
-TOKENS = (
-    "prompt_tokens",
-    "completion_tokens",
-    "cached_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "audio_prompt_tokens",
-    "audio_completion_tokens",
-    "web_searches",
-)
 ATTEMPTS = f"""
-SELECT request_id, tenant, deployment, model, kind, cost_nano_usd, {", ".join(TOKENS)}
+SELECT request_id, tenant, deployment, model, kind, cost_nano_usd, {", ".join(TOKEN_COLUMNS)}
 FROM usage_records WHERE request_id = ANY($1::text[]) AND started_at >= $2 AND started_at < $3
 ORDER BY request_id, started_at, length(attempt_id), attempt_id
 """  # noqa: S608  (of the names above)
@@ -138,7 +129,7 @@ def _decision(row: asyncpg.Record, asked: selector_pb2.Asked, tenant: str) -> se
 
 
 def _attempt(row: asyncpg.Record) -> Attempt:
-    tokens = Tokens(**{name: row[name] for name in TOKENS})
+    tokens = Tokens(**{name: row[name] for name in TOKEN_COLUMNS})
     return Attempt(row["deployment"], row["model"], row["kind"], row["cost_nano_usd"], tokens)
 
 

@@ -104,6 +104,8 @@ async def serve(
             yield f"{host}:{listener.getsockname()[1]}"
         finally:
             draining.begun = True
+            # Uvicorn makes the second list anew from the first every second.
+            config.encoded_headers.append(LAST)
             server.server_state.default_headers.append(LAST)
             try:
                 await asyncio.sleep(draining.delay_s)

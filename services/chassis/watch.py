@@ -6,6 +6,9 @@ from pathlib import Path
 
 __all__ = ["Watch"]
 
+# For how long a file must not have changed to be whole, in seconds.
+SETTLE_S = 0.2
+
 
 class Watch:
     """Compares files with how they were when last looked at: time of change, size and inode."""
@@ -20,10 +23,17 @@ class Watch:
         return seen != self._seen
 
     async def changes(self, every_s: float) -> AsyncGenerator[None]:
-        """One item whenever a file has changed, looked at every so many seconds, until cancelled."""
+        """One item whenever a file has changed, looked at every so many seconds, until cancelled.
+
+        It comes once the files stay as they are: one that is being written is not read.
+        """
+        settling = False
         while True:
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(SETTLE_S if settling else every_s)
             if self.changed():
+                settling = True
+            elif settling:
+                settling = False
                 yield
 
     def _stamps(self) -> tuple[tuple[int, int, int], ...]:

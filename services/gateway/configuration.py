@@ -62,7 +62,7 @@ class Configuration:
     async def _reload(self) -> None:
         try:
             # In a thread: a long file takes longer than a request may take.
-            found = await asyncio.to_thread(_read, self._folder)
+            self._take(await asyncio.to_thread(_read, self._folder))
         except (Mistakes, OSError) as mistake:
             RELOADS.labels("mistake").inc()
             log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
@@ -72,13 +72,15 @@ class Configuration:
             RELOADS.labels("mistake").inc()
             log.exception("the changed configuration cannot be read and is not used")
             return
+        RELOADS.labels("taken").inc()
+        log.info("the changed configuration is in force: %d plans", len(self.plans.current.by_name))
+
+    def _take(self, found: _Contents) -> None:
         _warn(found.fleet)
         self.fleet.replace(found.fleet)
         self.plans.replace(found.plans)
         self.switches.replace(found.switches)
         self.system_prompts.replace(found.system_prompts)
-        RELOADS.labels("taken").inc()
-        log.info("the changed configuration is in force: %d plans", len(found.plans.by_name))
 
 
 def _read(folder: Path) -> _Contents:

@@ -49,9 +49,10 @@ class StoredRules:
         self.current = configured.written
 
     def take(self, configured: Configured) -> None:
-        """Go by another section from now on; texts that it has of stored prompts count as soon as they are read."""
+        """Go by another section from now on; a text of a stored prompt replaces that of before once it was read."""
+        before = {rule.name: rule for rule in self.current.rules}
         self._configured = configured
-        self._rules = {name: rule for name, rule in self._rules.items() if name in configured.stored}
+        self._rules = {name: before[name] for name in configured.stored if name in before}
         self._put_together()
 
     @asynccontextmanager
@@ -125,7 +126,7 @@ class StoredRules:
         for name, why in failures.items():
             if self._failing.get(name) != why:
                 rule = self._rules.get(name)
-                kept = f"keeps the text of {rule.version}" if rule else "has no text"
+                kept = f"keeps the text of {rule.version or 'before'}" if rule else "has no text"
                 log.warning("system_prompts: %s %s: %s", name, kept, why)
         for name in self._failing.keys() & self._rules.keys() - failures.keys():
             log.warning("system_prompts: %s is read again: %s", name, self._rules[name].version)

@@ -104,3 +104,19 @@ async def _is(rules: StoredRules, text: str) -> bool:
 
 async def _logged(caplog: pytest.LogCaptureFixture, text: str) -> bool:
     return any(text in one.getMessage() and one.levelno == logging.WARNING for one in caplog.records)
+
+
+async def test_a_changed_file_leaves_the_text_of_before_until_the_new_one_is_read(
+    store: PromptStore, pool: postgres.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = StoredRules(pool, Configured(SystemPrompts(base="Give no advice.")))
+    async with rules.following():
+        rules.take(CONFIGURED)
+        assert ("Give no advice.", {"fr": "Vous."}) == (rules.current.base, rules.current.languages)
+        await eventually(lambda: _logged(caplog, "base keeps the text of before: there is no prompt"))
+
+        await made(store)
+        await eventually(lambda: _is(rules, "Be warm."))
+        # One that the file says itself counts at once.
+        rules.take(Configured(SystemPrompts(base="Be brief.")))
+        assert "Be brief." == rules.current.base

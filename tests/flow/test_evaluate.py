@@ -1,5 +1,8 @@
 """`lumni evaluate` through the running gateway: what it spends is in the ledger, and the selector goes by what it found."""
 
+import asyncio
+import os
+import sys
 from pathlib import Path
 
 import httpx
@@ -7,7 +10,6 @@ import orjson
 import yaml
 
 from tests.flow.stack import ADMIN_KEY, Stack
-from tests.flow.test_cli import lumni
 
 # The simulator echoes what it is asked, so that one kind of task is solved and the other is not.
 TASKS = [
@@ -23,15 +25,31 @@ TASKS = [
 ]
 
 
+async def evaluate(stack: Stack, *arguments: str) -> tuple[int, str, str]:
+    """Run the command in a process of its own, as it waits for signals; exit code, output, errors."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.gateway.cli.commands",
+        "evaluate",
+        *arguments,
+        env={**os.environ, "LUMNI_URL": stack.rest, "LUMNI_ADMIN_KEY": ADMIN_KEY},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 120)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
 async def test_models_are_evaluated_with_a_key_of_its_own(stack: Stack, tmp_path: Path) -> None:
     tasks, results, scores = (tmp_path / name for name in ("tasks.jsonl", "results.jsonl", "scores.yaml"))
     tasks.write_bytes(b"\n".join(map(orjson.dumps, TASKS)))
     given = [f"--tasks={tasks}", f"--results={results}", f"--scores={scores}", "--models=small,large"]
     given += [f"--report={tmp_path / 'report.html'}", "--budget"]
 
-    refused = await lumni(stack, "evaluate", *given, "much")
-    code, text, err = await lumni(stack, "evaluate", *given, "0.5")
-    again = await lumni(stack, "evaluate", *given, "0.5")
+    refused = await evaluate(stack, *given, "much")
+    code, text, err = await evaluate(stack, *given, "0.5")
+    again = await evaluate(stack, *given, "0.5")
 
     assert (1, True) == (refused[0], "--budget: expected US dollars" in refused[2])
     assert 0 == code, err

@@ -13,7 +13,12 @@ import pytest
 import pytest_asyncio
 import redis
 from hypothesis import HealthCheck, settings
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
+from services.chassis import telemetry
 from services.gateway.migrate import migrate
 from services.local.postgres import UNSAFE, Postgres
 from services.local.server import started
@@ -84,6 +89,17 @@ def _group(item: pytest.Item, folder: str) -> str:
     if isinstance(item, pytest.Function) and "operated" in item.fixturenames:
         return "operated"
     return folder if folder in TOGETHER else item.nodeid.partition("::")[0]
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """The spans that ended, of all traces."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(telemetry._sampling, "by", TraceIdRatioBased(1))
+    return exporter
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,10 @@ class ResponseCache:
         self._wait_s = wait_s
         self._similar = similar
 
+    def serves(self, caller: Caller, request: ModelRequest) -> bool:
+        """Whether an earlier answer might do for a request, or the new one for others."""
+        return self._kept_for(caller, request) > 0
+
     async def find(
         self, caller: Caller, request: ModelRequest, policy: bytes, token: str, *, alone: bool = False
     ) -> Found:

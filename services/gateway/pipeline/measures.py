@@ -5,7 +5,7 @@ No label holds anything that a caller chose: operations, tiers, outcomes and sta
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import prometheus_client
 from lumni.classifier.v1 import classifier_pb2
@@ -36,12 +36,12 @@ for _service in ("classifier", "selector"):
     DEGRADED.labels(_service)
 STAGE = prometheus_client.Histogram(
     "lumni_gateway_stage_seconds",
-    "Time of a request in a stage: classify, select, admit, provider.",
+    "Time of a request in a stage: cache, where an earlier answer might do, classify, select, admit, provider.",
     ["stage"],
     buckets=SECONDS,
 )
-CLASSIFY, SELECT, ADMIT, PROVIDER = (
-    STAGE.labels(stage) for stage in ("classify", "select", "admit", "provider")
+CACHE, CLASSIFY, SELECT, ADMIT, PROVIDER = (
+    STAGE.labels(stage) for stage in ("cache", "classify", "select", "admit", "provider")
 )
 OVERHEAD = prometheus_client.Histogram(
     "lumni_gateway_overhead_seconds",
@@ -68,6 +68,11 @@ OURS = (errors.Unavailable, errors.TimedOut, errors.Internal)
 def refused(operation: Operation, decision: Decision | None, fault: errors.Fault) -> None:
     """Count a request that was not executed."""
     REQUESTS.labels(operation, _tier(decision), _outcome(fault)).inc()
+
+
+def looking_up() -> AbstractContextManager[object]:
+    """Measure the search for an earlier answer, which the block is."""
+    return CACHE.time()
 
 
 def admitted(decision: Decision) -> None:

@@ -257,12 +257,16 @@ class Pipeline:
 
     async def _find(self, caller: Caller, request: ModelRequest, rules: SystemPromptRules) -> Found:
         """What the cache says of a request."""
-        if self._cache is None:
+        if self._cache is None or not self._cache.serves(caller, request):
             return not_cached()
-        permitted = policy.policy(caller, request).SerializeToString(deterministic=True)
-        permitted += rules.fingerprint(caller, request)
-        alone = rules.vary_by_message(caller, request)
-        return await self._cache.find(caller, request, permitted, telemetry.request_id.get(), alone=alone)
+        with measures.looking_up(), stages.stage("cache") as span:
+            permitted = policy.policy(caller, request).SerializeToString(deterministic=True)
+            permitted += rules.fingerprint(caller, request)
+            alone = rules.vary_by_message(caller, request)
+            ident = telemetry.request_id.get()
+            found = await self._cache.find(caller, request, permitted, ident, alone=alone)
+            span.set_attribute("lumni.cache", found.result or "unavailable")
+            return found
 
     async def _hit(
         self, caller: Caller, request: ModelRequest, rules: SystemPromptRules, hit: Hit
@@ -280,6 +284,7 @@ class Pipeline:
             raise
         self.events.publish(decision.context, request, decision)
         self._decisions.publish(replay.usage(decision, request, hit))
+        tracing.answered(replay.report(hit), replay.winner(hit.answer.report))
         return decision, admission
 
     async def _admit(

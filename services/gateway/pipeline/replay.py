@@ -90,7 +90,7 @@ def headers(decided: Decision, admission: Admission, hit: Hit) -> dict[str, str]
     """The headers of an answer from the cache; `age` is HTTP's own, in seconds."""
     return {
         **metadata.headers(decided, admission),
-        "x-lumni-deployment": _winner(hit.answer.report).deployment,
+        "x-lumni-deployment": winner(hit.answer.report).deployment,
         "x-lumni-cost-usd": f"{0:.9f}",
         "x-lumni-cache": hit.result,
         "age": str(hit.age_s),
@@ -118,15 +118,15 @@ async def chunks(request: ModelRequest, decided: Decision, hit: Hit) -> AsyncGen
 
 def usage(decided: Decision, request: ModelRequest, hit: Hit) -> events_pb2.UsageEvent:
     """What the ledger learns: an attempt that no provider saw, and what that saved."""
-    winner = _winner(hit.answer.report)
+    made_by = winner(hit.answer.report)
     return events_pb2.UsageEvent(
         kind=events_pb2.USAGE_KIND_CACHED,
         context=decided.context,
         attempt=executor_pb2.Attempt(
             id=f"{decided.request_id}/1",
-            deployment=winner.deployment,
-            model=winner.model,
-            provider=winner.provider,
+            deployment=made_by.deployment,
+            model=made_by.model,
+            provider=made_by.provider,
             outcome=executor_pb2.OUTCOME_SUCCEEDED,
             started_unix_us=time.time_ns() // 1000,
             duration_ms=(time.perf_counter() - decided.began) * 1000,
@@ -139,13 +139,14 @@ def usage(decided: Decision, request: ModelRequest, hit: Hit) -> events_pb2.Usag
     )
 
 
+def winner(bill: executor_pb2.Report) -> executor_pb2.Attempt:
+    """The attempt that answered; an empty one where there was none."""
+    return bill.attempts[-1] if bill.attempts else executor_pb2.Attempt()
+
+
 def _as_selected(decided: Decision, admission: Admission, bill: executor_pb2.Report) -> bool:
     """Whether no candidate was missed: the first one answered, or all were admitted."""
     candidates = decided.selection.candidates
     return (
-        len(admission.deployments) == len(candidates) or _winner(bill).deployment == candidates[0].deployment
+        len(admission.deployments) == len(candidates) or winner(bill).deployment == candidates[0].deployment
     )
-
-
-def _winner(bill: executor_pb2.Report) -> executor_pb2.Attempt:
-    return bill.attempts[-1] if bill.attempts else executor_pb2.Attempt()

@@ -52,11 +52,11 @@ def begun() -> None:
     trace.get_current_span().add_event("gen_ai.first_chunk")
 
 
-def answered(report: executor_pb2.Report) -> None:
-    """Add what the answer took, with all its attempts."""
+def answered(report: executor_pb2.Report, made_by: executor_pb2.Attempt | None = None) -> None:
+    """Add what the answer took, with all its attempts; `made_by` is of an earlier request, whose answer this is."""
     if not telemetry.recording():
         return
-    last = report.attempts[-1] if report.attempts else executor_pb2.Attempt()
+    last = made_by or (report.attempts[-1] if report.attempts else executor_pb2.Attempt())
     stages.describe(
         {
             "gen_ai.response.model": last.model,

@@ -2,37 +2,27 @@
 
 from pathlib import Path
 
-import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from prometheus_client import REGISTRY
 
-from services.chassis import telemetry
 from tests.executor.service import deployments, executor
 from tests.simulator import Simulator
 
 
 async def test_every_attempt_is_measured_and_traced(
-    simulator: Simulator, valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator, valkey: str, tmp_path: Path, spans: InMemorySpanExporter
 ) -> None:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
-    monkeypatch.setattr(telemetry._sampling, "by", TraceIdRatioBased(1))
     config = deployments(simulator.url, [("measured-bad", "openai/m-sim-500"), ("measured", "anthropic/m")])
     async with executor(tmp_path, config, valkey) as caller:
         await caller.ask("measured-bad", "measured", stream=True)
 
-    spans = {
+    made = {
         span.attributes["lumni.deployment"]: span
-        for span in exporter.get_finished_spans()
+        for span in spans.get_finished_spans()
         if span.attributes and "lumni.deployment" in span.attributes
     }
-    good, bad = spans["measured"], spans["measured-bad"]
+    good, bad = made["measured"], made["measured-bad"]
     assert good.name == "chat public-measured"
     assert good.attributes is not None
     assert good.attributes["gen_ai.provider.name"] == "anthropic"

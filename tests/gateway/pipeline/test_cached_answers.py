@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import REGISTRY
 
 from services.chassis import errors, redis, telemetry
 from services.gateway.keys.permissions import Caller
@@ -133,6 +135,60 @@ async def test_a_hit_is_admitted_as_a_request_without_tokens_and_told_to_the_led
     assert event.attempt.started_unix_us > 0
     # Settled, with no attempt in the bill.
     assert [] == list(setup.limits.ends[-1].attempts)  # type: ignore[union-attr]
+
+
+def searches() -> float:
+    return REGISTRY.get_sample_value("lumni_gateway_stage_seconds_count", {"stage": "cache"}) or 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_search_is_a_stage_of_the_trace_and_a_hit_says_what_it_took(
+    gateways: Gateways, spans: InMemorySpanExporter, stream: bool
+) -> None:
+    answered = (WORD, FINISH, REPORT) if stream else (BODY, REPORT)
+    setup, chat = await gateways.start(*answered), request(stream=stream)
+
+    async def traced() -> str:
+        """Ask in a trace of its own; what its stage says of the cache."""
+        spans.clear()
+        with telemetry.server_span("request", ""):
+            await (read(setup, chat) if stream else ask(setup, chat))
+        by_name = {span.name: span for span in spans.get_finished_spans()}
+        stage, root = by_name["cache"], by_name["request"]
+        assert root.context is not None
+        assert stage.parent is not None
+        assert stage.attributes is not None
+        assert root.context.span_id == stage.parent.span_id
+        return str(stage.attributes["lumni.cache"])
+
+    before = searches()
+    assert "miss" == await traced()
+
+    async def is_hit() -> bool:
+        return await traced() == "hit"
+
+    await eventually(is_hit)
+    assert searches() - before >= 2
+    (whole,) = (span for span in spans.get_finished_spans() if span.name == "request")
+    assert {
+        "gen_ai.response.model": "small",
+        "gen_ai.usage.input_tokens": 9,
+        "gen_ai.usage.output_tokens": 3,
+        "lumni.attempts": 0,
+        "lumni.cost_nano_usd": 0,
+        "lumni.deployment": "small@openai",
+    }.items() <= dict(whole.attributes or {}).items()
+
+
+async def test_what_the_cache_is_not_asked_about_has_no_such_stage(
+    gateways: Gateways, spans: InMemorySpanExporter
+) -> None:
+    setup, before = await gateways.start(BODY, REPORT), searches()
+    with telemetry.server_span("request", ""):
+        await ask(setup, request(temperature=1))
+
+    assert "cache" not in {span.name for span in spans.get_finished_spans()}
+    assert before == searches()
 
 
 async def test_who_may_ask_nothing_gets_no_cached_answer(gateways: Gateways) -> None:

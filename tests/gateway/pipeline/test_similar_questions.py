@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from lumni.events.v1 import events_pb2
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from services.chassis import errors, redis
+from services.chassis import errors, redis, telemetry
 from services.classifier.embedding import Embedder
 from services.gateway.config.live import Live
 from services.gateway.pipeline.system_prompts import LiveRules
@@ -74,10 +75,15 @@ async def setup(gateways: Gateways, embeds: Embeds) -> Setup:
     return one
 
 
-async def test_the_same_in_other_words_is_answered_for_nothing_and_says_so(setup: Setup) -> None:
-    answer = await ask(setup, asking(), WHO)
+async def test_the_same_in_other_words_is_answered_for_nothing_and_says_so(
+    setup: Setup, spans: InMemorySpanExporter
+) -> None:
+    with telemetry.server_span("request", ""):
+        answer = await ask(setup, asking(), WHO)
 
     assert "semantic" == result(answer)
+    (stage,) = (span for span in spans.get_finished_spans() if span.name == "cache")
+    assert {"lumni.cache": "semantic"} == stage.attributes
     lumni = json.loads(answer.body)["lumni"]
     assert (0, 7e-9) == (lumni["cost"]["nano_usd"], lumni["cache"]["saved_usd"])
     assert "0.000000000" == answer.headers["x-lumni-cost-usd"]

@@ -14,9 +14,8 @@ import grpc
 import prometheus_client
 from google.protobuf.message import DecodeError
 from lumni.chat.v1.chat_pb2 import RequestContext
-from opentelemetry.trace import StatusCode
 
-from services.chassis import errors, status, telemetry
+from services.chassis import errors, stages, status, telemetry
 from services.chassis.byte_budget import Lease
 from services.chassis.rpc.credentials import Admit
 from services.chassis.rpc.receiving import Receives
@@ -24,6 +23,10 @@ from services.chassis.rpc.settings import REQUEST_KEY, Settings
 
 log = logging.getLogger(__name__)
 
+# The statuses that are errors of a server by OpenTelemetry's conventions for RPC; the others are the caller's doing.
+SERVER_ERRORS = frozenset(
+    ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+)
 # How the names of methods begin that take several requests at once.
 BATCH = "/Batch"
 BUCKETS = (
@@ -82,9 +85,8 @@ def record_item(name: str, context: RequestContext, began_ns: int, fault: errors
     token = telemetry.request_id.set(context.request_id)
     try:
         with telemetry.server_span(name, context.traceparent, start_time=began_ns) as span:
-            if fault is not None:
-                span.set_attribute("error.type", fault.reason)
-                span.set_status(StatusCode.ERROR)
+            if fault is not None and status.to_rpc(fault).code.name in SERVER_ERRORS:
+                stages.fail(span, fault.reason)
             code = fault.reason if fault else "OK"
             took = (time.time_ns() - began_ns) / 1e6
             log.info("%s %s", name, code, extra={"code": code, "duration_ms": round(took, 3)})
@@ -259,9 +261,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 _in_flight(method).dec()
                 _duration(method, code).observe(took, telemetry.exemplar())
                 span.set_attribute("rpc.response.status_code", code)
-                if code != "OK":
-                    span.set_attribute("error.type", code)
-                    span.set_status(StatusCode.ERROR)
+                if code in SERVER_ERRORS:
+                    stages.fail(span, code)
                 # Each item of a batch has its own line.
                 level = logging.DEBUG if BATCH in method and code == "OK" else logging.INFO
                 shown = {"code": code, "duration_ms": round(took * 1000, 3)}

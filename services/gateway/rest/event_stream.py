@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from types import TracebackType
 
+from opentelemetry import trace
 from starlette.types import Send
 
-from services.chassis import errors
+from services.chassis import errors, stages
 from services.gateway.rest.api_format import ApiFormat
 from services.gateway.rest.json_answers import raw_headers
 
@@ -43,7 +44,7 @@ class EventStream:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._timer.cancel()
         if self._commenting is not None:
@@ -65,7 +66,8 @@ class EventStream:
                 await self._event(self._form.end, more=False)
 
     async def fail(self, fault: errors.Fault) -> None:
-        """End a stream that has begun with what went wrong."""
+        """End a stream that has begun with what went wrong; its span says so, as the status of the answer cannot."""
+        stages.fail(trace.get_current_span(), fault.reason)
         await self._event(self._form.error_event(fault), more=False)
 
     async def _begin(self, headers: Mapping[str, str]) -> None:

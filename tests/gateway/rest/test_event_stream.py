@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Send
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+from starlette.types import Message, Receive, Scope, Send
 
 from services.chassis import errors
 from services.chassis.byte_budget import ByteBudget, Lease
@@ -17,6 +19,7 @@ from services.gateway.limits.mistakes import Attempt
 from services.gateway.rest import event_stream
 from services.gateway.rest.api_format import OPENAI
 from services.gateway.rest.exchange import Exchange
+from services.gateway.rest.middleware import RequestMiddleware
 
 
 class Answer:
@@ -95,6 +98,37 @@ async def test_an_error_after_the_first_chunk_is_an_event_and_nothing_follows_it
         "param": None,
         "code": "service_unavailable",
     } == json.loads(error.removeprefix(b"data: "))["error"]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_a_stream_that_was_cut_is_an_error_in_its_trace_whatever_its_status(
+    spans: InMemorySpanExporter, cut: bool
+) -> None:
+    answer = Answer("1", errors.Unavailable("what a caller wrote")) if cut else Answer("1")
+    messages: list[Message] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        chunks = answer.chunks()
+        await anext(chunks)
+        await exchange(receive, send).stream_of(begun(chunks, {}))
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    scope: Scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    await RequestMiddleware(application)(scope, receive, send)
+
+    assert 200 == messages[0]["status"]
+    (span,) = spans.get_finished_spans()
+    assert span.attributes is not None
+    assert 200 == span.attributes["http.response.status_code"]
+    assert ("SERVICE_UNAVAILABLE" if cut else None) == span.attributes.get("error.type")
+    assert (StatusCode.ERROR if cut else StatusCode.UNSET) is span.status.status_code
+    assert "what a caller wrote" not in span.to_json()
 
 
 @pytest.mark.parametrize("before", [[], ["1"]])

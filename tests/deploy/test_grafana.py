@@ -9,6 +9,7 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from scripts import metrics_table
 from tests import prometheus_rules
 
 # Of Grafana's data source for Prometheus, and so not of the schema that all data sources share.
@@ -54,6 +55,16 @@ def test_what_grafana_does_not_know_is_found(dashboard: Any, part: str) -> None:
     inner["colour"] = "green"
 
     assert f"panels/{place}/{part}/colour" in set(lost(changed, read_and_written(changed)))
+
+
+def test_every_metric_of_the_response_cache_is_shown() -> None:
+    asked = " ".join(prometheus_rules.expressions())
+    of_the_cache = [
+        metric.name for metric in metrics_table.metrics() if metric.name.startswith("lumni_gateway_cache_")
+    ]
+
+    assert len(of_the_cache) >= 4
+    assert [] == [name for name in of_the_cache if name not in asked]
 
 
 def test_panels_lie_side_by_side_in_24_columns(dashboard: Any) -> None:

@@ -22,8 +22,8 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 REQUESTS = prometheus_client.Counter(
     "lumni_gateway_requests",
-    "Requests to a model: answered by the first deployment that was tried, by a fallback, failed for a reason of "
-    "ours or a provider's, refused for one of the caller's, or left by the caller.",
+    "Requests to a model: answered by the first deployment that was tried, by a fallback, from the cache (cached), "
+    "failed for a reason of ours or a provider's, refused for one of the caller's, or left by the caller.",
     ["operation", "tier", "outcome"],
 )
 DEGRADED = prometheus_client.Counter(
@@ -83,6 +83,11 @@ def admitted(decision: Decision) -> None:
     ADMIT.observe(max(0.0, time.perf_counter() - decision.began - decided_s))
     for service in decision.degraded:
         DEGRADED.labels(service).inc()
+
+
+def cached(operation: Operation, decision: Decision) -> None:
+    """Count a request that an earlier answer did for."""
+    REQUESTS.labels(operation, _tier(decision), "cached").inc()
 
 
 class Execution:

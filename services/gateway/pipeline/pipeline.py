@@ -281,7 +281,9 @@ class Pipeline:
                 decision.context.admitted_unix_ms = admission.admitted_unix_ms
         except errors.Fault as fault:
             self.events.publish(decision.context, request, decision, refusal=fault.reason)
+            measures.refused(request.operation, decision, fault)
             raise
+        measures.cached(request.operation, decision)
         self.events.publish(decision.context, request, decision)
         self._decisions.publish(replay.usage(decision, request, hit))
         tracing.answered(replay.report(hit), replay.winner(hit.answer.report))

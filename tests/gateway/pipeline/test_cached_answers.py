@@ -137,6 +137,33 @@ async def test_a_hit_is_admitted_as_a_request_without_tokens_and_told_to_the_led
     assert [] == list(setup.limits.ends[-1].attempts)  # type: ignore[union-attr]
 
 
+def counted(outcome: str) -> float:
+    return sum(
+        sample.value
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+        if sample.name == "lumni_gateway_requests_total" and sample.labels["outcome"] == outcome
+    )
+
+
+async def test_a_request_that_the_cache_answers_or_its_limits_refuse_is_counted_as_such(
+    gateways: Gateways,
+) -> None:
+    setup = await gateways.start(BODY, REPORT)
+    await ask(setup)
+    await until_hit(setup)
+    outcomes = ("answered", "cached", "failed", "fallback", "left", "refused")
+    before = {outcome: counted(outcome) for outcome in outcomes}
+
+    assert "hit" == result(await ask(setup))
+    setup.limits._refusal = errors.Exhausted("no requests left", reason="RATE_LIMIT_EXCEEDED")
+    with pytest.raises(errors.Exhausted):
+        await ask(setup)
+
+    more = {outcome: counted(outcome) - before[outcome] for outcome in outcomes}
+    assert {"cached": 1, "refused": 1} == {outcome: count for outcome, count in more.items() if count}
+
+
 def searches() -> float:
     return REGISTRY.get_sample_value("lumni_gateway_stage_seconds_count", {"stage": "cache"}) or 0
 

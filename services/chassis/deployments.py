@@ -65,6 +65,8 @@ class Deployment:
     priority: float = 0.5
     proxies: tuple[str, ...] = ()
     proxy_interval_s: float = 60.0
+    # Whether it is sent the traceparent of the call, to continue the trace; for servers of the operator's own.
+    send_traceparent: bool = False
     base_model: str = ""
     # The paths that its API is known to serve beside chat completions, in LiteLLM's spelling.
     endpoints: tuple[str, ...] = ()

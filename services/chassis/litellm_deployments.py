@@ -276,6 +276,7 @@ def _deployment(
         priority=info.number("priority", 0.5, low=0, high=1),
         proxies=info.texts("proxies"),
         proxy_interval_s=info.number("proxy_interval_s", 60.0, low=1),
+        send_traceparent=info.flag("send_traceparent", default=False),
         base_model=base_model,
         endpoints=info.texts("supported_endpoints"),
         params={word: params.plain(word, None) for word in params.keys if word in litellm_settings.PASSED_ON},

@@ -62,7 +62,7 @@ TAKEN: Mapping[str, frozenset[str]] = {
     | frozenset(prices.WEB_SEARCH)
     | frozenset(
         "id mode base_model max_input_tokens max_output_tokens access_groups region free_quota proxies "
-        "proxy_interval_s priority supported_endpoints metadata rpm tpm".split()
+        "proxy_interval_s priority send_traceparent supported_endpoints metadata rpm tpm".split()
     ),
 }
 _REDIS = "Redis is named by REDIS_URL"
@@ -125,7 +125,7 @@ _IGNORED: Mapping[str, Mapping[str, str]] = {
         "costs are always counted": "disable_end_user_cost_tracking disable_end_user_cost_tracking_prometheus_only "
         "disable_token_counter include_cost_in_streaming_usage",
         "nothing is reported to LiteLLM": "telemetry",
-        _HEADERS: "forward_traceparent_to_llm_provider",
+        "model_info.send_traceparent says which deployments are sent it": "forward_traceparent_to_llm_provider",
         _PAGE: "public_model_groups public_model_groups_links enable_preview_features",
         "changes of keys are always recorded": "store_audit_logs",
     },

@@ -58,7 +58,7 @@ model_list:
       rpm: 10
   - model_name: house
     litellm_params: {model: openai/house-model, api_base: "http://house:1/v1", input_cost_per_token: 0}
-    model_info: {id: second, free_quota: {rpd: 50, reset: America/Los_Angeles}, supports_vision: true}
+    model_info: {id: second, free_quota: {rpd: 50, reset: America/Los_Angeles}, supports_vision: true, send_traceparent: true}
 litellm_settings:
   num_retries: 5
 router_settings:
@@ -86,6 +86,7 @@ router_settings:
     # What is given for nothing costs nothing, unless the file says otherwise.
     assert second.price.free
     assert "vision" in second.capabilities
+    assert (False, True) == (first.send_traceparent, second.send_traceparent)
     assert {"house": ("house",)} == fleet.fallbacks == fleet.context_window_fallbacks
     assert {"smart": "house", "quick": "house"} == fleet.aliases
     assert (5, 7.0) == (fleet.num_retries, fleet.timeout_s)
@@ -108,6 +109,11 @@ router_settings:
         (GPT + "router_settings:\n  routing_strategy: roulette\n", 6, "expected one of"),
         (GPT + "    model_info: {free_quota: {rpd: 5, reset: Mars}}\n", 5, "a time zone"),
         (GPT.replace("api_key:", "rpm: -1, api_key:"), 4, "at least 0"),
+        (
+            GPT + "    model_info: {send_traceparent: sometimes}\n",
+            5,
+            "send_traceparent: expected true or false",
+        ),
         (GPT + "    model_info: {input_cost_per_image: 0.1}\n", 5, "Lumni does not price by it"),
         (GPT + "guardrails: [{guardrail_name: pii}]\n", 5, "inspect before or behind Lumni"),
         (GPT.replace("api_key:", "tiered_pricing: [1], api_key:"), 4, "set input_cost_per_token"),

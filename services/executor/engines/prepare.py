@@ -12,6 +12,7 @@ from typing import Any
 
 from litellm.types.utils import all_litellm_params
 
+from services.chassis import telemetry
 from services.chassis.byte_budget import Lease
 from services.chassis.deployments import Deployment, reference
 from services.chassis.operations import Operation
@@ -109,7 +110,7 @@ class Prepared:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that the configuration adds, lower case."""
+        """The headers that the deployment is sent besides, lower case: its configuration's, and the trace's."""
         return {name.lower(): value for name, value in (self.settings.get("extra_headers") or {}).items()}
 
 
@@ -165,10 +166,13 @@ class Preparer:
         return Prepared(call, arguments, rest, settings, self._address(call.deployment))
 
     def _settings(self, deployment: Deployment) -> dict[str, Any]:
-        return {
+        settings: dict[str, Any] = {
             name: self._environ.get(reference(value), "") if reference(value) else value
             for name, value in deployment.params.items()
         }
+        if deployment.send_traceparent and (parent := telemetry.traceparent()):
+            settings["extra_headers"] = {"traceparent": parent, **(settings.get("extra_headers") or {})}
+        return settings
 
     def _address(self, deployment: Deployment) -> str:
         if deployment.api_base_ref:

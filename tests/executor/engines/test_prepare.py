@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from services.chassis import telemetry
 from services.chassis.operations import Operation
 from services.executor.engines.base import Call
 from services.executor.engines.direct import DirectEngine
@@ -71,6 +73,35 @@ async def test_a_call_is_prepared_once_whichever_engine_sends_it(
     assert (1 if more else 0) == len(sent)
     await direct_engine.aclose()
     await litellm_engine.aclose()
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
+@pytest.mark.parametrize("engine", ["general", "fast"])
+async def test_a_deployment_is_sent_the_trace_if_it_is_configured_so_and_no_other_is(
+    engine: str, provider: str, simulator: Simulator
+) -> None:
+    preparer = CountingPreparer()
+    general = LiteLLMEngine(Proxies(), preparer)
+    fast = DirectEngine(Proxies(), preparer, general)
+    call = call_of(simulator.url, provider)
+    configured = replace(call.deployment, send_traceparent=True, params={"extra_headers": {"x-team": "blue"}})
+
+    async def send(one: Call) -> None:
+        async with aclosing((general if engine == "general" else fast).call(one)) as pieces:
+            assert 1 == len([piece async for piece in pieces])
+
+    with telemetry.server_span("call", ""):
+        parent = telemetry.traceparent()
+        await send(call)
+        await send(replace(call, deployment=configured))
+    # A probe, say, is of no trace.
+    await send(replace(call, deployment=configured))
+    headers = [one["headers"] for one in await simulator.requests()]
+
+    assert [None, parent, None] == [one.get("traceparent") for one in headers]
+    assert [None, "blue", "blue"] == [one.get("x-team") for one in headers]
+    await fast.aclose()
+    await general.aclose()
 
 
 def test_switches_of_litellm_reach_no_provider_and_unknown_fields_travel_as_they_are() -> None:

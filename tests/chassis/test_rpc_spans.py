@@ -9,6 +9,7 @@ from lumni.classifier.v1 import classifier_pb2 as pb
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from prometheus_client import REGISTRY
 
 from services.chassis import errors, rpc
 from tests.chassis.test_rpc import NAME, PLAIN, REQUEST, Script, served
@@ -54,6 +55,15 @@ async def test_a_good_call(spans: InMemorySpanExporter) -> None:
         "rpc.method": METHOD,
         "rpc.response.status_code": "OK",
     } == span.attributes
+    # It is an example of how long such a call takes.
+    assert span.context is not None
+    assert f"{span.context.trace_id:032x}" in {
+        sample.exemplar.labels["trace_id"]
+        for family in REGISTRY.collect()
+        if family.name == "lumni_rpc_duration_seconds"
+        for sample in family.samples
+        if sample.exemplar is not None and sample.labels["method"] == METHOD
+    }
 
 
 @pytest.mark.parametrize(("fault", "code"), OF_CALLERS)

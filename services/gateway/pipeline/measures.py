@@ -5,7 +5,7 @@ No label holds anything that a caller chose: operations, tiers, outcomes and sta
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import prometheus_client
 from lumni.classifier.v1 import classifier_pb2
@@ -70,17 +70,23 @@ def refused(operation: Operation, decision: Decision | None, fault: errors.Fault
     REQUESTS.labels(operation, _tier(decision), _outcome(fault)).inc()
 
 
-def looking_up() -> AbstractContextManager[object]:
+@contextmanager
+def looking_up() -> Iterator[None]:
     """Measure the search for an earlier answer, which the block is."""
-    return CACHE.time()
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        CACHE.observe(time.perf_counter() - began, telemetry.exemplar())
 
 
 def admitted(decision: Decision) -> None:
     """Measure what came before the execution, which begins now."""
-    CLASSIFY.observe(decision.classify_ms / 1000)
-    SELECT.observe(decision.select_ms / 1000)
+    exemplar = telemetry.exemplar()
+    CLASSIFY.observe(decision.classify_ms / 1000, exemplar)
+    SELECT.observe(decision.select_ms / 1000, exemplar)
     decided_s = (decision.classify_ms + decision.select_ms) / 1000
-    ADMIT.observe(max(0.0, time.perf_counter() - decision.began - decided_s))
+    ADMIT.observe(max(0.0, time.perf_counter() - decision.began - decided_s), exemplar)
     for service in decision.degraded:
         DEGRADED.labels(service).inc()
 
@@ -121,7 +127,7 @@ def execution(operation: Operation, decision: Decision) -> Iterator[Execution]:
         raise
     finally:
         if running.report is not None:
-            PROVIDER.observe(running.report.timing.provider_ms / 1000)
+            PROVIDER.observe(running.report.timing.provider_ms / 1000, telemetry.exemplar())
         REQUESTS.labels(operation, _tier(decision), outcome).inc()
 
 

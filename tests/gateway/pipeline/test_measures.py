@@ -7,9 +7,11 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 from lumni.executor.v1 import executor_pb2 as pb
 from lumni.selector.v1 import selector_pb2
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from prometheus_client import REGISTRY
 
-from services.chassis import errors
+from services.chassis import errors, telemetry
 from services.chassis.operations import Operation
 from services.gateway.pipeline import measures
 from services.gateway.pipeline.decision import Decision
@@ -42,6 +44,35 @@ def count(outcome: str, tier: str = "fast") -> float:
 
 def total(name: str) -> float:
     return REGISTRY.get_sample_value(f"{name}_total") or 0.0
+
+
+def histograms_showing(trace_id: str) -> set[str]:
+    """The stages and the other histograms of the gateway that show a trace as an example."""
+    return {
+        sample.labels.get("stage", family.name)
+        for family in REGISTRY.collect()
+        if family.name.startswith("lumni_gateway_")
+        for sample in family.samples
+        if sample.exemplar is not None and sample.exemplar.labels["trace_id"] == trace_id
+    }
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_recorded_trace_is_the_example_of_what_it_took(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    monkeypatch.setattr(telemetry._sampling, "by", TraceIdRatioBased(float(recorded)))
+    with telemetry.server_span("request", ""):
+        trace_id = telemetry.trace_id()
+        with measures.looking_up():
+            measures.admitted(decision())
+        with measures.execution(Operation.CHAT, decision()) as running:
+            running.first_chunk()
+            running.report = report("cheap")
+
+    stages = {"cache", "classify", "select", "admit", "provider"}
+    whole = {"lumni_gateway_overhead_seconds", "lumni_gateway_first_chunk_seconds"}
+    assert (stages | whole if recorded else set()) == histograms_showing(trace_id)
 
 
 def execute(outcome: pb.Report | BaseException) -> None:

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
+from services.chassis import telemetry
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.rest import application, operations
 from services.gateway.rest.draining import Draining
@@ -42,6 +45,35 @@ async def http(part: Part, draining: Draining) -> AsyncIterator[httpx.AsyncClien
     transport = httpx.ASGITransport(application.with_middleware(application.create([routes])))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
+
+
+async def test_a_scrape_shows_the_trace_of_a_request_by_its_duration_where_it_was_recorded(
+    http: httpx.AsyncClient, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def admits(self: Authenticator, key: str) -> None:
+        """Anybody."""
+
+    async def scraped(accept: str) -> str:
+        return (await http.get("/metrics", headers={"accept": accept})).text
+
+    monkeypatch.setattr(Authenticator, "admin", admits)
+    recorded = (await http.get("/health/live")).headers["x-lumni-trace-id"]
+    open_metrics, plain = await scraped("application/openmetrics-text"), await scraped("text/plain")
+    monkeypatch.setattr(telemetry._sampling, "by", TraceIdRatioBased(0))
+    other = (await http.get("/health/live")).headers["x-lumni-trace-id"]
+
+    examples = [
+        line
+        for line in open_metrics.splitlines()
+        if line.startswith("lumni_http_request_duration_seconds_bucket") and recorded in line
+    ]
+    assert 1 == len(examples)
+    assert 'route="/health/live"' in examples[0]
+    assert f' # {{trace_id="{recorded}"}} ' in examples[0]
+    # The older format has no place for any.
+    assert recorded not in plain
+    assert len(other) == 32
+    assert other not in await scraped("application/openmetrics-text")
 
 
 async def test_a_part_is_asked_once_for_all_who_ask(http: httpx.AsyncClient, part: Part) -> None:

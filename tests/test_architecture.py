@@ -33,7 +33,7 @@ EDGES = {
     "classifier": "__main__ servicer settings",
     "selector": "__main__ live.health live.replica_sync message_bounds past_messages replay_servicer servicer settings",
     "executor": (
-        "__main__ servicer settings attempts.messages capacity.health capacity.health_metrics capacity.prober capacity.redis_state engines.anthropic "
+        "__main__ servicer settings attempts.messages capacity.health capacity.health_metrics capacity.prober capacity.redis_state engines.anthropic engines.cache_marks "
         "engines.direct engines.gemini engines.litellm_answers engines.litellm_errors engines.litellm_globals "
         "engines.litellm_sdk engines.openai engines.parameters engines.prepare engines.token_count engines.translation events.outbox events.stream"
     ),

@@ -18,6 +18,7 @@ from services.chassis.deployments import Deployment, reference
 from services.chassis.operations import Operation
 from services.executor.engines import parameters
 from services.executor.engines.base import Call
+from services.executor.engines.cache_marks import CacheMarks
 from services.executor.engines.images import FETCHED_HERE, Images
 from services.executor.engines.litellm_errors import untranslated
 from services.executor.engines.outcomes import Failed
@@ -84,7 +85,8 @@ class Prepared:
     """A call that either engine can send.
 
     Args:
-        call: The call; its body holds no address to fetch and no mark to create a cache by.
+        call: The call; its body holds no address to fetch, and marks of what a provider shall keep as `cache_marks` has
+            them.
         arguments: What of the body LiteLLM takes as arguments.
         rest: What of the body travels as it is.
         settings: What else is configured for the deployment, under LiteLLM's names.
@@ -126,6 +128,7 @@ class Preparer:
     def __init__(self, environ: Mapping[str, str], images: Images | None = None) -> None:
         self._environ = environ
         self._images = images or Images()
+        self._marks = CacheMarks()
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -156,6 +159,8 @@ class Preparer:
                 # LiteLLM would create, and be billed for, a cache at Google's for every marked message.
                 body = _without_cache_marks(body)
             call = replace(call, body=body)
+        if call.operation in (Operation.CHAT, Operation.MESSAGES):
+            call = replace(call, body=self._marks.marked(call.deployment, call.operation, call.body))
         settings = self._settings(call.deployment)
         arguments, rest = split(call)
         arguments = {**_defaults(call, settings, arguments), **arguments}

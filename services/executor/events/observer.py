@@ -96,6 +96,7 @@ def _trace(work: Work, attempt: Attempt) -> None:
             "gen_ai.usage.input_tokens": attempt.usage.prompt_tokens,
             "gen_ai.usage.output_tokens": attempt.usage.completion_tokens,
             "gen_ai.usage.cache_read.input_tokens": attempt.usage.cached_tokens,
+            "gen_ai.usage.cache_creation.input_tokens": attempt.usage.cache_write_tokens,
             "lumni.attempt": attempt.id,
             "lumni.deployment": attempt.deployment.id,
             "lumni.cost_nano_usd": attempt.cost_nano_usd,

@@ -13,7 +13,9 @@ from tests.simulator import Simulator
 async def test_every_attempt_is_measured_and_traced(
     simulator: Simulator, valkey: str, tmp_path: Path, spans: InMemorySpanExporter
 ) -> None:
-    config = deployments(simulator.url, [("measured-bad", "openai/m-sim-500"), ("measured", "anthropic/m")])
+    config = deployments(
+        simulator.url, [("measured-bad", "openai/m-sim-500"), ("measured", "anthropic/m-sim-write-3")]
+    )
     async with executor(tmp_path, config, valkey) as caller:
         await caller.ask("measured-bad", "measured", stream=True)
 
@@ -27,6 +29,7 @@ async def test_every_attempt_is_measured_and_traced(
     assert good.attributes is not None
     assert good.attributes["gen_ai.provider.name"] == "anthropic"
     assert good.attributes["gen_ai.usage.output_tokens"] == 16
+    assert good.attributes["gen_ai.usage.cache_creation.input_tokens"] == 3
     assert bad.attributes is not None
     assert bad.attributes["error.type"] == "server_error"
     assert bad.status.status_code is trace.StatusCode.ERROR

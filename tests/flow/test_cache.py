@@ -16,7 +16,7 @@ from tests.simulator import Simulator
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.arrangements("workers")]
 
-EQUAL = 50
+EQUAL = 200
 
 
 def body(text: str, **more: Any) -> dict[str, Any]:
@@ -64,6 +64,7 @@ async def test_equal_requests_at_once_are_one_at_the_provider_and_in_the_bill(
     assert {"final": 1, "cached": EQUAL - 1} == Counter(row["kind"] for row in booked)
     assert cost == sum(row["cost_nano_usd"] for row in booked)
     assert {cost} == {row["saved_nano_usd"] for row in booked if row["kind"] == "cached"}
+    assert {"": 1, "hit": EQUAL - 1} == Counter(row["cache_result"] for row in booked)
     assert {("meets", "meets@openai", "openai")} == {
         (row["model"], row["deployment"], row["provider"]) for row in booked
     }
@@ -135,8 +136,9 @@ async def test_a_question_in_other_words_costs_nothing_and_is_a_row_that_says_so
         given["lumni"]["cache"]["request_id"],
     )
     [row] = await rows(stack, [again.headers["x-request-id"]])
-    assert ("cached", 0, made["lumni"]["cost"]["nano_usd"]) == (
+    assert ("cached", "semantic", 0, made["lumni"]["cost"]["nano_usd"]) == (
         row["kind"],
+        row["cache_result"],
         row["cost_nano_usd"],
         row["saved_nano_usd"],
     )

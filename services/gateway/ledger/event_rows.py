@@ -105,6 +105,7 @@ def _ended(message: events_pb2.UsageEvent, kind: Kind, cost: int, started_at: da
         attempt.error_class,
         dict(context.metadata),
         message.saved_nano_usd,
+        message.cache_result,
         *_assignment(context),
     )
     return Ended(attempt.id, context.request_id, row, last=kind in (Kind.FINAL, Kind.CACHED))

@@ -49,6 +49,7 @@ USAGE_COLUMNS = (
     "error_class",
     "metadata",
     "saved_nano_usd",
+    "cache_result",
     *ASSIGNMENT_COLUMNS,
 )
 # What both rows of a decision begin with.

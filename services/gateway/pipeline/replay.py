@@ -136,6 +136,7 @@ def usage(decided: Decision, request: ModelRequest, hit: Hit) -> events_pb2.Usag
         operation=executor_pb2.Operation.Value(f"OPERATION_{request.operation.upper()}"),
         stream=request.stream,
         saved_nano_usd=hit.answer.report.cost_nano_usd,
+        cache_result=hit.result,
     )
 
 

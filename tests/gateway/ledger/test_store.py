@@ -65,7 +65,7 @@ async def test_an_answer_from_the_cache_is_a_row_that_cost_nothing_with_what_it_
 ) -> None:
     store = LedgerStore(pool)
     hit = event(events_pb2.USAGE_KIND_CACHED, request="r2", tokens=0)
-    hit.saved_nano_usd = 70
+    hit.saved_nano_usd, hit.cache_result = 70, "semantic"
     made = event(FINAL, request="r1", cost=70)
     batch = [event_rows.usage(one.SerializeToString()) for one in (made, hit)]
     await store.write(batch)
@@ -75,6 +75,7 @@ async def test_an_answer_from_the_cache_is_a_row_that_cost_nothing_with_what_it_
     row = await pool.fetchrow("SELECT * FROM usage_records WHERE request_id = 'r2'")
     assert row is not None
     assert ("cached", 0, 70) == (row["kind"], row["cost_nano_usd"], row["saved_nano_usd"])
+    assert "semantic" == row["cache_result"]
     spent = await pool.fetchval(
         "SELECT spent_nano_usd FROM budget_spend WHERE subject = 'key:k1' AND period = 'total'"
     )

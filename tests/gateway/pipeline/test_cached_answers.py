@@ -126,7 +126,7 @@ async def test_a_hit_is_admitted_as_a_request_without_tokens_and_told_to_the_led
     event = setup.decisions.usage[-1]
     assert events_pb2.USAGE_KIND_CACHED == event.kind
     assert f"{again.decision.request_id}/1" == event.attempt.id
-    assert (0, 7) == (event.attempt.cost_nano_usd, event.saved_nano_usd)
+    assert (0, 7, "hit") == (event.attempt.cost_nano_usd, event.saved_nano_usd, event.cache_result)
     assert ("small@openai", "small", "openai") == (
         event.attempt.deployment,
         event.attempt.model,

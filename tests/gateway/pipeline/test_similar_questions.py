@@ -89,10 +89,11 @@ async def test_the_same_in_other_words_is_answered_for_nothing_and_says_so(
     assert "0.000000000" == answer.headers["x-lumni-cost-usd"]
     assert 1 == setup.executor.calls
     event = setup.decisions.usage[-1]
-    assert (events_pb2.USAGE_KIND_CACHED, 0, 7) == (
+    assert (events_pb2.USAGE_KIND_CACHED, 0, 7, "semantic") == (
         event.kind,
         event.attempt.cost_nano_usd,
         event.saved_nano_usd,
+        event.cache_result,
     )
     made = lumni["cache"]["request_id"]
     assert setup.decisions.events[-1].selection.reason.startswith(f"semantic cache: made for {made}")

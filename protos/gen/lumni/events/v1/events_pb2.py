@@ -28,19 +28,19 @@ from lumni.executor.v1 import executor_pb2 as lumni_dot_executor_dot_v1_dot_exec
 from lumni.selector.v1 import selector_pb2 as lumni_dot_selector_dot_v1_dot_selector__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clumni/events/v1/events.proto\x12\x0flumni.events.v1\x1a\x18lumni/chat/v1/chat.proto\x1a$lumni/classifier/v1/classifier.proto\x1a lumni/executor/v1/executor.proto\x1a lumni/selector/v1/selector.proto\"\xe1\x02\n\nUsageEvent\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.lumni.events.v1.UsageKind\x12.\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12+\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x1a.lumni.executor.v1.Attempt\x12\x19\n\x11max_cost_nano_usd\x18\x04 \x01(\x03\x12/\n\x08\x63\x61tegory\x18\x05 \x01(\x0e\x32\x1d.lumni.classifier.v1.Category\x12\'\n\x04tier\x18\x06 \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12/\n\toperation\x18\x07 \x01(\x0e\x32\x1c.lumni.executor.v1.Operation\x12\x0e\n\x06stream\x18\x08 \x01(\x08\x12\x16\n\x0esaved_nano_usd\x18\t \x01(\x03\"\xab\x02\n\rDecisionEvent\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12;\n\x0e\x63lassification\x18\x02 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12/\n\tselection\x18\x03 \x01(\x0b\x32\x1c.lumni.selector.v1.Selection\x12\x0f\n\x07refusal\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x65\x63ided_unix_ms\x18\x05 \x01(\x03\x12\x17\n\x0frequested_model\x18\x06 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x07 \x03(\t\x12\'\n\x05\x61sked\x18\x08 \x01(\x0b\x32\x18.lumni.selector.v1.Asked\"\x89\x02\n\x0c\x43\x61\x63hedAnswer\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0cmade_unix_ms\x18\x02 \x01(\x03\x12\x0e\n\x06pieces\x18\x03 \x03(\t\x12\x17\n\nlast_chunk\x18\x04 \x01(\tH\x00\x88\x01\x01\x12;\n\x0e\x63lassification\x18\x05 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12/\n\tselection\x18\x06 \x01(\x0b\x32\x1c.lumni.selector.v1.Selection\x12)\n\x06report\x18\x07 \x01(\x0b\x32\x19.lumni.executor.v1.ReportB\r\n\x0b_last_chunk*\x9b\x01\n\tUsageKind\x12\x1a\n\x16USAGE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12USAGE_KIND_STARTED\x10\x01\x12\x14\n\x10USAGE_KIND_FINAL\x10\x02\x12\x16\n\x12USAGE_KIND_PARTIAL\x10\x03\x12\x15\n\x11USAGE_KIND_FAILED\x10\x04\x12\x15\n\x11USAGE_KIND_CACHED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clumni/events/v1/events.proto\x12\x0flumni.events.v1\x1a\x18lumni/chat/v1/chat.proto\x1a$lumni/classifier/v1/classifier.proto\x1a lumni/executor/v1/executor.proto\x1a lumni/selector/v1/selector.proto\"\xf7\x02\n\nUsageEvent\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.lumni.events.v1.UsageKind\x12.\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12+\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x1a.lumni.executor.v1.Attempt\x12\x19\n\x11max_cost_nano_usd\x18\x04 \x01(\x03\x12/\n\x08\x63\x61tegory\x18\x05 \x01(\x0e\x32\x1d.lumni.classifier.v1.Category\x12\'\n\x04tier\x18\x06 \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12/\n\toperation\x18\x07 \x01(\x0e\x32\x1c.lumni.executor.v1.Operation\x12\x0e\n\x06stream\x18\x08 \x01(\x08\x12\x16\n\x0esaved_nano_usd\x18\t \x01(\x03\x12\x14\n\x0c\x63\x61\x63he_result\x18\n \x01(\t\"\xab\x02\n\rDecisionEvent\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12;\n\x0e\x63lassification\x18\x02 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12/\n\tselection\x18\x03 \x01(\x0b\x32\x1c.lumni.selector.v1.Selection\x12\x0f\n\x07refusal\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x65\x63ided_unix_ms\x18\x05 \x01(\x03\x12\x17\n\x0frequested_model\x18\x06 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x07 \x03(\t\x12\'\n\x05\x61sked\x18\x08 \x01(\x0b\x32\x18.lumni.selector.v1.Asked\"\x89\x02\n\x0c\x43\x61\x63hedAnswer\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0cmade_unix_ms\x18\x02 \x01(\x03\x12\x0e\n\x06pieces\x18\x03 \x03(\t\x12\x17\n\nlast_chunk\x18\x04 \x01(\tH\x00\x88\x01\x01\x12;\n\x0e\x63lassification\x18\x05 \x01(\x0b\x32#.lumni.classifier.v1.Classification\x12/\n\tselection\x18\x06 \x01(\x0b\x32\x1c.lumni.selector.v1.Selection\x12)\n\x06report\x18\x07 \x01(\x0b\x32\x19.lumni.executor.v1.ReportB\r\n\x0b_last_chunk*\x9b\x01\n\tUsageKind\x12\x1a\n\x16USAGE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12USAGE_KIND_STARTED\x10\x01\x12\x14\n\x10USAGE_KIND_FINAL\x10\x02\x12\x16\n\x12USAGE_KIND_PARTIAL\x10\x03\x12\x15\n\x11USAGE_KIND_FAILED\x10\x04\x12\x15\n\x11USAGE_KIND_CACHED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lumni.events.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_USAGEKIND']._serialized_start=1108
-  _globals['_USAGEKIND']._serialized_end=1263
+  _globals['_USAGEKIND']._serialized_start=1130
+  _globals['_USAGEKIND']._serialized_end=1285
   _globals['_USAGEEVENT']._serialized_start=182
-  _globals['_USAGEEVENT']._serialized_end=535
-  _globals['_DECISIONEVENT']._serialized_start=538
-  _globals['_DECISIONEVENT']._serialized_end=837
-  _globals['_CACHEDANSWER']._serialized_start=840
-  _globals['_CACHEDANSWER']._serialized_end=1105
+  _globals['_USAGEEVENT']._serialized_end=557
+  _globals['_DECISIONEVENT']._serialized_start=560
+  _globals['_DECISIONEVENT']._serialized_end=859
+  _globals['_CACHEDANSWER']._serialized_start=862
+  _globals['_CACHEDANSWER']._serialized_end=1127
 # @@protoc_insertion_point(module_scope)

@@ -74,6 +74,7 @@ class UsageEvent(_message.Message):
     OPERATION_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
     SAVED_NANO_USD_FIELD_NUMBER: _builtins.int
+    CACHE_RESULT_FIELD_NUMBER: _builtins.int
     kind: Global___UsageKind.ValueType
     """kind is what it says."""
     max_cost_nano_usd: _builtins.int
@@ -88,6 +89,10 @@ class UsageEvent(_message.Message):
     """stream is true for streamed calls."""
     saved_nano_usd: _builtins.int
     """saved_nano_usd is, on CACHED, what the answer had cost when a provider made it."""
+    cache_result: _builtins.str
+    """cache_result is, on CACHED, how the answer was found: "hit" for an equal request, "semantic" for a question that says
+    the same.
+    """
     @_builtins.property
     def context(self) -> _chat_pb2.RequestContext:
         """context is the request's."""
@@ -108,10 +113,11 @@ class UsageEvent(_message.Message):
         operation: _executor_pb2.Operation.ValueType = ...,
         stream: _builtins.bool = ...,
         saved_nano_usd: _builtins.int = ...,
+        cache_result: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "category", b"category", "context", b"context", "kind", b"kind", "max_cost_nano_usd", b"max_cost_nano_usd", "operation", b"operation", "saved_nano_usd", b"saved_nano_usd", "stream", b"stream", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cache_result", b"cache_result", "category", b"category", "context", b"context", "kind", b"kind", "max_cost_nano_usd", b"max_cost_nano_usd", "operation", b"operation", "saved_nano_usd", b"saved_nano_usd", "stream", b"stream", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +15,9 @@ from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from services.chassis import redis
 from tests.flow.conftest import PORTKEY_KEY
-from tests.flow.stack import ADMIN_KEY, API_KEY, Stack
+from tests.flow.stack import ADMIN_KEY, API_KEY, VIEWER_KEY, Stack
 from tests.otlp import Collector
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -186,8 +189,8 @@ async def test_with_collector_and_portkey_down_callers_see_no_difference(
 
 
 @pytest.mark.arrangements
-async def test_no_key_and_no_text_is_in_any_log_span_metric_error_file_or_table(
-    stack: Stack, http: httpx.AsyncClient, collector: Collector
+async def test_no_key_and_no_text_is_in_any_log_span_metric_error_page_file_table_or_key_of_redis(
+    stack: Stack, http: httpx.AsyncClient, collector: Collector, portkey: Collector
 ) -> None:
     admin = {"authorization": f"Bearer {ADMIN_KEY}"}
     made = await http.post("/admin/keys", json={"user_id": "canary-owner"}, headers=admin)
@@ -205,10 +208,19 @@ async def test_no_key_and_no_text_is_in_any_log_span_metric_error_file_or_table(
     written = [answer.text for answer in answers if answer.is_error]
     assert 3 <= len(written)
     for answer in (good, answers[0]):
-        spans = await asyncio.to_thread(collector.wait_for, answer.headers["x-lumni-trace-id"], NAMES)
-        written += [str(span) for _, span in spans]
+        for destination in (collector, portkey):
+            spans = await asyncio.to_thread(destination.wait_for, answer.headers["x-lumni-trace-id"], NAMES)
+            written += [str(span) for _, span in spans]
         await _until_written(stack, answer.headers["x-request-id"])
     written.append((await http.get("/metrics", headers=admin)).text)
+    for address in stack.metrics.values():
+        written.append((await http.get(address)).raise_for_status().text)
+    paths = [f"/requests/{good.headers['x-request-id']}", f"/requests/{answers[0].headers['x-request-id']}"]
+    for key, more in ((ADMIN_KEY, ["/keys", f"/keys/{made.json()['key_id']}"]), (VIEWER_KEY, [])):
+        written += await _pages(
+            stack, key, ["", "/requests", "/models", "/spend", "/spend?by=key", *paths, *more]
+        )
+    written += await _redis(stack)
     # Logs, what is spooled, what is configured.
     folder = stack.services["gateway"].log.parent
     written += [path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()]
@@ -220,12 +232,42 @@ async def test_no_key_and_no_text_is_in_any_log_span_metric_error_file_or_table(
         virtual_key,
         "sk-sim-canary",
         "sk-lumni-canary-wrong",
+        VIEWER_KEY,
         PORTKEY_KEY,
     )
     for secret in secrets:
         # PostgreSQL shows bytes in hexadecimal.
         found = [text for text in written if secret in text or secret.encode().hex() in text]
         assert not found, f"{secret}: {found[0][:500]}"
+
+
+async def _pages(stack: Stack, key: str, paths: Sequence[str]) -> list[str]:
+    """Pages of the dashboard, as the holder of a key gets them."""
+    async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False) as browser:
+        form = (await browser.get("/dashboard/sign-in")).text
+        token = form.partition('name="csrf" value="')[2].partition('"')[0]
+        signed_in = await browser.post("/dashboard/sign-in", data={"key": key, "csrf": token})
+        assert 303 == signed_in.status_code
+        answers = [await browser.get(f"/dashboard{path}") for path in paths]
+        assert {200} == {answer.status_code for answer in answers}, [answer.url for answer in answers]
+        return [answer.text for answer in answers]
+
+
+async def _redis(stack: Stack) -> list[str]:
+    """Every key of Redis with its value, as text."""
+    async with redis.connect(stack.valkey, timeout_s=60) as client:
+        read: dict[bytes, Callable[[bytes], Awaitable[Any]]] = {
+            b"string": client.get,
+            b"hash": client.hgetall,
+            b"list": partial(client.lrange, start=0, end=-1),
+            b"set": client.smembers,
+            b"zset": partial(client.zrange, start=0, end=-1, withscores=True),
+            b"stream": client.xrange,
+        }
+        kinds = {key: await client.type(key) async for key in client.scan_iter(count=1000)}
+        assert b"stream" in kinds.values()
+        # One that expired meanwhile has no type.
+        return [f"{key!r} {await read[kind](key)!r}" for key, kind in kinds.items() if kind in read]
 
 
 async def _until_written(stack: Stack, request_id: str) -> None:

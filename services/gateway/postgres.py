@@ -98,6 +98,11 @@ async def pool(url: str, *, size: int = 8, timeout_s: float = TIMEOUT_S) -> Asyn
             made.terminate()
 
 
+def share_busy(pool: Pool) -> float:
+    """The share of the connections that a pool may hold which is in use, 0 to 1."""
+    return (pool.get_size() - pool.get_idle_size()) / pool.get_max_size()
+
+
 @asynccontextmanager
 async def connection(pool: Pool, *, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Connection]:
     """A connection, waited for at most `timeout_s`."""

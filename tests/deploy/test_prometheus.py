@@ -1,5 +1,6 @@
 """The alerts fire and clear, and rules, examples and the dashboard hold what Prometheus understands."""
 
+import re
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -8,6 +9,11 @@ import pytest
 import yaml
 
 from scripts import metrics_table
+from services.gateway.alerts import judge
+from services.gateway.alerts.budget_burn import Spending, Spent
+from services.gateway.alerts.judge import Facts
+from services.gateway.alerts.recent_requests import Shares
+from services.gateway.config.alerts import Thresholds
 from tests import prometheus_rules, tools
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "monitoring.md"
@@ -89,6 +95,27 @@ def test_every_alert_says_how_bad_it_is_and_where_to_read_on() -> None:
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert rule["annotations"]["runbook"] == f"docs/monitoring.md#{name.lower()}"
         assert f"\n#### {name}\n" in runbook, name
+
+
+def test_the_runbook_says_which_alerts_need_prometheus() -> None:
+    worst = Facts(
+        Shares(requests=100, error_rate=1.0, fallback_rate=1.0, answer_s=60.0),
+        down=["d"],
+        providers_down=["p"],
+        flapping=["d"],
+        keys_expiring=9,
+        pool_share=1.0,
+        ledger_behind_s=1e9,
+        poison=1,
+        spending=Spending((Spent(10**12, 300),) * 2, (Spent(10**12, 1800),) * 2),
+    )
+    of_webhook = set(judge.firing(worst, Thresholds(budget_usd=1)))
+    section = RUNBOOK.read_text().partition("## Alerts without Prometheus\n")[2].partition("\n## ")[0]
+    told, _, alone = section.partition("The others need Prometheus")
+
+    assert of_webhook == set(re.findall(r"\bLumni[A-Z]\w+", told))
+    listed = alone.partition("`LUMNI_ALERTS_FORMAT`")[0]
+    assert set(prometheus_rules.rules("alert")) - of_webhook == set(re.findall(r"\bLumni[A-Z]\w+", listed))
 
 
 def test_the_table_of_metrics_is_the_codes() -> None:

@@ -19,9 +19,20 @@ class Thresholds:
     # Of fewer requests in the window no share is told.
     least_requests: int = 20
     error_rate: float = 0.05
+    # The share that is worth waking somebody for.
+    error_rate_critical: float = 0.10
     fallback_rate: float = 0.5
     answer_s: float = 10.0
+    # For so long all breakers of a provider, or the one of a deployment, are open.
     deployment_down_s: int = 300
+    # Breakers that open or close more often than that within so many seconds.
+    flapping_changes: int = 6
+    flapping_window_s: int = 1800
+    # Virtual keys that expire within a week.
+    least_keys_expiring: int = 1
+    # The share of the ledger's connections to PostgreSQL that is in use in every look, for so long.
+    pool_share: float = 0.8
+    pool_full_s: int = 300
     ledger_behind_s: int = 60
     # What may be spent in 30 days, in USD; without it nothing is told of money. Each speed is in times of that which
     # spends it in exactly 30 days: 2 % of it within an hour, 5 % within six.
@@ -46,11 +57,19 @@ def load(path: Path) -> Thresholds:
         window_s=section.integer("window_s", usual.window_s, low=10, high=LONGEST_S),
         least_requests=section.integer("least_requests", usual.least_requests, low=1),
         error_rate=section.number("error_rate", usual.error_rate, low=0, high=1),
+        error_rate_critical=section.number("error_rate_critical", usual.error_rate_critical, low=0, high=1),
         fallback_rate=section.number("fallback_rate", usual.fallback_rate, low=0, high=1),
         answer_s=section.number("answer_s", usual.answer_s, low=0),
         deployment_down_s=section.integer(
             "deployment_down_s", usual.deployment_down_s, low=0, high=LONGEST_S
         ),
+        flapping_changes=section.integer("flapping_changes", usual.flapping_changes, low=1, high=1000),
+        flapping_window_s=section.integer(
+            "flapping_window_s", usual.flapping_window_s, low=60, high=LONGEST_S
+        ),
+        least_keys_expiring=section.integer("least_keys_expiring", usual.least_keys_expiring, low=1),
+        pool_share=section.number("pool_share", usual.pool_share, low=0, high=1),
+        pool_full_s=section.integer("pool_full_s", usual.pool_full_s, low=0, high=LONGEST_S),
         ledger_behind_s=section.integer("ledger_behind_s", usual.ledger_behind_s, low=1, high=LONGEST_S),
         budget_usd=section.number("budget_usd", usual.budget_usd, low=LEAST_USD, high=money.LARGEST_USD),
         burn_fast=section.number("burn_fast", usual.burn_fast, low=1),

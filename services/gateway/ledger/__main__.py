@@ -11,7 +11,7 @@ from functools import partial
 
 import httpx
 
-from services.chassis import configured_environment, process, redis, redis_keys, rpc
+from services.chassis import configured_environment, litellm_config, process, redis, redis_keys, rpc
 from services.chassis.background import beside
 from services.chassis.config import reader
 from services.gateway import postgres
@@ -20,10 +20,10 @@ from services.gateway.config import alerts
 from services.gateway.experiments.guard import Guard
 from services.gateway.experiments.store import ExperimentStore
 from services.gateway.keys.database import KeyDatabase
-from services.gateway.ledger import key_expiry
-from services.gateway.ledger.alert_watch import AlertWatch
+from services.gateway.ledger.alert_watch import AlertWatch, Own
 from services.gateway.ledger.consumer import BLOCK_MS, Consumer
 from services.gateway.ledger.housekeeping import Housekeeping
+from services.gateway.ledger.key_expiry import KeyExpiry
 from services.gateway.ledger.recovery import Recovery
 from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.settings import Settings
@@ -43,7 +43,8 @@ async def main(settings: Settings) -> None:
         client = redis.connect(settings.redis_url.reveal(), timeout_s=BLOCK_MS / 1000 + 2, connections=8)
         stack.push_async_callback(client.aclose)
         store = LedgerStore(pool, grace_s=settings.grace_s)
-        watch = await _alert_watch(stack, client, pool, settings)
+        expiry = KeyExpiry(pool)
+        watch = await _alert_watch(stack, client, pool, expiry, settings)
         writer = LedgerWriter(client, store, watch)
         usage, decisions = (
             Consumer(
@@ -65,7 +66,7 @@ async def main(settings: Settings) -> None:
             decisions,
             retention_days=settings.retention_days,
             learning_days=settings.learning_days,
-            hourly=[partial(key_expiry.measure, pool)],
+            hourly=[expiry.measure],
         )
         guard = Guard(pool, ExperimentStore(KeyDatabase(pool, client)))
         tasks = [asyncio.create_task(part.run()) for part in (usage, decisions, housekeeping, guard)]
@@ -83,7 +84,11 @@ async def main(settings: Settings) -> None:
 
 
 async def _alert_watch(
-    stack: AsyncExitStack, client: redis.Redis, pool: postgres.Pool, settings: Settings
+    stack: AsyncExitStack,
+    client: redis.Redis,
+    pool: postgres.Pool,
+    expiry: KeyExpiry,
+    settings: Settings,
 ) -> AlertWatch | None:
     """What tells operators of trouble; None where they named no webhook."""
     if not settings.alerts_webhook:
@@ -91,11 +96,18 @@ async def _alert_watch(
     http = await stack.enter_async_context(httpx.AsyncClient(timeout=TIMEOUT_S))
     messenger = Messenger(http, settings.alerts_webhook.reveal(), settings.alerts_format)
     thresholds = alerts.load(settings.config_dir / "lumni.yaml")
-    if thresholds.budget_usd is None:
-        return AlertWatch(client, messenger, thresholds)
-    spending = SpendingWatch(pool, every_s=thresholds.spending_every_s)
-    await stack.enter_async_context(beside(spending.run()))
-    return AlertWatch(client, messenger, thresholds, spending)
+    spending = None
+    if thresholds.budget_usd is not None:
+        spending = SpendingWatch(pool, every_s=thresholds.spending_every_s)
+        await stack.enter_async_context(beside(spending.run()))
+    fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
+    own = Own(
+        providers={one.id: one.provider for one in fleet.deployments},
+        keys_expiring=lambda: expiry.count,
+        pool_share=partial(postgres.share_busy, pool),
+        spending=spending,
+    )
+    return AlertWatch(client, messenger, thresholds, own)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lumni.executor.v1 import executor_pb2
 
 from services.chassis import breakers, published_health, redis
 from services.gateway.alerts import judge
+from services.gateway.alerts.breaker_history import BreakerHistory
 from services.gateway.alerts.judge import Facts
 from services.gateway.alerts.messenger import Messenger
 from services.gateway.alerts.recent_requests import RecentRequests
@@ -28,6 +30,24 @@ KIND, ERROR, TOOK, DEPLOYMENT = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the ledger process knows of itself, and reads for other purposes anyway.
+
+    Args:
+        providers: The provider of each deployment, by its id.
+        keys_expiring: How many virtual keys expire within a week.
+        pool_share: The share of the connections to PostgreSQL that is in use, 0 to 1.
+        spending: Knows what was spent of late; None where there is no budget.
+
+    """
+
+    providers: Mapping[str, str] = field(default_factory=dict)
+    keys_expiring: Callable[[], int] = lambda: 0
+    pool_share: Callable[[], float] = lambda: 0.0
+    spending: SpendingWatch | None = None
+
+
 class AlertWatch:
     """Judges every few seconds and has told what has changed."""
 
@@ -36,7 +56,7 @@ class AlertWatch:
         client: redis.Redis,
         messenger: Messenger,
         thresholds: Thresholds,
-        spending: SpendingWatch | None = None,
+        own: Own,
     ) -> None:
         """Watch.
 
@@ -44,16 +64,17 @@ class AlertWatch:
             client: Where the executors publish the deployments' health.
             messenger: Tells.
             thresholds: How often to look, and from where on each alert fires.
-            spending: Knows what was spent of late; None where there is no budget.
+            own: What this process knows of itself.
         """
         self._redis = client
         self._messenger = messenger
         self._thresholds = thresholds
-        self._spending = spending
+        self._own = own
         self._recent = RecentRequests(thresholds.window_s)
-        # When events were set aside, and since when each breaker is open, on the monotonic clock.
+        self._breakers = BreakerHistory(own.providers)
+        # When events were set aside, and since when the pool is full in every look, on the monotonic clock.
         self._poison: deque[float] = deque(maxlen=1000)
-        self._open_since: dict[str, float] = {}
+        self._full_since: float | None = None
 
     def ended(self, batch: Sequence[Ended]) -> None:
         """Note attempts that were written."""
@@ -80,43 +101,58 @@ class AlertWatch:
             await asyncio.sleep(self._thresholds.every_s)
 
     async def _facts(self, behind_s: float) -> Facts:
+        limits = self._thresholds
+        await self._look_at_breakers()
         now = time.monotonic()
-        while self._poison and self._poison[0] < now - self._thresholds.window_s:
+        while self._poison and self._poison[0] < now - limits.window_s:
             self._poison.popleft()
         return Facts(
             shares=self._recent.shares(now),
-            down=await self._down(now),
+            down=self._breakers.down(now, limits.deployment_down_s),
+            providers_down=self._breakers.providers_down(now, limits.deployment_down_s),
+            flapping=self._breakers.flapping(now, limits.flapping_window_s, limits.flapping_changes),
+            keys_expiring=self._own.keys_expiring(),
+            pool_share=self._pool_share(now),
             ledger_behind_s=behind_s,
             poison=len(self._poison),
-            spending=self._spending.latest if self._spending else None,
+            spending=self._own.spending.latest if self._own.spending else None,
         )
 
-    async def _down(self, now: float) -> list[str]:
-        """The deployments whose breaker has been open for long; while Redis is down, as it was last read."""
+    async def _look_at_breakers(self) -> None:
+        """See whether they are open; while Redis is down nothing new is known."""
         try:
             views = await published_health.read(self._redis)
         except redis.ERRORS:
-            views = []
+            return
         if views:
-            is_open = _open(views)
-            self._open_since = {ident: self._open_since.get(ident, now) for ident in is_open}
-        longest = self._thresholds.deployment_down_s
-        return [ident for ident, since in self._open_since.items() if now - since >= longest]
+            self._breakers.look(_open(views), time.monotonic())
+
+    def _pool_share(self, now: float) -> float:
+        """The share of the pool that is in use, when it has been too much for long, else 0."""
+        share = self._own.pool_share()
+        if share <= self._thresholds.pool_share:
+            self._full_since = None
+            return 0.0
+        self._full_since = now if self._full_since is None else self._full_since
+        return share if now - self._full_since >= self._thresholds.pool_full_s else 0.0
 
 
-def _open(views: Sequence[Sequence[executor_pb2.DeploymentHealth]]) -> list[str]:
-    """The deployments whose breaker is not closed at most executors; half-open is not yet well."""
+def _open(views: Sequence[Sequence[executor_pb2.DeploymentHealth]]) -> dict[str, bool]:
+    """Whether the breaker of each deployment is not closed at most of the executors that can call it.
+
+    Half-open is not yet well.
+    """
     seen: Counter[str] = Counter()
     not_closed: Counter[str] = Counter()
     for view in views:
         for one in view:
             seen[one.deployment] += one.callable
             not_closed[one.deployment] += one.callable and one.breaker > executor_pb2.BREAKER_STATE_CLOSED
-    return [
-        ident
+    return {
+        ident: breakers.is_open([True] * not_closed[ident] + [False] * (count - not_closed[ident]))
         for ident, count in seen.items()
-        if breakers.is_open([True] * not_closed[ident] + [False] * (count - not_closed[ident]))
-    ]
+        if count
+    }
 
 
 def _failed(one: Ended) -> bool | None:

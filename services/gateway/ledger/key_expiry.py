@@ -18,11 +18,19 @@ WHERE revoked_at IS NULL AND expires_at BETWEEN now() AND now() + interval '{DAY
 """  # noqa: S608  (a number of ours)
 
 
-async def measure(pool: postgres.Pool) -> None:
-    """Count them.
+class KeyExpiry:
+    """Counts them when it is told to; `count` is what it found last."""
 
-    Raises:
-        postgres.ERRORS: PostgreSQL does not answer.
-    """
-    async with postgres.connection(pool) as connection:
-        EXPIRING.set(await connection.fetchval(COUNT))
+    def __init__(self, pool: postgres.Pool) -> None:
+        self._pool = pool
+        self.count = 0
+
+    async def measure(self) -> None:
+        """Count them.
+
+        Raises:
+            postgres.ERRORS: PostgreSQL does not answer.
+        """
+        async with postgres.connection(self._pool) as connection:
+            self.count = await connection.fetchval(COUNT)
+        EXPIRING.set(self.count)

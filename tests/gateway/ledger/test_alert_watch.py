@@ -1,6 +1,7 @@
 """What the ledger tells of what it writes and of what executors publish."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from lumni.chat.v1 import chat_pb2
@@ -12,7 +13,7 @@ from services.executor.engines.outcomes import ErrorClass
 from services.gateway.alerts.messenger import Messenger
 from services.gateway.config.alerts import Thresholds
 from services.gateway.ledger import event_rows
-from services.gateway.ledger.alert_watch import CALLERS, AlertWatch
+from services.gateway.ledger.alert_watch import CALLERS, AlertWatch, Own
 from services.gateway.ledger.rows import Ended
 from tests.gateway.conftest import eventually, running
 
@@ -61,17 +62,19 @@ async def told(client: redis.Redis, watch: AlertWatch, messenger: Told, expected
 
 async def test_failures_are_told_and_are_over(client: redis.Redis) -> None:
     messenger = Told()
-    watch = AlertWatch(client, messenger, THRESHOLDS)
+    watch = AlertWatch(client, messenger, THRESHOLDS, Own())
     watch.ended([ended(f"good{n}") for n in range(10)])
     await told(client, watch, messenger, set())
 
     failed = events_pb2.USAGE_KIND_FAILED
     watch.ended([ended(f"bad{n}", failed, ErrorClass.SERVER_ERROR) for n in range(5)])
-    await told(client, watch, messenger, {"LumniErrorRateHigh"})
+    await told(client, watch, messenger, {"LumniErrorRateHigh", "LumniErrorRateVeryHigh"})
     assert "33% of 15 requests failed" == messenger.firing["LumniErrorRateHigh"]
 
     watch.set_aside(3)
-    await told(client, watch, messenger, {"LumniErrorRateHigh", "LumniLedgerPoison"})
+    await told(
+        client, watch, messenger, {"LumniErrorRateHigh", "LumniErrorRateVeryHigh", "LumniLedgerPoison"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,11 +91,11 @@ async def test_what_tells_nothing_of_a_provider_is_not_counted(
     client: redis.Redis, kind: events_pb2.UsageKind.ValueType, error: ErrorClass | None
 ) -> None:
     messenger = Told()
-    watch = AlertWatch(client, messenger, THRESHOLDS)
+    watch = AlertWatch(client, messenger, THRESHOLDS, Own())
     watch.ended([ended(f"bad{n}", events_pb2.USAGE_KIND_PARTIAL, ErrorClass.CUT) for n in range(4)])
     watch.ended([ended(f"other{n}", kind, error) for n in range(50)])
 
-    await told(client, watch, messenger, {"LumniErrorRateHigh"})
+    await told(client, watch, messenger, {"LumniErrorRateHigh", "LumniErrorRateVeryHigh"})
     assert "100% of 4 requests failed" == messenger.firing["LumniErrorRateHigh"]
 
 
@@ -107,7 +110,7 @@ async def test_an_open_breaker_is_told_until_it_is_closed(client: redis.Redis) -
         await client.sadd(redis_keys.HEALTH_REPLICAS, "a")
 
     messenger = Told()
-    watch = AlertWatch(client, messenger, THRESHOLDS)
+    watch = AlertWatch(client, messenger, THRESHOLDS, Own())
     await publish(pb.BREAKER_STATE_OPEN)
     await told(client, watch, messenger, {"LumniDeploymentDown"})
     # Nobody has called it yet.
@@ -116,3 +119,29 @@ async def test_an_open_breaker_is_told_until_it_is_closed(client: redis.Redis) -
 
     await publish(pb.BREAKER_STATE_CLOSED)
     await told(client, watch, messenger, set())
+
+
+async def test_what_the_process_knows_of_itself_is_told(client: redis.Redis) -> None:
+    busy = [1.0]
+    messenger = Told()
+    own = Own(providers={"d": "openai"}, keys_expiring=lambda: 2, pool_share=lambda: busy[0])
+    watch = AlertWatch(client, messenger, replace(THRESHOLDS, pool_full_s=0), own)
+    open_one = pb.DeploymentHealth(deployment="d", callable=True, breaker=pb.BREAKER_STATE_OPEN)
+    keyless = pb.DeploymentHealth(deployment="other", breaker=pb.BREAKER_STATE_OPEN)
+    for one in (open_one, keyless):
+        await client.hset(redis_keys.health("a"), one.deployment, one.SerializeToString())
+    await client.sadd(redis_keys.HEALTH_REPLICAS, "a")
+
+    lasting = {"LumniProviderDown", "LumniDeploymentDown", "LumniKeysExpire"}
+    await told(client, watch, messenger, {*lasting, "LumniDatabasePoolFull"})
+    assert "no deployment of openai is called" == messenger.firing["LumniProviderDown"]
+    assert "the circuit breakers of d are open" == messenger.firing["LumniDeploymentDown"]
+    busy[0] = 0.75
+    await told(client, watch, messenger, lasting)
+
+
+async def test_a_pool_that_is_full_for_a_moment_is_not_told(client: redis.Redis) -> None:
+    messenger = Told()
+    watch = AlertWatch(client, messenger, THRESHOLDS, Own(keys_expiring=lambda: 1, pool_share=lambda: 1.0))
+
+    await told(client, watch, messenger, {"LumniKeysExpire"})

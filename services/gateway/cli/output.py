@@ -20,6 +20,8 @@ def show(*parts: "str | Table") -> None:
             sys.stdout.write(part + "\n")
         else:
             _console().print(part)
+    # Into a pipe Python would keep them back until there are 8 KiB: nothing would come of `lumni logs --follow`.
+    sys.stdout.flush()
 
 
 def _console() -> "Console":

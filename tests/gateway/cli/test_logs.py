@@ -1,12 +1,20 @@
 """lumni logs: what it lists, filters and sums of the files of requests."""
 
+import asyncio
 import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from services.gateway.cli import commands
 from services.gateway.recording.record import Content, Record
+
+# A busy machine takes a while to start a process, in seconds.
+DEADLINE_S = 60
 
 
 def write(folder: Path, number: int, model: str, *, tokens: int = 0, failed: bool = False) -> None:
@@ -66,6 +74,55 @@ def test_tokens_and_cost_are_summed_by_model(folder: Path, capsys: pytest.Captur
         ["small", "2", "0", "1,010", "2", "1"],
         ["all", "3", "1", "1,210", "3", "1.5"],
     ] == found
+
+
+@pytest.fixture
+async def followed(folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[asyncio.StreamReader]:
+    """What a process prints that follows the folder, from its first line on; ended by Ctrl-C."""
+    command = ("-m", "services.gateway.cli.commands", "logs", str(folder), "--follow", *request.param)
+    # As users run it: into a pipe Python writes blocks.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout
+    yield process.stdout
+    process.send_signal(signal.SIGINT)
+    rest = await asyncio.wait_for(process.stdout.read(), DEADLINE_S)
+    await process.wait()
+    assert b"id-" not in rest, "a request was printed twice"
+
+
+async def until(printed: asyncio.StreamReader, request_id: str) -> list[str]:
+    """The requests that are printed until one is."""
+    found: list[str] = []
+    async with asyncio.timeout(DEADLINE_S):
+        while request_id not in found:
+            line = await printed.readline()
+            assert line, "the process ended"
+            found += [word for word in line.decode().split() if word.startswith("id-")]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("followed", "known", "coming"),
+    [
+        ((), ["id-1", "id-2", "id-3"], ["id-4", "id-5"]),
+        (("--errors",), ["id-2"], ["id-5"]),
+    ],
+    indirect=["followed"],
+)
+async def test_those_that_come_are_printed_once_as_they_come(
+    folder: Path, followed: asyncio.StreamReader, known: list[str], coming: list[str]
+) -> None:
+    assert known == await until(followed, known[-1])
+
+    write(folder, 4, "small")
+    write(folder, 5, "small", failed=True)
+    assert coming == await until(followed, "id-5")
+    # By then it has looked at the others again.
+    write(folder, 6, "small", failed=True)
+    assert ["id-6"] == await until(followed, "id-6")
 
 
 def test_a_folder_that_is_missing_is_named_with_the_setting_that_makes_it(tmp_path: Path) -> None:

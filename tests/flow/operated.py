@@ -25,7 +25,9 @@ from tests.webhook import Webhook
 KEY = "pk-recording"
 # Breakers close soon after what opened them is mended.
 FLEET = stacks.FLEET.replace("num_retries: 0", "num_retries: 0\n  cooldown_time: 1")
-PLANS = f"""{stacks.PLANS}
+# Of a key of this plan nothing is kept.
+PRIVATE = "plans:\n  private: {access_groups: [all], store_prompts: false}"
+PLANS = f"""{stacks.PLANS.replace("plans:", PRIVATE)}
 system_prompts:
   base: Answer briefly.
   plans: {{searching: Name your sources.}}

@@ -10,6 +10,7 @@ import pytest
 from tests.flow.operated import Operated
 from tests.flow.stack import ADMIN_KEY, VIEWER_KEY
 from tests.flow.test_cli import lumni
+from tests.otlp import Collector
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -71,9 +72,19 @@ async def test_admins_read_prompt_and_answer_until_the_user_is_erased(operated: 
     assert (await story(operated, request_id, texts=False))["texts"] is None
 
 
-async def test_a_key_that_keeps_nothing_leaves_no_text_anywhere(operated: Operated) -> None:
-    private = await made(operated, user_id="shy", store_prompts=False)
-    hidden, _ = await ask(operated, private)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"store_prompts": False}, id="key"),
+        pytest.param({"plan": "private"}, id="plan"),
+        pytest.param({"plan": "private", "store_prompts": True}, id="plan that a key cannot loosen"),
+    ],
+)
+async def test_a_key_that_keeps_nothing_leaves_no_text_anywhere(
+    operated: Operated, collector: Collector, settings: dict[str, Any]
+) -> None:
+    private = await made(operated, user_id="shy", **settings)
+    hidden, said = await ask(operated, private)
     # Written in order: when this one is kept, the other one would be.
     shown, _ = await ask(operated, await made(operated, user_id="open"))
     await story(operated, shown, texts=True)
@@ -84,3 +95,7 @@ async def test_a_key_that_keeps_nothing_leaves_no_text_anywhere(operated: Operat
             await asyncio.sleep(0.05)
     file = json.loads(found[0].read_text())
     assert (None, None, "shy") == (file["request"], file["response"], file["user_id"])
+    # Other requests' spans have their texts.
+    root = {"POST /v1/chat/completions"}
+    spans = await asyncio.to_thread(collector.wait_for_names, file["trace_id"], root)
+    assert not any(text in str(span) for span in spans for text in (PROMPT, said))

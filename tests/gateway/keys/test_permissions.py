@@ -65,6 +65,16 @@ def test_a_key_counts_for_its_user_and_its_organization_whose_plan_is_none() -> 
     assert "organization:acme" == caller.tenant
 
 
+@pytest.mark.parametrize("plan", [True, False])
+@pytest.mark.parametrize("key", [True, False, None])
+def test_texts_are_kept_only_where_plan_and_key_allow_it(plan: bool, key: bool | None) -> None:
+    ours = Plan("ours", store_prompts=plan)
+    plans = Plans({"ours": ours}, ours, ours)
+
+    assert (plan and key is not False) is from_row(a_row(plan="ours", store_prompts=key), plans).store_prompts
+    assert plan is without_row("bootstrap", ours, is_admin=False).store_prompts
+
+
 def test_a_plan_that_is_gone_forbids() -> None:
     with pytest.raises(Forbidden) as caught:
         from_row(a_row(plan="old"), PLANS)

@@ -1,5 +1,6 @@
 """Spans reach their destinations; a slow, frozen or absent one holds nobody up, and every lost span is counted."""
 
+import asyncio
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
+from portkey_ai import AsyncPortkey as AsyncSdk
 from portkey_ai import Portkey as Sdk
+from portkey_ai.api_resources import exceptions
 
 from services.chassis import span_export
 from services.chassis.config import Mistakes, from_environ
@@ -288,3 +291,54 @@ def test_the_official_sdk_finds_in_the_stand_in_what_it_expects_of_portkey(fake:
     ]
     assert [("t-1", 5)] == [(one["trace_id"], one["value"]) for one in fake.feedback]
     assert 1 == len(saved.feedback_ids or ())
+
+
+SDK_CALLS = pytest.mark.parametrize(
+    ("api", "said"),
+    [
+        ("logs", {"request": {"url": "u", "body": {}}, "response": {"status": 200, "body": {}}}),
+        ("feedback", {"trace_id": "t-1", "value": 5, "weight": 0.5}),
+    ],
+)
+
+
+@SDK_CALLS
+@pytest.mark.parametrize(
+    ("fault", "key", "expected"),
+    [
+        (500, KEY, exceptions.InternalServerError),
+        (429, KEY, exceptions.RateLimitError),
+        (0, "pk-wrong", exceptions.AuthenticationError),
+    ],
+)
+def test_the_official_sdk_takes_the_stand_ins_faults_for_portkeys(
+    fake: Portkey, api: str, said: dict[str, Any], fault: int, key: str, expected: type[Exception]
+) -> None:
+    fake.fault = fault
+    with pytest.raises(expected):
+        getattr(Sdk(api_key=key, base_url=f"{fake.address}/v1"), api).create(**said)
+    assert ([], []) == (fake.logs, fake.feedback)
+
+    fake.fault = 0
+    getattr(Sdk(api_key=KEY, base_url=f"{fake.address}/v1"), api).create(**said)
+    assert 1 == len(fake.logs) + len(fake.feedback)
+
+
+@SDK_CALLS
+async def test_the_official_sdk_waits_for_a_frozen_stand_in_until_its_caller_gives_up(
+    fake: Portkey, api: str, said: dict[str, Any]
+) -> None:
+    client = AsyncSdk(api_key=KEY, base_url=f"{fake.address}/v1")
+    fake.answers.clear()
+    call = asyncio.create_task(getattr(client, api).create(**said))
+    async with asyncio.timeout(60):
+        while not fake.asked:
+            await asyncio.sleep(0.01)
+    assert not call.done()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    fake.answers.set()
+    await getattr(client, api).create(**said)
+    assert 1 <= len(fake.logs) + len(fake.feedback)

@@ -1,6 +1,7 @@
 """Probes of idle deployments: what they ask, which they leave out, and what they may cost."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
@@ -72,6 +73,28 @@ async def test_each_kind_of_model_is_asked_for_the_least_and_others_are_left_out
         ("completion", Operation.COMPLETIONS, {"prompt": "ping", "max_tokens": 1}),
         ("embedding", Operation.EMBEDDINGS, {"input": "ping"}),
     ] == calls.asked
+
+
+async def test_a_deployment_that_is_called_anyway_is_left_out_until_it_is_idle() -> None:
+    calls = Calls()
+    busy, idle = deployment("http://x", id="busy"), deployment("http://x", id="idle")
+    probing = prober(calls, DailyBudget(100 * BOUND), busy, idle)
+
+    async def until(asked: str, times: int) -> None:
+        async with asyncio.timeout(60):
+            while [one for one, *_ in calls.asked].count(asked) < times:
+                await asyncio.sleep(0.01)
+
+    # Called just now, for as long as it is looked at.
+    probing._gate.state(busy).used_at = time.monotonic() + 3600
+    task = asyncio.create_task(probing.run())
+    await until("idle", 3)
+    assert {"idle"} == {one for one, *_ in calls.asked}
+
+    probing._gate.state(busy).used_at = time.monotonic()
+    await until("busy", 1)
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def test_probes_end_when_the_days_budget_is_used_up_and_go_on_the_next_day() -> None:

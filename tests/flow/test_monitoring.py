@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
+import grpc
 import httpx
 import orjson
 import pytest
@@ -16,7 +17,8 @@ from tests.flow.stack import ADMIN_KEY, ALLOWED_FAILS, Stack
 from tests.gateway.conftest import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-# Made-up paths, methods, models, keys, tenants and users.
+# Made-up paths, methods, models, keys, tenants and users. Ten times as many of each kind are in
+# tests/gateway/test_bounded_labels.py, at what sets the labels.
 NAMES = 1_000
 # Series that a busy machine may add meanwhile: a deadline that passes is a code of its own.
 FEW = 10
@@ -155,12 +157,22 @@ async def test_no_metric_grows_with_what_callers_make_up(stack: Stack, admin: ht
             azure = f"/openai/deployments/{word()}/chat/completions"
             await client.post(azure, json=chat(), headers=shows | noted())
 
+    async def callers(until: int) -> None:
+        """The same by gRPC, of methods that there are not."""
+        async with grpc.aio.insecure_channel(stack.grpc) as channel:
+            for _ in range(until):
+                method: Any = channel.unary_unary(f"/lumni.gateway.v1.GatewayService/{word()}")
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await method(b"", metadata=tuple(stack.headers.items()), timeout=60)
+
     limits = httpx.Limits(max_connections=16)
     async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False, limits=limits) as client:
         # What there may be has been there once; then none of it is new.
         await asyncio.gather(*(strangers(client, 500) for _ in range(16)))
+        await callers(10)
         before = series(await shown(stack))
-        await asyncio.gather(*(strangers(client, 500 + NAMES) for _ in range(16)))
+        await asyncio.gather(*(strangers(client, made_up + NAMES) for _ in range(16)))
+        await callers(100)
         after = series(await shown(stack))
 
     assert before

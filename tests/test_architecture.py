@@ -41,7 +41,7 @@ EDGES = {
 # The gateway is made of wires and stores, so its cores are what is listed.
 GATEWAY_CORES = """
     alerts.breaker_history alerts.budget_burn alerts.judge alerts.recent_requests
-    cache.semantic.last_message cache.semantic.reading cache.semantic.signature cache.semantic.tokens cache.semantic.wording
+    cache.semantic.last_message cache.semantic.reading cache.semantic.signature cache.semantic.wording
     cipher
     config.alerts config.budgets config.plans config.switches
     conversations.conversation

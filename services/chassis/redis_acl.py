@@ -71,7 +71,7 @@ USERS: Mapping[str, tuple[Grant, ...]] = {
         # Of usage it appends what its cache answered.
         Grant(("xadd",), (redis_keys.DECISION_STREAM, redis_keys.USAGE_STREAM), "W"),
         Grant(
-            _words("get set del pexpire hget hgetall hlen hset hdel hincrby zadd zrem zrange"),
+            _words("get set del pexpire hget hmget hgetall hlen hstrlen hset hdel hincrby zadd zrem zrange"),
             _every(redis_keys.CACHE),
         ),
         *_HEALTH_READ,

@@ -112,9 +112,10 @@ CACHE_TENANT = f"{CACHE}:tenant:"
 # Hashes: the bytes of each tenant/answer, and of each tenant and all together.
 CACHE_SIZES = f"{CACHE}:sizes"
 CACHE_HELD = f"{CACHE}:held"
-# By the digest of all of a request but its last message, a hash from answer to that message, encrypted, with what finds
-# similar ones; and a hash from tenant/answer to that digest.
+# By the digest of all of a request but its last message, hashes from answer to what finds similar messages, with the
+# answer's end, and to that message, both encrypted; and a hash from tenant/answer to that digest.
 CACHE_QUESTIONS = f"{CACHE}:questions:"
+CACHE_QUESTION_TEXTS = f"{CACHE}:texts:"
 CACHE_LISTED = f"{CACHE}:listed"
 # By tenant, or all: when it was purged; until no request is under way any more that began before.
 CACHE_PURGED = f"{CACHE}:purged:"

@@ -24,6 +24,7 @@ from services.classifier.reading import Turn, read
 from services.executor.capacity import rate_headers
 from services.executor.engines import outcomes, provider_errors, sse
 from services.executor.events import spool
+from services.gateway.cache.semantic import reading as semantic
 from services.gateway.requests import chat_request
 from services.selector.models.model_names import canonical
 from tests.fuzz.regex_steps import CountedPattern
@@ -197,6 +198,7 @@ def parsers(folder: Path) -> dict[str, Work]:
         ),
         "gateway: a chat's other fields": _chat(lambda text: {**_says("."), text: text}),
         "gateway: a body as it is": _body,
+        "gateway: a question that may be compared": semantic.read,
         "classifier: a question": lambda text: observe(read([Turn("user", text)]), embedder),
         "classifier: a conversation": lambda text: observe(
             read([Turn("user", line) for line in _lines(text)]), embedder

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -19,10 +19,11 @@ PURPOSE = b"lumni cache keys v1"
 
 @dataclass(frozen=True, slots=True)
 class AnswerKey:
-    """The digest of a request, and that of the tenant whose it is."""
+    """The digest of a request, and that of the tenant whose it is; beside them the bytes of the request's body."""
 
     digest: str
     tenant: str
+    body_bytes: int = field(default=0, compare=False)
 
 
 class ConfigurationVersion:
@@ -78,7 +79,7 @@ class AnswerKeys:
             body,
         )
         digest = await offload.run(len(body), lambda: self._digest(parts))
-        return AnswerKey(digest, self.tenant(caller.tenant))
+        return AnswerKey(digest, self.tenant(caller.tenant), len(body))
 
     def tenant(self, name: str) -> str:
         """What a tenant is called in Redis."""

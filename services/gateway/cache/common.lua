@@ -17,12 +17,18 @@ local function count_bytes(scope, change)
   if redis.call('HINCRBY', HELD, scope, whole(change)) == 0 then redis.call('HDEL', HELD, scope) end
 end
 
--- Take an answer's question from those that others are compared with.
+-- What Redis itself needs for a question beside its text: fields of three hashes, and what finds it.
+local QUESTION_OVERHEAD = 640
+
+-- Take an answer's question from those that others are compared with; answers the bytes that it took.
 local function unlist(member, digest)
   local partition = redis.call('HGET', LISTED, member)
-  if not partition then return end
+  if not partition then return 0 end
+  local size = redis.call('HSTRLEN', TEXTS .. partition, digest) + QUESTION_OVERHEAD
   redis.call('HDEL', LISTED, member)
   redis.call('HDEL', QUESTIONS .. partition, digest)
+  redis.call('HDEL', TEXTS .. partition, digest)
+  return size
 end
 
 -- Forget an answer, whether it is there, has expired or never was.

@@ -1,16 +1,14 @@
 -- End the making of an answer, and keep it within the bounds.
 -- ARGV: the answer's digest; the token of the request that made it, or '' when nobody waits for it; the answer's tenant;
 -- its text, or '' when there is none to keep; for how many milliseconds it is kept; when its request was admitted; how many
--- bytes its tenant's answers may take, and all; the partition that its question is listed in, and that question, or '' where
--- it is compared with none; how many questions a partition has.
+-- bytes its tenant's answers may take, and all; the partition that its question is listed in, what that is about, and its text, or ''
+-- where it is compared with none; how many questions a partition has.
 -- Answers {the bytes of all answers, how many made room}.
 
 local digest, token, tenant, text = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local ttl_ms, admitted_ms, tenant_bound, bound, partition, question, most = unpack(ARGV, 5)
+local ttl_ms, admitted_ms, tenant_bound, bound, partition, about, question, most = unpack(ARGV, 5)
 -- What Redis itself needs for one answer beside its text: two members of sorted sets, a field of a hash, a key.
 local OVERHEAD = 768
--- The same for a question: a field of a hash, and of another one.
-local QUESTION_OVERHEAD = 384
 -- Expired answers that one call clears away.
 local SWEPT = 100
 
@@ -54,20 +52,29 @@ count_bytes(tenant, size)
 count_bytes(ALL, size)
 
 if question ~= '' then
-  local questions = QUESTIONS .. partition
+  local questions, texts = QUESTIONS .. partition, TEXTS .. partition
   if redis.call('HLEN', questions) >= tonumber(most) then
     local listed, first, soonest = redis.call('HGETALL', questions), nil, nil
     for at = 1, #listed, 2 do
       local ends = tonumber(string.match(listed[at + 1], '^%d+'))
       if not soonest or ends < soonest then first, soonest = listed[at], ends end
     end
-    forget(tenant .. '/' .. first)
+    -- Its answer stays for equal requests.
+    local dropped = tenant .. '/' .. first
+    local freed = unlist(dropped, first)
     redis.call('HDEL', questions, first)
-    evicted = evicted + 1
+    if redis.call('HGET', SIZES, dropped) then
+      redis.call('HINCRBY', SIZES, dropped, whole(-freed))
+      count_bytes(tenant, -freed)
+      count_bytes(ALL, -freed)
+    end
   end
-  redis.call('HSET', questions, digest, expires .. ':' .. question)
+  redis.call('HSET', questions, digest, expires .. ':' .. about)
+  redis.call('HSET', texts, digest, question)
   redis.call('HSET', LISTED, member, partition)
-  redis.call('PEXPIRE', questions, ttl_ms, 'NX')
-  redis.call('PEXPIRE', questions, ttl_ms, 'GT')
+  for _, key in ipairs({questions, texts}) do
+    redis.call('PEXPIRE', key, ttl_ms, 'NX')
+    redis.call('PEXPIRE', key, ttl_ms, 'GT')
+  end
 end
 return {held(ALL), evicted}

@@ -32,6 +32,8 @@ SHORTEST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.25
 # So many others one request waits for, should they fail one after the other; then all that wait go on by themselves.
 MOST_LEADERS = 2
+# The longest body, in bytes, whose last message is compared with others: to name its partition, it is serialized again.
+MOST_COMPARED = 64 * 1024
 
 LOOKUPS = prometheus_client.Counter(
     "lumni_gateway_cache_lookups",
@@ -181,7 +183,7 @@ class ResponseCache:
             return not_cached()
         key = await self._keys.of(caller, request, policy)
         found = await self._found(key, request, token, ttl_s)
-        if found.result == "miss" and not alone and _compared(caller, request):
+        if not alone and key.body_bytes <= MOST_COMPARED and _compared(caller, request, found):
             found = await self._semantic(caller, request, policy, found)
         if found.result:
             LOOKUPS.labels(found.result).inc()
@@ -234,14 +236,14 @@ class ResponseCache:
             await asyncio.sleep(min(max(waited_s / 10, SHORTEST_PAUSE_S), LONGEST_PAUSE_S))
 
     async def _semantic(self, caller: Caller, request: ModelRequest, policy: bytes, missed: Found) -> Found:
-        """The answer to a question that says the same; or the miss, and the new answer will be found so."""
+        """The answer to a question that says the same, unless a new one is wished; or the new one will be found so."""
         if self._similar is None:
             return missed
         with ExitStack() as ends:
             # Whoever waits for this request goes on when it has an answer from here, or ends in here.
             ends.enter_context(missed.recording)
             question = await self._similar.question(caller, request, policy)
-            if question is not None:
+            if question is not None and missed.result == "miss":
                 for key in await self._similar.same(question, self._keys.tenant(caller.tenant)):
                     looked = await self._store.look_up(key, "")
                     hit = await self._hit(key, looked) if looked is not None and looked.text else None
@@ -266,9 +268,10 @@ def _is_fresh(hit: Hit, request: ModelRequest) -> bool:
     return request.cache.max_age_s is None or hit.age_s <= request.cache.max_age_s
 
 
-def _compared(caller: Caller, request: ModelRequest) -> bool:
-    """Whether a question may get the answer to another one: the plan allows that, and the request does not refuse."""
-    return caller.plan.semantic_cache and request.cache.semantic is not False
+def _compared(caller: Caller, request: ModelRequest, found: Found) -> bool:
+    """Whether others may be answered by it, or it by theirs: the plan allows that, and the request does not refuse."""
+    made = found.result == "miss" or (found.result == "bypass" and not request.cache.no_store)
+    return made and caller.plan.semantic_cache and request.cache.semantic is not False
 
 
 def not_recorded() -> Recording:

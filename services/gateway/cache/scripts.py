@@ -11,6 +11,7 @@ KEYS = f"""
 local ANSWER, FLIGHT, TENANT = '{redis_keys.CACHED_ANSWER}', '{redis_keys.CACHE_FLIGHT}', '{redis_keys.CACHE_TENANT}'
 local EXPIRING, SIZES, HELD = '{redis_keys.CACHE_EXPIRING}', '{redis_keys.CACHE_SIZES}', '{redis_keys.CACHE_HELD}'
 local QUESTIONS, LISTED = '{redis_keys.CACHE_QUESTIONS}', '{redis_keys.CACHE_LISTED}'
+local TEXTS = '{redis_keys.CACHE_QUESTION_TEXTS}'
 local PURGED = '{redis_keys.CACHE_PURGED}'
 """
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 from services.chassis import errors
 from services.chassis.outage import Outage
 from services.gateway.cache.answer_key import AnswerKey, AnswerKeys
-from services.gateway.cache.semantic import last_message, signature
-from services.gateway.cache.semantic.reading import same
+from services.gateway.cache.semantic import last_message, reading, signature
 from services.gateway.cache.store import AnswerStore, Question
 from services.gateway.keys.permissions import Caller
 from services.gateway.requests.model_request import ModelRequest
@@ -55,21 +54,25 @@ class SimilarQuestions:
             return None
         rest = replace(request, body=divided.rest)
         partition = await self._keys.of(caller, rest, policy + PARTITION)
+        read = reading.read(divided.text)
         try:
-            about = signature.of(await self._embed(divided.text))
+            about = signature.of(await self._embed(read.form))
         except (errors.Fault, ValueError) as error:
             self._outage.begin(error)
             return None
         self._outage.end()
-        return Question(partition.digest, about, divided.text)
+        return Question(partition.digest, about, divided.text, read)
 
     async def same(self, question: Question, tenant: str) -> list[AnswerKey]:
         """The keys of the answers to the questions that say the same, the most similar first."""
         listed = await self._store.questions(question.partition)
         near = [listed[place] for place in signature.nearest(question.about, [one.about for one in listed])]
-        texts = [(one, self._store.read_question(one)) for one in near]
+        if not near:
+            return []
+        digests = [one.digest for one in near]
+        texts = await self._store.texts(question.partition, digests)
         return [
-            AnswerKey(one.digest, tenant)
-            for one, text in texts
-            if text is not None and same(text, question.text)
+            AnswerKey(digest, tenant)
+            for digest, text in zip(digests, texts, strict=True)
+            if text is not None and reading.same(reading.read(text), question.reading)
         ]

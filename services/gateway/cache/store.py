@@ -6,7 +6,7 @@ answer. While it does not answer there is no cache, and nothing fails.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from services.chassis.batching import Batcher
 from services.chassis.outage import Outage
 from services.gateway.cache import scripts
 from services.gateway.cache.answer_key import AnswerKey
-from services.gateway.cache.semantic import signature
+from services.gateway.cache.semantic.reading import Reading
 from services.gateway.cipher import Cipher, UnreadableError
 
 log = logging.getLogger(__name__)
@@ -77,20 +77,20 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A last message, what it is about, and the digest of all else of its request."""
+    """A last message, what it is about, how it is read, and the digest of all else of its request."""
 
     partition: str
     about: bytes
     text: str
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A question whose answer is kept: the digest of that, what it is about, and its encrypted text."""
+    """A question whose answer is kept: the digest of that, and what it is about."""
 
     digest: str
     about: bytes
-    text: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,10 @@ class AnswerStore:
         self._cipher = cipher
         self._bounds = bounds
         self._outage = Outage(log, "the response cache is off", "the response cache is on again")
+        # Its own: where a server refuses what questions alone need, equal requests are answered all the same.
+        self._questions_outage = Outage(
+            log, "questions that say the same are not found", "questions that say the same are found again"
+        )
         self._ended: Backlog[_Ended] = Backlog(self._tell, batch=BATCH, most=MOST_PENDING)
         # The answers that requests of this process make: token by key.
         self._led: dict[AnswerKey, str] = {}
@@ -175,21 +179,41 @@ class AnswerStore:
 
     async def questions(self, partition: str) -> list[Listed]:
         """The questions of a partition whose answers are kept; none where Redis does not say."""
-        if self._outage.resting:
-            return []
-        try:
-            found = await self._redis.hgetall(redis_keys.CACHE_QUESTIONS + partition)
-        except redis.ERRORS as error:
-            self._outage.begin(error)
-            return []
-        self._outage.end()
-        return [_listed(*both) for both in found.items()]
+        found = await self._of_questions(lambda: self._redis.hgetall(redis_keys.CACHE_QUESTIONS + partition))
+        listed = ((redis.text(digest), question) for digest, question in (found or {}).items())
+        abouts = [
+            (digest, self._opened(question.partition(b":")[2], _about(digest))) for digest, question in listed
+        ]
+        return [Listed(digest, about) for digest, about in abouts if about is not None]
 
-    def read_question(self, listed: Listed) -> str | None:
-        """The text of a question; None where it cannot be read."""
+    async def texts(self, partition: str, digests: Sequence[str]) -> list[str | None]:
+        """The texts of a partition's questions by the digests of their answers; None for one that cannot be read."""
+        key = redis_keys.CACHE_QUESTION_TEXTS + partition
+        found = await self._of_questions(lambda: self._redis.hmget(key, list(digests))) or [None] * len(
+            digests
+        )
+        opened = (
+            self._opened(text, _text(digest)) if text is not None else None
+            for digest, text in zip(digests, found, strict=True)
+        )
+        return [None if text is None else text.decode("utf-8", "replace") for text in opened]
+
+    async def _of_questions(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """What Redis says of questions; None where it does not."""
+        if self._questions_outage.resting:
+            return None
         try:
-            return self._cipher.open(listed.text, _place(listed.digest)).decode()
-        except (UnreadableError, UnicodeDecodeError):
+            found = await ask()
+        except redis.ERRORS as error:
+            self._questions_outage.begin(error)
+            return None
+        self._questions_outage.end()
+        return found
+
+    def _opened(self, sealed: bytes, place: str) -> bytes | None:
+        try:
+            return self._cipher.open(sealed, place)
+        except UnreadableError:
             return None
 
     def finish(self, key: AnswerKey, token: str, kept: Kept | None = None) -> None:
@@ -258,7 +282,7 @@ class AnswerStore:
 
     async def _arguments(self, ended: _Ended) -> tuple[str | bytes | int, ...]:
         key, kept, bounds = ended.key, ended.kept, self._bounds
-        text, ttl_ms, admitted_ms, partition, question = b"", 0, 0, "", b""
+        text, ttl_ms, admitted_ms, partition, about, question = b"", 0, 0, "", b"", b""
         if kept is not None:
             ttl_ms, admitted_ms = kept.ttl_s * 1000, kept.admitted_unix_ms
             # zlib and the cipher let the loop go on meanwhile.
@@ -271,23 +295,22 @@ class AnswerStore:
                 text = b""
             if kept.question is not None:
                 partition = kept.question.partition
-                question = kept.question.about + self._cipher.seal(
-                    kept.question.text.encode("utf-8", "replace"), _place(key.digest)
-                )
+                about = self._cipher.seal(kept.question.about, _about(key.digest))
+                question = self._cipher.seal(kept.question.text.encode("utf-8", "replace"), _text(key.digest))
         return (
             *(key.digest, ended.token, key.tenant, text, ttl_ms, admitted_ms, bounds.tenant, bounds.total),
-            *(partition, question, MOST_QUESTIONS),
+            *(partition, about, question, MOST_QUESTIONS),
         )
 
 
-def _place(digest: str) -> str:
-    """Where a question is sealed for: not where its answer is."""
+def _about(digest: str) -> str:
+    """Where it is sealed what a question is about: not where its answer is."""
+    return f"{digest}/about"
+
+
+def _text(digest: str) -> str:
+    """Where the text of a question is sealed."""
     return f"{digest}/question"
-
-
-def _listed(digest: Any, question: Any) -> Listed:
-    kept = question.partition(b":")[2]
-    return Listed(redis.text(digest), kept[: signature.BYTES], kept[signature.BYTES :])
 
 
 def _looked(answer: Sequence[Any]) -> Looked:

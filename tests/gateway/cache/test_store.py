@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-from dataclasses import replace
 
 import pytest
 
 from services.chassis import errors, redis, redis_keys
 from services.gateway.cache import store as stores
 from services.gateway.cache.answer_key import AnswerKey
+from services.gateway.cache.semantic.reading import read
 from services.gateway.cache.store import AnswerStore, Bounds, Kept, Looked, Question
 from tests.gateway.cache.caches import storing
 from tests.gateway.conftest import eventually
@@ -195,8 +195,11 @@ async def test_who_leaves_while_redis_is_asked_gives_the_lead_up(client: redis.R
         await eventually(leads)
 
 
+ABOUT = bytes(range(32))
+
+
 def question(text: str = "canary?", partition: str = "0" * 40) -> Question:
-    return Question(partition, bytes(32), text)
+    return Question(partition, ABOUT, text, read(text))
 
 
 async def keep_question(store: AnswerStore, wanted: AnswerKey, asked: Question, ttl_s: int = 60) -> None:
@@ -215,25 +218,35 @@ async def test_a_question_is_listed_encrypted_until_its_answer_ends(client: redi
         alone = (await held(client))["all"]
         await keep_question(store, key(1), question())
         [listed] = await store.questions("0" * 40)
-        assert "canary?" == store.read_question(listed)
+        assert ABOUT == listed.about
+        assert ["canary?", None] == await store.texts("0" * 40, [listed.digest, key(2).digest])
         assert [] == await store.questions("1" * 40)
-        assert b"canary" not in listed.text
-        assert (await held(client))["all"] > alone + len(listed.text)
-        assert 0 < await client.pttl(redis_keys.CACHE_QUESTIONS + "0" * 40) <= 60_000
+        assert (await held(client))["all"] > alone + len("canary?")
+        for name, canary in (
+            (redis_keys.CACHE_QUESTIONS, ABOUT),
+            (redis_keys.CACHE_QUESTION_TEXTS, b"canary"),
+        ):
+            [sealed] = await client.hvals(name + "0" * 40)
+            assert canary not in sealed
+            assert 0 < await client.pttl(name + "0" * 40) <= 60_000
 
         await store.purge("aa")
         assert [] == await store.questions("0" * 40)
+    assert not await client.exists(redis_keys.CACHE_QUESTION_TEXTS + "0" * 40)
     assert not await client.exists(redis_keys.CACHE_LISTED, redis_keys.CACHE_HELD, redis_keys.CACHE_SIZES)
 
 
 async def test_a_question_of_another_answer_is_not_read(client: redis.Redis) -> None:
     async with storing(client) as store:
         await keep_question(store, key(1), question())
-        [listed] = await store.questions("0" * 40)
-        assert store.read_question(replace(listed, digest=key(2).digest)) is None
+        for name in (redis_keys.CACHE_QUESTIONS, redis_keys.CACHE_QUESTION_TEXTS):
+            [sealed] = await client.hvals(name + "0" * 40)
+            await client.hset(name + "0" * 40, key(2).digest, sealed)
+        assert [key(1).digest] == [one.digest for one in await store.questions("0" * 40)]
+        assert [None] == await store.texts("0" * 40, [key(2).digest])
 
 
-async def test_a_partition_has_so_many_questions_and_what_expires_soonest_makes_room(
+async def test_a_partition_has_so_many_questions_and_the_answer_to_one_more_stays(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stores, "MOST_QUESTIONS", 2)
@@ -242,10 +255,22 @@ async def test_a_partition_has_so_many_questions_and_what_expires_soonest_makes_
             await keep_question(store, key(number), question(), ttl_s)
         listed = {one.digest for one in await store.questions("0" * 40)}
         assert {key(1).digest, key(3).digest} == listed
-        assert await found(store, key(2)) is None
-        sizes = [int(size) for size in await client.hvals(redis_keys.CACHE_SIZES)]
-        assert 2 == len(sizes)
-        assert (await held(client))["all"] == sum(sizes)
+        assert [None] == await store.texts("0" * 40, [key(2).digest])
+        assert await found(store, key(2)) == b"answer"
+        sizes = {redis.text(k): int(v) for k, v in (await client.hgetall(redis_keys.CACHE_SIZES)).items()}
+        assert sizes[f"aa/{key(2).digest}"] < sizes[f"aa/{key(1).digest}"]
+        assert (await held(client))["all"] == sum(sizes.values())
+        await store.purge("aa")
+    assert {} == await held(client)
+
+
+async def test_where_questions_are_refused_equal_requests_are_answered(client: redis.Redis) -> None:
+    async with storing(client) as store:
+        await keep(store, key(1))
+        # As a server does whose user may not read them.
+        await client.set(redis_keys.CACHE_QUESTIONS + "0" * 40, "of another type")
+        assert [] == await store.questions("0" * 40)
+        assert await found(store, key(1)) == b"answer"
 
 
 async def test_without_redis_there_are_no_questions(valkey: str) -> None:

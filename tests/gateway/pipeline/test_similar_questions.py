@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from services.chassis import errors, redis, telemetry
 from services.classifier.embedding import Embedder
+from services.gateway.cache.response_cache import MOST_COMPARED
 from services.gateway.config.live import Live
 from services.gateway.pipeline.system_prompts import LiveRules
 from services.gateway.prompts.system_prompts import SystemPrompts
@@ -24,7 +25,7 @@ from tests.gateway.pipeline.test_cached_answers import BODY, REPORT, Gateways, a
 from tests.gateway.pipeline.test_pipeline import Setup, pending
 
 FIRST = "What is the capital of Peru?"
-SAME = "hi, tell me what the capital of Peru is please"
+SAME = "Hi, tell me what the capital of Peru is, please."
 OTHER = "What is the capital of Chile?"
 WHO = replace(caller(), plan=replace(caller().plan, semantic_cache=True))
 
@@ -121,8 +122,8 @@ async def test_what_it_is_not_compared_with(setup: Setup, embeds: Embeds) -> Non
 
     before = embeds.calls
     # Neither the plan nor the request may be overruled by the other.
-    assert "miss" == result(await ask(setup, asking(SAME + "?"), caller()))
-    assert "miss" == result(await ask(setup, asking("so " + SAME, cache={"semantic": True}), caller()))
+    assert "miss" == result(await ask(setup, asking("Hello. " + SAME), caller()))
+    assert "miss" == result(await ask(setup, asking("Hey. " + SAME, cache={"semantic": True}), caller()))
     assert "miss" == result(await ask(setup, asking(cache={"semantic": False}), WHO))
     assert result(await ask(setup, asking(temperature=1), WHO)) is None
     assert before == embeds.calls
@@ -142,6 +143,28 @@ async def test_rules_that_depend_on_the_message_allow_only_equal_requests(setup:
     setup.pipeline._rules = LiveRules(Live(SystemPrompts(languages={"de": "Duze."})))
     assert "miss" == result(await ask(setup, asking(FIRST), WHO))
     assert "miss" == result(await ask(setup, asking(), WHO))
+
+
+async def test_an_answer_that_was_made_anew_is_found_by_others_too(setup: Setup) -> None:
+    async def made_for() -> str:
+        return str(json.loads((await ask(setup, asking(FIRST), WHO)).body)["lumni"]["cache"]["request_id"])
+
+    first, chat = await made_for(), asking(FIRST)
+    assert "bypass" == result(await ask(setup, replace(chat, cache=replace(chat.cache, no_cache=True)), WHO))
+
+    async def is_made_anew() -> bool:
+        return await made_for() != first
+
+    await eventually(is_made_anew)
+    assert "semantic" == result(await ask(setup, asking(), WHO))
+
+
+async def test_a_long_conversation_is_compared_with_none(setup: Setup, embeds: Embeds) -> None:
+    before = embeds.calls
+    system = {"role": "system", "content": "w" * MOST_COMPARED}
+    long = asking(messages=[system, {"role": "user", "content": FIRST}])
+    assert "miss" == result(await ask(setup, long, WHO))
+    assert before == embeds.calls
 
 
 async def test_no_older_answer_than_wished(setup: Setup) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from services.chassis.operations import Operation
 
-# A longer message is seldom asked again in other words, in characters; it bounds what reading one costs.
-LONGEST = 1000
+# A longer message is seldom asked again in other words, in bytes of UTF-8; it bounds what reading one costs.
+LONGEST = 1024
 # Where each format of a conversation has its messages, and the type of a message's part that is text.
 _PLACES = {
     Operation.CHAT: ("messages", "text"),
@@ -31,7 +31,7 @@ def divided(operation: Operation, body: Mapping[str, Any]) -> Divided | None:
     place, kind = _PLACES[operation]
     messages: Any = body.get(place)
     text, rest = (messages, "") if isinstance(messages, str) else _of_messages(messages, kind)
-    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST:
+    if not isinstance(text, str) or not text.strip() or len(text.encode("utf-8", "replace")) > LONGEST:
         return None
     return Divided(text, {**body, place: rest})
 

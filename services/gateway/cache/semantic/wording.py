@@ -1,59 +1,83 @@
 """What two wordings of one question may differ in, as `wording.toml` lists it, each with its reason."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-# Phrases, each as its words, by how many these are, the longest first.
-Phrases = Mapping[int, frozenset[tuple[str, ...]]]
-# Stands among the words of a sentence for a comma, a dash and the like.
-BREAK = ","
-HOW_TO = "how to"
-# Where "does" is not said its verb has an "s": "how does it work", "how it works".
-AUXILIARY = "does"
+Phrases = frozenset[str]
 
 with Path(__file__).with_name("wording.toml").open("rb") as _file:
     _LISTS = tomllib.load(_file)
+# The characters of the longest phrase.
+LONGEST = 40
 
 
-def _phrases(*names: str) -> Phrases:
-    found = {tuple(phrase.split()) for name in names for phrase in _LISTS[name].split("|")}
-    for name in names:
-        # In scripts without spaces each character is a word.
-        found.update(tuple(phrase.strip()) for phrase in _LISTS.get(f"{name}_unspaced", "").split("|"))
-    sizes = sorted({len(phrase) for phrase in found} - {0}, reverse=True)
-    return {size: frozenset(phrase for phrase in found if len(phrase) == size) for size in sizes}
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What begins a question or an order in a language, and what is only courteous there."""
+
+    openings: Phrases
+    orders: Phrases
+    greetings: Phrases
+    thanks: Phrases
+    asking: Phrases
 
 
-def _words(name: str) -> frozenset[str]:
-    return frozenset(word.strip() for word in _LISTS[name].split("|"))
+def _phrases(listed: str) -> Phrases:
+    found = frozenset(phrase.strip() for phrase in listed.split("|")) - {""}
+    if any(len(phrase) > LONGEST for phrase in found):
+        raise ValueError(f"wording.toml: expected phrases of at most {LONGEST} characters")
+    return found
 
 
-GREETINGS, PLEASE, THANKS, TELL = map(_phrases, ("greetings", "please", "thanks", "tell"))
-ENGLISH, OTHERS = map(_words, ("english", "others"))
-COULD_YOU, FOR_ME, TELLING, MANNER = map(_phrases, ("could_you", "for_me", "telling", "manner"))
-DOUBTFUL = _phrases("asking_with_determiner")
-ASKING = _phrases("asking", "asking_with_determiner")
-ORDERS, QUESTION_WORDS, DETERMINERS = map(_words, ("orders", "question_words", "determiners"))
-MOVED, FOLLOWING = _words("moved"), _words("following") | QUESTION_WORDS | ORDERS
-PRONOUNS, LIGHT = map(_words, ("pronouns", "light"))
-CONTRACTIONS = {word: tuple(meant.split()) for word, meant in _LISTS["contractions"].items()}
-SHORTENED: dict[str, str] = _LISTS["shortened"]
-SAME = {tuple(one.split()): word for word, others in _LISTS["same"].items() for one in others.split("|")}
-# By the first word of them, how many words they have, the longest first.
-SAME_SIZES = {
-    first: sorted({len(words) for words in SAME if words[0] == first}, reverse=True)
-    for first in {words[0] for words in SAME}
-}
+def _language(lists: dict[str, str]) -> Language:
+    return Language(
+        *(_phrases(lists.get(name, "")) for name in ("openings", "orders", "greetings", "thanks", "asking"))
+    )
 
 
-def beginning(phrases: Phrases, words: Sequence[str]) -> int:
-    """How many words the longest of the phrases has that others begin with; 0 where they begin with none."""
-    first = tuple(word.casefold() for word in words[: next(iter(phrases))])
-    return next((size for size, some in phrases.items() if first[:size] in some), 0)
+_BY_NAME = {name: _language(lists) for name, lists in _LISTS["languages"].items()}
+ENGLISH = _BY_NAME["en"]
+LANGUAGES: Collection[Language] = tuple(_BY_NAME.values())
+(
+    PLEASE,
+    TELLING,
+    QUESTION_WORDS,
+    STATEMENTS,
+    OF_PLACE,
+    DETERMINERS,
+    PRONOUNS,
+    BEFORE_I,
+    ABOUT_WORDS,
+    NAMES,
+) = (
+    _phrases(_LISTS["english"][name])
+    for name in (
+        "please telling question_words statements of_place determiners pronouns before_i about_words names".split()
+    )
+)
+NEGATIONS: Mapping[str, str] = _LISTS["english"]["negations"]
+PRONOUNS_AND_VERBS: Mapping[str, str] = _LISTS["english"]["pronouns_and_verbs"]
 
 
-def ending(phrases: Phrases, words: Sequence[str]) -> int:
-    """The same of their end."""
-    last = tuple(word.casefold() for word in words[-next(iter(phrases)) :])
-    return next((size for size, some in phrases.items() if last[-size:] in some), 0)
+def beginning(text: str, phrases: Phrases, *, ends: Sequence[str] = (" ",)) -> int:
+    """How many characters the longest phrase has that a text begins with, with its end; 0 where it begins with none.
+
+    The first letter may be a capital: others tell, as in "WHO".
+    """
+    small = text[:1].lower() + text[1 : LONGEST + 1]
+    for size in range(len(small) - 1, 0, -1):
+        if small[:size] in phrases and (end := next((end for end in ends if text.startswith(end, size)), "")):
+            return size + len(end)
+    return 0
+
+
+def ending(text: str, phrases: Phrases) -> int:
+    """The same of the end of a text, with the space before the phrase."""
+    last = text[-LONGEST - 1 :]
+    for start, char in enumerate(last):
+        phrase = last[start + 1 :]
+        if char == " " and phrase[:1].lower() + phrase[1:] in phrases:
+            return len(phrase) + 1
+    return 0

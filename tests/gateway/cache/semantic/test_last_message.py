@@ -36,6 +36,7 @@ def test_the_text_goes_and_all_else_stays(operation: Operation, body: dict[str, 
         (Operation.CHAT, {"messages": [USER, {"role": "assistant", "content": "Because"}]}),
         (Operation.CHAT, {"messages": [{"role": "user", "content": " "}]}),
         (Operation.CHAT, {"messages": [{"role": "user", "content": "w" * (LONGEST + 1)}]}),
+        (Operation.CHAT, {"messages": [{"role": "user", "content": "𠀀" * (LONGEST // 4 + 1)}]}),
         (
             Operation.CHAT,
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},

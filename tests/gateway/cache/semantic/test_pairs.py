@@ -8,12 +8,12 @@ import pytest
 
 from services.classifier.embedding import Embedder
 from services.gateway.cache.semantic import signature
-from services.gateway.cache.semantic.reading import same
+from services.gateway.cache.semantic.reading import read, same
 
 DATA = Path(__file__).parent / "questions"
 HALVES = (1, 2)
 # Of 150 paraphrases in each half, of which 90 are English. The first half is what the wording was made with.
-FOUND = {1: 68, 2: 39}
+FOUND = {1: 16, 2: 10}
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +27,26 @@ def pairs(name: str, count: int) -> list[dict[str, str]]:
     return found
 
 
+def about(text: str, embedder: Embedder) -> bytes:
+    return signature.of(embedder.embed_text(read(text).form).tolist())
+
+
 def answered(pair: dict[str, str], embedder: Embedder) -> bool:
     """Whether the second question gets the answer to the first."""
-    about = [signature.of(embedder.embed_text(pair[side]).tolist()) for side in "ab"]
-    return bool(signature.nearest(about[1], about[:1])) and same(pair["a"], pair["b"])
+    near = signature.nearest(about(pair["b"], embedder), [about(pair["a"], embedder)])
+    return bool(near) and same(read(pair["a"]), read(pair["b"]))
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_no_near_miss_is_answered(half: int, embedder: Embedder) -> None:
-    wrong = [pair for pair in pairs(f"near_{half}.jsonl", 250) if answered(pair, embedder)]
+@pytest.mark.parametrize(("part", "count"), [(1, 250), (2, 250), (3, 283)])
+def test_no_near_miss_is_answered(part: int, count: int, embedder: Embedder) -> None:
+    wrong = [pair for pair in pairs(f"near_{part}.jsonl", count) if answered(pair, embedder)]
     assert [] == wrong
+
+
+def test_what_a_reviewer_tried_is_refused_by_its_words_alone() -> None:
+    tried = pairs("near_3.jsonl", 283)
+    assert [] == [pair for pair in tried if same(read(pair["a"]), read(pair["b"]))]
+    assert [] == [pair for pair in tried if same(read(pair["b"]), read(pair["a"]))]
 
 
 @pytest.mark.parametrize("half", HALVES)
@@ -46,16 +56,11 @@ def test_so_many_paraphrases_are_answered(half: int, embedder: Embedder) -> None
 
 
 def test_the_right_question_is_among_the_few_that_are_read(embedder: Embedder) -> None:
-    asked = [pair["a"] for half in HALVES for pair in pairs(f"same_{half}.jsonl", 150)]
-    about = [signature.of(embedder.embed_text(text).tolist()) for text in asked]
-    alike = [
-        (place, pair["b"])
-        for place, pair in enumerate(pair for half in HALVES for pair in pairs(f"same_{half}.jsonl", 150))
-        if answered(pair, embedder)
-    ]
+    every = [pair for half in HALVES for pair in pairs(f"same_{half}.jsonl", 150)]
+    asked = [about(pair["a"], embedder) for pair in every]
     missed = [
-        text
-        for place, text in alike
-        if place not in signature.nearest(signature.of(embedder.embed_text(text).tolist()), about)
+        pair
+        for place, pair in enumerate(every)
+        if answered(pair, embedder) and place not in signature.nearest(about(pair["b"], embedder), asked)
     ]
     assert [] == missed

@@ -2,31 +2,34 @@
 
 import pytest
 
-from services.gateway.cache.semantic.reading import same
+from services.gateway.cache.semantic import reading
+from services.gateway.cache.semantic.reading import read
+
+
+def same(first: str, second: str) -> bool:
+    return reading.same(read(first), read(second))
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        ("What is the capital of Peru?", "hi, whats the capital of PERU"),
+        ("What is the capital of Peru?", "Hi! What's the capital of Peru"),
+        ("What is the capital of Peru?", "what is the capital of peru?"),
         (
             "What is the capital of Peru?",
-            "Could you please tell me what the capital of Peru is? Thanks a lot!",
+            "Hello, could you please tell me what the capital of Peru is? Thanks a lot!",
         ),
-        ("List the noble gases.", "What are the noble gases?"),
-        ("How does a heat pump work?", "Explain how a heat pump works."),
-        ("How do I tie a tie?", "Please show me how to tie a tie"),
-        ("In Excel, how can I freeze the top row?", "How do I freeze the top row in Excel?"),
-        ("I can't sleep. What should I try?", "I cannot sleep - what should I try"),
-        ("I'm cold, what can't I wear?", "I am cold, what can I not wear?"),
-        ("Convert 5 miles to kilometres.", "Hello, would you mind converting 5 miles to km for me?"),
-        ("What is the population of the United Kingdom?", "what's the population of the UK?"),
+        ("Explain the offside rule.", "Can you please explain the offside rule?"),
+        ("How do I tie a tie?", "how do i tie a tie"),
+        ("Who was the first woman in space?", "Who was the first woman in space??!"),
+        ("I can't sleep. What should I try?", "I cannot sleep. What should I try?"),
+        ("I'm cold, what should I wear?", "I’m cold, what should I wear?"),
+        ("I'm cold, what should I wear?", "I am cold, what should I wear?"),
         ("Was kostet ein Brief nach Wien?", "Guten Tag, was kostet ein Brief nach Wien? Vielen Dank!"),
-        ("¿Cuántos habitantes tiene Perú?", "cuantos habitantes tiene peru"),
+        ("¿Cuántos habitantes tiene Perú?", "Hola, cuántos habitantes tiene Perú"),
         ("Сколько стоит виза?", "Здравствуйте! Скажите, пожалуйста, сколько стоит виза"),
-        ("味噌汁の作り方を教えて。", "すみません、味噌汁の作り方を教えてください"),
-        ("推荐一本围棋书。", "您好,麻烦您推荐一本围棋书。谢谢。"),
-        ("x = [1]; print(x[0])", "x = [1];  print(x[0])"),
+        ("为什么天是蓝的？", "您好，为什么天是蓝的"),
+        ("def f():\n    return 1", "\n def f():\n    return 1\n"),
     ],
 )
 def test_wordings_of_one_question_are_the_same(first: str, second: str) -> None:
@@ -40,35 +43,57 @@ def test_wordings_of_one_question_are_the_same(first: str, second: str) -> None:
         # What is left out elsewhere is what is asked for here.
         ("Good morning in Italian?", "Good evening in Italian?"),
         ("How do I say thank you?", "How do I say thanks?"),
-        ("Wie sagt man auf Polnisch bitte?", "Wie sagt man auf Polnisch danke?"),
-        ("你好用法语怎么说", "您好用法语怎么说"),
-        ("Translate 'you are here' into French", "Translate 'you were here' into French"),
-        ("Translate into French: please wait", "Translate into French: wait"),
-        ("Name days in Poland", "Days in Poland"),
+        ("Translate into French: I love it. Thanks!", "Translate into French: I love it."),
+        ("Can you please everyone?", "Everyone?"),
         ("Hi, iPhone 15?", "Bonjour, iPhone 15?"),
-        ("iPhone 15, please", "iPhone 15, bitte"),
-        # One sign.
+        ("Bonjour, iPhone 15 case blue?", "Hola, iPhone 15 case blue?"),
+        ("Tell me the truth", "What is the truth"),
+        # A sign that changes a number, or a formula.
         ("What is 5!", "What is 5?"),
-        ("What is 5²?", "what is 52?"),
-        ("What is 8 / (2 + 2)?", "What is 8 / 2 + 2?"),
-        ("What is -5 °C in °F?", "What is 5 °C in °F?"),
-        ("Is 50 MB/s fast?", "Is 50 Mb/s fast?"),
-        ("is 50 MB/s fast?", "is 50 Mb/s fast?"),
-        ("What does rm -r do?", "What does rm -f do?"),
-        ("Is x > 3 or y true?", "Is x < 3 or y true?"),
+        ("What is .5 mg?", "What is 5 mg?"),
+        ("Convert –40 °C to °F", "Convert 40 °C to °F"),
+        ("What is (-5) squared?", "What is -5 squared?"),
+        ("What is 2 times (3 + 4)", "What is 2 times 3 + 4"),
+        ("What is the derivative of n!", "What is the derivative of n"),
+        ("How tall is 6'?", 'How tall is 6"?'),
+        # Light words.
+        ("Who is paid the most?", "Who paid the most?"),
+        ("What is the matter?", "What is matter?"),
+        ("Give me a few ideas", "Give me few ideas"),
+        # Capitals.
+        ("How many W is 5 mW?", "how many w is 5 mw?"),
+        ("what does git branch -d do", "what does git branch -D do"),
+        ("What is 'US'?", "what is 'us'?"),
+        ("Who is US?", "who is us?"),
+        ("What is Polish?", "what is polish?"),
+        ("How is China made?", "How is china made?"),
+        ("What is WHO?", "what is who?"),
+        ("What is C?", "what is c?"),
+        ("Where does Bill live?", "where does bill live?"),
+        ("What does The Office do?", "what does the office do?"),
+        # Questions of ability, of chance and of form.
+        ("Could I have cancer?", "What is cancer?"),
+        ("Can you write off a car?", "Write off a car"),
+        ("Would you recommend a vegan diet?", "Recommend a vegan diet"),
+        ("How do I look?", "How to look?"),
+        ("Who's left the EU?", "Who is left the EU?"),
+        # Code.
+        ("Run this:\n```\nif x:\n    a()\n    b()\n```", "Run this:\n```\nif x:\n    a()\nb()\n```"),
+        ("Explain regex [a-z]?", "Explain regex [a-z]"),
+        ("What does the regex ab? match", "What does the regex ab match"),
+        # Synonyms and other spellings.
+        ("How much is 20 pounds?", "How much is 20 lbs?"),
+        ("Is a kid a baby goat?", "Is a child a baby goat?"),
+        ("What does UK stand for?", "What does United Kingdom stand for?"),
+        # Accents and commas.
+        ("Wie kann ich etwas drucken?", "Wie kann ich etwas drücken?"),
+        ("In welchen Maßen?", "In welchen Massen?"),
+        ("казнить нельзя, помиловать", "казнить, нельзя помиловать"),
+        ("请假怎么写", "假怎么写"),
         # One word.
-        ("What can I eat before surgery?", "Can I eat before surgery?"),
-        ("How do I work?", "How do you work?"),
-        ("take vitamin a, which foods have it?", "take vitamin, which foods have it?"),
-        ("At 6 am in London, what time is it in Tokyo?", "At 6 in London, what time is it in Tokyo?"),
         ("What was the capital of Brazil?", "What is the capital of Brazil?"),
-        ("Give me an example of irony.", "Give me examples of irony."),
         ("If I can't pay, what happens?", "If I can pay, what happens?"),
-        ("Is it legal to record a call?", "Is it illegal to record a call?"),
-        # An order.
         ("Convert EUR to USD", "Convert USD to EUR"),
-        ("From Rome, how do I get to Milan?", "From Milan, how do I get to Rome?"),
-        ("Juan presta dinero a Pedro", "A Juan presta dinero Pedro"),
         # Nothing.
         ("Hi!", "Thanks!"),
     ],

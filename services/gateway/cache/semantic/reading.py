@@ -93,6 +93,9 @@ def _direct(question: str) -> str:
 
 def _expanded(words: list[str]) -> list[str]:
     """The words with "what's the" as "what is the", and "I haven't" as "I have not"."""
+    # Both may be what is asked about.
+    if "or" in words or "and" in words:
+        return words
     start, apostrophe, end = words[0].partition("'")
     after = words[1:2]
     # "Who's left" may be "who has left".
@@ -135,7 +138,9 @@ def _without_courtesies(text: str, language: Language) -> str:
         bare = text.rstrip(_SENTENCE_ENDS)
         size = wording.ending(bare, language.thanks)
         before = bare[: len(bare) - size]
-        if not size or before[-1:] not in tuple(_SENTENCE_ENDS) + ((",",) if language is ENGLISH else ()):
+        # Behind a comma other courtesies may be the last of what is listed.
+        please = language is ENGLISH and bare.endswith(" please") and before.endswith(",")
+        if not size or not (please or before.endswith(tuple(_SENTENCE_ENDS))):
             break
         text = before.removesuffix(",")
     return text

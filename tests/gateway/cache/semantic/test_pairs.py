@@ -13,7 +13,7 @@ from services.gateway.cache.semantic.reading import read, same
 DATA = Path(__file__).parent / "questions"
 HALVES = (1, 2)
 # Of 150 paraphrases in each half, of which 90 are English. The first half is what the wording was made with.
-FOUND = {1: 16, 2: 10}
+FOUND = {1: 16, 2: 9}
 
 
 @pytest.fixture(scope="module")

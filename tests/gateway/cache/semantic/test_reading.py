@@ -77,6 +77,8 @@ def test_wordings_of_one_question_are_the_same(first: str, second: str) -> None:
         ("Would you recommend a vegan diet?", "Recommend a vegan diet"),
         ("How do I look?", "How to look?"),
         ("Who's left the EU?", "Who is left the EU?"),
+        ("Do I write he won't or he will not?", "Do I write he will not or he won't?"),
+        ("Which comes last, hi or bye, thanks", "Which comes last, hi or bye"),
         # Code.
         ("Run this:\n```\nif x:\n    a()\n    b()\n```", "Run this:\n```\nif x:\n    a()\nb()\n```"),
         ("Explain regex [a-z]?", "Explain regex [a-z]"),

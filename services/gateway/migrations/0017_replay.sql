@@ -8,5 +8,3 @@ ALTER TABLE model_selections
     ADD COLUMN cheapest_model                    text NOT NULL DEFAULT '',
     ADD COLUMN cheapest_input_nano_usd_per_mtok  bigint NOT NULL DEFAULT 0,
     ADD COLUMN cheapest_output_nano_usd_per_mtok bigint NOT NULL DEFAULT 0;
--- The decisions of a length of time in their order, without reading all of a month.
-CREATE INDEX model_selections_by_time ON model_selections (decided_at, request_id) WHERE refusal = '';

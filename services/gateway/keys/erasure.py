@@ -40,8 +40,9 @@ RENAMED: Mapping[str, str] = {
     # Features may hint at what the request was.
     "task_classifications": ", features = NULL",
     "feedback": ", metadata = '{}'",
-    # What the classifier saw in it may hint at that, too.
-    "model_selections": ", reasons = NULL, experiment_unit = NULL",
+    # What the classifier saw in it may hint at that, too; what was asked for has what the tenant used of late, and the
+    # models that it may use.
+    "model_selections": ", reasons = NULL, asked = NULL, experiment_unit = NULL",
 }
 # The tables whose rows go, and may be many.
 DELETED = ("request_texts",)

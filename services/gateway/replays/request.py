@@ -13,7 +13,7 @@ from services.gateway.replays.answer_lengths import AnswerLengths
 class Excluded(StrEnum):
     """Why a request is in no sum."""
 
-    NOT_RECORDED = "nothing was recorded for a replay: it was before this version, or without the selector"
+    NOT_RECORDED = "nothing was recorded for a replay: an older version, no selector, or its user was erased"
     TOO_MANY_STATES = "more deployments were out of the ordinary than are recorded"
     PLAN = "its plan is not in the other configuration"
     NO_ATTEMPT = "no attempt of it is in the ledger"

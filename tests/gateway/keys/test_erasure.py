@@ -56,22 +56,36 @@ async def test_an_erased_name_takes_late_events_along_and_may_be_used_again(
         "INSERT INTO request_texts SELECT n, 'ann', '', now(), now() FROM generate_series(1, 7) AS n"
     )
 
+    decided = events_pb2.DecisionEvent(
+        context=chat_pb2.RequestContext(request_id="early", user_id="ann"),
+        classification=classifier_pb2.Classification(
+            features=[1.0], factors=[classifier_pb2.Factor(name="names ann")]
+        ),
+        selection=selector_pb2.Selection(candidates=[selector_pb2.Candidate(deployment="a")]),
+        asked=selector_pb2.Asked(
+            policy=selector_pb2.Policy(access_groups=["only-ann"]),
+            circumstances=selector_pb2.Circumstances(recent_shares={"model-of-ann": 1.0}),
+        ),
+        decided_unix_ms=before_ms,
+    )
+    await ledger.decisions([("0-1", decided.SerializeToString())])
+
     stranger = await personal.erase("admin", "ann")
 
     # Late: one attempt ends, one never did, and a decision comes out of a spool.
     await ledger.usage([("4-1", usage("late", admitted_ms=before_ms))])
     await pool.execute("UPDATE open_attempts SET closes_at = now() - interval '1 s'")
     await Recovery(client, ledger_store, ledger).close_overdue()
-    decided = events_pb2.DecisionEvent(
-        context=chat_pb2.RequestContext(request_id="late", user_id="ann"),
-        classification=classifier_pb2.Classification(
-            features=[1.0], factors=[classifier_pb2.Factor(name="names ann")]
-        ),
-        selection=selector_pb2.Selection(candidates=[selector_pb2.Candidate(deployment="a")]),
-        decided_unix_ms=before_ms,
-    )
+    decided.context.request_id = "late"
     await ledger.decisions([("5-1", decided.SerializeToString())])
 
+    # Neither what was selected nor what it was asked for leads anywhere.
+    assert [("early", stranger, None), ("late", stranger, None)] == [
+        tuple(row.values())
+        for row in await pool.fetch(
+            "SELECT request_id, user_id, asked FROM model_selections ORDER BY request_id"
+        )
+    ]
     assert 7 == await pool.fetchval("SELECT count(*) FROM usage_records WHERE user_id = $1", stranger)
     assert 1500 == await pool.fetchval(
         "SELECT spent_nano_usd FROM budget_spend WHERE subject = $1 AND period = 'total'", f"user:{stranger}"

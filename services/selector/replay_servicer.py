@@ -47,7 +47,9 @@ def replayed(
 
 def _selector(configuration: Configuration, request: pb.ReplayRequest) -> Selector:
     if not request.HasField("configuration"):
-        return configuration.selector
+        # Not the one that serves callers: what a selector remembers of a snapshot is one thread's.
+        serving = configuration.selector
+        return Selector(serving.table, serving.catalog)
     given = request.configuration
     texts = {FILES[0]: given.litellm_yaml, FILES[1]: given.lumni_yaml, PRICES: given.prices_yaml}
     try:

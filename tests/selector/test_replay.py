@@ -167,6 +167,22 @@ async def test_the_same_configuration_selects_the_same_in_the_same_order(
     assert len({one.candidates[0].deployment for one in again}) >= 5
 
 
+async def test_a_replay_does_not_use_the_selector_that_serves_callers_from_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Served(tmp_path, SHARED)
+    await served.serve(requests(20), monkeypatch)
+    serving, used = served.configuration.selector, []
+    monkeypatch.setattr(serving, "select", lambda *given: used.append(given))
+
+    again = await served.replay()
+
+    assert not used
+    assert [one.candidates[0].deployment for one in served.selected] == [
+        one.candidates[0].deployment for one in again
+    ]
+
+
 async def test_another_share_selects_almost_what_it_would_have_selected_had_it_been_in_force(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

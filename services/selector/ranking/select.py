@@ -64,7 +64,7 @@ class Selector:
         self.table = table
         self.catalog = catalog
         self._filters = Filters(table)
-        # The urgency of free quotas as of one snapshot and second.
+        # The urgency of free quotas as of one snapshot and second; replaced whole.
         self._urgency: tuple[Snapshot | None, int, Array] = (None, 0, np.zeros(0))
 
     def select(
@@ -198,14 +198,14 @@ class Selector:
         now_unix_s: float,
     ) -> Array:
         """Free deployments by what their quota is worth, then paid ones that will do, the cheapest first."""
-        if self._urgency[0] is not snapshot or self._urgency[1] != int(now_unix_s):
-            self._urgency = (snapshot, int(now_unix_s), free_tier.urgency(self.table, snapshot, now_unix_s))
+        known_of, second, urgency = self._urgency
+        if known_of is not snapshot or second != int(now_unix_s):
+            urgency = free_tier.urgency(self.table, snapshot, now_unix_s)
+            self._urgency = (snapshot, int(now_unix_s), urgency)
         tokens = requirements.expected_prompt_tokens + min(
             requirements.output_tokens or rank.EXPECTED_OUTPUT, rank.EXPECTED_OUTPUT
         )
-        free = free_tier.preference(
-            ranking, snapshot, self._urgency[2], usable, tokens, powerful=task.powerful
-        )
+        free = free_tier.preference(ranking, snapshot, urgency, usable, tokens, powerful=task.powerful)
         paid = rank.efficiency(self.table, requirements) + rank.PREFERRED * ranking.fast
         # A long request on a quota that is almost spent lowers the preference without a bound, so no fixed distance
         # would keep the worst free deployment above the best paid one.

@@ -13,7 +13,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import selection_messages
-from services.gateway.ledger.rows import TOKEN_COLUMNS
+from services.gateway.ledger.rows import COST_PARTS, TOKEN_COLUMNS, Kind
 from services.gateway.replays.request import Attempt, Request, Tokens
 from services.gateway.reports.readers import Readers
 
@@ -21,6 +21,8 @@ from services.gateway.reports.readers import Readers
 PAGE = 1000
 # An attempt begins no longer before its decision's moment, and no longer after it, than this.
 BEFORE, AFTER = timedelta(minutes=5), timedelta(hours=2)
+# Kinds of attempts that a provider may bill.
+BILLED = (Kind.FINAL, Kind.PARTIAL, Kind.UNKNOWN)
 DECISIONS = """
 SELECT s.request_id, s.decided_at, s.plan, s.requested_model, s.tier, s.candidates, s.chosen_model, s.asked,
        coalesce(c.category, '') AS category, c.language, c.strong_win_rate, c.version, c.tier AS judged
@@ -30,7 +32,7 @@ WHERE s.refusal = '' AND (s.decided_at, s.request_id) > ($1, $2) AND s.decided_a
 ORDER BY s.decided_at, s.request_id LIMIT $5
 """
 ATTEMPTS = f"""
-SELECT request_id, tenant, deployment, model, kind, cost_nano_usd, {", ".join(TOKEN_COLUMNS)}
+SELECT request_id, tenant, deployment, model, kind, cost_nano_usd, {COST_PARTS[0]}, {", ".join(TOKEN_COLUMNS)}
 FROM usage_records WHERE request_id = ANY($1::text[]) AND started_at >= $2 AND started_at < $3
 ORDER BY request_id, started_at, length(attempt_id), attempt_id
 """  # noqa: S608  (of the names above)
@@ -130,7 +132,10 @@ def _decision(row: asyncpg.Record, asked: selector_pb2.Asked, tenant: str) -> se
 
 def _attempt(row: asyncpg.Record) -> Attempt:
     tokens = Tokens(**{name: row[name] for name in TOKEN_COLUMNS})
-    return Attempt(row["deployment"], row["model"], row["kind"], row["cost_nano_usd"], tokens)
+    cost = row["cost_nano_usd"]
+    # The parts of a cost are not known exactly where it is a bound.
+    bound = row["kind"] in BILLED and cost is not None and row[COST_PARTS[0]] is None
+    return Attempt(row["deployment"], row["model"], row["kind"], cost, tokens, bound)
 
 
 def _number(enum: Any, prefix: str, word: str | None) -> Any:

@@ -103,7 +103,7 @@ def _summed(
         (attempt.model, one.request.category, attempt.tokens.completion_tokens)
         for one in past
         for attempt in one.request.attempts
-        if attempt.kind == "final"
+        if attempt.kind == "final" and not attempt.bound
     )
     for one, result in zip(replayed, results, strict=True):
         if result.WhichOneof("outcome") == "error":

@@ -42,13 +42,17 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt of then; its cost is None where nobody knows it."""
+    """An attempt of then; its cost is None where nobody knows it.
+
+    Where it is a bound, the tokens are only those that were seen.
+    """
 
     deployment: str
     model: str
     kind: str
     cost_nano_usd: int | None
     tokens: Tokens
+    bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +158,22 @@ def of(
         return Excluded.NO_ANSWER
     last = request.last
     was = request.quality(last.deployment)
+    again = _made_again(request, choice.candidates, chosen)
     if chosen.deployment == last.deployment:
-        costs = [_repriced(request, one, prices) for one in request.attempts]
+        costs = [_repriced(request, one, prices) for one in again]
         known = [cost for cost in costs if cost is not None]
         if len(known) < len(costs):
             return Excluded.NO_END
         quality = None if was is None else (was, was)
         return Outcome(request, last.model, choice.powerful, then, sum(known), quality)
-    if not request.answered or last.kind == "unknown":
+    if not request.answered or last.bound:
         return Excluded.NO_ANSWER
     price = prices.get(chosen.deployment)
     if price is None or not price.known:
         return Excluded.UNPRICED_NOW
     pair = (chosen.model, last.model, request.category)
     tokens = _scaled(last.tokens, lengths.ratio(*pair), request.most_tokens)
-    earlier = sum(one.cost_nano_usd or 0 for one in request.attempts[:-1])
+    earlier = sum(one.cost_nano_usd or 0 for one in again)
     cost = price.cost(tokens, units=request.units)
     return Outcome(
         request,
@@ -196,13 +201,26 @@ def _answering(request: Request, candidates: Sequence[Candidate]) -> Candidate |
     return None
 
 
+def _made_again(request: Request, candidates: Sequence[Candidate], chosen: Candidate) -> list[Attempt]:
+    """The attempts of then that are made now as well, all but those at candidates that come no more before the answer.
+
+    A class of errors may have led to candidates further down, which is so now, too, where the same one answers.
+    """
+    now = {one.deployment for one in candidates[: candidates.index(chosen)]}
+    if chosen.deployment == request.last.deployment:
+        listed = request.candidates
+        then = listed[: listed.index(chosen.deployment)] if chosen.deployment in listed else ()
+        return [one for one in request.attempts if one.deployment in now or one.deployment not in then]
+    return [one for one in request.attempts if one.deployment in now]
+
+
 def _repriced(request: Request, attempt: Attempt, prices: Mapping[str, Price]) -> int | None:
     """What an attempt of then costs at the prices of now; None where its tokens are not known."""
     was = dict(zip(request.candidates, request.price_ids, strict=False)).get(attempt.deployment)
     price = prices.get(attempt.deployment)
     if attempt.kind == "failed" or price is None or was == price.ident:
         return attempt.cost_nano_usd
-    if attempt.kind == "unknown" or not price.known:
+    if attempt.bound or not price.known:
         return None
     return price.cost(attempt.tokens, units=request.units).total
 

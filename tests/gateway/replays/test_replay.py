@@ -127,6 +127,16 @@ async def test_a_price_alone_changes_what_known_answers_cost_exactly(
     )
     assert (len(pinned), expected + failed_over) == (found.total.requests, found.total.now)
 
+    # What is recorded at its bound has no parts, and its tokens are not all that may be billed.
+    changed = await pool.execute(
+        "UPDATE usage_records SET kind = 'partial', input_cost_nano_usd = NULL WHERE attempt_id = "
+        "(SELECT min(attempt_id) FROM usage_records JOIN model_selections USING (request_id) WHERE model = 'middle')"
+    )
+    assert "UPDATE 1" == changed
+    async with selecting(folder) as selector:
+        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(prices_yaml=price))
+    assert {Excluded.NO_END: 1} == dict(found.excluded)
+
 
 async def test_what_cannot_be_replayed_is_counted_with_the_reason(
     pool: postgres.Pool, tmp_path: Path, clock: list[float]

@@ -22,8 +22,9 @@ LENGTHS = AnswerLengths([("model-a", "code", 10), ("model-b", "code", 20)] * LEA
 TOKENS = Tokens(prompt_tokens=100, completion_tokens=50)
 
 
-def attempt(deployment: str, kind: str = "final", cost: int | None = 200) -> Attempt:
-    return Attempt(deployment, f"model-{deployment}", kind, cost, TOKENS if kind != "failed" else Tokens())
+def attempt(deployment: str, kind: str = "final", cost: int | None = 200, *, bound: bool = False) -> Attempt:
+    tokens = TOKENS if kind != "failed" else Tokens()
+    return Attempt(deployment, f"model-{deployment}", kind, cost, tokens, bound or kind == "unknown")
 
 
 def past(*attempts: Attempt) -> Request:
@@ -102,6 +103,9 @@ def test_what_may_be_tried_on_a_cause_alone_answers_only_if_it_did_then() -> Non
         (past(attempt("a", "failed", 0)), choice("b"), Excluded.NO_ANSWER),
         (past(attempt("a", "unknown", 5)), choice("b"), Excluded.NO_ANSWER),
         (replace(past(attempt("a", "unknown", 5)), price_ids=(1, 2, 3)), choice("a"), Excluded.NO_END),
+        (past(attempt("a", "partial", 5, bound=True)), choice("b"), Excluded.NO_ANSWER),
+        (past(attempt("a", bound=True)), choice("b"), Excluded.NO_ANSWER),
+        (replace(past(attempt("a", bound=True)), price_ids=(1, 2, 3)), choice("a"), Excluded.NO_END),
         (past(attempt("a"), attempt("a", "failed", 0)), choice(), Excluded.NO_ANSWER),
     ],
 )
@@ -112,6 +116,18 @@ def test_what_is_not_known_is_in_no_sum(was: Request, chosen: Choice, reason: Ex
 def test_a_cut_answer_and_one_whose_end_got_lost_keep_their_bounds() -> None:
     for kind in ("partial", "unknown"):
         assert 5 == outcome(past(attempt("a", kind, 5)), choice("a")).now
+
+
+def test_only_attempts_before_the_answer_of_now_are_made_again() -> None:
+    """A stream of a that was cut cost 50, and b answered after it."""
+    fell_back = past(attempt("a", "partial", 50), attempt("b", cost=900))
+    cost_of_c = 100 * 100 + 50 * 200
+
+    # The lengths of answers of c are not known.
+    assert cost_of_c == outcome(fell_back, choice("c", "a", "b")).now
+    assert 50 + cost_of_c == outcome(fell_back, choice("a", "c", "b")).now
+    assert 900 == outcome(fell_back, choice("b", "a")).now
+    assert 950 == outcome(fell_back, choice("a", "b")).now
 
 
 def test_lengths_fall_back_on_all_categories_and_then_on_no_difference() -> None:

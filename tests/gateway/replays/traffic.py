@@ -165,7 +165,7 @@ def _attempts(
             completion_tokens=answer,
             cached_tokens=request.likely_prompt_tokens // 3,
         )
-        cost = prices[candidate.deployment].cost(usage).total
+        cost = prices[candidate.deployment].cost(usage)
         made.append(
             events_pb2.UsageEvent(
                 kind=events_pb2.USAGE_KIND_FAILED if failed else events_pb2.USAGE_KIND_FINAL,
@@ -176,7 +176,15 @@ def _attempts(
                     model=candidate.model,
                     started_unix_us=int(now_s * 1e6) + len(made),
                     usage=None if failed else usage,
-                    cost_nano_usd=0 if failed else cost,
+                    cost_nano_usd=0 if failed else cost.total,
+                    cost_parts=None
+                    if failed
+                    else executor_pb2.CostParts(
+                        input_nano_usd=cost.input,
+                        cached_nano_usd=cost.cached,
+                        output_nano_usd=cost.output,
+                        fees_nano_usd=cost.fees,
+                    ),
                 ),
                 category=decision.classification.category,
                 tier=decision.selection.tier,

@@ -1,6 +1,7 @@
 """Replays on the wire: the configuration of a request read, and its decisions selected once more."""
 
 import threading
+import time
 
 from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2 as pb
@@ -17,6 +18,8 @@ from services.selector.ranking.select import Selection, Selector
 FIELDS = {FILES[0]: "litellm_yaml", FILES[1]: "lumni_yaml", PRICES: "prices_yaml"}
 # Some seconds of work, and some 20 MiB.
 MOST_DECISIONS = 20_000
+# After so many seconds of work the thread gives way for as long: callers' selections share the interpreter with it.
+TURN_S = 0.002
 
 
 def replayed(
@@ -32,9 +35,12 @@ def replayed(
     selector = _selector(configuration, request)
     replay = Replay(selector)
     response = pb.ReplayResponse()
+    others_at = time.monotonic() + TURN_S
     for decision in request.decisions:
-        if given_up.is_set():
-            break
+        if time.monotonic() > others_at:
+            if given_up.wait(TURN_S):
+                break
+            others_at = time.monotonic() + TURN_S
         try:
             message_bounds.check_past(decision)
             powerful, selection = replay.select(past_messages.past(decision))

@@ -1,8 +1,11 @@
 """What was selected is selected again from what was recorded of it; and what another configuration would select."""
 
+import itertools
 import random
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lumni.chat.v1 import chat_pb2
@@ -10,6 +13,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 
 from services.chassis import errors
+from services.selector import replay_servicer
 from services.selector.configuration import Configuration
 from services.selector.live import snapshot
 from services.selector.live.health import Health
@@ -181,6 +185,42 @@ async def test_a_replay_does_not_use_the_selector_that_serves_callers_from_its_t
     assert [one.candidates[0].deployment for one in served.selected] == [
         one.candidates[0].deployment for one in again
     ]
+
+
+class Waited(threading.Event):
+    """Counts the times that a replay gave way, and is set at one of them."""
+
+    def __init__(self, ends_at: int) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+        self._ends_at = ends_at
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        if len(self.waits) == self._ends_at:
+            self.set()
+        return self.is_set()
+
+
+async def test_a_replay_gives_way_to_callers_and_ends_there_when_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Served(tmp_path, SHARED)
+    await served.serve(requests(40), monkeypatch)
+    # Each look at the clock is a millisecond and a half after the one before.
+    ticks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: next(ticks) * 0.0015)
+    monkeypatch.setattr("services.selector.replay_servicer.time", clock, raising=False)
+    asked = pb.ReplayRequest(decisions=served.past)
+
+    whole, ended = Waited(ends_at=0), Waited(ends_at=3)
+    results = [
+        len(replay_servicer.replayed(served.configuration, asked, one).results) for one in (whole, ended)
+    ]
+
+    assert len(whole.waits) >= len(served.past) // 2 - 1 > 3
+    assert 3 == len(ended.waits)
+    assert len(served.past) == results[0] > results[1] > 0
 
 
 async def test_another_share_selects_almost_what_it_would_have_selected_had_it_been_in_force(

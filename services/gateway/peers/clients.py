@@ -120,12 +120,6 @@ class Selector:
         Raises:
             Fault: it cannot be asked, or the configuration of the request has mistakes.
         """
-        if request.ByteSize() > rpc.MAX_BODY:
-            raise errors.Invalid(
-                "from: what was recorded of these requests is too long; choose a shorter time, or one plan",
-                reason="REPLAY_TOO_LARGE",
-                param="from",
-            )
         response = await rpc.call(self._stub.Replay, request, self._settings, timeout_s=timeout_s)
         return list(response.results)
 

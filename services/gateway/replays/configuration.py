@@ -49,19 +49,21 @@ class OtherConfiguration:
         """Whether requests of a plan can be replayed."""
         return self.plans is None or plan in self.plans
 
-    def apply(self, plan: str, asked: selector_pb2.Asked, policy: selector_pb2.Policy) -> None:
+    def apply(
+        self, plan: str, policy: selector_pb2.Policy, *, strategy_of_plan: bool, split_of_plan: bool
+    ) -> None:
         """Change a policy of then to what it is now: what key and request said stays."""
         if self.plans is not None:
             chosen = self.plans[plan]
             policy.access_groups[:] = chosen.access_groups
             policy.free_tail = chosen.at_limit is AtLimit.FREE
-            if asked.strategy_of_plan:
+            if strategy_of_plan:
                 policy.strategy = chosen.strategy
-            if asked.split_of_plan:
+            if split_of_plan:
                 policy.ClearField("split")
                 if chosen.powerful_share is not None:
                     policy.powerful_share = chosen.powerful_share
-        if self.powerful_share is not None and asked.split_of_plan:
+        if self.powerful_share is not None and split_of_plan:
             policy.powerful_share = self.powerful_share
 
 

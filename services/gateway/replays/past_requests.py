@@ -1,7 +1,7 @@
 """Requests of the past as the ledger has them: what was decided with what it met, and the attempts that were made."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,11 +40,15 @@ ORDER BY request_id, started_at, length(attempt_id), attempt_id
 
 @dataclass(frozen=True, slots=True)
 class PastRequest:
-    """A request, and what the selector is told of it; None where nothing was recorded for a replay."""
+    """A request, and what the selector is told of it; None where nothing was recorded for a replay.
+
+    The last two are whether strategy and split are the plan's: neither key nor request said anything of them.
+    """
 
     request: Request
     decision: selector_pb2.PastDecision | None
-    asked: selector_pb2.Asked
+    strategy_of_plan: bool = False
+    split_of_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,23 @@ class Span:
     plan: str = ""
 
 
-async def read(readers: Readers, span: Span) -> AsyncIterator[PastRequest]:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of some requests."""
+
+    decided: Sequence[asyncpg.Record]
+    made: Sequence[asyncpg.Record]
+
+    def requests(self) -> Iterator[PastRequest]:
+        """What the rows say; takes some milliseconds for a hundred."""
+        attempts: dict[str, list[asyncpg.Record]] = defaultdict(list)
+        for row in self.made:
+            attempts[row["request_id"]].append(row)
+        for row in self.decided:
+            yield _past(row, attempts[row["request_id"]])
+
+
+async def pages(readers: Readers, span: Span) -> AsyncIterator[Page]:
     """Requests that were not refused, the oldest first.
 
     Raises:
@@ -72,11 +92,7 @@ async def read(readers: Readers, span: Span) -> AsyncIterator[PastRequest]:
             ids = [row["request_id"] for row in decided]
             first, last = decided[0]["decided_at"], decided[-1]["decided_at"]
             made = await connection.fetch(ATTEMPTS, ids, first - BEFORE, last + AFTER)
-        attempts: dict[str, list[asyncpg.Record]] = defaultdict(list)
-        for row in made:
-            attempts[row["request_id"]].append(row)
-        for row in decided:
-            yield _past(row, attempts[row["request_id"]])
+        yield Page(decided, made)
         if len(decided) < PAGE:
             return
         after = (last, ids[-1])
@@ -103,8 +119,9 @@ def _past(row: asyncpg.Record, made: Sequence[asyncpg.Record]) -> PastRequest:
         most_tokens=required.output_tokens * required.choices,
     )
     if not asked.HasField("circumstances") or not made:
-        return PastRequest(request, None, asked)
-    return PastRequest(request, _decision(row, asked, made[0]["tenant"]), asked)
+        return PastRequest(request, None)
+    decision = _decision(row, asked, made[0]["tenant"])
+    return PastRequest(request, decision, asked.strategy_of_plan, asked.split_of_plan)
 
 
 def _decision(row: asyncpg.Record, asked: selector_pb2.Asked, tenant: str) -> selector_pb2.PastDecision:

@@ -2,26 +2,29 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
 
-from services.chassis import errors, selection_messages
+from services.chassis import errors, rpc, selection_messages
 from services.chassis.candidates import OnlyOn
 from services.gateway.peers.clients import Selector
 from services.gateway.replays import comparison, configuration, past_requests, request
 from services.gateway.replays.answer_lengths import AnswerLengths
 from services.gateway.replays.comparison import Comparison
 from services.gateway.replays.configuration import OtherConfiguration, Wanted
-from services.gateway.replays.past_requests import PastRequest, Span
-from services.gateway.replays.request import Candidate, Choice, Excluded, Outcome
+from services.gateway.replays.past_requests import Page, PastRequest, Span
+from services.gateway.replays.request import Candidate, Choice, Excluded, Outcome, Request
 from services.gateway.reports.readers import Readers
 
 # Requests of one replay, and the longest time they may be of: what the selector takes in one call.
 MOST_REQUESTS = 20_000
 LONGEST = timedelta(days=92)
+# What a decision takes in a message beside itself, in bytes.
+FRAMING = 6
 # How long a replay may take altogether, in seconds.
 TIMEOUT_S = 60.0
 
@@ -52,69 +55,89 @@ class Replays:
         try:
             async with self._turn, asyncio.timeout(TIMEOUT_S):
                 other = await asyncio.to_thread(configuration.read, self._folder, wanted)
-                past = await self._read(span)
-                return await self._compared(past, other, wanted)
+                return await self._compared(span, other, wanted)
         except TimeoutError:
             raise _too_much(f"took longer than {TIMEOUT_S:.0f} s") from None
 
-    async def _read(self, span: Span) -> list[PastRequest]:
-        past = []
-        async for one in past_requests.read(self._readers, span):
-            past.append(one)
-            if len(past) > MOST_REQUESTS:
-                raise _too_much(f"has more than {MOST_REQUESTS} requests")
-        return past
-
-    async def _compared(
-        self, past: list[PastRequest], other: OtherConfiguration, wanted: Wanted
-    ) -> Comparison:
-        asked = selector_pb2.ReplayRequest(configuration=wanted.message)
-        replayed: list[PastRequest] = []
-        outcomes: list[Outcome] = []
-        excluded: Counter[Excluded] = Counter()
-        for one in past:
-            reason = _excluded(one, other)
-            if one.request.attempts and one.request.cached:
-                # The cache goes by what the request is and who may see the answer, and gives it again.
-                outcomes.append(
-                    Outcome(one.request, one.request.last.model, one.request.powerful, 0, 0, None)
-                )
-            elif reason is not None:
-                excluded[reason] += 1
-            else:
-                assert one.decision is not None
-                other.apply(one.request.plan, one.asked, one.decision.request.policy)
-                asked.decisions.append(one.decision)
-                replayed.append(one)
+    async def _compared(self, span: Span, other: OtherConfiguration, wanted: Wanted) -> Comparison:
+        gathered = Gathered(other, wanted)
+        async for page in past_requests.pages(self._readers, span):
+            # In a thread: a page takes longer to read than other requests should wait.
+            await asyncio.to_thread(gathered.add, page)
         # Also without decisions: a configuration with mistakes is refused all the same.
-        results = await self._selector.replay(asked, TIMEOUT_S)
-        return await asyncio.to_thread(_summed, past, replayed, results, outcomes, excluded, other)
+        results = await self._selector.replay(gathered.asked, TIMEOUT_S)
+        return await asyncio.to_thread(gathered.summed, results)
 
 
-def _summed(
-    past: list[PastRequest],
-    replayed: list[PastRequest],
-    results: list[selector_pb2.SelectResult],
-    outcomes: list[Outcome],
-    excluded: Counter[Excluded],
-    other: OtherConfiguration,
-) -> Comparison:
-    lengths = AnswerLengths(
-        (attempt.model, one.request.category, attempt.tokens.completion_tokens)
-        for one in past
-        for attempt in one.request.attempts
-        if attempt.kind == "final" and not attempt.bound
-    )
-    for one, result in zip(replayed, results, strict=True):
-        if result.WhichOneof("outcome") == "error":
-            excluded[Excluded.REFUSED] += 1
-            continue
-        found = request.of(one.request, _choice(result.selection), other.prices, lengths)
-        if isinstance(found, Excluded):
-            excluded[found] += 1
-        else:
-            outcomes.append(found)
-    return comparison.compared(outcomes, excluded, lengths)
+class Gathered:
+    """Requests of the past as far as they are read, and what the selector is to be asked for them.
+
+    What was recorded of a decision is kept once, in the message to the selector.
+    """
+
+    def __init__(self, other: OtherConfiguration, wanted: Wanted) -> None:
+        """Gather for a replay by another configuration."""
+        self.asked = selector_pb2.ReplayRequest(configuration=wanted.message)
+        self._other = other
+        self._bytes = self.asked.ByteSize()
+        self._past: list[Request] = []
+        self._replayed: list[Request] = []
+        self._outcomes: list[Outcome] = []
+        self._excluded: Counter[Excluded] = Counter()
+
+    def add(self, page: Page) -> None:
+        """Add requests.
+
+        Raises:
+            Invalid: there are more than can be replayed at once, or more was recorded of them.
+        """
+        for one in page.requests():
+            if len(self._past) == MOST_REQUESTS:
+                raise _too_much(f"has more than {MOST_REQUESTS} requests")
+            self._past.append(one.request)
+            self._add(one)
+
+    def _add(self, one: PastRequest) -> None:
+        was, decision = one.request, one.decision
+        if was.attempts and was.cached:
+            # The cache goes by what the request is and who may see the answer, and gives it again.
+            self._outcomes.append(Outcome(was, was.last.model, was.powerful, 0, 0, None))
+            return
+        reason = _excluded(one, self._other)
+        if reason is not None:
+            self._excluded[reason] += 1
+            return
+        assert decision is not None
+        self._other.apply(
+            was.plan,
+            decision.request.policy,
+            strategy_of_plan=one.strategy_of_plan,
+            split_of_plan=one.split_of_plan,
+        )
+        self._bytes += decision.ByteSize() + FRAMING
+        if self._bytes > rpc.MAX_BODY:
+            raise _too_much(f"has more than {rpc.MAX_BODY >> 20} MiB of what was recorded for a replay")
+        self.asked.decisions.append(decision)
+        self._replayed.append(was)
+
+    def summed(self, results: Sequence[selector_pb2.SelectResult]) -> Comparison:
+        """What follows from what the selector answered."""
+        lengths = AnswerLengths(
+            (attempt.model, one.category, attempt.tokens.completion_tokens)
+            for one in self._past
+            for attempt in one.attempts
+            if attempt.kind == "final" and not attempt.bound
+        )
+        for was, result in zip(self._replayed, results, strict=True):
+            if result.WhichOneof("outcome") == "error":
+                self._excluded[Excluded.REFUSED] += 1
+                continue
+            found = request.of(was, _choice(result.selection), self._other.prices, lengths)
+            if isinstance(found, Excluded):
+                self._excluded[found] += 1
+            else:
+                self._outcomes.append(found)
+        return comparison.compared(self._outcomes, self._excluded, lengths)
 
 
 def _excluded(one: PastRequest, other: OtherConfiguration) -> Excluded | None:
@@ -122,7 +145,7 @@ def _excluded(one: PastRequest, other: OtherConfiguration) -> Excluded | None:
         return Excluded.NO_ATTEMPT
     if one.decision is None:
         return Excluded.NOT_RECORDED
-    if one.asked.circumstances.incomplete:
+    if one.decision.circumstances.incomplete:
         return Excluded.TOO_MANY_STATES
     return None if other.knows(one.request.plan) else Excluded.PLAN
 

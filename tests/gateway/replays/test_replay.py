@@ -4,16 +4,19 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from lumni.selector.v1 import selector_pb2
 
-from services.chassis import errors
+from services.chassis import errors, rpc
 from services.gateway import postgres
 from services.gateway.config import plans
 from services.gateway.keys.permissions import Caller
-from services.gateway.replays.configuration import Wanted
-from services.gateway.replays.past_requests import Span
-from services.gateway.replays.replay import Replays
+from services.gateway.ledger.rows import TOKEN_COLUMNS
+from services.gateway.replays.configuration import OtherConfiguration, Wanted
+from services.gateway.replays.past_requests import Page, Span
+from services.gateway.replays.replay import Gathered, Replays
 from services.gateway.replays.request import Excluded
 from services.gateway.reports.readers import Readers
 from tests.gateway.replays import traffic
@@ -193,3 +196,46 @@ async def test_a_span_that_is_too_long_is_refused(pool: postgres.Pool, tmp_path:
             )
 
     assert "from" == refused.value.param
+
+
+def row(number: int, recorded: bytes) -> dict[str, Any]:
+    """A decision's row, as far as a replay reads it."""
+    return {
+        "request_id": f"r{number:05d}",
+        "decided_at": SPAN.since,
+        "plan": "team",
+        "requested_model": "auto",
+        "tier": "fast",
+        "candidates": ["a"],
+        "chosen_model": "a",
+        "asked": recorded,
+        "category": "code",
+        "language": "en",
+        "strong_win_rate": 0.1,
+        "version": "v1",
+        "judged": "fast",
+    }
+
+
+def attempt(number: int) -> dict[str, Any]:
+    tokens = dict.fromkeys(TOKEN_COLUMNS, 1)
+    names = {"tenant": "t", "deployment": "a", "model": "a", "kind": "final"}
+    return {"request_id": f"r{number:05d}", **names, **tokens, "cost_nano_usd": 1, "input_cost_nano_usd": 1}
+
+
+def test_what_was_recorded_is_refused_as_soon_as_it_is_too_much_and_kept_once() -> None:
+    states = [selector_pb2.DeploymentState(deployment="d" * 1000) for _ in range(250)]
+    asked = selector_pb2.Asked(circumstances=selector_pb2.Circumstances(states=states))
+    recorded = asked.SerializeToString()
+    gathered = Gathered(OtherConfiguration(None, {}), Wanted())
+    read = 0
+    with pytest.raises(errors.Invalid) as refused:
+        for first in range(0, 1000, 10):
+            numbers = range(first, first + 10)
+            gathered.add(Page([row(n, recorded) for n in numbers], [attempt(n) for n in numbers]))
+            read += len(numbers)
+
+    assert ("REPLAY_TOO_LARGE", "from") == (refused.value.reason, refused.value.param)
+    most = rpc.MAX_BODY // len(recorded)
+    assert most - 10 <= read <= most
+    assert len(recorded) * (most - 1) < gathered.asked.ByteSize() <= rpc.MAX_BODY

@@ -177,7 +177,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             self._recent.observe(tenant, best.model, now)
         tier = classifier_pb2.TIER_POWERFUL if powerful else classifier_pb2.TIER_FAST
         SELECTED.labels(selection.strategy, "powerful" if powerful else "fast", task.category).inc()
-        packed.tier, packed.reason = tier, selection.reason
+        packed.tier, packed.reason, packed.pinned = tier, selection.reason, selection.pinned
         packed.strategy, packed.threshold = selection.strategy, threshold
         for removal in selection.removals:
             packed.removals.add(filter=removal.filter, models=removal.models)

@@ -44,10 +44,14 @@ def savings(
         found = answer["against"][name]
         rows = [*found["by_category"], {"category": "all", **found["total"]}] if found["by_category"] else []
         show(f"{heading}:", table([_row(one, measured) for one in rows], COLUMNS), "")
-    bounds = answer["without_answer_nano_usd"] / 1e9
+    bounds, fees, by_unit = (
+        answer[f"{name}_nano_usd"] / 1e9 for name in ("without_answer", "fees", "without_tokens")
+    )
     show(
         f"Answers from the cache saved {answer['cache_saved_usd']:.9f} USD. The ledger has "
-        f"{answer['ledger_usd']:.9f} USD in all; of these {bounds:.9f} USD are bounds of attempts without an answer.",
+        f"{answer['ledger_usd']:.9f} USD in all; of these {bounds:.9f} USD are bounds of attempts without an answer, "
+        f"{fees:.9f} USD were billed beside tokens, and {by_unit:.9f} USD are {answer['without_tokens']} answers "
+        "without tokens; none of these is compared.",
         "What it would have cost is at list price for the same tokens, without discounts for prompts that a provider "
         "had cached. Quality is the mean verdict of users, from -10 to 10.",
     )

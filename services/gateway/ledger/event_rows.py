@@ -10,6 +10,7 @@ from lumni.events.v1 import events_pb2
 from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
+from services.chassis.candidates import UNPINNED
 from services.chassis.enums import word
 from services.gateway import savings
 from services.gateway.ledger.rows import Decided, Ended, Kind, Started
@@ -161,7 +162,7 @@ def decision(event: bytes) -> Decided:
         chosen.reason,
         [one.deployment for one in chosen.candidates],
         first.model,
-        *_list_price(first),
+        *_list_price(first, unknown=_pins_another(message, first)),
         baseline.model,
         *_list_price(baseline),
         cheapest.model,
@@ -196,7 +197,17 @@ def _assignment(context: chat_pb2.RequestContext) -> tuple[str, str, int | None]
     return assigned.experiment_id, assigned.variant, assigned.unit if context.HasField("assignment") else None
 
 
-def _list_price(model: selector_pb2.Candidate) -> tuple[int, int]:
+def _pins_another(message: events_pb2.DecisionEvent, first: selector_pb2.Candidate) -> bool:
+    """Whether the first candidate stands for a pinned model that was out, or may do so."""
+    return message.requested_model not in UNPINNED and message.selection.pinned != first.model
+
+
+def _list_price(
+    model: selector_pb2.Candidate, *, unknown: bool = False
+) -> tuple[int, int] | tuple[None, None]:
+    """Input and output; None where nobody knows them."""
+    if model.unpriced or unknown:
+        return None, None
     return model.input_nano_usd_per_mtok, model.output_nano_usd_per_mtok
 
 

@@ -10,23 +10,20 @@ import asyncpg
 from services.chassis.candidates import UNPINNED
 from services.chassis.money import usd
 from services.gateway.reports.readers import Readers
-from services.gateway.reports.usage import LIST_PRICE, SAVING_ROWS, UsageQuery
+from services.gateway.reports.usage import ANSWERED, LIST_PRICE, OF_TOKENS, PRICED, SAVING_ROWS, UsageQuery
 
-# By counterfactual: the model whose list prices a selection has, and the selections that have it. Prices of all but the
-# most powerful model are in rows since the cheapest one has a name there.
+# By counterfactual: the model whose list prices a selection has, and which selections count beside. Prices of the first
+# candidate are kept where it is the pinned model.
 COUNTERFACTUALS: Mapping[str, tuple[str, str]] = {
-    "all_powerful": ("baseline", "s.baseline_model <> ''"),
-    "all_fast": ("cheapest", "s.cheapest_model <> ''"),
-    "pinned": (
-        "chosen",
-        "s.cheapest_model <> '' AND s.chosen_model <> '' AND NOT s.requested_model = ANY($3)",
-    ),
+    "all_powerful": ("baseline", "true"),
+    "all_fast": ("cheapest", "true"),
+    "pinned": ("chosen", "NOT s.requested_model = ANY($3)"),
 }
 COSTS = """
-SELECT r.category, s.{model}_model AS model, count(*) AS requests, sum(r.cost_nano_usd)::bigint AS cost,
+SELECT r.category, s.{model}_model AS model, count(*) AS requests, sum({cost})::bigint AS cost,
        sum({price})::bigint AS counterfactual, sum(r.cached_tokens)::bigint AS cached
 FROM usage_records r JOIN model_selections s USING (request_id)
-WHERE {rows} AND {selections} AND $3::text[] IS NOT NULL AND r.started_at >= $1 AND r.started_at < $2
+WHERE {rows} AND {priced} AND {selections} AND $3::text[] IS NOT NULL AND r.started_at >= $1 AND r.started_at < $2
 GROUP BY 1, 2
 """
 VERDICTS = """
@@ -37,7 +34,10 @@ WHERE r.kind = 'final' AND r.started_at >= $1 AND r.started_at < $2 GROUP BY 1, 
 ALL = f"""
 SELECT coalesce(sum(r.cost_nano_usd), 0)::bigint AS ledger, coalesce(sum(r.saved_nano_usd), 0)::bigint AS cached,
        count(*) FILTER (WHERE r.kind <> 'failed' AND r.cost_nano_usd IS NULL) AS unpriced,
-       coalesce(sum(r.cost_nano_usd) FILTER (WHERE {SAVING_ROWS}), 0)::bigint AS answered
+       coalesce(sum(r.cost_nano_usd) FILTER (WHERE {ANSWERED}), 0)::bigint AS answered,
+       coalesce(sum(r.fees_nano_usd) FILTER (WHERE {SAVING_ROWS}), 0)::bigint AS fees,
+       count(*) FILTER (WHERE {ANSWERED} AND NOT ({SAVING_ROWS})) AS without_tokens,
+       coalesce(sum(r.cost_nano_usd) FILTER (WHERE {ANSWERED} AND NOT ({SAVING_ROWS})), 0)::bigint AS by_unit
 FROM usage_records r WHERE r.started_at >= $1 AND r.started_at < $2
 """  # noqa: S608  (of the constant above)
 # Fewer verdicts on a model in a category measure nothing.
@@ -109,7 +109,9 @@ class SavingsReports:
                     COSTS.format(
                         model=model,
                         price=LIST_PRICE.format(model=model),
+                        cost=OF_TOKENS,
                         rows=SAVING_ROWS,
+                        priced=PRICED.format(model=model),
                         selections=selections,
                     ),
                     *span,
@@ -136,6 +138,11 @@ class SavingsReports:
             "ledger_nano_usd": totals["ledger"],
             # Cut streams and attempts whose end got lost: their cost is a bound, and their tokens say nothing.
             "without_answer_nano_usd": totals["ledger"] - totals["answered"],
+            # What answers with tokens cost beside them: searches of the web, fees for a request.
+            "fees_nano_usd": totals["fees"],
+            # Answers that are billed by picture, character or second, which have no tokens to compare.
+            "without_tokens": totals["without_tokens"],
+            "without_tokens_nano_usd": totals["by_unit"],
             "unpriced": totals["unpriced"],
         }
 

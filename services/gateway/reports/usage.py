@@ -35,13 +35,18 @@ FILTERS: Mapping[str, str] = {
 }
 # A request has one key, plan and task, but each of its attempts may be another model's.
 OF_AN_ATTEMPT = frozenset(("model", "provider", "kind"))
-# Savings: what the tokens of an answer cost at the list prices of a model of its selection, rounded once; and the
-# attempts whose tokens and cost are known.
+# Savings: what the tokens of an answer cost at the list prices of a model of its selection, rounded once; what they did
+# cost, without what is billed beside tokens and would be all the same; and the attempts whose tokens and cost are
+# known. Speech, transcriptions and most pictures have no tokens.
 LIST_PRICE = (
     "round((r.prompt_tokens::numeric * s.{model}_input_nano_usd_per_mtok "
     "+ r.completion_tokens::numeric * s.{model}_output_nano_usd_per_mtok) / 1000000)"
 )
-SAVING_ROWS = "r.kind = 'final' AND r.cost_nano_usd IS NOT NULL"
+OF_TOKENS = "(r.cost_nano_usd - coalesce(r.fees_nano_usd, 0))"
+ANSWERED = "r.kind = 'final' AND r.cost_nano_usd IS NOT NULL"
+SAVING_ROWS = f"{ANSWERED} AND r.prompt_tokens + r.completion_tokens > 0"
+# Whether the list prices of such a model are known.
+PRICED = "s.{model}_model <> '' AND s.{model}_input_nano_usd_per_mtok IS NOT NULL"
 LONGEST = timedelta(days=400)
 # No usage is outside of these, and dates further out cannot be reckoned with.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -171,10 +176,10 @@ class UsageReports:
         where, values = _where(wanted, "r.started_at", "r.")
         async with self._readers.connection() as connection:
             row = await connection.fetchrow(
-                "SELECT count(*) AS requests, coalesce(sum(r.cost_nano_usd), 0)::bigint AS cost, "  # noqa: S608
+                f"SELECT count(*) AS requests, coalesce(sum({OF_TOKENS}), 0)::bigint AS cost, "  # noqa: S608
                 f"coalesce(sum({LIST_PRICE.format(model='baseline')}), 0)::bigint AS baseline "
                 "FROM usage_records r JOIN model_selections s USING (request_id) "
-                f"WHERE {SAVING_ROWS} AND s.baseline_model <> '' AND {where}",
+                f"WHERE {SAVING_ROWS} AND {PRICED.format(model='baseline')} AND {where}",
                 *values,
             )
         assert row is not None

@@ -55,6 +55,8 @@ class Selection:
     removals: tuple[Removal, ...]
     strategy: str
     reason: str
+    # The group that a pinned name means.
+    pinned: str = ""
 
 
 class Selector:
@@ -142,6 +144,7 @@ class Selector:
             strategy=strategy,
             reason=self._reason(best, strategy, task, preferences, scores)
             + self._until_free(best, strategy, requirements, policy, snapshot),
+            pinned=pinned[1] if pinned else "",
         )
 
     def resolve(self, name: str) -> tuple[Mask, str]:

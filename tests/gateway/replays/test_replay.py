@@ -198,7 +198,7 @@ async def test_a_span_that_is_too_long_is_refused(pool: postgres.Pool, tmp_path:
     assert "from" == refused.value.param
 
 
-def row(number: int, recorded: bytes) -> dict[str, Any]:
+def row(number: int, recorded: bytes) -> Any:
     """A decision's row, as far as a replay reads it."""
     return {
         "request_id": f"r{number:05d}",
@@ -217,7 +217,8 @@ def row(number: int, recorded: bytes) -> dict[str, Any]:
     }
 
 
-def attempt(number: int) -> dict[str, Any]:
+def attempt(number: int) -> Any:
+    """An attempt's row, as far as a replay reads it."""
     tokens = dict.fromkeys(TOKEN_COLUMNS, 1)
     names = {"tenant": "t", "deployment": "a", "model": "a", "kind": "final"}
     return {"request_id": f"r{number:05d}", **names, **tokens, "cost_nano_usd": 1, "input_cost_nano_usd": 1}

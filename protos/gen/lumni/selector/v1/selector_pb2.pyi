@@ -375,6 +375,7 @@ class Selection(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     REMOVALS_FIELD_NUMBER: _builtins.int
     CIRCUMSTANCES_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
     tier: _classifier_pb2.Tier.ValueType
     """tier is final, by policy."""
     reason: _builtins.str
@@ -383,6 +384,8 @@ class Selection(_message.Message):
     """strategy is the one that ranked."""
     threshold: _builtins.float
     """threshold is the strong_win_rate that split fast from powerful; 0 when the classifier's own threshold decided."""
+    pinned: _builtins.str
+    """pinned is the model that a pinned name means, whichever answers; empty when none was pinned."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """candidates is everything that may ever be tried, best first; at least one."""
@@ -405,10 +408,11 @@ class Selection(_message.Message):
         threshold: _builtins.float = ...,
         removals: _abc.Iterable[Global___Removal] | None = ...,
         circumstances: Global___Circumstances | None = ...,
+        pinned: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "circumstances", b"circumstances", "reason", b"reason", "removals", b"removals", "strategy", b"strategy", "threshold", b"threshold", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "circumstances", b"circumstances", "pinned", b"pinned", "reason", b"reason", "removals", b"removals", "strategy", b"strategy", "threshold", b"threshold", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

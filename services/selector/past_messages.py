@@ -12,7 +12,7 @@ from services.selector.ranking.replay import Past, Then
 from services.selector.ranking.select import Preferences, Task
 from services.selector.ranking.tier import Judged, Split
 
-# States that are kept with a decision, of some 40 bytes each.
+# States that are kept with a decision, of some 50 to 150 bytes each: the more limits are begun, the more.
 MOST_STATES = 256
 CATEGORIES = {
     number: name.removeprefix("CATEGORY_").lower()

@@ -60,6 +60,7 @@ class Changing(Health):
         left = (
             Headroom("rpd", 500, self._chance.randrange(0, 500), self.now + 40_000),
             Headroom("tpd", 10**6, self._chance.randrange(0, 10**6), self.now + 40_000),
+            Headroom("rpm", 100, self._chance.choice((100, 100, 0, 60)), self.now + 40),
         )
         return Report(
             deployment,
@@ -69,7 +70,7 @@ class Changing(Health):
             error_rate=self._chance.choice((0.0, self._chance.random())),
             in_flight=self._chance.randrange(4),
             callable=self._chance.random() < 0.9,
-            headroom=left[: self._chance.randrange(3)],
+            headroom=left[self._chance.randrange(4) :],
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from services.selector.live import snapshot
-from services.selector.live.snapshot import UNKNOWN_LATENCY_MS, Headroom, Snapshot
+from services.selector.live.snapshot import DAILY, UNKNOWN_LATENCY_MS, Headroom, Snapshot
 from services.selector.models.deployment_table import DeploymentTable
 
 
@@ -32,7 +32,8 @@ def kept(table: DeploymentTable, now: Snapshot) -> list[State]:
         return []
     differs = ~(now.callable & now.closed) | (now.in_flight != 0)
     differs |= (now.latency_ms != UNKNOWN_LATENCY_MS) | (now.availability != 1.0)
-    differs[[place for place, left in now.headroom.items() if left]] = True
+    headroom = {place: kept for place, left in now.headroom.items() if (kept := tuple(filter(_counts, left)))}
+    differs[list(headroom)] = True
     return [
         State(
             table.deployments[i].id,
@@ -41,10 +42,15 @@ def kept(table: DeploymentTable, now: Snapshot) -> list[State]:
             float(now.latency_ms[i]),
             float(now.availability[i]),
             float(now.in_flight[i]),
-            now.headroom.get(i, ()),
+            headroom.get(i, ()),
         )
         for i in np.flatnonzero(differs).tolist()
     ]
+
+
+def _counts(left: Headroom) -> bool:
+    """Whether what remains of a limit changes a selection: a minute's that is whole is as if there were none."""
+    return left.limit in DAILY or not 0 < left.total <= left.remaining
 
 
 def restored(table: DeploymentTable, states: Iterable[State], taken_unix_s: float) -> Snapshot:

@@ -11,6 +11,8 @@ from services.selector.models.deployment_table import Array, DeploymentTable, Ma
 
 # The latency that is assumed of a deployment before its first call, in milliseconds.
 UNKNOWN_LATENCY_MS = 1000.0
+# Limits of a day, which are paced.
+DAILY = ("rpd", "tpd")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,10 @@ else is free.
 
 import numpy as np
 
-from services.selector.live.snapshot import Headroom, Snapshot
+from services.selector.live.snapshot import DAILY, Headroom, Snapshot
 from services.selector.models.deployment_table import Array, CategoryRanking, DeploymentTable, Mask
 
 DAY_S = 86_400.0
-DAILY = ("rpd", "tpd")
 # A daily quota begins to count as scarce when it is less than this share of itself behind the day.
 SLACK = 0.1
 # What a minute's quota that is nearly used up costs in preference: bursts go where quota is left.

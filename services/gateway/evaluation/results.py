@@ -1,17 +1,17 @@
 """The file that an evaluation writes while it runs, one JSON object a line, from which a second start goes on.
 
-A line is an answer or a grade that a judge gave it. Lines are only appended, each at once: whatever ends the process,
-no answer that came is asked for again. A last line that was cut is dropped.
+A line is an answer, what its check found, or a grade that a judge gave it. Lines are only appended, each at once:
+whatever ends the process, no answer that came is asked for again. A last line that was cut is dropped.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import orjson
 
-ANSWER, GRADE = "answer", "grade"
+ANSWER, CHECK, GRADE = "answer", "check", "grade"
 
 
 class MixedError(Exception):
@@ -30,15 +30,29 @@ class Results:
         self._file: BinaryIO = path.open("a+b")
         try:
             _lock(self._file)
-            self.rows = list(_rows(path, self._file))
+            # Answers and grades; an answer holds what its check found.
+            self.rows: list[dict[str, Any]] = []
+            for row in _rows(path, self._file):
+                self._take(row)
         except BaseException:
             self._file.close()
             raise
 
-    def append(self, row: Mapping[str, Any]) -> None:
+    def append(self, row: dict[str, Any]) -> None:
         """Write one line, at once."""
         self._file.write(orjson.dumps(row) + b"\n")
         self._file.flush()
+        self._take(row)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        if row["kind"] != CHECK:
+            self.rows.append(row)
+            return
+        own = row["model"], row["task"], row["digest"]
+        for answer in reversed(self.rows):
+            if answer["kind"] == ANSWER and (answer["model"], answer["task"], answer["digest"]) == own:
+                answer |= {"checked": True, "share": row["share"], "fault": row["fault"]}
+                return
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +81,7 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(text[:whole].splitlines(), 1):
         try:
             row = orjson.loads(line)
-            known = row["kind"] in (ANSWER, GRADE)
+            known = row["kind"] in (ANSWER, CHECK, GRADE)
         except (orjson.JSONDecodeError, KeyError, TypeError):
             known = False
         if not known:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.gateway.evaluation import checks, judge, sandbox
-from services.gateway.evaluation.caller import Answer, Caller, CallError, Model, SpentError
+from services.gateway.evaluation.caller import Caller, CallError, Model, SpentError
 from services.gateway.evaluation.design import Design, Question
-from services.gateway.evaluation.results import ANSWER, GRADE, Results
+from services.gateway.evaluation.results import ANSWER, CHECK, GRADE, Results
 from services.gateway.evaluation.spending import Spending
 from services.gateway.evaluation.tasks import Task
 
@@ -100,9 +100,15 @@ class Runner:
         Raises:
             NoSandboxError: this machine cannot run code that a model wrote.
         """
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.plan.at_once):
-                group.create_task(self._work())
+        refused: BaseException | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.plan.at_once):
+                    group.create_task(self._work())
+        except* sandbox.NoSandboxError as errors:
+            refused = errors.exceptions[0]
+        if refused is not None:
+            raise refused
         if self.design.unsure == 0 and self.design.adaptive:
             self.stop("the order of the models is known in every category")
         if self.design.calls < self.design.plain_calls and self.design.calls >= self.design.most_calls:
@@ -154,6 +160,8 @@ class Runner:
                 spent += row["nano_usd"]
                 if row["failed"]:
                     raise CallError(row["fault"])
+            if not row["checked"]:
+                await self._check(question, task, row)
             share = row["share"]
             if share is None or self._compares():
                 graded = await self._judged(question, task, row["text"], compared=share is not None)
@@ -179,8 +187,6 @@ class Runner:
         model = self.plan.models[question.model]
         answer = await self.caller.ask(model.name, task.prompt, self._answer_tokens(model))
         failed = "" if answer.is_by(model.name) else f"{answer.model} answered instead of {model.name}"
-        fault = failed or await self._fault(task, answer)
-        needs_judge = task.check is None or checks.criteria(task.check)
         row = {
             "kind": ANSWER,
             "model": question.model,
@@ -188,8 +194,10 @@ class Runner:
             "digest": task.digest,
             "category": task.category,
             "level": task.level,
-            "share": 0.0 if fault else (None if needs_judge else 1.0),
-            "fault": fault,
+            # Written before any check: what was paid for is not lost, whatever the check does.
+            "checked": False,
+            "share": None,
+            "fault": failed,
             "failed": bool(failed),
             "text": answer.text,
             "nano_usd": answer.nano_usd,
@@ -198,15 +206,35 @@ class Runner:
             "latency_ms": answer.latency_ms,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        self._write(row)
+        self.results.append(row)
         return row
 
-    async def _fault(self, task: Task, answer: Answer) -> str:
+    async def _check(self, question: Question, task: Task, row: dict[str, Any]) -> None:
+        """Let the answer's row know what its check found."""
+        fault = await self._fault(task, row["text"])
+        needs_judge = task.check is None or checks.criteria(task.check)
+        self.results.append(
+            {
+                "kind": CHECK,
+                "model": question.model,
+                "task": task.id,
+                "digest": task.digest,
+                "share": 0.0 if fault else (None if needs_judge else 1.0),
+                "fault": fault,
+            }
+        )
+
+    async def _fault(self, task: Task, text: str) -> str:
         if task.check is None:
             return ""
         # In a thread: an expression may take long, and code takes seconds.
         async with self._cpus:
-            return await asyncio.to_thread(checks.fault, task.check, answer.text, run_code)
+            try:
+                return await asyncio.to_thread(checks.fault, task.check, text, run_code)
+            except sandbox.NoSandboxError:
+                raise
+            except Exception as error:  # noqa: BLE001  (no answer may end the evaluation)
+                return f"its check failed: {error!r}"[:500]
 
     def _compares(self) -> bool:
         """Whether the judge grades a checked answer too."""
@@ -241,12 +269,8 @@ class Runner:
             "compared": compared,
             "nano_usd": nano_usd,
         }
-        self._write(row)
-        return row
-
-    def _write(self, row: dict[str, Any]) -> None:
         self.results.append(row)
-        self.results.rows.append(row)
+        return row
 
     def _answer_tokens(self, model: Model) -> int:
         """The cap of an answer: what is paid for, within what the model can."""

@@ -59,8 +59,28 @@ def run(source: str, tests: str, *, wall_s: float = WALL_S) -> Ran:
     Raises:
         NoSandboxError: this machine cannot keep code from doing harm.
     """
+    check()
     if len(source) + len(tests) > MOST_SOURCE_CHARACTERS:
         return Ran(passed=False, error=f"longer than {MOST_SOURCE_CHARACTERS} characters")
+    return _run(source, tests, wall_s)
+
+
+@cache
+def check() -> None:
+    """See once whether code can be run on this machine, with none that somebody else wrote.
+
+    Raises:
+        NoSandboxError: it cannot.
+    """
+    ran = _run("", "", WALL_S)
+    if not ran.passed:
+        raise NoSandboxError(
+            f"code cannot be run here: {ran.error}; seccomp filters of Linux and libseccomp.so.2 "
+            "(Debian: apt install libseccomp2) are needed"
+        )
+
+
+def _run(source: str, tests: str, wall_s: float) -> Ran:
     token = secrets.token_hex(16)
     request = {
         "source": source,
@@ -85,28 +105,11 @@ def run(source: str, tests: str, *, wall_s: float = WALL_S) -> Ran:
     finally:
         _kill(process)
     said = output.decode(errors="replace") if output is not None else ""
-    if process.returncode == sandbox_child.NO_BOUNDARY:
-        raise NoSandboxError(
-            f"code cannot be run here: {said}; seccomp filters of Linux and libseccomp.so.2 "
-            "(Debian: apt install libseccomp2) are needed"
-        )
     if output is None:
         return Ran(passed=False, error=f"took more than {wall_s:g} s, or printed too much")
     if process.returncode == sandbox_child.PASSED and said == token:
         return Ran(passed=True)
     return Ran(passed=False, error=said.replace(token, "")[:500] or f"ended with code {process.returncode}")
-
-
-@cache
-def check() -> None:
-    """See once whether code can be run on this machine.
-
-    Raises:
-        NoSandboxError: it cannot.
-    """
-    ran = run("", "")
-    if not ran.passed:
-        raise NoSandboxError(f"code cannot be run here: the sandbox does not start: {ran.error}")
 
 
 def _talk(process: subprocess.Popen[bytes], request: bytes, deadline: float) -> bytes | None:

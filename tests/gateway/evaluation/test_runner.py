@@ -13,13 +13,14 @@ from aiohttp import web
 
 from services.chassis.measured_scores import Measured
 from services.chassis.money import NANO
-from services.gateway.evaluation import judge, summary
+from services.gateway.evaluation import checks, judge, summary
 from services.gateway.evaluation.caller import Caller
 from services.gateway.evaluation.design import Design, in_order
 from services.gateway.evaluation.estimates import Estimate
 from services.gateway.evaluation.report import Report
 from services.gateway.evaluation.results import MixedError, Results
 from services.gateway.evaluation.runner import Plan, Runner
+from services.gateway.evaluation.sandbox import NoSandboxError
 from services.gateway.evaluation.spending import Spending
 from services.gateway.evaluation.tasks import Task
 
@@ -290,6 +291,29 @@ async def test_an_answer_without_a_grade_is_graded_later_and_not_asked_again(
     assert 1.0 == second.design.estimates()["chat"]["a"].share
     assert {1} == set(gateway.asked.values())
     assert second.spending.spent == sum(row["nano_usd"] for row in second.results.rows)
+
+
+async def test_an_answer_is_paid_for_once_whatever_its_check_does(
+    gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_sandbox(*_: object) -> str:
+        raise NoSandboxError("code cannot be run here")
+
+    def breaks(*_: object) -> str:
+        raise OverflowError("too large")
+
+    tasks = {"code-0": TASKS["code-0"]}
+    monkeypatch.setattr(checks, "fault", no_sandbox)
+    with pytest.raises(NoSandboxError):
+        await started(gateway, tmp_path / "r", models="a", tasks=tasks)
+    monkeypatch.setattr(checks, "fault", breaks)
+    await started(gateway, tmp_path / "r", models="a", tasks=tasks)
+    again = await started(gateway, tmp_path / "r", models="a", tasks=tasks)
+
+    assert [1] == list(gateway.asked.values())
+    (row,) = again.results.rows
+    assert (0.0, "its check failed: OverflowError('too large')") == (row["share"], row["fault"])
+    assert again.design.estimates()["code"]["a"] == Estimate(1, 0.0)
 
 
 async def test_a_changed_task_is_asked_again(gateway: FakeGateway, tmp_path: Path) -> None:

@@ -72,10 +72,10 @@ class Json(_Check):
     def fault(self, answer: str, run_code: RunCode) -> str:  # noqa: ARG002
         """Why the answer fails; empty where it passes."""
         try:
-            found = texts.json_value(answer)
+            same = texts.same_json(texts.json_value(answer), self.equals)
         except (ValueError, RecursionError) as error:
             return str(error)
-        return "" if texts.same_json(found, self.equals) else "another JSON value"
+        return "" if same else "another JSON value"
 
 
 class Code(_Check):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import re
 import unicodedata
 from typing import Any
@@ -98,8 +99,18 @@ def same_json(one: Any, other: Any) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, int | float) and isinstance(other, int | float):
-        return abs(one - other) <= 1e-9 * max(1.0, abs(one), abs(other))
+        return one == other or _close(one, other)
     return type(one) is type(other) and one == other
+
+
+def _close(one: float, other: float) -> bool:
+    """Whether two numbers differ by no more than a binary fraction does; nothing is close to what no float can hold."""
+    try:
+        one, other = float(one), float(other)
+    except OverflowError:
+        return False
+    within = 1e-9 * max(1.0, abs(one), abs(other))
+    return math.isfinite(one) and math.isfinite(other) and abs(one - other) <= within
 
 
 def _refused(constant: str) -> Any:

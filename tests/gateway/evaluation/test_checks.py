@@ -106,6 +106,20 @@ def test_the_one_json_value_is_equal(answer: str, right: bool) -> None:
     assert right == passes({"kind": "json", "equals": {"a": "x", "b": [1, True]}}, answer)
 
 
+@pytest.mark.parametrize("value", [30, 1.5, -2])
+@pytest.mark.parametrize("said", ["1e999", "-1e999", "1" + "0" * 309, "1" + "0" * 5000, "1e308"])
+def test_a_json_number_beyond_floats_is_another_value(said: str, value: float) -> None:
+    assert not passes({"kind": "json", "equals": {"days": value}}, f'{{"days": {said}}}')
+
+
+def test_json_numbers_are_equal_by_value() -> None:
+    large = 10**400
+
+    assert passes({"kind": "json", "equals": large}, str(large))
+    assert not passes({"kind": "json", "equals": large}, str(large + 1))
+    assert passes({"kind": "json", "equals": 0.3}, str(0.1 + 0.2))
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [

@@ -95,14 +95,18 @@ class Design:
 
     def failed(self, question: Question) -> bool:
         """There is no grade for a question: count it as no call; True when the model is left out from now on."""
-        self._cells[question.category][question.model].pending -= 1
-        self.calls -= 1
+        self.ungraded(question)
         self._failures[question.model] += 1
         if self._failures[question.model] < MOST_FAILURES:
             return False
         for cells in self._cells.values():
             cells[question.model].open.clear()
         return True
+
+    def ungraded(self, question: Question) -> None:
+        """There is no grade for a question through no fault of the model: count it as no call."""
+        self._cells[question.category][question.model].pending -= 1
+        self.calls -= 1
 
     def give_back(self, question: Question) -> None:
         """A question was not asked after all; it comes first when its model and category are asked again."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from services.gateway.evaluation import checks, judge, sandbox
 from services.gateway.evaluation.caller import Caller, CallError, Model, SpentError
-from services.gateway.evaluation.design import Design, Question
+from services.gateway.evaluation.design import MOST_FAILURES, Design, Question
 from services.gateway.evaluation.results import ANSWER, CHECK, GRADE, Results
 from services.gateway.evaluation.spending import Spending
 from services.gateway.evaluation.tasks import Task
@@ -21,6 +21,10 @@ MOST_COMPARED = 24
 def run_code(source: str, tests: str) -> str:
     """What failed of the tests of some code; empty where nothing did."""
     return sandbox.run(source, tests).error
+
+
+def _needs_judge(task: Task) -> bool:
+    return task.check is None or bool(checks.criteria(task.check))
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Runner:
     # What was asked at an earlier start and has no grade yet, by model and task.
     _ungraded: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     _compared: int = 0
+    _judge_failures: int = 0
     _under_way: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _cpus: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
@@ -150,25 +155,24 @@ class Runner:
         return None
 
     async def _settle(self, question: Question, bound: int) -> None:
-        """Ask, grade and write down; a failure is the design's to know."""
-        spent = 0
+        """Ask, grade and write down; a failure is the design's to know, and the judge's is no model's."""
         task = self.plan.tasks[question.task]
         try:
             row = self._ungraded.pop((question.model, question.task), None)
             if row is None:
+                if self._judge_is_out() and _needs_judge(task):
+                    self.design.ungraded(question)
+                    return
                 row = await self._answered(question, task)
-                spent += row["nano_usd"]
                 if row["failed"]:
                     raise CallError(row["fault"])
             if not row["checked"]:
                 await self._check(question, task, row)
             share = row["share"]
-            if share is None or self._compares():
-                graded = await self._judged(question, task, row["text"], compared=share is not None)
-                spent += graded["nano_usd"]
-                if not graded["grades"]:
-                    raise CallError(f"{graded['judge']} gave no grade")
-                share = judge.share(graded["grades"]) if share is None else share
+            if share is None:
+                share = await self._graded(question, task, row["text"], compared=False)
+            elif self._compares():
+                await self._graded(question, task, row["text"], compared=True)
         except SpentError as error:
             self.design.give_back(question)
             self.stop(str(error))
@@ -179,9 +183,34 @@ class Runner:
             self.stop("it failed")
             raise
         else:
-            self.design.graded(question, share)
+            if share is None:
+                self.design.ungraded(question)
+            else:
+                self.design.graded(question, share)
         finally:
-            self.spending.settle(bound, spent)
+            self.spending.release(bound)
+
+    async def _graded(self, question: Question, task: Task, text: str, *, compared: bool) -> float | None:
+        """What the judge says of an answer, as a share; None where it says nothing."""
+        if self.plan.judge is None or self._judge_is_out():
+            return None
+        try:
+            grades = await self._judged(question, task, text, self.plan.judge, compared=compared)
+        except SpentError as error:
+            self.stop(str(error))
+            return None
+        except CallError as error:
+            grades, why = [], str(error)
+        else:
+            why = f"{self.plan.judge.name} gave no grade"
+        self._judge_failures = 0 if grades else self._judge_failures + 1
+        if self._judge_is_out():
+            self.left_out[self.plan.judge.name] = f"as the judge: {why}"
+        return judge.share(grades) if grades else None
+
+    def _judge_is_out(self) -> bool:
+        """Whether the judge failed so often in a row that it is asked nothing more, and no answer is paid for it."""
+        return self._judge_failures >= MOST_FAILURES
 
     async def _answered(self, question: Question, task: Task) -> dict[str, Any]:
         model = self.plan.models[question.model]
@@ -207,19 +236,19 @@ class Runner:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.results.append(row)
+        self.spending.spend(answer.nano_usd)
         return row
 
     async def _check(self, question: Question, task: Task, row: dict[str, Any]) -> None:
         """Let the answer's row know what its check found."""
         fault = await self._fault(task, row["text"])
-        needs_judge = task.check is None or checks.criteria(task.check)
         self.results.append(
             {
                 "kind": CHECK,
                 "model": question.model,
                 "task": task.id,
                 "digest": task.digest,
-                "share": 0.0 if fault else (None if needs_judge else 1.0),
+                "share": 0.0 if fault else (None if _needs_judge(task) else 1.0),
                 "fault": fault,
             }
         )
@@ -238,39 +267,47 @@ class Runner:
 
     def _compares(self) -> bool:
         """Whether the judge grades a checked answer too."""
-        if self.plan.judge is None or self._compared >= MOST_COMPARED:
+        if self.plan.judge is None or self._judge_is_out() or self._compared >= MOST_COMPARED:
             return False
         self._compared += 1
         return True
 
-    async def _judged(self, question: Question, task: Task, text: str, *, compared: bool) -> dict[str, Any]:
+    async def _judged(
+        self, question: Question, task: Task, text: str, by: Model, *, compared: bool
+    ) -> list[int]:
         """Two grades by the judge; none where it does not end with one.
 
         Raises:
-            CallError: there is no judge, or it does not answer.
+            CallError: it does not answer.
         """
-        model = self.plan.judge
-        if model is None:
-            raise CallError(f"{task.id} needs a judge")
         criteria = checks.criteria(task.check) if task.check is not None else ""
-        grades, nano_usd = [], 0
-        for answer_first in (False, True):
-            asked = judge.messages(task, criteria, text, answer_first=answer_first)
-            said = await self.caller.ask(model.name, asked, self._judge_tokens(model))
-            nano_usd += said.nano_usd
-            grades.append(judge.grade(said.text))
-        row = {
-            "kind": GRADE,
-            "model": question.model,
-            "task": task.id,
-            "digest": task.digest,
-            "judge": model.name,
-            "grades": [] if None in grades else grades,
-            "compared": compared,
-            "nano_usd": nano_usd,
-        }
-        self.results.append(row)
-        return row
+        grades: list[int] = []
+        nano_usd, graded = 0, False
+        try:
+            for answer_first in (False, True):
+                asked = judge.messages(task, criteria, text, answer_first=answer_first)
+                said = await self.caller.ask(by.name, asked, self._judge_tokens(by))
+                nano_usd += said.nano_usd
+                found = judge.grade(said.text)
+                if found is not None:
+                    grades.append(found)
+            graded = len(grades) == 2
+        finally:
+            # What the first cost was spent, whatever becomes of the second.
+            self.spending.spend(nano_usd)
+            self.results.append(
+                {
+                    "kind": GRADE,
+                    "model": question.model,
+                    "task": task.id,
+                    "digest": task.digest,
+                    "judge": by.name,
+                    "grades": grades if graded else [],
+                    "compared": compared,
+                    "nano_usd": nano_usd,
+                }
+            )
+        return grades if graded else []
 
     def _answer_tokens(self, model: Model) -> int:
         """The cap of an answer: what is paid for, within what the model can."""

@@ -41,10 +41,13 @@ class Spending:
         self._held += bound
         return True
 
-    def settle(self, bound: int, cost: int) -> None:
-        """A call is over: it cost so much."""
-        self._held -= bound
+    def spend(self, cost: int) -> None:
+        """A call has cost so much; it counts beside what is held for it until that is released."""
         self.spent += cost
+
+    def release(self, bound: int) -> None:
+        """No further call is made with what was set aside."""
+        self._held -= bound
 
     def __str__(self) -> str:
         return f"{self.spent / NANO:.4f} of {self.budget / NANO:.2f} USD"

@@ -70,6 +70,9 @@ class FakeGateway:
     limited: int = 0
     spent_after: int = 10**9
     judge_says: str = "Fine.\nGrade: 4"
+    # Which of the judge's two calls for an answer fail.
+    judge_breaks: str = ""
+    judge_calls: int = 0
 
     async def model(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -105,6 +108,10 @@ class FakeGateway:
         await asyncio.sleep(0)
         self.at_once -= 1
         if name == "judge":
+            self.judge_calls += 1
+            second = question.rfind("good answer") > question.find("The answer to grade")
+            if self.judge_breaks == "both" or (self.judge_breaks == "second" and second):
+                return error(400, "it is out", "bad")
             self.judged.append(question)
             return answered("judge", self.judge_says)
         self.asked[name, question] += 1
@@ -277,6 +284,25 @@ async def test_a_judge_grades_twice_in_both_orders_and_is_compared_with_checks(
     again = await started(gateway, tmp_path / "r", tasks=tasks, by="judge")
     assert len(gateway.judged) == 2 * len(rows)
     assert again.design.estimates() == runner.design.estimates()
+
+
+@pytest.mark.parametrize(("breaks", "says"), [("both", ""), ("second", "Grade: 4"), ("", "I will not.")])
+async def test_a_judge_that_fails_takes_no_grade_from_a_check_and_leaves_no_model_out(
+    gateway: FakeGateway, tmp_path: Path, breaks: str, says: str
+) -> None:
+    gateway.judge_breaks, gateway.judge_says = breaks, says
+
+    runner = await started(gateway, tmp_path / "r", models="a", tasks={**TASKS, **JUDGED}, by="judge")
+
+    assert ["judge"] == list(runner.left_out)
+    # The judge is not asked for ever; each question under way may still ask it.
+    assert gateway.judge_calls <= 2 * (3 + runner.plan.at_once)
+    assert {"code": 20, "math": 20, "chat": 19} == {
+        category: found["a"].n for category, found in runner.design.estimates().items()
+    }
+    # Every call that was answered was counted and written, the first of two as well.
+    cost = 1000 * TOKENS * (PRICES["a"] * gateway.asked.total() + PRICES["judge"] * len(gateway.judged))
+    assert round(cost) == runner.spending.spent == sum(row["nano_usd"] for row in runner.results.rows)
 
 
 async def test_an_answer_without_a_grade_is_graded_later_and_not_asked_again(

@@ -56,7 +56,7 @@ class DeploymentTable:
         self.entries: tuple[Entry | None, ...] = tuple(find(catalog, d) for d in self.deployments)
         # How each did here, by category: as a deployment of its own, else as the model that it is one of.
         scores = measured or {}
-        self.measured = tuple(scores.get(d.id, scores.get(d.model, {})) for d in self.deployments)
+        self.measured = tuple({**scores.get(d.model, {}), **scores.get(d.id, {})} for d in self.deployments)
         # Names beyond those of the configuration: the catalog's id, and the canonical spelling.
         self.by_entry = places(entry.id if entry else "" for entry in self.entries)
         self.by_spelling = places(canonical(d.litellm_model) for d in self.deployments)

@@ -2,9 +2,9 @@
 
 The tasks that models were asked here are harder or easier than the benchmarks, so the two kinds of numbers cannot be
 compared as they are. Where some models of a fleet were measured at a category, the published quality of all of them is
-moved by one distance in log-odds, so that on average it is what was measured. A measured model then has the mean of its
-own tasks and of that estimate, which counts like `PRIOR_TASKS` further ones; a model that was not measured has the
-estimate alone.
+moved by one distance in log-odds: the mean, over the tasks asked, of what lies between published and measured. A
+measured model then has the mean of its own tasks and of that estimate, which counts like `PRIOR_TASKS` further ones; a
+model that was not measured has the estimate alone.
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,10 @@ def on_one_scale(published: Array, measured: Sequence[Measured | None]) -> Array
         return published
     share = np.array([one.share if one else 0.0 for one in measured])
     asked = tasks > 0
-    # An uncertain share moves the others less: few tasks are drawn towards a half.
-    drawn = (share * tasks + 0.5 * PRIOR_TASKS) / (tasks + PRIOR_TASKS)
-    distance = float(np.mean(_log_odds(drawn[asked]) - _log_odds(published[asked])))
+    # An uncertain share moves the others less: few tasks are drawn towards what is published, which moves nothing.
+    drawn = (share * tasks + published * PRIOR_TASKS) / (tasks + PRIOR_TASKS)
+    moved = _log_odds(drawn[asked]) - _log_odds(published[asked])
+    distance = float(np.average(moved, weights=tasks[asked]))
     estimate = 1.0 / (1.0 + np.exp(-(_log_odds(published) + distance)))
     return np.asarray((share * tasks + estimate * PRIOR_TASKS) / (tasks + PRIOR_TASKS))
 

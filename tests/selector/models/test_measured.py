@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from services.chassis.eligibility import Policy, Requirements
 from services.chassis.measured_scores import Measured, write
@@ -45,6 +46,23 @@ def test_few_tasks_say_little() -> None:
 
     assert once[0] > once[1]
     assert often[0] < often[1]
+
+
+@pytest.mark.parametrize("tasks", [1, 4, 20])
+def test_who_does_as_published_says_stays_in_place(tasks: int) -> None:
+    published = np.array([0.9, 0.92, 0.1])
+
+    quality = on_one_scale(published, [measured(0.9, tasks), None, measured(0.1, tasks)])
+
+    assert np.allclose(published, quality)
+
+
+def test_a_distance_counts_by_its_tasks() -> None:
+    published = np.array([0.5, 0.5, 0.5])
+
+    quality = on_one_scale(published, [measured(0.2, 40), measured(0.8, 4), None])
+
+    assert quality[2] < 0.4
 
 
 def choices(scores: dict[str, dict[str, Measured]], published: dict[str, float]) -> dict[str, str]:
@@ -108,9 +126,10 @@ def test_scores_of_one_deployment_go_before_those_of_its_model(tmp_path: Path) -
     )
     write(
         tmp_path / "measured_scores.yaml",
-        {"m": {"code": measured(0.5)}, "two": {"code": measured(0.9)}},
+        {"m": {"code": measured(0.5), "math": measured(0.4)}, "two": {"code": measured(0.9)}},
     )
 
     table = assemble(tmp_path).table
 
     assert [0.5, 0.9] == [one["code"].share for one in table.measured]
+    assert [0.4, 0.4] == [one["math"].share for one in table.measured]

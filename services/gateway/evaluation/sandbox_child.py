@@ -32,8 +32,11 @@ _ALLOW = 0x7FFF0000
 _FAIL = 0x00050000
 # Modules that others import when they are first used; nothing can be imported once the process is shut in.
 _LATE = ("_strptime", "encodings.idna", "encodings.latin_1", "encodings.ascii", "unicodedata", "linecache")
-# They do something when they are imported.
-_ACTING = {"antigravity", "this", "idlelib", "test", "tkinter", "turtle", "turtledemo", "__main__"}
+# Modules with one of these in their name do something when they are imported, or run what they find.
+_ACTING = {
+    "__main__", "antigravity", "ensurepip", "idlelib", "lib2to3", "test", "tests", "this", "tkinter", "turtle",
+    "turtledemo", "venv",
+}  # fmt: skip
 # Exit codes; `sandbox.py` reads the first.
 PASSED, FAILED = 0, 1
 _LONGEST_ERROR = 500
@@ -65,11 +68,11 @@ def load_named(*sources: str) -> None:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     for name in names:
-        top = name.partition(".")[0]
-        if (top in sys.stdlib_module_names or name in _LATE) and top not in _ACTING:
+        parts = name.split(".")
+        if parts[0] in sys.stdlib_module_names and _ACTING.isdisjoint(parts):
             try:
                 importlib.import_module(name)
-            except (ImportError, ValueError):
+            except BaseException:  # noqa: BLE001, S112  (nor may one end the process before the code has its turn)
                 # The name of a function in a module, or a module of another platform.
                 continue
 
@@ -114,15 +117,13 @@ def give_loop() -> None:
 
 
 def limit(cpu_s: int, memory_bytes: int) -> None:
-    """Bound what the process may use, for good."""
+    """Bound what the process may use, for good; files can still be opened."""
     for kind, most in (
         (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),
-        # Standard input, output and errors are open; no further file can be.
-        (resource.RLIMIT_NOFILE, 3),
     ):
         resource.setrlimit(kind, (most, most))
 
@@ -162,13 +163,15 @@ def main() -> None:
     source, tests = request["source"], request["tests"]
     # Taken before the code can replace them; it has no say in how the process ends either.
     end, write = os._exit, os.write
-    load_named(source, tests)
-    if "asyncio" in sys.modules:
-        give_loop()
     try:
-        # Before the limits, with which no file can be opened.
-        library = ctypes.CDLL("libseccomp.so.2")
+        # Before anything of the code is looked at: a text may be long to parse.
         limit(request["cpu_s"], request["memory_bytes"])
+        load_named(source, tests)
+        if "asyncio" in sys.modules:
+            give_loop()
+        library = ctypes.CDLL("libseccomp.so.2")
+        # Standard input, output and errors are open; no further file can be.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
         shut_in(library)
     except (OSError, AttributeError, ValueError) as error:
         write(1, str(error).encode()[:_LONGEST_ERROR])

@@ -168,6 +168,17 @@ if __name__ == "__main__":
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["unittest.__main__", "unittest.test", "json.tests.x", "venv.__main__", "lib2to3.__main__", "this"],
+)
+def test_modules_that_act_when_imported_are_not_loaded_before_the_boundary(name: str) -> None:
+    # Whoever wrote the code need not even reach its import.
+    loaded = f"import sys\nassert {name!r} not in sys.modules"
+
+    assert sandbox.Ran(passed=True) == sandbox.run(f"if False:\n    import {name}", loaded)
+
+
 def test_coroutines_run_and_still_reach_nothing() -> None:
     source = """
 import asyncio

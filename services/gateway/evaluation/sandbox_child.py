@@ -10,10 +10,12 @@ import ast
 import ctypes
 import errno
 import importlib
+import io
 import json
 import os
 import resource
 import sys
+import types
 from typing import Any
 
 # What an interpreter needs to compute, to tell the time, to sleep, to say how it went and to end.
@@ -31,7 +33,16 @@ ALLOWED = """
 _ALLOW = 0x7FFF0000
 _FAIL = 0x00050000
 # Modules that others import when they are first used; nothing can be imported once the process is shut in.
-_LATE = ("_strptime", "encodings.idna", "encodings.latin_1", "encodings.ascii", "unicodedata", "linecache")
+_LATE = (
+    "_strptime",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.ascii",
+    "unicodedata",
+    "linecache",
+    "shutil",
+    "weakref",
+)
 # Modules with one of these in their name do something when they are imported, or run what they find.
 _ACTING = {
     "__main__", "antigravity", "ensurepip", "idlelib", "lib2to3", "test", "tests", "this", "tkinter", "turtle",
@@ -44,14 +55,14 @@ _LONGEST_ERROR = 500
 _FOREVER_S = 3600.0
 
 
-class _Nowhere:
+class _Nowhere(io.RawIOBase):
     """Takes what the code prints."""
 
-    def write(self, text: str) -> int:
-        return len(text)
+    def writable(self) -> bool:
+        return True
 
-    def flush(self) -> None:
-        """Nothing is kept back."""
+    def write(self, data: Any) -> int:
+        return len(data)
 
 
 def load_named(*sources: str) -> None:
@@ -176,8 +187,13 @@ def main() -> None:
     except (OSError, AttributeError, ValueError) as error:
         write(1, str(error).encode()[:_LONGEST_ERROR])
         end(FAILED)
-    sys.stdout = sys.stderr = _Nowhere()
-    space: dict[str, Any] = {"__name__": "answer"}
+    sys.stdout = sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_Nowhere()), encoding="utf-8", errors="backslashreplace"
+    )
+    # A module like any other, for all that looks names up in it: dataclasses, pickle, doctest, unittest.
+    answer = types.ModuleType("answer")
+    sys.modules["answer"] = sys.modules["__main__"] = answer
+    space = vars(answer)
     try:
         exec(compile(source, "answer", "exec", dont_inherit=True), space)  # noqa: S102  (what this process is for)
         exec(compile(tests, "tests", "exec", dont_inherit=True), space)  # noqa: S102

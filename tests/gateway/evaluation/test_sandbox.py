@@ -169,6 +169,38 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(
+    ("source", "tests"),
+    [
+        (
+            "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass P:\n    x: int",
+            "assert P(2).x == 2",
+        ),
+        (
+            "from dataclasses import dataclass\n@dataclass\nclass N:\n    x: int\n    next: 'N | None' = None",
+            "assert N(2).next is None",
+        ),
+        (
+            "from functools import singledispatch\n@singledispatch\ndef f(x): return 1\n@f.register\ndef _(x: int): return 2",
+            "assert (f(2), f('')) == (2, 1)",
+        ),
+        ("import pickle\nclass E: x = 1", "assert pickle.loads(pickle.dumps(E())).x == 1"),
+        ("import sys", "assert not sys.stdout.isatty()\nassert sys.stdout.buffer.write(b'x') == 1"),
+        (
+            "import doctest\ndef f():\n    '''\n    >>> 1\n    2\n    '''",
+            "assert doctest.testmod().failed == 1",
+        ),
+        (
+            "import unittest\nclass T(unittest.TestCase):\n    def test_a(self): pass",
+            "assert unittest.main(exit=False).result.testsRun == 1",
+        ),
+        ("print('\\ud800')", "pass"),
+    ],
+)
+def test_what_looks_names_up_or_prints_works_as_anywhere(source: str, tests: str) -> None:
+    assert sandbox.Ran(passed=True) == sandbox.run(source, tests)
+
+
+@pytest.mark.parametrize(
     "name",
     ["unittest.__main__", "unittest.test", "json.tests.x", "venv.__main__", "lib2to3.__main__", "this"],
 )

@@ -119,8 +119,9 @@ class Caller:
             "model": model,
             "messages": messages,
             "max_completion_tokens": answer_tokens,
-            # The model is measured, not the cache.
+            # The model is measured, not the cache; the operator's texts would cost more than was set aside.
             "cache": {"use-cache": False},
+            "lumni": {"system_prompts": False},
         }
         began = time.perf_counter()
         answered = await self._send("POST", "/v1/chat/completions", json=body)

@@ -13,7 +13,7 @@ RIGHT = 4
 ANSWER_TOKENS = 2048
 # Of what is judged, in characters.
 MOST_CHARACTERS = 60_000
-# Of the instructions and the criteria around what is graded.
+# Of the instructions and the titles around what a task says and what is graded.
 MOST_PROMPT_BYTES = 6_000
 _GRADE = re.compile(r"grade\W{0,10}([1-5])(?:\s*/\s*5)?\W*$", re.IGNORECASE)
 

@@ -325,5 +325,7 @@ class Runner:
         if by is None:
             return bound
         # A token may be several bytes of what the judge then reads.
-        read = judge.MOST_PROMPT_BYTES + asked + len(task.reference.encode()) + 8 * self._answer_tokens(model)
+        criteria = checks.criteria(task.check) if task.check is not None else ""
+        known = len(criteria.encode()) + len(task.reference.encode())
+        read = judge.MOST_PROMPT_BYTES + asked + known + 8 * self._answer_tokens(model)
         return bound + 2 * by.prices.bound(read, self._judge_tokens(by))

@@ -69,6 +69,7 @@ class FakeGateway:
     most_at_once: int = 0
     limited: int = 0
     spent_after: int = 10**9
+    input_usd: float = 0.0
     judge_says: str = "Fine.\nGrade: 4"
     # Which of the judge's two calls for an answer fail.
     judge_breaks: str = ""
@@ -77,7 +78,7 @@ class FakeGateway:
     async def model(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         own = {
-            "input_usd_per_mtok": 0.0,
+            "input_usd_per_mtok": self.input_usd,
             "output_usd_per_mtok": PRICES[name],
             "max_output_tokens": None,
             "context_window": 8192,
@@ -96,6 +97,7 @@ class FakeGateway:
         body = await request.json()
         name, question = body["model"], body["messages"][-1]["content"]
         assert {"use-cache": False} == body["cache"]
+        assert {"system_prompts": False} == body["lumni"]
         if self.limited:
             self.limited -= 1
             return error(429, "slow down", "rate_limit_exceeded", {"retry-after": "0"})
@@ -232,6 +234,21 @@ async def test_the_budget_is_never_passed(gateway: FakeGateway, tmp_path: Path) 
     cost = sum(PRICES[name] * TOKENS for name, _ in gateway.asked) / 1e6
     dearest = PRICES["a"] * TOKENS / 1e6
     assert usd - 2 * dearest < cost <= usd
+    assert "budget" in runner.over
+
+
+async def test_long_criteria_of_a_judge_count_against_the_budget(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    long = JUDGED["chat-0"].model_dump() | {"check": {"kind": "judge", "criteria": "ü" * 50_000}}
+    gateway.input_usd = 1.0
+
+    # Each of two prompts of the judge has as many bytes, at a dollar a million tokens.
+    runner = await started(
+        gateway, tmp_path / "r", models="a", tasks={"chat-0": Task.model_validate(long)}, usd=0.19, by="judge"
+    )
+
+    assert not gateway.asked
     assert "budget" in runner.over
 
 

@@ -14,6 +14,7 @@ LABEL = re.compile(r"(?!latest$)[a-z][a-z0-9_-]{0,63}")
 PRODUCTION = "production"
 LATEST = "latest"
 LARGEST_VERSION = 2**31 - 1
+LONGEST_VERSION = len(str(LARGEST_VERSION))
 _NAMED = re.compile(r"(?P<prompt>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})(@(?P<which>[a-z0-9][a-z0-9_-]{0,63}))?")
 
 
@@ -39,11 +40,12 @@ class Reference:
         """
         if self.which == LATEST:
             return newest
-        number = int(self.which) if self.which.isdigit() else labels.get(self.which, 0)
+        digits = self.which.isdecimal() and len(self.which) <= LONGEST_VERSION
+        number = int(self.which) if digits else labels.get(self.which, 0)
         if not 0 < number <= newest:
             known = ", ".join(sorted(labels))
             raise NotFound(
-                f"the prompt {self.prompt} has no version {self.which}; it has 1 to {newest}, {LATEST}, and the "
+                f"the prompt {self.prompt} has no version {self.which[:80]}; it has 1 to {newest}, {LATEST}, and the "
                 f"labels {known}",
                 reason="PROMPT_NOT_FOUND",
                 param="prompt",

@@ -111,7 +111,7 @@ def test_what_names_no_prompt_is_refused(text: str) -> None:
         reference.parse(text)
 
 
-@pytest.mark.parametrize("which", ["0", "4", "99999999999999999999", "canary"])
+@pytest.mark.parametrize("which", ["0", "4", "99999999999999999999", "9" * 5000, "\u00b2", "canary"])
 def test_a_version_that_is_not_there_is_not_found(which: str) -> None:
     with pytest.raises(NotFound, match="it has 1 to 3, latest, and the labels production"):
         Reference("greeting", which).version({"production": 2}, 3)

@@ -92,3 +92,30 @@ async def test_indexes_of_large_tables_are_built_part_by_part_and_an_interrupted
             await concurrent_indexes.build(connection, "-- concurrently\nDROP TABLE usage_records;")
     finally:
         await connection.close()
+
+
+WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)"
+
+
+async def test_a_part_that_is_made_while_an_index_is_built_has_its_own(empty_database: str) -> None:
+    connection, maker = await asyncpg.connect(empty_database), await asyncpg.connect(empty_database)
+    try:
+        await connection.execute(
+            "CREATE TABLE t (id int, at int) PARTITION BY RANGE (at);"
+            "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (10)"
+        )
+        making = maker.transaction()
+        await making.start()
+        await maker.execute("CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (10) TO (20)")
+        building = asyncio.create_task(
+            concurrent_indexes.build(connection, "-- concurrently\nCREATE INDEX t_by_id ON t (id);")
+        )
+        while not await maker.fetchval(WAITS, connection.get_server_pid()):
+            await asyncio.sleep(0.01)
+        await making.commit()
+        await asyncio.wait_for(building, 60)
+
+        assert (3, 3) == tuple(await maker.fetchrow(VALID, "^t_.*by_id$") or ())
+    finally:
+        await maker.close()
+        await connection.close()

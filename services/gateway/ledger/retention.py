@@ -1,10 +1,13 @@
 """How long rows are kept: tables by month, and old rows deleted in batches."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
 from services.gateway import postgres
+
+log = logging.getLogger(__name__)
 
 # Tables by month, and the column that says which.
 PARTITIONED = {
@@ -14,6 +17,8 @@ PARTITIONED = {
 }
 # Tables whose rows have an end of their own.
 EXPIRING = ("responses", "request_texts")
+# For how long a new month waits for whoever holds its table, in milliseconds: while it waits, nobody can write there.
+LOCK_WAIT_MS = 1000
 # An executor's spool may be late by so many days, and still finds who was erased meanwhile.
 LATE_DAYS = 30
 PRUNE_LEARNING = (
@@ -98,9 +103,15 @@ async def _make_partition(
     if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
         return
     try:
-        await connection.execute(
-            f"CREATE TABLE {name} PARTITION OF {table} "
-            f"FOR VALUES FROM ('{first:%Y-%m-%d}+00') TO ('{following:%Y-%m-%d}+00')"
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
+            await connection.execute(
+                f"CREATE TABLE {name} PARTITION OF {table} "
+                f"FOR VALUES FROM ('{first:%Y-%m-%d}+00') TO ('{following:%Y-%m-%d}+00')"
+            )
+    except asyncpg.LockNotAvailableError:
+        log.warning(
+            "%s was not made: an index is being built, or a long query runs; the next run tries again", name
         )
     except asyncpg.CheckViolationError:
         # The default partition has rows of that month already, from a clock that ran ahead; they stay where they are.

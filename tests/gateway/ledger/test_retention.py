@@ -43,3 +43,19 @@ async def test_rows_go_to_the_table_of_their_month_and_old_ones_are_pruned_in_ba
     assert 20 == await pool.fetchval(
         "SELECT spent_nano_usd FROM budget_spend WHERE subject = 'key:k1' AND period = 'total'"
     )
+
+
+async def test_a_month_that_cannot_be_made_now_keeps_no_writer_waiting_and_is_made_later(
+    pool: postgres.Pool,
+) -> None:
+    retention, month = Retention(pool), datetime(2040, 1, 1, tzinfo=UTC)
+    made = "SELECT to_regclass('usage_records_2040_01') IS NOT NULL"
+
+    async with postgres.connection(pool, timeout_s=30) as connection, connection.transaction():
+        # As the build of an index does.
+        await connection.execute("LOCK TABLE usage_records_other IN SHARE UPDATE EXCLUSIVE MODE")
+        await retention.make_partitions(month, months=0)
+        assert not await connection.fetchval(made)
+    await retention.make_partitions(month, months=0)
+
+    assert await pool.fetchval(made)

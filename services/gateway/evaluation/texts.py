@@ -10,10 +10,11 @@ from typing import Any
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 # A sign belongs to the number unless something stands right before it, as in 10-12; digits of a name are no number.
 _NUMBER = re.compile(
-    r"(?<![\w.])(?:(?<![\w)])[-\u2212+])?(?:\d{1,3}(?:[,\u00a0\u202f'\u2019]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
-    r"|(?<![\w.])[-\u2212+]?\.\d+"
+    r"(?<![\w.])(?:(?<![\w)])[-\u2212\u2013+][$€£¥₹]?)?"
+    r"(?:\d{1,3}(?:(?:\{,\}|[,\u00a0\u2009\u202f'\u2019])\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
+    r"|(?<![\w.])[-\u2212\u2013+]?\.\d+"
 )
-_SEPARATORS = str.maketrans({",": "", "\u00a0": "", "\u202f": "", "'": "", "\u2019": "", "\u2212": "-"})
+_SEPARATORS = str.maketrans("\u2212\u2013", "--", "{},\u00a0\u2009\u202f'\u2019$€£¥₹")
 _ANSWER = re.compile(r"^(?:the )?(?:final )?answer(?: is)? ")
 # A point within a number and a sign before one are part of it.
 _PUNCTUATION = re.compile(r"(?<!\d)[.,:/]|[.,:/](?!\d)|[-\u2212+](?!\d)|[^\w\s.,:/+\u2212-]|_")

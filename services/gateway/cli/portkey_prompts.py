@@ -261,7 +261,8 @@ def _bring(
     """Carry what is new of one prompt, and move its labels to where Portkey has them."""
     of = {"organization_id": organization_id} if organization_id else {}
     here = _carried(gateway, row) if row else {}
-    here |= {one.number: one.ours for one in source.versions if one.ours}
+    if row:
+        here |= {one.number: one.ours for one in source.versions if _is_ours(gateway, row, one)}
     if row and not here:
         outcome.left.append(f"{source.name}: there is another {row['kind']} of this name here")
         return
@@ -269,7 +270,9 @@ def _bring(
     for one in source.versions:
         if one.number in here:
             continue
-        body = {"content": one.content, "note": one.note}
+        # Another Lumni's is one of Portkey's here.
+        note = f"Portkey {source.name}@{one.number}: {one.note}"[:LONGEST_NOTE] if one.ours else one.note
+        body = {"content": one.content, "note": note}
         try:
             if row is None:
                 body |= {**of, "name": source.name, "kind": source.kind}
@@ -288,9 +291,25 @@ def _bring(
             if row is None or one.number not in here or row["labels"].get(label) == here[one.number]:
                 continue
             moved = {"version": here[one.number], "revision": row["revision"]}
-            row = gateway("PUT", f"/admin/prompts/{row['prompt_id']}/labels/{label}", json=moved)
+            try:
+                row = gateway("PUT", f"/admin/prompts/{row['prompt_id']}/labels/{label}", json=moved)
+            except RefusedError as error:
+                outcome.left.append(f"{source.name}@{one.number}: the label {label}: {error}")
+                continue
             outcome.counts["labels"] += 1
     outcome.counts["unchanged"] += row is not None and outcome.counts == before
+
+
+def _is_ours(gateway: Gateway, row: Mapping[str, Any], one: Version) -> bool:
+    """Whether a version at Portkey went there from here: any Lumni writes such notes, so its content has to be here."""
+    if not 0 < one.ours <= row["newest"]:
+        return False
+    content = gateway("GET", f"/admin/prompts/{row['prompt_id']}/versions/{one.ours}")["content"]
+    if row["kind"] == "prompt":
+        # As it is after the way there and back, on which some of it is left out.
+        content = portkey_format.from_portkey(portkey_format.to_portkey(content).content, {}).content
+    # Variables are not kept there; they are found anew in the texts.
+    return {**content, "variables": None} == {**one.content, "variables": None}
 
 
 def _carried(gateway: Gateway, row: Mapping[str, Any]) -> dict[int, int]:

@@ -56,7 +56,8 @@ async def test_models_are_evaluated_with_a_key_of_its_own(stack: Stack, tmp_path
     assert "16 answers were graded" in text
     assert "Nothing is both better and cheaper than small." in text
     assert "large could be switched off" in text
-    rows = [orjson.loads(line) for line in results.read_text().splitlines()]
+    written = [orjson.loads(line) for line in results.read_text().splitlines()]
+    rows = [row for row in written if row["kind"] == "answer"]
     assert len(TASKS) * 2 == len(rows)
     assert (0, text.splitlines()[0]) == (again[0], again[1].splitlines()[0])
     found = yaml.safe_load(scores.read_text())["models"]

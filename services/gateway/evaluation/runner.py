@@ -9,13 +9,11 @@ from typing import Any
 
 from services.gateway.evaluation import checks, judge, sandbox
 from services.gateway.evaluation.caller import Caller, CallError, Model, SpentError
-from services.gateway.evaluation.design import MOST_FAILURES, Design, Question
+from services.gateway.evaluation.design import Design, Question
+from services.gateway.evaluation.grader import Grader, judge_tokens
 from services.gateway.evaluation.results import ANSWER, CHECK, GRADE, Results
 from services.gateway.evaluation.spending import Spending
 from services.gateway.evaluation.tasks import Task
-
-# Checked answers that a judge grades as well, so that its agreement with the checks is known.
-MOST_COMPARED = 24
 
 
 def run_code(source: str, tests: str) -> str:
@@ -67,19 +65,18 @@ class Runner:
     left_out: dict[str, str] = field(default_factory=dict)
     # What was asked at an earlier start and has no grade yet, by model and task.
     _ungraded: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    _compared: int = 0
-    _judge_failures: int = 0
     _under_way: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _cpus: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
 
     def __post_init__(self) -> None:
         """Take what earlier starts learnt; tasks that changed since are asked again, but what they cost was spent."""
+        self._grader = Grader(self.plan.judge, self.results, self.spending, self.caller)
         graded = {}
         for row in self.results.rows:
             self.spending.spent += row["nano_usd"]
             if row["kind"] == GRADE:
-                self._compared += row["compared"]
+                self._grader.compared += row["compared"]
             if row["kind"] == GRADE and row["grades"]:
                 graded[row["model"], row["task"], row["digest"]] = row
         for row in self.results.rows:
@@ -160,7 +157,7 @@ class Runner:
         try:
             row = self._ungraded.pop((question.model, question.task), None)
             if row is None:
-                if self._judge_is_out() and _needs_judge(task):
+                if self._grader.is_out and _needs_judge(task):
                     self.design.ungraded(question)
                     return
                 row = await self._answered(question, task)
@@ -169,10 +166,9 @@ class Runner:
             if not row["checked"]:
                 await self._check(question, task, row)
             share = row["share"]
-            if share is None:
-                share = await self._graded(question, task, row["text"], compared=False)
-            elif self._compares():
-                await self._graded(question, task, row["text"], compared=True)
+            if share is None or self._grader.compares():
+                by_judge = await self._graded(question, task, row["text"], compared=share is not None)
+                share = by_judge if share is None else share
         except SpentError as error:
             self.design.give_back(question)
             self.stop(str(error))
@@ -192,25 +188,14 @@ class Runner:
 
     async def _graded(self, question: Question, task: Task, text: str, *, compared: bool) -> float | None:
         """What the judge says of an answer, as a share; None where it says nothing."""
-        if self.plan.judge is None or self._judge_is_out():
-            return None
         try:
-            grades = await self._judged(question, task, text, self.plan.judge, compared=compared)
+            return await self._grader.share(question.model, task, text, compared=compared)
         except SpentError as error:
             self.stop(str(error))
             return None
-        except CallError as error:
-            grades, why = [], str(error)
-        else:
-            why = f"{self.plan.judge.name} gave no grade"
-        self._judge_failures = 0 if grades else self._judge_failures + 1
-        if self._judge_is_out():
-            self.left_out[self.plan.judge.name] = f"as the judge: {why}"
-        return judge.share(grades) if grades else None
-
-    def _judge_is_out(self) -> bool:
-        """Whether the judge failed so often in a row that it is asked nothing more, and no answer is paid for it."""
-        return self._judge_failures >= MOST_FAILURES
+        finally:
+            if self.plan.judge is not None and self._grader.is_out:
+                self.left_out[self.plan.judge.name] = f"as the judge: {self._grader.fault}"
 
     async def _answered(self, question: Question, task: Task) -> dict[str, Any]:
         model = self.plan.models[question.model]
@@ -265,57 +250,10 @@ class Runner:
             except Exception as error:  # noqa: BLE001  (no answer may end the evaluation)
                 return f"its check failed: {error!r}"[:500]
 
-    def _compares(self) -> bool:
-        """Whether the judge grades a checked answer too."""
-        if self.plan.judge is None or self._judge_is_out() or self._compared >= MOST_COMPARED:
-            return False
-        self._compared += 1
-        return True
-
-    async def _judged(
-        self, question: Question, task: Task, text: str, by: Model, *, compared: bool
-    ) -> list[int]:
-        """Two grades by the judge; none where it does not end with one.
-
-        Raises:
-            CallError: it does not answer.
-        """
-        criteria = checks.criteria(task.check) if task.check is not None else ""
-        grades: list[int] = []
-        nano_usd, graded = 0, False
-        try:
-            for answer_first in (False, True):
-                asked = judge.messages(task, criteria, text, answer_first=answer_first)
-                said = await self.caller.ask(by.name, asked, self._judge_tokens(by))
-                nano_usd += said.nano_usd
-                found = judge.grade(said.text)
-                if found is not None:
-                    grades.append(found)
-            graded = len(grades) == 2
-        finally:
-            # What the first cost was spent, whatever becomes of the second.
-            self.spending.spend(nano_usd)
-            self.results.append(
-                {
-                    "kind": GRADE,
-                    "model": question.model,
-                    "task": task.id,
-                    "digest": task.digest,
-                    "judge": by.name,
-                    "grades": grades if graded else [],
-                    "compared": compared,
-                    "nano_usd": nano_usd,
-                }
-            )
-        return grades if graded else []
-
     def _answer_tokens(self, model: Model) -> int:
         """The cap of an answer: what is paid for, within what the model can."""
         most = (self.plan.answer_tokens, model.most_output_tokens, model.context_window // 2)
         return min(one for one in most if one)
-
-    def _judge_tokens(self, model: Model) -> int:
-        return min(judge.ANSWER_TOKENS, model.most_output_tokens or judge.ANSWER_TOKENS)
 
     def _bound(self, question: Question) -> int:
         """The most that a question can cost with its grades, in nano-USD."""
@@ -328,4 +266,4 @@ class Runner:
         criteria = checks.criteria(task.check) if task.check is not None else ""
         known = len(criteria.encode()) + len(task.reference.encode())
         read = judge.MOST_PROMPT_BYTES + asked + known + 8 * self._answer_tokens(model)
-        return bound + 2 * by.prices.bound(read, self._judge_tokens(by))
+        return bound + 2 * by.prices.bound(read, judge_tokens(by))

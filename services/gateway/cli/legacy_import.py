@@ -217,7 +217,7 @@ class Import:
         values: dict[str, Any] = {
             **dict.fromkeys(USAGE_COLUMNS, 0),
             **dict.fromkeys(("tenant", "organization_id", "plan", "deployment", "error_class"), ""),
-            **dict.fromkeys(("experiment_id", "variant"), ""),
+            **dict.fromkeys(("cache_result", "experiment_id", "variant"), ""),
             "experiment_unit": None,
             "attempt_id": f"{request}/1",
             "request_id": request,

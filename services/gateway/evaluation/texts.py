@@ -5,9 +5,11 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
-_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+_FENCE = "```"
+_LANGUAGE = re.compile(r"[\w+-]*")
 # A sign belongs to the number unless something stands right before it, as in 10-12; digits of a name are no number.
 _NUMBER = re.compile(
     r"(?<![\w.])(?:(?<![\w)])[-\u2212\u2013+][$€£¥₹]?)?"
@@ -58,12 +60,28 @@ def code(text: str) -> str:
 
     Of several blocks all that are Python are taken, in their order: later ones use or better earlier ones.
     """
-    blocks = [(language.lower(), block) for language, block in _FENCE.findall(text)]
+    blocks = list(_fenced(text))
     named = [block for language, block in blocks if language in _PYTHON]
     chosen = named or [block for language, block in blocks if not language]
     if not chosen:
         return text
     return "\n".join(block for block in chosen if _is_python(block)) or chosen[0]
+
+
+def _fenced(text: str) -> Iterator[tuple[str, str]]:
+    """The blocks of a text that stand between fences, each with its language in lower case."""
+    language: str | None = None
+    lines: list[str] = []
+    for line in text.split("\n"):
+        bare = line.strip(" \t")
+        if not bare.startswith(_FENCE):
+            lines.append(line)
+        elif language is None:
+            named = _LANGUAGE.match(bare.removeprefix(_FENCE).lstrip(" \t"))
+            language, lines = named[0].lower() if named else "", []
+        else:
+            yield language, "".join(f"{one}\n" for one in lines)
+            language = None
 
 
 def json_value(text: str) -> Any:
@@ -72,7 +90,7 @@ def json_value(text: str) -> Any:
     Raises:
         ValueError: there is none, or there are several.
     """
-    fenced = [block for _, block in _FENCE.findall(text)]
+    fenced = [block for _, block in _fenced(text)]
     for whole in (text, *(fenced if len(fenced) == 1 else ())):
         try:
             return _decoder.decode(whole.strip())

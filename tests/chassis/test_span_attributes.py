@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"(error|gen_ai|http|lumni|rpc|user)(\.[a-z_]+)+\.?")
 # What ASGI calls its messages, in a module that sets attributes, too.
-MESSAGES = {"http.response.start"}
+MESSAGES = {"http.response.start", "http.response.body"}
 
 
 def spans_modules() -> Iterator[ast.Module]:

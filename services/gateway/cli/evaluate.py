@@ -33,7 +33,7 @@ def evaluate(
     ],
     models: Annotated[
         str | None,
-        typer.Option(help="models or deployments, separated by commas; all that chat when left out"),
+        typer.Option(help="names of GET /v1/models, separated by commas; all that chat when left out"),
     ] = None,
     tasks: Annotated[
         Path | None,

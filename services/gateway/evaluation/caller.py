@@ -94,7 +94,7 @@ class Caller:
         ]
 
     async def model(self, name: str) -> Model:
-        """One model, group or deployment by its name.
+        """One model by its name.
 
         Raises:
             CallError: there is none, or nobody knows its price.

@@ -160,12 +160,14 @@ def of(
     was = request.quality(last.deployment)
     again = _made_again(request, choice.candidates, chosen)
     if chosen.deployment == last.deployment:
-        costs = [_repriced(request, one, prices) for one in again]
-        known = [cost for cost in costs if cost is not None]
-        if len(known) < len(costs):
-            return Excluded.NO_END
+        total = 0
+        for one in again:
+            cost = _repriced(request, one, prices)
+            if isinstance(cost, Excluded):
+                return cost
+            total += cost
         quality = None if was is None else (was, was)
-        return Outcome(request, last.model, choice.powerful, then, sum(known), quality)
+        return Outcome(request, last.model, choice.powerful, then, total, quality)
     if not request.answered or last.bound:
         return Excluded.NO_ANSWER
     price = prices.get(chosen.deployment)
@@ -174,15 +176,15 @@ def of(
     pair = (chosen.model, last.model, request.category)
     tokens = _scaled(last.tokens, lengths.ratio(*pair), request.most_tokens)
     earlier = sum(one.cost_nano_usd or 0 for one in again)
-    cost = price.cost(tokens, units=request.units)
+    estimated = price.cost(tokens, units=request.units)
     return Outcome(
         request,
         chosen.model,
         choice.powerful,
         then,
-        earlier + cost.total,
+        earlier + estimated.total,
         None if was is None else (was, chosen.quality),
-        cost.output,
+        estimated.output,
         pair,
     )
 
@@ -214,14 +216,16 @@ def _made_again(request: Request, candidates: Sequence[Candidate], chosen: Candi
     return [one for one in request.attempts if one.deployment in now]
 
 
-def _repriced(request: Request, attempt: Attempt, prices: Mapping[str, Price]) -> int | None:
-    """What an attempt of then costs at the prices of now; None where its tokens are not known."""
+def _repriced(request: Request, attempt: Attempt, prices: Mapping[str, Price]) -> int | Excluded:
+    """What an attempt of then costs at the prices of now, or why that is not known."""
     was = dict(zip(request.candidates, request.price_ids, strict=False)).get(attempt.deployment)
     price = prices.get(attempt.deployment)
     if attempt.kind == "failed" or price is None or was == price.ident:
-        return attempt.cost_nano_usd
-    if attempt.bound or not price.known:
-        return None
+        return attempt.cost_nano_usd or 0
+    if not price.known:
+        return Excluded.UNPRICED_NOW
+    if attempt.bound:
+        return Excluded.NO_END
     return price.cost(attempt.tokens, units=request.units).total
 
 

@@ -100,6 +100,7 @@ def test_what_may_be_tried_on_a_cause_alone_answers_only_if_it_did_then() -> Non
     [
         (past(attempt("a", cost=None)), choice("a"), Excluded.UNPRICED_THEN),
         (past(attempt("a")), choice("free"), Excluded.UNPRICED_NOW),
+        (past(attempt("free")), choice("free"), Excluded.UNPRICED_NOW),
         (past(attempt("a", "failed", 0)), choice("b"), Excluded.NO_ANSWER),
         (past(attempt("a", "unknown", 5)), choice("b"), Excluded.NO_ANSWER),
         (replace(past(attempt("a", "unknown", 5)), price_ids=(1, 2, 3)), choice("a"), Excluded.NO_END),

@@ -54,7 +54,7 @@ class Configuration:
             for name, text in texts.items():
                 if text:
                     (folder / name).write_text(text, encoding="utf-8")
-            return assemble(folder)
+            return assemble(folder, folder / PRICES if texts.get(PRICES) else None)
 
     async def _reload(self) -> None:
         try:
@@ -80,8 +80,8 @@ def read_options(path: Path) -> options.Options:
     return found
 
 
-def assemble(config_dir: Path) -> Selector:
-    """A selector over the configuration in a folder, with the prices of a replay where there are some.
+def assemble(config_dir: Path, prices: Path | None = None) -> Selector:
+    """A selector over the configuration in a folder; the prices of a file, if one is given, go before the fleet's.
 
     Raises:
         Mistakes: what is wrong with one of the files, with its line.
@@ -89,7 +89,7 @@ def assemble(config_dir: Path) -> Selector:
     chosen = read_options(config_dir / FILES[1])
     known = catalog.load().with_overrides(chosen.catalog)
     fleet = litellm_config.load(config_dir / FILES[0])
-    if (config_dir / PRICES).exists():
-        fleet = price_overrides.applied(fleet, config_dir / PRICES)
+    if prices is not None:
+        fleet = price_overrides.applied(fleet, prices)
     measured = measured_scores.load(config_dir / FILES[2], CATEGORIES)
     return Selector(DeploymentTable(fleet, known, chosen, measured), known)

@@ -33,7 +33,9 @@ def evaluate(
     ],
     models: Annotated[
         str | None,
-        typer.Option(help="names of GET /v1/models, separated by commas; all that chat when left out"),
+        typer.Option(
+            help="names of GET /v1/models, separated by commas; all that are available and have a price when left out"
+        ),
     ] = None,
     tasks: Annotated[
         Path | None,

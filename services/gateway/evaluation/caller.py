@@ -87,20 +87,20 @@ class Caller:
             CallError: there is no gateway, or it refuses the key.
         """
         rows = (await self._send("GET", "/v1/models")).json()["data"]
-        return [
-            row["id"]
-            for row in rows
-            if row["lumni"]["available"] and row["lumni"]["input_usd_per_mtok"] is not None
-        ]
+        # `auto` is no model, and without the selector nothing but names is known.
+        known = [(row["id"], row["lumni"]) for row in rows if "lumni" in row]
+        return [name for name, own in known if own["available"] and own["input_usd_per_mtok"] is not None]
 
     async def model(self, name: str) -> Model:
         """One model by its name.
 
         Raises:
-            CallError: there is none, or nobody knows its price.
+            CallError: there is none, it is not one model, or nobody knows its price.
         """
         row = (await self._send("GET", f"/v1/models/{name}")).json()
-        own = row["lumni"]
+        own = row.get("lumni")
+        if own is None:
+            raise CallError(f"{name}: this is not one model, or the selector does not answer")
         if own["input_usd_per_mtok"] is None:
             raise CallError(
                 f"{name}: nobody knows its price, so no budget can hold; set one in litellm_config.yaml"

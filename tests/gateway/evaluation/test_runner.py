@@ -77,6 +77,8 @@ class FakeGateway:
 
     async def model(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
+        if name == "auto":
+            return web.json_response({"id": name})
         own = {
             "input_usd_per_mtok": self.input_usd,
             "output_usd_per_mtok": PRICES[name],
@@ -91,7 +93,7 @@ class FakeGateway:
             {"id": name, "lumni": {"available": available, "input_usd_per_mtok": price}}
             for name, available, price in own
         ]
-        return web.json_response({"data": rows})
+        return web.json_response({"data": [{"id": "auto"}, *rows]})
 
     async def chat(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -6,6 +6,8 @@ puts them into an object.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from typing import Any
 
 import httpx
@@ -110,17 +112,15 @@ class PortkeyPrompts:
     def _pages(self, read: Any) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         seen: set[str] = set()
-        page = 0
-        while True:
-            number = page
-            found = self._many(lambda: read(current_page=number, page_size=PAGE))  # noqa: B023  (called at once)
+        for page in count():
+            found = self._many(partial(read, current_page=page, page_size=PAGE))
             # Whatever pages begin with, and whether they are heeded, no row counts twice.
-            rows += (one for one in found if str(one["id"]) not in seen)
-            fresh = {str(one["id"]) for one in found} - seen
+            fresh = [one for one in found if str(one["id"]) not in seen]
             if not fresh and page > 1:
-                return rows
-            seen |= fresh
-            page += 1
+                break
+            rows += fresh
+            seen |= {str(one["id"]) for one in fresh}
+        return rows
 
     def _many(self, call: Any) -> list[dict[str, Any]]:
         return list(self._one(call).get("data") or [])

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,10 @@ from services.gateway.cli.output import show
 from services.gateway.cli.prompts import Organization, list_all
 from services.gateway.prompts import portkey_format
 from services.gateway.prompts.reference import LABEL, PRODUCTION
+
+if TYPE_CHECKING:
+    # The SDK is an extra, and takes seconds to import.
+    from services.gateway.cli.portkey_api import PortkeyPrompts
 
 FROM_PORTKEY = re.compile(r"Portkey (?P<slug>\S+)@(?P<version>\d+)(: |$)")
 FROM_LUMNI = re.compile(r"Lumni (?P<name>\S+)@(?P<version>\d+)(: |$)")
@@ -70,24 +74,6 @@ class Outcome:
         show(", ".join(f"{count} {what}" for what, count in self.counts.items()))
         if self.left:
             show("Not carried:", *(f"  {line}" for line in dict.fromkeys(self.left)))
-
-
-class Portkey(Protocol):
-    """What `portkey_api` offers."""
-
-    def close(self) -> None: ...  # noqa: D102
-    def prompts(self) -> list[dict[str, Any]]: ...  # noqa: D102
-    def labels(self) -> dict[str, str]: ...  # noqa: D102
-    def prompt(self, slug: str) -> dict[str, Any]: ...  # noqa: D102
-    def versions(self, slug: str) -> list[dict[str, Any]]: ...  # noqa: D102
-    def version(self, slug: str, version_id: str) -> dict[str, Any]: ...  # noqa: D102
-    def partials(self) -> list[dict[str, Any]]: ...  # noqa: D102
-    def partial(self, slug: str) -> dict[str, Any]: ...  # noqa: D102
-    def partial_versions(self, slug: str) -> list[dict[str, Any]]: ...  # noqa: D102
-    def create(self, fields: dict[str, Any]) -> str: ...  # noqa: D102
-    def update(self, slug: str, fields: dict[str, Any]) -> None: ...  # noqa: D102
-    def create_partial(self, name: str, text: str, note: str) -> None: ...  # noqa: D102
-    def update_partial(self, slug: str, text: str, note: str) -> None: ...  # noqa: D102
 
 
 def import_prompts(
@@ -160,7 +146,7 @@ def _needed(prompt: str, texts: Mapping[str, Mapping[str, Any]]) -> set[str]:
     return needed
 
 
-def _give(portkey: Portkey, same: Mapping[str, Any] | None, fields: dict[str, Any]) -> str:
+def _give(portkey: "PortkeyPrompts", same: Mapping[str, Any] | None, fields: dict[str, Any]) -> str:
     """Make or change a prompt at Portkey; what was done."""
     if same is None:
         if not (fields.get("collection_id") and fields.get("virtual_key")):
@@ -180,7 +166,9 @@ def _give(portkey: Portkey, same: Mapping[str, Any] | None, fields: dict[str, An
     return "versions"
 
 
-def _give_partial(portkey: Portkey, name: str, same: Mapping[str, Any] | None, text: str, mark: str) -> str:
+def _give_partial(
+    portkey: "PortkeyPrompts", name: str, same: Mapping[str, Any] | None, text: str, mark: str
+) -> str:
     if same is None:
         portkey.create_partial(name, text, mark)
         return "new"
@@ -190,7 +178,7 @@ def _give_partial(portkey: Portkey, name: str, same: Mapping[str, Any] | None, t
     return "versions"
 
 
-def _partials(portkey: Portkey) -> Iterator[Source]:
+def _partials(portkey: "PortkeyPrompts") -> Iterator[Source]:
     for one in portkey.partials():
         slug = one["slug"]
         default = int(portkey.partial(slug)["version"])
@@ -207,7 +195,7 @@ def _partials(portkey: Portkey) -> Iterator[Source]:
         yield Source(slug, "partial", versions)
 
 
-def _prompts(portkey: Portkey, wanted: str | None, outcome: Outcome) -> Iterator[Source]:
+def _prompts(portkey: "PortkeyPrompts", wanted: str | None, outcome: Outcome) -> Iterator[Source]:
     names = portkey.labels()
     texts = {one["slug"]: portkey.partial(one["slug"])["string"] for one in portkey.partials()}
     found = [one for one in portkey.prompts() if wanted in (None, one["slug"], one["id"])]
@@ -332,7 +320,7 @@ def _known(gateway: Gateway, organization_id: str | None) -> dict[str, dict[str,
     return {row["name"]: row for row in rows if row["organization_id"] == organization_id}
 
 
-def _portkey() -> Portkey:
+def _portkey() -> "PortkeyPrompts":
     settings = config.from_environ(Settings, os.environ)
     if not settings.key:
         raise RefusedError("no key: set PORTKEY_API_KEY to a key that may read and change prompts")

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
 import openai
+import portkey_ai
 import pytest
 import pytest_asyncio
 
@@ -139,3 +141,20 @@ async def client(stack: Stack) -> AsyncIterator[openai.AsyncOpenAI]:
     """The official OpenAI client, unchanged."""
     async with openai.AsyncOpenAI(base_url=f"{stack.rest}/v1", api_key=stacks.API_KEY, max_retries=0) as one:
         yield one
+
+
+@pytest.fixture
+async def admin(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client with the admin's key."""
+    headers = {"authorization": f"Bearer {stacks.ADMIN_KEY}"}
+    async with httpx.AsyncClient(base_url=stack.rest, headers=headers, timeout=60, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def portkey_client(stack: Stack) -> AsyncIterator[Any]:
+    """Portkey's official client, pointed at Lumni."""
+    client = portkey_ai.AsyncPortkey(api_key=stacks.API_KEY, base_url=f"{stack.rest}/v1", max_retries=0)
+    yield client
+    await client.close()
+    await client.openai_client.close()

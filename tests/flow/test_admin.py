@@ -2,25 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import orjson
 import pytest
 
-from tests.flow.stack import ADMIN_KEY, API_KEY, Stack
+from tests.flow.stack import ADMIN_KEY, API_KEY
 from tests.gateway.conftest import eventually
 
 CHAT = {"model": "small", "messages": [{"role": "user", "content": "Say hello"}], "max_completion_tokens": 20}
-
-
-@pytest.fixture
-async def admin(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the admin key."""
-    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-    async with httpx.AsyncClient(base_url=stack.rest, headers=headers, timeout=60, trust_env=False) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Experiments: described and started by an admin, and what callers, providers and the ledger see of them."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,6 @@ from tests.simulator import Simulator
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 PATH = "/admin/experiments"
-
-
-@pytest.fixture
-async def admin(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client with the admin's key."""
-    async with httpx.AsyncClient(base_url=stack.rest, headers=ADMIN, timeout=60, trust_env=False) as client:
-        yield client
 
 
 async def ask(client: httpx.AsyncClient, text: str, **more: Any) -> dict[str, Any]:

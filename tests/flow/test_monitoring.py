@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from scripts import metrics_table
 from tests import prometheus_rules
-from tests.flow.stack import ADMIN_KEY, ALLOWED_FAILS, Stack
+from tests.flow.stack import ALLOWED_FAILS, Stack
 from tests.gateway.conftest import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,14 +21,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NAMES = 1_000
 # Series that a busy machine may add meanwhile: a deadline that passes is a code of its own.
 FEW = 10
-
-
-@pytest.fixture
-async def admin(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the admin key."""
-    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-    async with httpx.AsyncClient(base_url=stack.rest, headers=headers, timeout=60, trust_env=False) as client:
-        yield client
 
 
 async def by_deployment(admin: httpx.AsyncClient, path: str) -> dict[str, dict[str, Any]]:

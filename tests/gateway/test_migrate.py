@@ -23,6 +23,33 @@ async def test_migrations_apply_once_and_a_changed_one_is_refused(empty_database
         await migrate(empty_database)
 
 
+async def test_a_version_that_is_taken_back_works_on_what_the_newer_one_added(empty_database: str) -> None:
+    await migrate(empty_database)
+    connection = await asyncpg.connect(empty_database)
+    await connection.execute("INSERT INTO schema_migrations (name, digest) VALUES ('9999_newer.sql', 'd')")
+    assert [] == await migrate(empty_database)
+
+    await connection.execute("UPDATE schema_migrations SET name = '0001_unknown.sql' WHERE name ~ '^9999'")
+    await connection.close()
+    with pytest.raises(Exception, match=r"0001_unknown\.sql is applied but not the same here"):
+        await migrate(empty_database)
+
+
+# The first file of which the version before it must be able to run; those before were never released one by one.
+FIRST_ADDITIVE = "0020"
+# What takes away, or asks more than, the version before knows.
+SUBTRACTIVE = re.compile(
+    r"\bDROP (COLUMN|TABLE|VIEW)|\bRENAME\b|\bSET NOT NULL|\bALTER COLUMN \w+ TYPE", re.IGNORECASE
+)
+
+
+def test_the_version_before_a_migration_runs_on_the_database_after_it() -> None:
+    files = {path.name: path.read_text() for path in FOLDER.glob("*.sql") if path.name >= FIRST_ADDITIVE}
+
+    assert files
+    assert [] == [name for name, text in files.items() if SUBTRACTIVE.search(text)]
+
+
 # The first file whose indexes are built while rows are written; those before were applied as they are.
 FIRST_CONCURRENT = "0016"
 MADE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)")

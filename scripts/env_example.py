@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from services.chassis import litellm_deployments, redis_acl
-from services.chassis.config import Secret
+from services.chassis.config import Secret, Secrets
 
 TARGET = Path(__file__).parent.parent / ".env.example"
 PROCESSES = {
@@ -50,10 +50,14 @@ COMPOSE = {
     "LUMNI_TRACES_SLOW_MS": "from how many milliseconds on the collector keeps every trace",
     "LUMNI_TRACES_TO": "the collector's exporter: debug (its log) or otlphttp/portkey",
 }
+# Behind the meaning of secrets; the head of the file says what they stand for.
+MARKS = {Secret: " *", Secrets: " **"}
 HEAD = """\
 # Every variable that Lumni reads, with its default; an empty one counts as unset. Mistakes are named all at once.
 # `make run` needs none of them; a deployment needs DATABASE_URL, REDIS_URL, LUMNI_ADMIN_KEY and, between machines,
-# LUMNI_SERVICE_TOKEN.
+# LUMNI_SERVICE_TOKEN. * may stand in a file instead, which the variable with _FILE behind its name names; so may the
+# providers' keys. ** the same, and while one secret replaces another both are given, as new,old: the first is used, and
+# each is accepted.
 """
 
 
@@ -75,7 +79,7 @@ def variables(kind: Any) -> Iterator[tuple[str, str, str]]:
             shown = str(default.relative_to(TARGET.parent))
         else:
             shown = str(default)
-        yield item.metadata["variable"], shown, item.metadata["doc"]
+        yield item.metadata["variable"], shown, item.metadata["doc"] + MARKS.get(hints[item.name], "")
 
 
 def render() -> str:

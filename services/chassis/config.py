@@ -5,11 +5,12 @@ class Settings:
     listen: str = variable("LUMNI_LISTEN", "127.0.0.1:50051", "address of the gRPC server")
     server: rpc.Settings = part()
 
-settings = from_environ(Settings, os.environ)
+settings = from_environ(Settings, environment())
 """
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field
@@ -17,6 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 S = TypeVar("S")
+# Behind a variable: the file that holds its value.
+IN_FILE = "_FILE"
+# Variables of ours; those of clouds' libraries may end so, and mean something else.
+_IS_OURS = re.compile(r"LUMNI_\w+|DATABASE_URL|REDIS_URL|\w+_API_KEY")
 
 
 class Secret:
@@ -44,6 +49,26 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+class Secrets(Secret):
+    """A secret, and those that it takes the place of: `new,old`, separated by commas.
+
+    The first is what `reveal` gives: what is made or sent. All of them are accepted, so that replicas that were
+    restarted and replicas that were not understand each other while a secret is replaced.
+    """
+
+    __slots__ = ("accepted",)
+
+    def __init__(self, value: str) -> None:
+        self.accepted = tuple(Secret(one) for one in _words(value))
+        super().__init__(self.accepted[0].reveal() if self.accepted else "")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secrets) and self.accepted == other.accepted
+
+    def __hash__(self) -> int:
+        return hash(self.accepted)
 
 
 class Mistakes(ValueError):
@@ -94,6 +119,7 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = {
     bool: _flag,
     Path: Path,
     Secret: Secret,
+    Secrets: Secrets,
     tuple[str, ...]: _words,
 }
 EXPECTED: Mapping[Any, str] = {int: "a whole number", float: "a number", bool: "true or false"}
@@ -149,10 +175,37 @@ def _read(kind: type[S], environ: Mapping[str, str], mistakes: list[str]) -> S:
         return None  # type: ignore[return-value]
 
 
+def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment, with the values that files hold in place of the variables that name these.
+
+    LUMNI_ADMIN_KEY_FILE stands for LUMNI_ADMIN_KEY, as orchestrators mount secrets and images of databases read them.
+
+    Raises:
+        Mistakes: a file cannot be read, or the variable itself is set as well.
+    """
+    found, mistakes = dict(environ), []
+    for file_variable, path in environ.items():
+        name = file_variable.removesuffix(IN_FILE)
+        if name == file_variable or not _IS_OURS.fullmatch(name):
+            continue
+        del found[file_variable]
+        if path and environ.get(name):
+            mistakes.append(f"{name} and {file_variable}: set one of them")
+        elif path:
+            try:
+                found[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+                mistakes.append(f"{file_variable}: {path} cannot be read: {reason}")
+    if mistakes:
+        raise Mistakes(mistakes)
+    return found
+
+
 def from_environ_or_exit(kind: type[S]) -> S:
     """Read settings at start, or exit naming every mistake."""
     try:
-        return from_environ(kind, os.environ)
+        return from_environ(kind, environment())
     except Mistakes as mistakes:
         exit_naming(mistakes)
 

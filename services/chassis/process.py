@@ -1,6 +1,5 @@
 """Runs a service's process: settings, telemetry, event loop, and its exit code."""
 
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
@@ -23,7 +22,7 @@ S = TypeVar("S", bound=HasTelemetry)
 def read_or_exit(read: Callable[[Mapping[str, str]], S]) -> S:
     """Read the settings; mistakes are printed, all of them, and the process exits with code 2."""
     try:
-        return read(os.environ)
+        return read(config.environment())
     except config.Mistakes as mistakes:
         config.exit_naming(mistakes)
 
@@ -47,7 +46,7 @@ def run(service: str, read: Callable[[Mapping[str, str]], S], main: Callable[[S]
     memory.give_back()
     found: list[str] = []
     try:
-        settings = read(os.environ)
+        settings = read(config.environment())
         with telemetry.running(service, settings.telemetry):
             uvloop.run(body())
     # A group when it was raised beside other tasks.

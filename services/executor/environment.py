@@ -5,6 +5,8 @@ They would read keys and addresses there past the configuration, so these are ta
 
 from collections.abc import Mapping, MutableMapping
 
+from services.chassis import config
+
 # What boto3 and Google's libraries read from the environment themselves.
 CLOUDS = ("AWS_", "GOOGLE_", "VERTEXAI_")
 # What LiteLLM would read from the environment, past the configuration.
@@ -15,11 +17,14 @@ def seclude(environ: MutableMapping[str, str]) -> dict[str, str]:
     """Take provider keys and addresses out of the environment, so that only the configuration can use them.
 
     Returns:
-        The environment as it was.
+        The environment as it was, and OPENAI_API_KEY with what is in the file that OPENAI_API_KEY_FILE names.
+
+    Raises:
+        Mistakes: such a file cannot be read, or the variable is set as well.
     """
-    taken = dict(environ)
-    for name in taken:
-        if name.endswith(AMBIENT):
+    taken = config.environment(environ)
+    for name in list(environ):
+        if name.removesuffix(config.IN_FILE).endswith(AMBIENT):
             del environ[name]
     return taken
 

@@ -182,7 +182,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             fallback=fallback,
             switches=configuration.switches,
         )
-        cache = await enter(_caching(client, classifier, settings)) if settings.cache.key.reveal() else None
+        cache = await enter(_caching(client, classifier, settings)) if settings.cache.key else None
         if settings.cache.semantic and not any(
             plan.semantic_cache for plan in loaded.current.by_name.values()
         ):
@@ -326,36 +326,36 @@ async def _oidc(settings: OidcSettings) -> AsyncIterator[dashboard.Oidc]:
 
 
 def _response_store(pool: postgres.Pool, settings: Settings) -> ResponseStore | None:
-    secret = settings.responses_key.reveal()
-    if not secret:
+    if not settings.responses_key:
         return None
-    return ResponseStore(pool, Cipher(secret, conversations.PURPOSE), settings.responses_days)
+    return ResponseStore(pool, Cipher(settings.responses_key, conversations.PURPOSE), settings.responses_days)
 
 
 def _text_store(pool: postgres.Pool, settings: Settings) -> TextStore | None:
-    secret = settings.records.prompts_key.reveal()
-    if not secret:
+    if not settings.records.prompts_key:
         return None
     content = Content(settings.records.prompts_content)
-    return TextStore(pool, Cipher(secret, text_store.PURPOSE), settings.records.prompts_days, content)
+    return TextStore(
+        pool, Cipher(settings.records.prompts_key, text_store.PURPOSE), settings.records.prompts_days, content
+    )
 
 
 @asynccontextmanager
 async def _caching(
     client: redis.Redis, classifier: clients.Classifier, settings: Settings
 ) -> AsyncIterator[ResponseCache]:
-    limits, secret = settings.cache, settings.cache.key.reveal()
+    limits = settings.cache
     bounds = cached.Bounds(
         answer=limits.answer_kib * 2**10,
         tenant=limits.tenant_mib * 2**20,
         total=limits.total_mib * 2**20,
         request_s=settings.server.timeout_s,
     )
-    store = cached.AnswerStore(client, Cipher(secret, cached.PURPOSE), bounds)
+    store = cached.AnswerStore(client, Cipher(limits.key, cached.PURPOSE), bounds)
     version = ConfigurationVersion(
         settings.config_dir / "litellm_config.yaml", settings.config_dir / "lumni.yaml"
     )
-    keys = AnswerKeys(secret, version)
+    keys = AnswerKeys(limits.key.reveal(), version)
     similar = SimilarQuestions(store, keys, classifier.embed) if limits.semantic else None
     async with store.delivering():
         yield ResponseCache(store, keys, ttl_s=limits.ttl_s, wait_s=limits.wait_s, similar=similar)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.chassis import rpc
-from services.chassis.config import Secret, part, variable
+from services.chassis.config import Secret, Secrets, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway.cache.settings import Settings as CacheSettings
 from services.gateway.cipher import SHORTEST_SECRET
@@ -41,21 +41,26 @@ class Settings:
     )
     database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
     redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
-    api_key: Secret = variable("LUMNI_API_KEY", Secret(""), "a key that works without a row in the database")
-    admin_key: Secret = variable("LUMNI_ADMIN_KEY", doc="the key of the admin routes")
-    viewer_key: Secret = variable(
-        "LUMNI_VIEWER_KEY", Secret(""), "a key that opens /dashboard for reading alone; without it none does"
+    api_key: Secrets = variable(
+        "LUMNI_API_KEY", Secrets(""), "a key that works without a row in the database"
+    )
+    admin_key: Secrets = variable("LUMNI_ADMIN_KEY", doc="the key of the admin routes")
+    viewer_key: Secrets = variable(
+        "LUMNI_VIEWER_KEY", Secrets(""), "a key that opens /dashboard for reading alone; without it none does"
     )
     session_hours: int = variable(
         "LUMNI_SESSION_HOURS", 12, "hours after which somebody who signed in at /dashboard must do so again"
     )
-    key_secret: Secret = variable(
-        "LUMNI_KEY_SECRET", Secret(""), "keys the digests of virtual keys; never changes"
+    key_secret: Secrets = variable(
+        "LUMNI_KEY_SECRET",
+        Secrets(""),
+        "keys the digests of virtual keys; an old one is needed until `lumni keys secret` says that no key needs it",
     )
-    responses_key: Secret = variable(
+    responses_key: Secrets = variable(
         "LUMNI_RESPONSES_KEY",
-        Secret(""),
-        "encrypts the responses that are kept, at least 32 characters; without it none are kept",
+        Secrets(""),
+        "encrypts the responses that are kept, at least 32 characters; without it none are kept; an old one is "
+        "needed for LUMNI_RESPONSES_DAYS",
     )
     responses_days: int = variable("LUMNI_RESPONSES_DAYS", 30, "days for which responses are kept")
     key_stale_s: float = variable(
@@ -109,11 +114,11 @@ class Settings:
             raise ValueError(f"LUMNI_DRAIN_DELAY_S: expected 0 to {LONGEST_DRAIN_DELAY_S}")
         if self.max_mistakes < 0:
             raise ValueError("LUMNI_MAX_MISTAKES: expected 0 or more")
-        if self.viewer_key and self.viewer_key.reveal() in (self.admin_key.reveal(), self.api_key.reveal()):
+        if {*self.viewer_key.accepted} & {*self.admin_key.accepted, *self.api_key.accepted}:
             raise ValueError("LUMNI_VIEWER_KEY: expected another key than LUMNI_ADMIN_KEY and LUMNI_API_KEY")
         if not 1 <= self.session_hours <= LONGEST_SESSION_H:
             raise ValueError(f"LUMNI_SESSION_HOURS: expected 1 to {LONGEST_SESSION_H}")
-        if 0 < len(self.responses_key.reveal()) < SHORTEST_SECRET:
+        if any(len(one.reveal()) < SHORTEST_SECRET for one in self.responses_key.accepted):
             raise ValueError(f"LUMNI_RESPONSES_KEY: expected at least {SHORTEST_SECRET} characters")
         if not 1 <= self.responses_days <= LONGEST_DAYS:
             raise ValueError(f"LUMNI_RESPONSES_DAYS: expected 1 to {LONGEST_DAYS}")

@@ -304,7 +304,7 @@ def main() -> int:
     """Run until Ctrl-C; 0 also when it is running already, 1 when a part fails, 2 for wrong settings."""
     began = monotonic()
     try:
-        environ = _configured(os.environ)
+        environ = _configured(config.environment())
         settings = config.from_environ(Settings, configured_environment.of_gateway(environ))
         return asyncio.run(run(settings, environ, began))
     except Running as running:

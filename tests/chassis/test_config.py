@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis import config
-from services.chassis.config import Mistakes, Secret, part, variable
+from services.chassis.config import Mistakes, Secret, Secrets, part, variable
 
 
 @dataclass(frozen=True)
@@ -97,3 +97,48 @@ def start(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=30,
     )
+
+
+@dataclass(frozen=True)
+class Rotated:
+    key: Secrets = variable("T_KEY", doc="the key")
+
+
+def test_a_secret_that_replaces_another_is_used_and_both_are_accepted() -> None:
+    key = config.from_environ(Rotated, {"T_KEY": "new, old"}).key
+
+    assert "new" == key.reveal()
+    assert (Secret("new"), Secret("old")) == key.accepted
+    assert Secrets("new,old") == key != Secrets("new")
+    assert not Secrets("").accepted
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-canary\n")
+    environ = {
+        "LUMNI_KEY_FILE": str(tmp_path / "key"),
+        "REDIS_URL_FILE": "",
+        "AWS_TOKEN_FILE": "/t",
+        "LUMNI_A": "b",
+    }
+
+    assert {"LUMNI_KEY": "sk-canary", "AWS_TOKEN_FILE": "/t", "LUMNI_A": "b"} == config.environment(environ)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_so_is_a_value_that_is_given_twice(tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(b"\xff")
+    with pytest.raises(Mistakes) as caught:
+        config.environment(
+            {
+                "LUMNI_A_FILE": str(tmp_path / "none"),
+                "X_API_KEY_FILE": str(tmp_path / "picture"),
+                "REDIS_URL_FILE": "/x",
+                "REDIS_URL": "redis://hunter2",
+            }
+        )
+
+    assert [
+        f"LUMNI_A_FILE: {tmp_path}/none cannot be read: No such file or directory",
+        f"X_API_KEY_FILE: {tmp_path}/picture cannot be read: not UTF-8",
+        "REDIS_URL and REDIS_URL_FILE: set one of them",
+    ] == caught.value.lines

@@ -19,7 +19,7 @@ from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 from lumni.executor.v1 import executor_pb2, executor_pb2_grpc
 
 from services.chassis import errors, rpc, status, telemetry
-from services.chassis.config import Secret
+from services.chassis.config import Secrets
 
 NAME = "lumni.classifier.v1.ClassifierService"
 PLAIN = rpc.Settings()
@@ -131,9 +131,9 @@ async def test_a_call_that_takes_too_long_is_cut_at_its_deadline() -> None:
             await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=0.05)
 
 
-@pytest.mark.parametrize("given", [Secret(""), Secret("wrong")])
-async def test_a_caller_without_the_service_token_is_refused(given: Secret) -> None:
-    guarded = rpc.Settings(token=Secret("right"))
+@pytest.mark.parametrize("given", [Secrets(""), Secrets("wrong")])
+async def test_a_caller_without_the_service_token_is_refused(given: Secrets) -> None:
+    guarded = rpc.Settings(token=Secrets("right"))
     async with served(Script(), guarded) as stub:
         with pytest.raises(errors.Unauthenticated):
             await rpc.call(stub.Classify, REQUEST, rpc.Settings(token=given), timeout_s=5)
@@ -141,12 +141,20 @@ async def test_a_caller_without_the_service_token_is_refused(given: Secret) -> N
         assert await rpc.call(stub.Classify, REQUEST, guarded, timeout_s=5)
 
 
+@pytest.mark.parametrize("given", ["old", "old,new", "new,old"])
+async def test_a_service_token_is_replaced_while_callers_still_send_the_old_one(given: str) -> None:
+    async with served(Script(), rpc.Settings(token=Secrets("new,old"))) as stub:
+        answer = await rpc.call(stub.Classify, REQUEST, rpc.Settings(token=Secrets(given)), timeout_s=5)
+
+    assert answer
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.com:0"])
 def test_an_address_beyond_loopback_needs_the_service_token(listen: str) -> None:
     with pytest.raises(ValueError, match="LUMNI_SERVICE_TOKEN"):
         rpc.check_listen(listen, PLAIN)
 
-    rpc.check_listen(listen, rpc.Settings(token=Secret("t")))
+    rpc.check_listen(listen, rpc.Settings(token=Secrets("t")))
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:0", "[::1]:0", "unix:/tmp/x"])

@@ -15,7 +15,7 @@ from lumni.classifier.v1 import classifier_pb2 as pb
 from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 
 from services.chassis import errors, rpc
-from services.chassis.config import Secret
+from services.chassis.config import Secrets
 from services.chassis.rpc import keyless, receiving
 
 NAME = "lumni.classifier.v1.ClassifierService"
@@ -84,7 +84,7 @@ async def code(call: Any) -> grpc.StatusCode:
 @pytest.mark.parametrize("public", [True, False])
 async def test_a_call_without_its_key_or_token_is_refused_before_its_message_came(public: bool) -> None:
     servicer = Counting()
-    async with served(servicer, rpc.Settings(token=Secret("t")), public=public) as channel:
+    async with served(servicer, rpc.Settings(token=Secrets("t")), public=public) as channel:
         sending = channel.stream_unary(CLASSIFY)(never(), timeout=5)
         assert grpc.StatusCode.UNAUTHENTICATED is await code(sending)
 

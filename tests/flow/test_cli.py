@@ -57,6 +57,7 @@ async def test_a_key_is_made_listed_changed_rotated_and_revoked(stack: Stack) ->
     assert listed.splitlines()[0].startswith("KEY ID")
     assert found["key_id"] in listed
     assert found["key"] not in listed
+    assert " keys are stored under the first LUMNI_KEY_SECRET" in (await lumni(stack, "keys", "secret"))[1]
     _, rotated, _ = await lumni(stack, "keys", "rotate", found["key_id"], "--grace-s", "0")
     assert "sk-lumni-" in rotated
     code, revoked, _ = await lumni(stack, "keys", "revoke", found["key_id"])

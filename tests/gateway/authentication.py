@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.chassis import errors, redis
-from services.chassis.config import Secret
+from services.chassis.config import Secrets
 from services.gateway import postgres
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
@@ -17,13 +17,13 @@ from tests.gateway.conftest import eventually
 
 ADMIN = "sk-lumni-admin-0123456789"
 BOOTSTRAP = "sk-lumni-bootstrap-0123456789"
-PEPPER = Secret("pepper")
-DIGESTS = Digests(PEPPER, Secret(ADMIN))
+PEPPER = Secrets("pepper")
+DIGESTS = Digests(PEPPER, Secrets(ADMIN))
 
 
-def store_of(pool: postgres.Pool, client: redis.Redis, plans: Plans) -> KeyStore:
+def store_of(pool: postgres.Pool, client: redis.Redis, plans: Plans, digests: Digests = DIGESTS) -> KeyStore:
     """What an admin changes keys with."""
-    return KeyStore(KeyDatabase(pool, client), Live(plans), DIGESTS)
+    return KeyStore(KeyDatabase(pool, client), Live(plans), digests)
 
 
 @asynccontextmanager
@@ -34,6 +34,7 @@ async def authenticating(
     *,
     stale_s: float = 300.0,
     overlap_s: float = OVERLAP_S,
+    digests: Digests = DIGESTS,
 ) -> AsyncIterator[Authenticator]:
     """The authentication of one gateway process, which reads changes until the block ends."""
     feed = ChangeFeed(pool, client, overlap_s=overlap_s)
@@ -41,9 +42,9 @@ async def authenticating(
         pool,
         feed,
         plans,
-        DIGESTS,
-        admin_key=Secret(ADMIN),
-        api_key=Secret(BOOTSTRAP),
+        digests,
+        admin_key=Secrets(ADMIN),
+        api_key=Secrets(BOOTSTRAP),
         stale_s=stale_s,
     )
     async with feed.watching():

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from scripts.env_example import PROCESSES
-from services.chassis.config import Secret
+from services.chassis.config import Secret, Secrets
 from services.local import environment
 
 # Their processes read them all, or they are made for each.
@@ -21,7 +21,7 @@ def secrets(kind: Any) -> Iterator[str]:
     for item in dataclasses.fields(kind):
         if item.metadata.get("part"):
             yield from secrets(hints[item.name])
-        elif hints[item.name] is Secret:
+        elif hints[item.name] in (Secret, Secrets):
             yield item.metadata["variable"]
 
 

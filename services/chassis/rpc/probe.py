@@ -4,7 +4,6 @@ It exits with 0 when the standard health service says SERVING, else with 1; for 
 """
 
 import asyncio
-import os
 import sys
 
 from services.chassis import config, rpc
@@ -17,4 +16,4 @@ async def serves(target: str, settings: rpc.Settings, *, timeout_s: float = 5.0)
 
 
 if __name__ == "__main__":
-    sys.exit(not asyncio.run(serves(sys.argv[1], config.from_environ(rpc.Settings, os.environ))))
+    sys.exit(not asyncio.run(serves(sys.argv[1], config.from_environ(rpc.Settings, config.environment()))))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.chassis.config import Secret, variable
+from services.chassis.config import Secrets, variable
 
 # Bytes of one message that a channel sends or is answered with: an answer, with its pictures, and what is said of it.
 MAX_MESSAGE = 32 * 1024 * 1024
@@ -23,8 +23,10 @@ REQUEST_KEY = "x-request-id"
 class Settings:
     """What servers and channels of all services share, from the environment."""
 
-    token: Secret = variable(
-        "LUMNI_SERVICE_TOKEN", Secret(""), "shared by the services; needed beyond loopback"
+    token: Secrets = variable(
+        "LUMNI_SERVICE_TOKEN",
+        Secrets(""),
+        "shared by the services; needed beyond loopback",
     )
     tls_cert: str = variable("LUMNI_TLS_CERT", "", "PEM file of this service's certificate, for mutual TLS")
     tls_key: str = variable("LUMNI_TLS_KEY", "", "PEM file of its key")

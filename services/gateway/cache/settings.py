@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.chassis.config import Secret, variable
+from services.chassis.config import Secrets, variable
 from services.gateway.cipher import SHORTEST_SECRET
 from services.gateway.config.plans import MOST_CACHE_S
 
@@ -11,10 +11,11 @@ from services.gateway.config.plans import MOST_CACHE_S
 class Settings:
     """How long answers are cached, and how many bytes of them."""
 
-    key: Secret = variable(
+    key: Secrets = variable(
         "LUMNI_CACHE_KEY",
-        Secret(""),
-        "encrypts the answers that are cached, at least 32 characters; without it none are cached",
+        Secrets(""),
+        "encrypts the answers that are cached, at least 32 characters; without it none are cached; those under "
+        "another one are not found",
     )
     ttl_s: int = variable(
         "LUMNI_CACHE_TTL_S",
@@ -34,9 +35,9 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        if 0 < len(self.key.reveal()) < SHORTEST_SECRET:
+        if any(len(one.reveal()) < SHORTEST_SECRET for one in self.key.accepted):
             raise ValueError(f"LUMNI_CACHE_KEY: expected at least {SHORTEST_SECRET} characters")
-        if self.semantic and not self.key.reveal():
+        if self.semantic and not self.key:
             raise ValueError(
                 "LUMNI_CACHE_SEMANTIC: set LUMNI_CACHE_KEY as well, as without it no answers are cached"
             )

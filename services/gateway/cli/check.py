@@ -1,6 +1,5 @@
 """lumni check: what Lumni makes of a configuration file, LiteLLM's or its own, before anything starts."""
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from services.chassis import configured_environment, credentials, litellm_config, lumni_config
+from services.chassis import config, configured_environment, credentials, litellm_config, lumni_config
 from services.chassis.config import Mistakes
 from services.chassis.deployments import Deployment, Fleet
 from services.chassis.money import usd
@@ -40,7 +39,7 @@ def check(
         return
     examined = litellm_config.examine(file)
     fleet = examined.fleet
-    environ = configured_environment.variables(file, os.environ)
+    environ = configured_environment.variables(file, config.environment())
     show("Taken:", table(list(_rows(fleet.deployments, environ)), COLUMNS), "", facts(_in_force(fleet)))
     if fleet.warnings:
         show("", "Ignored, or worth knowing:", *(f"  {line}" for line in fleet.warnings))

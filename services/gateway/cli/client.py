@@ -1,6 +1,5 @@
 """The gateway's REST surface, as the command line client calls it."""
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +45,7 @@ class Gateway:
         # Takes longer to import than all else together, and --help does without.
         import httpx
 
-        settings = config.from_environ(Settings, os.environ)
+        settings = config.from_environ(Settings, config.environment())
         if not settings.key:
             raise RefusedError(
                 "no key: set LUMNI_ADMIN_KEY, or OPENAI_API_KEY for explain; after `make run`: "

@@ -137,7 +137,7 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
     from services.gateway.evaluation.runner import Plan, Runner
     from services.gateway.evaluation.spending import Spending
 
-    settings = config.from_environ(Settings, os.environ)
+    settings = config.from_environ(Settings, config.environment())
     levels: dict[str, dict[str, int]] = {}
     for one in tasks.values():
         levels.setdefault(one.category, {})[one.id] = one.level

@@ -109,6 +109,19 @@ def get(key_id: KeyId) -> None:
 
 
 @app.command()
+def secret() -> None:
+    """Show which keys still need the LUMNI_KEY_SECRET before the first one."""
+    found = Gateway()("GET", "/admin/key-secret")
+    if not found["waiting"]:
+        show(f"All {found['keys']} keys are stored under the first LUMNI_KEY_SECRET; take the others away.")
+        return
+    show(
+        f"{found['waiting']} of {found['keys']} keys were not used since LUMNI_KEY_SECRET changed, and need the old:",
+        *found["waiting_key_ids"],
+    )
+
+
+@app.command()
 def revoke(key_id: KeyId) -> None:
     """End a key for good."""
     Gateway()("POST", f"/admin/keys/{key_id}/revoke")

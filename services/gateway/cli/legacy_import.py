@@ -8,7 +8,6 @@ nothing. A key is identified by its digest and usage by its row, so a file that 
 """
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from services.chassis import config, configured_environment, redis
-from services.chassis.config import Secret, variable
+from services.chassis.config import Secret, Secrets, variable
 from services.gateway import postgres
 from services.gateway.cli import legacy_fields
 from services.gateway.config import plans
@@ -55,7 +54,7 @@ class Settings:
 
     database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
     redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
-    secret: Secret = variable("LUMNI_KEY_SECRET", Secret(""), "what keys the digests of keys")
+    secret: Secrets = variable("LUMNI_KEY_SECRET", Secrets(""), "what keys the digests of keys")
     config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "where lumni.yaml is")
 
 
@@ -66,13 +65,13 @@ async def import_file(path: Path, *, dry: bool, progress: Progress) -> "Outcome"
         Mistakes: the environment lacks something.
         UnreadableError: the file is none that can be imported.
     """
-    settings = config.from_environ(Settings, configured_environment.of_gateway(os.environ))
+    settings = config.from_environ(Settings, configured_environment.of_gateway(config.environment()))
     known = plans.load(settings.config_dir / "lumni.yaml")
     async with (
         postgres.pool(settings.database.reveal(), size=2, timeout_s=TIMEOUT_S) as pool,
         redis.connect(settings.redis_url.reveal(), timeout_s=TIMEOUT_S) as client,
     ):
-        digests = Digests(settings.secret, Secret(""))
+        digests = Digests(settings.secret, Secrets(""))
         keys = KeyStore(KeyDatabase(pool, client), Live(known), digests)
         writer = LedgerWriter(client, LedgerStore(pool))
         return await Import(path, pool, keys, writer, known, digests).run(dry=dry, progress=progress)

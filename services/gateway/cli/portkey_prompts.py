@@ -4,7 +4,6 @@ Each version that was carried is marked in the note beside it with where it came
 to. So a second run carries what is new and nothing twice.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -321,7 +320,7 @@ def _known(gateway: Gateway, organization_id: str | None) -> dict[str, dict[str,
 
 
 def _portkey() -> "PortkeyPrompts":
-    settings = config.from_environ(Settings, os.environ)
+    settings = config.from_environ(Settings, config.environment())
     if not settings.key:
         raise RefusedError("no key: set PORTKEY_API_KEY to a key that may read and change prompts")
     try:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import prometheus_client
 
 from services.chassis import errors
-from services.chassis.config import Secret
+from services.chassis.config import Secrets
 from services.gateway import postgres
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
-from services.gateway.keys import permissions
+from services.gateway.keys import permissions, rekeying
 from services.gateway.keys.cache import KeyCache, KnownKey
 from services.gateway.keys.changes import ChangeFeed
 from services.gateway.keys.digests import IMPORTED_PREFIX, Digests
@@ -51,7 +51,7 @@ FROM key_secrets s
 JOIN virtual_keys k USING (key_id)
 LEFT JOIN users u ON u.user_id = k.user_id
 LEFT JOIN organizations o ON o.organization_id = coalesce(k.organization_id, u.organization_id)
-WHERE s.digest = $1
+WHERE s.digest = ANY($1)
 """
 
 
@@ -88,19 +88,19 @@ class Authenticator:
         plans: Live[Plans],
         digests: Digests,
         *,
-        admin_key: Secret,
-        api_key: Secret = Secret(""),
+        admin_key: Secrets,
+        api_key: Secrets = Secrets(""),
         stale_s: float = 300.0,
     ) -> None:
-        """Know the two keys that need no database row.
+        """Know the keys that need no database row.
 
         Args:
             pool: Where keys are looked up.
             feed: Reports changes.
             plans: What plans grant.
             digests: How keys are stored.
-            admin_key: The key of the admin routes.
-            api_key: A key with the bootstrap plan; empty is none.
+            admin_key: The key of the admin routes, and the one before it.
+            api_key: A key with the bootstrap plan, and the one before it; empty is none.
             stale_s: How long known keys are good while no change can be read.
         """
         self._pool = pool
@@ -108,8 +108,8 @@ class Authenticator:
         self._plans = plans
         self._digests = digests
         self._stale_s = stale_s
-        self._admin_digest = digests.of(admin_key.reveal()) if admin_key else b""
-        self._bootstrap_digest = digests.of(api_key.reveal()) if api_key else b""
+        self._admin_digests = [digests.of(one.reveal()) for one in admin_key.accepted]
+        self._bootstrap_digests = [digests.of(one.reveal()) for one in api_key.accepted]
         self._cache = KeyCache()
         self._lookups: dict[bytes, asyncio.Task[KnownKey | None]] = {}
         feed.on_change(lambda subject, revoked: self._cache.change(subject, revoked=revoked))
@@ -134,7 +134,7 @@ class Authenticator:
             return configured
         if not key.startswith(IMPORTED_PREFIX):
             raise _refusal("malformed", f"{INCORRECT}: this is no key of ours; they begin with sk-")
-        known = await self._known(digest)
+        known = await self._known(key, digest)
         if known is None:
             raise _refusal("unknown", f"{INCORRECT}: this one is not known here")
         return _checked(known)
@@ -170,10 +170,10 @@ class Authenticator:
         return permissions.as_if(caller, plan, self._plans.current)
 
     def _configured(self, digest: bytes) -> Caller | None:
-        """The holder of one of the two keys that have no row in the database."""
-        if self._admin_digest and hmac.compare_digest(digest, self._admin_digest):
+        """The holder of one of the keys that have no row in the database."""
+        if any(hmac.compare_digest(digest, one) for one in self._admin_digests):
             return permissions.without_row(permissions.ADMIN, self._plans.current.bootstrap, is_admin=True)
-        if self._bootstrap_digest and hmac.compare_digest(digest, self._bootstrap_digest):
+        if any(hmac.compare_digest(digest, one) for one in self._bootstrap_digests):
             return permissions.without_row(
                 permissions.BOOTSTRAP, self._plans.current.bootstrap, is_admin=False
             )
@@ -184,7 +184,7 @@ class Authenticator:
         """Whether changes were read recently enough to trust what is known."""
         return self._feed.silent_s <= self._stale_s
 
-    async def _known(self, digest: bytes) -> KnownKey | None:
+    async def _known(self, key: str, digest: bytes) -> KnownKey | None:
         known = self._cache.get(digest)
         if known is not None and not known.stale:
             if self._in_touch:
@@ -192,7 +192,7 @@ class Authenticator:
         elif self._cache.is_unknown(digest):
             return None
         try:
-            return await self._look_up(digest)
+            return await self._look_up(key, digest)
         except postgres.ERRORS as error:
             # A change that could not be read yet may be a new limit; a revocation is marked as one.
             if known is not None and self._in_touch:
@@ -201,11 +201,11 @@ class Authenticator:
                 "keys cannot be checked at the moment", reason="KEY_STORE_UNAVAILABLE", retry_after_s=1
             ) from error
 
-    async def _look_up(self, digest: bytes) -> KnownKey | None:
+    async def _look_up(self, key: str, digest: bytes) -> KnownKey | None:
         """Ask the database once for all requests that show the same key meanwhile."""
         task = self._lookups.get(digest)
         if task is None:
-            task = asyncio.create_task(self._fetch(digest))
+            task = asyncio.create_task(self._fetch(key, digest))
             self._lookups[digest] = task
             task.add_done_callback(lambda done: self._looked_up(digest, done))
         # A caller who leaves does not take the answer away from the others.
@@ -217,11 +217,14 @@ class Authenticator:
             # Retrieve it, for no caller may be left to do so.
             task.exception()
 
-    async def _fetch(self, digest: bytes) -> KnownKey | None:
+    async def _fetch(self, key: str, digest: bytes) -> KnownKey | None:
         before = self._cache.changes
+        accepted = self._digests.accepted(key)
         async with postgres.connection(self._pool) as connection:
-            row = await connection.fetchrow(QUERY, digest)
-        if row is None or not hmac.compare_digest(row["digest"], digest):
+            row = await connection.fetchrow(QUERY, accepted)
+            if row is not None and row["digest"] != digest:
+                await rekeying.rekey(connection, row["digest"], digest, self._digests.keyed_by)
+        if row is None or not any(hmac.compare_digest(row["digest"], one) for one in accepted):
             self._cache.put_unknown(digest)
             return None
         known = KnownKey(

@@ -5,11 +5,14 @@ import hashlib
 import hmac
 import secrets
 
-from services.chassis.config import Secret
+from services.chassis.config import Secrets
 
 # What keys begin with: those made here, and those imported from another system.
 PREFIX = "sk-lumni-"
 IMPORTED_PREFIX = "sk-"
+# Of a secret, by which its digests are told from those of another: no key is spelled so. Hexadecimal characters.
+FINGERPRINT = "fingerprint of this secret"
+FINGERPRINT_LENGTH = 12
 
 
 def generate() -> str:
@@ -17,27 +20,34 @@ def generate() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def digest(key: str, secret: Secret) -> bytes:
+def digest(key: str, secret: str) -> bytes:
     """What is stored of a key: 32 bytes that lead nowhere without the secret."""
-    return hmac.digest(secret.reveal().encode() or b"lumni", key.encode("utf-8", "replace"), hashlib.sha256)
+    return hmac.digest(secret.encode() or b"lumni", key.encode("utf-8", "replace"), hashlib.sha256)
 
 
 class Digests:
     """The digests of this installation."""
 
-    def __init__(self, secret: Secret, admin_key: Secret) -> None:
+    def __init__(self, secret: Secrets, admin_key: Secrets) -> None:
         """Key all digests.
 
         Args:
-            secret: Keys the digests; must be the same in all processes, for good.
+            secret: Keys the digests; must be the same in all processes. With several, the first keys new digests, and
+                keys are known by the digests of the others, too.
             admin_key: Keys what is derived where there is no secret.
         """
-        self._secret = secret
+        self._secret = secret.reveal()
+        self._earlier = tuple(one.reveal() for one in secret.accepted[1:])
         self._source = secret.reveal() or admin_key.reveal()
+        self.keyed_by = digest(FINGERPRINT, self._secret).hex()[:FINGERPRINT_LENGTH]
 
     def of(self, key: str) -> bytes:
         """What is stored of a key."""
         return digest(key, self._secret)
+
+    def accepted(self, key: str) -> list[bytes]:
+        """What may be stored of a key: first what is stored of a new one, then what was under earlier secrets."""
+        return [self.of(key), *(digest(key, secret) for secret in self._earlier)]
 
     def derived(self, purpose: str) -> str:
         """A new key that only this installation can make, and can make again for the same purpose."""

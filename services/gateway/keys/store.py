@@ -12,7 +12,7 @@ from typing import Any
 from services.chassis import errors
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
-from services.gateway.keys import audit, changes, counters, digests, owners
+from services.gateway.keys import audit, changes, counters, digests, owners, rekeying
 from services.gateway.keys.database import KeyDatabase, found
 from services.gateway.keys.digests import Digests
 from services.gateway.keys.fields import assignments
@@ -32,7 +32,7 @@ WHERE key_id = $1 RETURNING *
 REVOKE_ALL = """
 UPDATE virtual_keys SET revoked_at = now(), changed_at = clock_timestamp() WHERE user_id = $1 AND revoked_at IS NULL
 """
-INSERT_DIGEST = "INSERT INTO key_secrets (digest, key_id, idempotency_key) VALUES ($1, $2, $3)"
+INSERT_DIGEST = "INSERT INTO key_secrets (digest, keyed_by, key_id, idempotency_key) VALUES ($1, $2, $3, $4)"
 EXPIRE_SECRETS = """
 UPDATE key_secrets SET valid_until = least(valid_until, now() + make_interval(secs => $2)) WHERE key_id = $1
 """
@@ -40,10 +40,10 @@ UPDATE key_secrets SET valid_until = least(valid_until, now() + make_interval(se
 IMPORT = """
 WITH made AS (
     INSERT INTO virtual_keys (key_id, hint, user_id, plan, created_at, expires_at, revoked_at)
-    SELECT $1, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT FROM key_secrets WHERE digest = $2)
+    SELECT $1, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT FROM key_secrets WHERE digest = ANY($2::bytea[]))
     RETURNING key_id
 )
-INSERT INTO key_secrets (digest, key_id) SELECT $2, key_id FROM made RETURNING key_id
+INSERT INTO key_secrets (digest, keyed_by, key_id) SELECT ($2::bytea[])[1], $9, key_id FROM made RETURNING key_id
 """
 
 
@@ -89,7 +89,9 @@ class KeyStore:
                 secret[-HINT:],
                 *given.values(),
             )
-            await connection.execute(INSERT_DIGEST, self._digests.of(secret), key_id, None)
+            await connection.execute(
+                INSERT_DIGEST, self._digests.of(secret), self._digests.keyed_by, key_id, None
+            )
             await audit.append(connection, actor, "key.create", f"key:{key_id}", given)
         return {**found(row, key_id), "key": secret}
 
@@ -191,7 +193,9 @@ class KeyStore:
             )
             if earlier is None:
                 await connection.execute(EXPIRE_SECRETS, key_id, grace_s)
-                await connection.execute(INSERT_DIGEST, digest, key_id, idempotency_key)
+                await connection.execute(
+                    INSERT_DIGEST, digest, self._digests.keyed_by, key_id, idempotency_key
+                )
                 await connection.execute(
                     "UPDATE virtual_keys SET hint = $2, changed_at = clock_timestamp() WHERE key_id = $1",
                     key_id,
@@ -238,6 +242,11 @@ class KeyStore:
         async with self._database.change(f"key:{key_id}") as connection:
             await audit.append(connection, actor, "key.reset_limits", f"key:{key_id}", {})
 
+    async def secret_progress(self) -> dict[str, Any]:
+        """How many keys there are, and which of them still need an earlier LUMNI_KEY_SECRET."""
+        async with self._database.connection() as connection:
+            return await rekeying.progress(connection, self._digests.keyed_by)
+
     async def import_keys(self, actor: str, keys: Sequence[ImportedKey], source: str) -> None:
         """Take over keys from `source`, with their secrets, all or none; a secret that is known keeps its key."""
         async with self._database.transaction() as connection:
@@ -246,13 +255,14 @@ class KeyStore:
                 made = await connection.fetchval(
                     IMPORT,
                     one.key_id,
-                    self._digests.of(one.secret),
+                    self._digests.accepted(one.secret),
                     one.secret[-HINT:],
                     one.user_id,
                     one.plan,
                     one.created_at,
                     one.expires_at,
                     one.revoked_at,
+                    self._digests.keyed_by,
                 )
                 if made:
                     detail = {"user_id": one.user_id, "plan": one.plan, "file": source}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.chassis.config import Secret, part, variable
+from services.chassis.config import Secret, Secrets, part, variable
 from services.gateway.cipher import SHORTEST_SECRET
 from services.gateway.recording.record import Content
 
@@ -72,10 +72,11 @@ class Settings:
     in_spans: str = variable(
         "LUMNI_TRACE_CONTENT", "none", "what spans say of prompts and answers: none, redacted or full"
     )
-    prompts_key: Secret = variable(
+    prompts_key: Secrets = variable(
         "LUMNI_PROMPTS_KEY",
-        Secret(""),
-        "encrypts prompts and answers that are kept in PostgreSQL, at least 32 characters; without it none are",
+        Secrets(""),
+        "encrypts prompts and answers that are kept in PostgreSQL, at least 32 characters; without it none are; "
+        "an old one is needed for LUMNI_PROMPTS_DAYS",
     )
     prompts_days: int = variable("LUMNI_PROMPTS_DAYS", 30, "days for which prompts and answers are kept")
     prompts_content: str = variable(
@@ -89,7 +90,7 @@ class Settings:
             raise ValueError("LUMNI_REQUEST_LOG_MAX_MIB: expected at least 1")
         if self.in_spans not in list(Content):
             raise ValueError(f"LUMNI_TRACE_CONTENT: expected {', '.join(Content)}")
-        if 0 < len(self.prompts_key.reveal()) < SHORTEST_SECRET:
+        if any(len(one.reveal()) < SHORTEST_SECRET for one in self.prompts_key.accepted):
             raise ValueError(f"LUMNI_PROMPTS_KEY: expected at least {SHORTEST_SECRET} characters")
         if not 1 <= self.prompts_days <= LONGEST_DAYS:
             raise ValueError(f"LUMNI_PROMPTS_DAYS: expected 1 to {LONGEST_DAYS}")

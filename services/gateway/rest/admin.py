@@ -103,6 +103,10 @@ def _keys(keys: Authenticator, stores: Stores, used: UsageReports) -> APIRouter:
 def _owners(keys: Authenticator, stores: Stores) -> APIRouter:
     routes = APIRouter(prefix="/admin", route_class=admin_route(keys))
 
+    @routes.get("/key-secret")
+    async def secret_progress() -> Response:
+        return JsonResponse(await stores.keys.secret_progress())
+
     @routes.get("/users/{user_id}")
     async def get_user(user_id: str) -> Response:
         return JsonResponse(schemas.shown_owner(await stores.owners.get_user(user_id)))

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from services.chassis import redis
+from services.chassis.config import Secrets
 from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
 from services.gateway.cache.response_cache import ResponseCache
 from services.gateway.cache.similar_questions import SimilarQuestions
@@ -18,7 +19,7 @@ BOUNDS = Bounds(answer=256 * 1024, tenant=2**20, total=2**21, request_s=60)
 @asynccontextmanager
 async def storing(client: redis.Redis, bounds: Bounds = BOUNDS) -> AsyncIterator[AnswerStore]:
     """One process' store."""
-    store = AnswerStore(client, Cipher(SECRET, PURPOSE), bounds)
+    store = AnswerStore(client, Cipher(Secrets(SECRET), PURPOSE), bounds)
     async with store.delivering():
         yield store
 

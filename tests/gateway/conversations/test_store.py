@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.chassis import errors
+from services.chassis.config import Secrets
 from services.gateway import postgres
 from services.gateway.cipher import Cipher, UnreadableError
 from services.gateway.conversations import store as stores
@@ -14,8 +15,8 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.ledger.retention import Retention
 from tests.gateway.money import caller
 
-SECRET = "a secret of thirty-two characters"
-OTHER = "another secret of the same length"
+SECRET = Secrets("a secret of thirty-two characters")
+OTHER = Secrets("another secret of the same length")
 
 
 def kept(ident: str = "resp_1", text: str = "hello") -> Kept:
@@ -42,6 +43,13 @@ def test_what_is_sealed_is_read_by_its_key_at_its_place_only() -> None:
     ):
         with pytest.raises(UnreadableError):
             cipher.open(text, place)
+
+
+def test_what_was_sealed_before_the_secret_changed_is_read_as_long_as_the_old_one_is_named() -> None:
+    both = Cipher(Secrets(f"{OTHER.reveal()},{SECRET.reveal()}"), PURPOSE)
+
+    assert b"before" == both.open(Cipher(SECRET, PURPOSE).seal(b"before", "ann"), "ann")
+    assert b"after" == Cipher(OTHER, PURPOSE).open(both.seal(b"after", "ann"), "ann")
 
 
 async def test_only_its_caller_reads_and_deletes_a_response(pool: postgres.Pool) -> None:

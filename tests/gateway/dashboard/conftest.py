@@ -12,7 +12,7 @@ from lumni.executor.v1 import executor_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, redis
-from services.chassis.config import Secret
+from services.chassis.config import Secrets
 from services.chassis.deployments import Fleet
 from services.gateway import postgres
 from services.gateway.config.live import Live
@@ -106,7 +106,7 @@ def app(
         requests=RequestReports(readers),
         texts=None,
         fleet=FleetReports(ProviderReports(client, executor, Fleet(())), executor),
-        keys=KeyStore(database, Live(configured), Digests(Secret("s"), Secret(ADMIN_KEY))),
+        keys=KeyStore(database, Live(configured), Digests(Secrets("s"), Secrets(ADMIN_KEY))),
         audit=AuditTrail(database),
         plans=Live(configured),
         playground=Playground(pipeline, nobody),
@@ -115,9 +115,9 @@ def app(
         experiments=ExperimentStore(database),
         results=ExperimentResults(readers),
     )
-    keys = {Role.ADMIN: Secret(ADMIN_KEY), Role.VIEWER: Secret(VIEWER_KEY)}
-    secret = oidc.settings.client_secret if oidc else Secret("")
-    sessions = Sessions(keys, Secret(""), 3600, provider_secret=secret)
+    keys = {Role.ADMIN: Secrets(ADMIN_KEY), Role.VIEWER: Secrets(VIEWER_KEY)}
+    secret = oidc.settings.client_secret if oidc else Secrets("")
+    sessions = Sessions(keys, Secrets(""), 3600, provider_secret=secret)
     return application.with_middleware(application.create([dashboard.router(sessions, sources, oidc=oidc)]))
 
 

@@ -4,14 +4,14 @@ import base64
 from dataclasses import dataclass
 
 import pytest
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import InvalidToken, MultiFernet
 
-from services.chassis.config import Secret
+from services.chassis.config import Secret, Secrets
 from services.gateway.dashboard.session import LONGEST, Role, Session, Sessions
 from services.gateway.dashboard.sign_in_limit import MOST, MOST_ADDRESSES, WINDOW_S, SignInLimit
 
-KEYS = {Role.ADMIN: Secret("admin-key"), Role.VIEWER: Secret("viewer-key")}
-SALT = Secret("salt")
+KEYS = {Role.ADMIN: Secrets("admin-key"), Role.VIEWER: Secrets("viewer-key")}
+SALT = Secrets("salt")
 HOUR_S = 3600
 
 
@@ -47,7 +47,7 @@ def test_no_other_key_opens_one(key: str) -> None:
 
 
 def test_a_role_without_a_key_has_no_sessions() -> None:
-    sessions = Sessions({Role.ADMIN: Secret("admin-key"), Role.VIEWER: Secret("")}, SALT, HOUR_S)
+    sessions = Sessions({Role.ADMIN: Secrets("admin-key"), Role.VIEWER: Secrets("")}, SALT, HOUR_S)
 
     assert sessions.open("") is None
     assert sessions.open("viewer-key") is None
@@ -76,16 +76,28 @@ def test_a_session_ends_with_its_time() -> None:
 @pytest.mark.parametrize(
     "after",
     [
-        Sessions({Role.ADMIN: Secret("another"), Role.VIEWER: Secret("viewer-key")}, SALT, HOUR_S),
-        Sessions(KEYS, Secret("another salt"), HOUR_S),
+        Sessions({Role.ADMIN: Secrets("another"), Role.VIEWER: Secrets("viewer-key")}, SALT, HOUR_S),
+        Sessions(KEYS, Secrets("another salt"), HOUR_S),
         # A viewer's key that becomes the admin's makes no viewer an admin, nor the other way round.
-        Sessions({Role.ADMIN: Secret("viewer-key"), Role.VIEWER: Secret("admin-key")}, SALT, HOUR_S),
+        Sessions({Role.ADMIN: Secrets("viewer-key"), Role.VIEWER: Secrets("admin-key")}, SALT, HOUR_S),
     ],
 )
 def test_a_session_ends_with_its_key(after: Sessions) -> None:
     before = Sessions(KEYS, SALT, HOUR_S)
 
     assert after.read(before.cookie(opened(before, "admin-key"))) is None
+
+
+def test_a_session_goes_on_while_its_key_is_replaced_and_ends_when_that_is_taken_away() -> None:
+    before = Sessions(KEYS, SALT, HOUR_S)
+    both = Sessions({Role.ADMIN: Secrets("new-key,admin-key")}, Secrets("new salt,salt"), HOUR_S)
+    after = Sessions({Role.ADMIN: Secrets("new-key")}, Secrets("new salt"), HOUR_S)
+    old, new = opened(both, "admin-key"), opened(both, "new-key")
+
+    assert both.read(before.cookie(opened(before, "admin-key"))) is not None
+    assert (old, new) == (both.read(both.cookie(old)), both.read(both.cookie(new)))
+    assert after.read(both.cookie(old)) is None
+    assert new == after.read(both.cookie(new))
 
 
 def test_a_changed_cookie_is_nobodys() -> None:
@@ -133,8 +145,8 @@ def test_addresses_are_counted_within_bounds() -> None:
 
 
 def test_what_belongs_to_a_sign_in_at_the_provider_is_encrypted_under_the_secret_and_the_salt() -> None:
-    def sealed(secret: str, salt: str, purpose: bytes = b"p") -> Fernet:
-        sessions = Sessions(KEYS, Secret(salt), HOUR_S, provider_secret=Secret(secret))
+    def sealed(secret: str, salt: str, purpose: bytes = b"p") -> MultiFernet:
+        sessions = Sessions(KEYS, Secrets(salt), HOUR_S, provider_secret=Secret(secret))
         return sessions.provider_box(purpose)
 
     text = sealed("secret", "salt").encrypt(b"x")

@@ -3,7 +3,6 @@
 import pytest
 
 from services.chassis import errors
-from services.chassis.config import Secret
 from services.gateway import postgres
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.authenticator import Authenticator
@@ -23,8 +22,8 @@ async def test_only_a_keyed_digest_is_stored(store: KeyStore, pool: postgres.Poo
         stored += str([tuple(row.values()) for row in await pool.fetch(f"SELECT * FROM {table}")])
     assert made["key"] not in stored
     assert made["key"][:-4] not in stored
-    assert digest(made["key"], Secret("")) != digest(made["key"], PEPPER)
-    assert digest(made["key"], PEPPER) == await pool.fetchval("SELECT digest FROM key_secrets")
+    assert digest(made["key"], "") != digest(made["key"], PEPPER.reveal())
+    assert digest(made["key"], PEPPER.reveal()) == await pool.fetchval("SELECT digest FROM key_secrets")
 
 
 async def test_a_rotated_key_works_with_both_secrets_until_the_grace_is_over(

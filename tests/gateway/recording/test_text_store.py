@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.chassis.config import Mistakes, from_environ
+from services.chassis.config import Mistakes, Secrets, from_environ
 from services.gateway import postgres
 from services.gateway.cipher import Cipher
 from services.gateway.ledger.retention import Retention
@@ -35,7 +35,7 @@ def record(ident: str, text: str = "hello", *, user: str = "ann", may_keep_texts
 
 
 def store(pool: postgres.Pool, secret: str = SECRET, days: int = 30) -> TextStore:
-    return TextStore(pool, Cipher(secret, PURPOSE), days, Content.REDACTED)
+    return TextStore(pool, Cipher(Secrets(secret), PURPOSE), days, Content.REDACTED)
 
 
 async def kept(pool: postgres.Pool) -> list[str]:

@@ -5,7 +5,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs wheel lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks
+.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ stubs: setup ## compile protos/ into protos/gen
 wheel: setup ## build wheel and sdist into dist/, and try the wheel in an empty environment (needs a package index)
 	@rm -rf dist && $(bin)/uv build --quiet --no-build-isolation --python $(bin)/python --out-dir dist
 	@scripts/try_wheel dist/lumni-*.whl
+
+release: setup ## build wheel, sdist, bills of materials, chart and images of this version into dist/, and try them (CHART=no, IMAGES=no)
+	@scripts/release
 
 lint: setup ## ruff, mypy and buf
 	$(bin)/ruff check

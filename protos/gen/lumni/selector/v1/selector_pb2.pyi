@@ -787,7 +787,7 @@ class Benchmark(_message.Message):
     uncertainty: _builtins.float
     """uncertainty is the standard error of an imputed score, in percent."""
     date: _builtins.str
-    """date is when the source was read, as YYYY-MM-DD."""
+    """date is when the source was read, or the day of the last answer that was measured here, as YYYY-MM-DD."""
     def __init__(
         self,
         *,
@@ -968,7 +968,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def benchmarks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Benchmark]:
-        """benchmarks are the published and imputed scores."""
+        """benchmarks are the scores that were measured here, then the published ones, then the imputed ones."""
 
     @_builtins.property
     def deployments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

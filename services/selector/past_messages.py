@@ -4,6 +4,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2 as pb
 
 from services.chassis import selection_messages
+from services.chassis.enums import word
 from services.selector.live import past_health
 from services.selector.live.past_health import State
 from services.selector.live.snapshot import Headroom, Snapshot
@@ -14,11 +15,8 @@ from services.selector.ranking.tier import Judged, Split
 
 # States that are kept with a decision, of some 50 to 150 bytes each: the more limits are begun, the more.
 MOST_STATES = 256
-CATEGORIES = {
-    number: name.removeprefix("CATEGORY_").lower()
-    for name, number in classifier_pb2.Category.items()
-    if number
-}
+# A classifier of a later version may know further ones.
+CATEGORIES = {value: word(classifier_pb2.Category, value) for value in classifier_pb2.Category.values()}
 
 
 class KeptHealth:
@@ -55,7 +53,7 @@ def pack(
 def task(judged: classifier_pb2.Classification, *, powerful: bool) -> Task:
     """The kind of request."""
     return Task(
-        category=CATEGORIES.get(judged.category, "other"),
+        category=CATEGORIES.get(judged.category) or "other",
         powerful=powerful,
         long_context=judged.long_context,
         multilingual=judged.language not in ("", "en", "und") and not judged.language.startswith("en-"),

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 from google.protobuf.message import DecodeError
@@ -13,6 +12,7 @@ from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import selection_messages
+from services.chassis.enums import number
 from services.gateway.ledger.rows import COST_PARTS, TOKEN_COLUMNS, Kind
 from services.gateway.replays.request import Attempt, Request, Tokens
 from services.gateway.reports.readers import Readers
@@ -126,8 +126,8 @@ def _past(row: asyncpg.Record, made: Sequence[asyncpg.Record]) -> PastRequest:
 
 def _decision(row: asyncpg.Record, asked: selector_pb2.Asked, tenant: str) -> selector_pb2.PastDecision:
     classification = classifier_pb2.Classification(
-        category=_number(classifier_pb2.Category, "CATEGORY", row["category"]),
-        tier=_number(classifier_pb2.Tier, "TIER", row["judged"]),
+        category=number(classifier_pb2.Category, row["category"]),
+        tier=number(classifier_pb2.Tier, row["judged"]),
         strong_win_rate=row["strong_win_rate"] or 0.0,
         version=row["version"] or "",
         language=row["language"] or "",
@@ -142,7 +142,7 @@ def _decision(row: asyncpg.Record, asked: selector_pb2.Asked, tenant: str) -> se
             model=row["requested_model"],
         ),
         circumstances=asked.circumstances,
-        tier=_number(classifier_pb2.Tier, "TIER", row["tier"]),
+        tier=number(classifier_pb2.Tier, row["tier"]),
         first_model=row["chosen_model"],
     )
 
@@ -153,8 +153,3 @@ def _attempt(row: asyncpg.Record) -> Attempt:
     # The parts of a cost are not known exactly where it is a bound.
     bound = row["kind"] in BILLED and cost is not None and row[COST_PARTS[0]] is None
     return Attempt(row["deployment"], row["model"], row["kind"], cost, tokens, bound)
-
-
-def _number(enum: Any, prefix: str, word: str | None) -> Any:
-    """The number of a word of the tables; 0 where there is none or it is not known any more."""
-    return dict(enum.items()).get(f"{prefix}_{(word or '').upper()}", 0)

@@ -42,7 +42,7 @@ EDGES = {
 GATEWAY_CORES = """
     alerts.breaker_history alerts.budget_burn alerts.judge alerts.recent_requests
     cache.semantic.last_message cache.semantic.reading cache.semantic.signature cache.semantic.wording
-    cipher
+    cipher confidence
     config.alerts config.budgets config.plans config.switches
     conversations.conversation
     dashboard.assets dashboard.charts dashboard.formats dashboard.periods dashboard.remembered

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
-_Z = NormalDist().inv_cdf(0.975)
+from services.gateway.confidence import Z
+
 # Jeffreys' prior: half a task solved and half a task not, so that one answer proves nothing.
 _PRIOR = 0.5
 
@@ -44,9 +44,9 @@ class Estimate:
         """
         if not self.n:
             return 0.0, 1.0
-        scale = 1 + _Z**2 / self.n
-        center = (self.share + _Z**2 / (2 * self.n)) / scale
-        radius = _Z / scale * math.sqrt(self.share * (1 - self.share) / self.n + _Z**2 / (4 * self.n**2))
+        scale = 1 + Z**2 / self.n
+        center = (self.share + Z**2 / (2 * self.n)) / scale
+        radius = Z / scale * math.sqrt(self.share * (1 - self.share) / self.n + Z**2 / (4 * self.n**2))
         return max(0.0, center - radius), min(1.0, center + radius)
 
     def __add__(self, other: "Estimate") -> "Estimate":

@@ -7,13 +7,13 @@ from typing import Any
 
 from services.chassis.measured_scores import Measured, Scores
 from services.chassis.money import usd
+from services.gateway.confidence import Z
 from services.gateway.evaluation import judge
 from services.gateway.evaluation.design import LEAST
 from services.gateway.evaluation.estimates import Estimate, better
 from services.gateway.evaluation.results import ANSWER, GRADE
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
-_Z = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def models(estimates: Estimates, rows: Iterable[Mapping[str, Any]]) -> list[Mode
     }
     summaries = []
     for name, (quality, cost) in overall.items():
-        radius = _Z * math.sqrt(sum(found[name].variance() for found in known.values())) / len(known)
+        radius = Z * math.sqrt(sum(found[name].variance() for found in known.values())) / len(known)
         summaries.append(
             ModelSummary(
                 name,

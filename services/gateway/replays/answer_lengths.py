@@ -4,11 +4,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 
+from services.gateway.confidence import Z
+
 # Fewer answers of a model in a category say less than all of its answers.
 LEAST = 20
 # Where nothing is known of a model, its answers are taken to be as long as those of then, and with a probability of
 # 95 % from half to twice as long.
-UNKNOWN_DEVIATION = math.log(2) / 1.96
+UNKNOWN_DEVIATION = math.log(2) / Z
 
 
 class AnswerLengths:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.chassis.money import usd
+from services.gateway.confidence import LEVEL, Z
 from services.gateway.replays.answer_lengths import AnswerLengths
 from services.gateway.replays.request import Excluded, Outcome
 
-# The quantile of the normal distribution for an interval that holds in 95 of 100 cases.
-Z = 1.959964
 INTERVAL = {
-    "level": 0.95,
+    "level": LEVEL,
     "method": "normal approximation over requests, with the errors of estimated answer lengths",
 }
 # Differences in mean expected quality below this say nothing.

@@ -149,7 +149,7 @@ def _decision(row: asyncpg.Record, asked: selector_pb2.Asked, tenant: str) -> se
 
 def _attempt(row: asyncpg.Record) -> Attempt:
     tokens = Tokens(**{name: row[name] for name in TOKEN_COLUMNS})
-    cost = row["cost_nano_usd"]
+    kind, cost = Kind(row["kind"]), row["cost_nano_usd"]
     # The parts of a cost are not known exactly where it is a bound.
-    bound = row["kind"] in BILLED and cost is not None and row[COST_PARTS[0]] is None
-    return Attempt(row["deployment"], row["model"], row["kind"], cost, tokens, bound)
+    bound = kind in BILLED and cost is not None and row[COST_PARTS[0]] is None
+    return Attempt(row["deployment"], row["model"], kind, cost, tokens, bound)

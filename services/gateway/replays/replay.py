@@ -11,6 +11,7 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, rpc, selection_messages
 from services.chassis.candidates import OnlyOn
+from services.gateway.ledger.rows import Kind
 from services.gateway.peers.clients import Selector
 from services.gateway.replays import comparison, configuration, past_requests, request
 from services.gateway.replays.answer_lengths import AnswerLengths
@@ -126,7 +127,7 @@ class Gathered:
             (attempt.model, one.category, attempt.tokens.completion_tokens)
             for one in self._past
             for attempt in one.attempts
-            if attempt.kind == "final" and not attempt.bound
+            if attempt.kind is Kind.FINAL and not attempt.bound
         )
         for was, result in zip(self._replayed, results, strict=True):
             if result.WhichOneof("outcome") == "error":

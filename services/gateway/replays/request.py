@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from services.chassis.prices import Price
 from services.chassis.unit_prices import NO_UNITS, Units
+from services.gateway.ledger.rows import Kind
 from services.gateway.replays.answer_lengths import AnswerLengths
 
 
@@ -49,7 +50,7 @@ class Attempt:
 
     deployment: str
     model: str
-    kind: str
+    kind: Kind
     cost_nano_usd: int | None
     tokens: Tokens
     bound: bool = False
@@ -80,12 +81,12 @@ class Request:
     @property
     def cached(self) -> bool:
         """Whether the gateway's cache answered it."""
-        return self.last.kind == "cached"
+        return self.last.kind is Kind.CACHED
 
     @property
     def answered(self) -> bool:
         """Whether any of an answer came."""
-        return self.last.kind != "failed"
+        return self.last.kind is not Kind.FAILED
 
     def quality(self, deployment: str) -> float | None:
         """How good a deployment was taken to be at this task."""
@@ -220,7 +221,7 @@ def _repriced(request: Request, attempt: Attempt, prices: Mapping[str, Price]) -
     """What an attempt of then costs at the prices of now, or why that is not known."""
     was = dict(zip(request.candidates, request.price_ids, strict=False)).get(attempt.deployment)
     price = prices.get(attempt.deployment)
-    if attempt.kind == "failed" or price is None or was == price.ident:
+    if attempt.kind is Kind.FAILED or price is None or was == price.ident:
         return attempt.cost_nano_usd or 0
     if not price.known:
         return Excluded.UNPRICED_NOW

@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from datetime import date
 
+from services.gateway.ledger.rows import Kind
 from services.gateway.replays import comparison
 from services.gateway.replays.answer_lengths import AnswerLengths
 from services.gateway.replays.request import Attempt, Excluded, Outcome, Request, Tokens
@@ -15,7 +16,7 @@ REQUESTS = 200
 def outcome(
     then: int, now: int, *, quality: tuple[float, float] | None = None, category: str = "code"
 ) -> Outcome:
-    last = Attempt("a", "small", "final", then, Tokens(10, 10))
+    last = Attempt("a", "small", Kind.FINAL, then, Tokens(10, 10))
     was = Request("r", date(2026, 11, 22), "team", category, powerful=False, attempts=(last,))
     moved = now != then
     return Outcome(was, "large" if moved else "small", powerful=moved, then=then, now=now, quality=quality)

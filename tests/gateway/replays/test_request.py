@@ -6,6 +6,7 @@ from datetime import date
 import pytest
 
 from services.chassis.prices import UNPRICED, Price, Row, rates_of
+from services.gateway.ledger.rows import Kind
 from services.gateway.replays import request
 from services.gateway.replays.answer_lengths import LEAST, UNKNOWN_DEVIATION, AnswerLengths
 from services.gateway.replays.request import Attempt, Candidate, Choice, Excluded, Outcome, Request, Tokens
@@ -22,9 +23,11 @@ LENGTHS = AnswerLengths([("model-a", "code", 10), ("model-b", "code", 20)] * LEA
 TOKENS = Tokens(prompt_tokens=100, completion_tokens=50)
 
 
-def attempt(deployment: str, kind: str = "final", cost: int | None = 200, *, bound: bool = False) -> Attempt:
-    tokens = TOKENS if kind != "failed" else Tokens()
-    return Attempt(deployment, f"model-{deployment}", kind, cost, tokens, bound or kind == "unknown")
+def attempt(
+    deployment: str, kind: Kind = Kind.FINAL, cost: int | None = 200, *, bound: bool = False
+) -> Attempt:
+    tokens = TOKENS if kind is not Kind.FAILED else Tokens()
+    return Attempt(deployment, f"model-{deployment}", kind, cost, tokens, bound or kind is Kind.UNKNOWN)
 
 
 def past(*attempts: Attempt) -> Request:
@@ -65,7 +68,7 @@ def test_at_another_price_the_tokens_of_then_are_priced_anew() -> None:
 
 
 def test_what_failed_then_fails_now_and_what_was_passed_over_is_passed_over() -> None:
-    fell_back = past(attempt("a", "failed", 0), attempt("c", cost=900))
+    fell_back = past(attempt("a", Kind.FAILED, 0), attempt("c", cost=900))
 
     # b was passed over: its breaker was open, or nothing of its quota was left.
     found = outcome(fell_back, choice("b", "a", "c"))
@@ -90,7 +93,7 @@ def test_no_estimated_answer_is_longer_than_the_request_permits() -> None:
 def test_what_may_be_tried_on_a_cause_alone_answers_only_if_it_did_then() -> None:
     assert (
         "model-b"
-        == outcome(past(attempt("a", "failed", 0), attempt("b")), choice("a", "b", on_cause="b")).model
+        == outcome(past(attempt("a", Kind.FAILED, 0), attempt("b")), choice("a", "b", on_cause="b")).model
     )
     assert "model-c" == outcome(past(attempt("a")), choice("b", "c", on_cause="b")).model
 
@@ -101,13 +104,13 @@ def test_what_may_be_tried_on_a_cause_alone_answers_only_if_it_did_then() -> Non
         (past(attempt("a", cost=None)), choice("a"), Excluded.UNPRICED_THEN),
         (past(attempt("a")), choice("free"), Excluded.UNPRICED_NOW),
         (past(attempt("free")), choice("free"), Excluded.UNPRICED_NOW),
-        (past(attempt("a", "failed", 0)), choice("b"), Excluded.NO_ANSWER),
-        (past(attempt("a", "unknown", 5)), choice("b"), Excluded.NO_ANSWER),
-        (replace(past(attempt("a", "unknown", 5)), price_ids=(1, 2, 3)), choice("a"), Excluded.NO_END),
-        (past(attempt("a", "partial", 5, bound=True)), choice("b"), Excluded.NO_ANSWER),
+        (past(attempt("a", Kind.FAILED, 0)), choice("b"), Excluded.NO_ANSWER),
+        (past(attempt("a", Kind.UNKNOWN, 5)), choice("b"), Excluded.NO_ANSWER),
+        (replace(past(attempt("a", Kind.UNKNOWN, 5)), price_ids=(1, 2, 3)), choice("a"), Excluded.NO_END),
+        (past(attempt("a", Kind.PARTIAL, 5, bound=True)), choice("b"), Excluded.NO_ANSWER),
         (past(attempt("a", bound=True)), choice("b"), Excluded.NO_ANSWER),
         (replace(past(attempt("a", bound=True)), price_ids=(1, 2, 3)), choice("a"), Excluded.NO_END),
-        (past(attempt("a"), attempt("a", "failed", 0)), choice(), Excluded.NO_ANSWER),
+        (past(attempt("a"), attempt("a", Kind.FAILED, 0)), choice(), Excluded.NO_ANSWER),
     ],
 )
 def test_what_is_not_known_is_in_no_sum(was: Request, chosen: Choice, reason: Excluded) -> None:
@@ -115,13 +118,13 @@ def test_what_is_not_known_is_in_no_sum(was: Request, chosen: Choice, reason: Ex
 
 
 def test_a_cut_answer_and_one_whose_end_got_lost_keep_their_bounds() -> None:
-    for kind in ("partial", "unknown"):
+    for kind in (Kind.PARTIAL, Kind.UNKNOWN):
         assert 5 == outcome(past(attempt("a", kind, 5)), choice("a")).now
 
 
 def test_only_attempts_before_the_answer_of_now_are_made_again() -> None:
     """A stream of a that was cut cost 50, and b answered after it."""
-    fell_back = past(attempt("a", "partial", 50), attempt("b", cost=900))
+    fell_back = past(attempt("a", Kind.PARTIAL, 50), attempt("b", cost=900))
     cost_of_c = 100 * 100 + 50 * 200
 
     # The lengths of answers of c are not known.

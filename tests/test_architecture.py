@@ -61,6 +61,7 @@ GATEWAY_CORES = """
     recording.delivery recording.record recording.redaction recording.request_log recording.settings
     recording.span_texts
     replays.answer_lengths replays.comparison replays.request
+    reports.time_range
     requests.assignment requests.cache_control requests.feedback_request requests.fields requests.hints requests.inputs requests.prompt_size
     requests.request_ids requests.system_text
     rest.connections

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import asyncpg
 from google.protobuf.message import DecodeError
@@ -16,6 +16,7 @@ from services.chassis.enums import number
 from services.gateway.ledger.rows import COST_PARTS, TOKEN_COLUMNS, Kind
 from services.gateway.replays.request import Attempt, Request, Tokens
 from services.gateway.reports.readers import Readers
+from services.gateway.reports.time_range import TimeRange
 
 # Requests of one statement, which has two seconds.
 PAGE = 1000
@@ -52,15 +53,6 @@ class PastRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Which requests are wanted: decided from `since` up to `until`, of one plan or, where it is empty, of all."""
-
-    since: datetime
-    until: datetime
-    plan: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
     """Rows of some requests."""
 
@@ -76,17 +68,17 @@ class Page:
             yield _past(row, attempts[row["request_id"]])
 
 
-async def pages(readers: Readers, span: Span) -> AsyncIterator[Page]:
-    """Requests that were not refused, the oldest first.
+async def pages(readers: Readers, times: TimeRange, plan: str) -> AsyncIterator[Page]:
+    """Requests that were not refused, of one plan or, where it is empty, of all; the oldest first.
 
     Raises:
         Unavailable: the database does not answer.
     """
     # Every id is greater than the empty one.
-    after = (span.since, "")
+    after = (times.since, "")
     while True:
         async with readers.connection() as connection:
-            decided = await connection.fetch(DECISIONS, *after, span.until, span.plan, PAGE)
+            decided = await connection.fetch(DECISIONS, *after, times.until, plan, PAGE)
             if not decided:
                 return
             ids = [row["request_id"] for row in decided]

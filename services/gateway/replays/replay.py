@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from services.gateway.replays import comparison, configuration, past_requests, r
 from services.gateway.replays.answer_lengths import AnswerLengths
 from services.gateway.replays.comparison import Comparison
 from services.gateway.replays.configuration import OtherConfiguration, Wanted
-from services.gateway.replays.past_requests import Page, PastRequest, Span
+from services.gateway.replays.past_requests import Page, PastRequest
 from services.gateway.replays.request import Candidate, Choice, Excluded, Outcome, Request
 from services.gateway.reports.readers import Readers
+from services.gateway.reports.time_range import TimeRange
 
 # Requests of one replay, and the longest time they may be of: what the selector takes in one call.
 MOST_REQUESTS = 20_000
@@ -40,29 +41,28 @@ class Replays:
         self._folder = folder
         self._turn = asyncio.Lock()
 
-    async def compare(self, span: Span, wanted: Wanted) -> Comparison:
-        """What the requests of a span would have cost, and which models would have answered.
+    async def compare(self, times: TimeRange, wanted: Wanted, plan: str = "") -> Comparison:
+        """What requests, those of all plans or of one, would have cost, and which models would have answered.
 
         Raises:
             Invalid: a field of what is wanted, by its name; or more than can be replayed at once.
             Unavailable: the database or the selector does not answer.
         """
-        if not timedelta() < span.until - span.since <= LONGEST:
-            raise errors.Invalid(
-                f"from, to: expected at most {LONGEST.days} days, and from before to", param="from"
-            )
+        times.check(LONGEST)
         if self._turn.locked():
             raise errors.Unavailable("another replay is under way", retry_after_s=5)
         try:
             async with self._turn, asyncio.timeout(TIMEOUT_S):
                 other = await asyncio.to_thread(configuration.read, self._folder, wanted)
-                return await self._compared(span, other, wanted)
+                return await self._compared(past_requests.pages(self._readers, times, plan), other, wanted)
         except TimeoutError:
             raise _too_much(f"took longer than {TIMEOUT_S:.0f} s") from None
 
-    async def _compared(self, span: Span, other: OtherConfiguration, wanted: Wanted) -> Comparison:
+    async def _compared(
+        self, pages: AsyncIterator[Page], other: OtherConfiguration, wanted: Wanted
+    ) -> Comparison:
         gathered = Gathered(other, wanted)
-        async for page in past_requests.pages(self._readers, span):
+        async for page in pages:
             # In a thread: a page takes longer to read than other requests should wait.
             await asyncio.to_thread(gathered.add, page)
         # Also without decisions: a configuration with mistakes is refused all the same.

@@ -10,7 +10,8 @@ import asyncpg
 from services.chassis.candidates import UNPINNED
 from services.chassis.money import usd
 from services.gateway.reports.readers import Readers
-from services.gateway.reports.usage import ANSWERED, LIST_PRICE, OF_TOKENS, PRICED, SAVING_ROWS, UsageQuery
+from services.gateway.reports.time_range import TimeRange
+from services.gateway.reports.usage import ANSWERED, LIST_PRICE, OF_TOKENS, PRICED, SAVING_ROWS
 
 # By counterfactual: the model whose list prices a selection has, and which selections count beside. Prices of the first
 # candidate are kept where it is the pinned model.
@@ -95,15 +96,15 @@ class SavingsReports:
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
 
-    async def report(self, wanted: UsageQuery) -> dict[str, Any]:
-        """What was saved from `since` up to `until`; no other field of the query counts.
+    async def report(self, times: TimeRange) -> dict[str, Any]:
+        """What was saved from `since` up to `until`.
 
         Raises:
             Unavailable: the database does not answer.
         """
-        span = (wanted.since, wanted.until)
+        within = (times.since, times.until)
         async with self._readers.connection() as connection:
-            verdicts = await connection.fetch(VERDICTS, *span)
+            verdicts = await connection.fetch(VERDICTS, *within)
             costs = {
                 name: await connection.fetch(
                     COSTS.format(
@@ -114,12 +115,12 @@ class SavingsReports:
                         priced=PRICED.format(model=model),
                         selections=selections,
                     ),
-                    *span,
+                    *within,
                     list(UNPINNED),
                 )
                 for name, (model, selections) in COUNTERFACTUALS.items()
             }
-            totals = await connection.fetchrow(ALL, *span)
+            totals = await connection.fetchrow(ALL, *within)
         assert totals is not None
         judged = {
             (row["category"], row["model"]): row["mean"]
@@ -128,8 +129,8 @@ class SavingsReports:
         }
         return {
             "object": "savings",
-            "from": wanted.since,
-            "to": wanted.until,
+            "from": times.since,
+            "to": times.until,
             "against": {name: _against(rows, judged) for name, rows in costs.items()},
             "measured_quality": _measured(verdicts),
             "cache_saved_usd": usd(totals["cached"]),

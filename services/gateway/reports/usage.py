@@ -4,13 +4,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from services.chassis import errors
 from services.chassis.money import usd
 from services.gateway.config.budgets import Period, token
 from services.gateway.reports.readers import Readers
+from services.gateway.reports.time_range import time_range
 
 # What usage can be grouped by, and where that is written.
 GROUPS: Mapping[str, str] = {
@@ -47,10 +48,6 @@ ANSWERED = "r.kind = 'final' AND r.cost_nano_usd IS NOT NULL"
 SAVING_ROWS = f"{ANSWERED} AND r.prompt_tokens + r.completion_tokens > 0"
 # Whether the list prices of such a model are known.
 PRICED = "s.{model}_model <> '' AND s.{model}_input_nano_usd_per_mtok IS NOT NULL"
-LONGEST = timedelta(days=400)
-# No usage is outside of these, and dates further out cannot be reckoned with.
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 MOST_ROWS = 10_000
 COLUMNS = (
     "requests",
@@ -105,12 +102,7 @@ def query(
     Raises:
         Invalid: an unknown grouping, or dates that make no sense.
     """
-    until = _dated("to", until or datetime.now(UTC) + timedelta(hours=1))
-    since = _dated("from", since or until - timedelta(days=30))
-    if not timedelta() < until - since <= LONGEST:
-        raise errors.Invalid(
-            f"from, to: expected at most {LONGEST.days} days, and from before to", param="from"
-        )
+    times = time_range(since, until)
     groups = tuple(word.strip() for word in group_by.split(",") if word.strip())
     for group in groups:
         if group not in GROUPS:
@@ -118,15 +110,9 @@ def query(
                 f"group_by: {group[:40]!r} is not known; expected some of {', '.join(GROUPS)}",
                 param="group_by",
             )
-    return UsageQuery(since, until, groups, tuple((name, value) for name, value in only.items() if value))
-
-
-def _dated(name: str, moment: datetime) -> datetime:
-    """A date that can be reckoned with; one without a zone is in UTC."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if not EARLIEST <= aware <= LATEST:
-        raise errors.Invalid(f"{name}: expected a date from {EARLIEST.year} to {LATEST.year}", param=name)
-    return aware
+    return UsageQuery(
+        times.since, times.until, groups, tuple((name, value) for name, value in only.items() if value)
+    )
 
 
 class UsageReports:

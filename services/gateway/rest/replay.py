@@ -8,9 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.replays.configuration import Wanted
-from services.gateway.replays.past_requests import Span
 from services.gateway.replays.replay import Replays
-from services.gateway.reports import usage
+from services.gateway.reports.time_range import time_range
 from services.gateway.rest.admin_route import admin_route
 from services.gateway.rest.json_answers import JsonResponse
 
@@ -38,11 +37,12 @@ def router(keys: Authenticator, replays: Replays) -> APIRouter:
 
     @routes.post("/replay")
     async def replay(asked: Asked) -> Response:
-        span = usage.query(since=asked.since, until=asked.until, group_by="", only={})
+        times = time_range(asked.since, asked.until)
         found = await replays.compare(
-            Span(span.since, span.until, asked.plan),
+            times,
             Wanted(asked.lumni_yaml, asked.litellm_yaml, asked.prices_yaml, asked.powerful_share),
+            asked.plan,
         )
-        return JsonResponse({"object": "replay", "from": span.since, "to": span.until, **found.shown()})
+        return JsonResponse({"object": "replay", "from": times.since, "to": times.until, **found.shown()})
 
     return routes

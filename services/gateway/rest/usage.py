@@ -11,6 +11,7 @@ from services.gateway.keys.authenticator import Authenticator
 from services.gateway.keys.permissions import Caller
 from services.gateway.reports import usage
 from services.gateway.reports.savings import SavingsReports
+from services.gateway.reports.time_range import time_range
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import doors, schemas
 from services.gateway.rest.admin_route import admin_route
@@ -65,7 +66,7 @@ def router(keys: Authenticator, used: UsageReports, saved: SavingsReports) -> AP
         since: Annotated[datetime | None, Query(alias="from")] = None,
         until: Annotated[datetime | None, Query(alias="to")] = None,
     ) -> Response:
-        return JsonResponse(await saved.report(usage.query(since=since, until=until, group_by="", only={})))
+        return JsonResponse(await saved.report(time_range(since, until)))
 
     @routes.get("/usage/{user_id}")
     async def of_user(

@@ -15,15 +15,16 @@ from services.gateway.config import plans
 from services.gateway.keys.permissions import Caller
 from services.gateway.ledger.rows import TOKEN_COLUMNS
 from services.gateway.replays.configuration import OtherConfiguration, Wanted
-from services.gateway.replays.past_requests import Page, Span
+from services.gateway.replays.past_requests import Page
 from services.gateway.replays.replay import Gathered, Replays
 from services.gateway.replays.request import Excluded
 from services.gateway.reports.readers import Readers
+from services.gateway.reports.time_range import TimeRange
 from tests.gateway.replays import traffic
 from tests.gateway.replays.traffic import LUMNI, Day, configured, lived, selecting
 
 COUNT = 700
-SPAN = Span(
+TIMES = TimeRange(
     datetime.fromtimestamp(traffic.BEGAN_S, UTC) - timedelta(hours=1),
     datetime.fromtimestamp(traffic.BEGAN_S, UTC) + timedelta(days=2),
 )
@@ -57,11 +58,11 @@ async def test_todays_configuration_costs_what_the_ledger_says_to_the_nano_dolla
     await was.write(pool)
     async with selecting(folder) as selector:
         replays = Replays(Readers(pool), selector, folder)
-        found = await replays.compare(SPAN, Wanted())
+        found = await replays.compare(TIMES, Wanted())
         # The same texts, given as others.
         texts = Wanted(lumni_yaml=LUMNI, litellm_yaml=traffic.FLEET)
-        given = await replays.compare(SPAN, texts)
-        one_plan = await replays.compare(Span(SPAN.since, SPAN.until, "cheap"), Wanted())
+        given = await replays.compare(TIMES, texts)
+        one_plan = await replays.compare(TIMES, Wanted(), "cheap")
 
     ledger = await pool.fetchval("SELECT sum(cost_nano_usd)::bigint FROM usage_records")
     assert was.cost_nano_usd == ledger > 0
@@ -85,7 +86,7 @@ async def test_another_configuration_costs_within_the_interval_what_it_would_rea
     was, really = await day(folder, clock), await day(configured(tmp_path / "other", OTHER), clock)
     await was.write(pool)
     async with selecting(folder) as selector:
-        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(lumni_yaml=OTHER))
+        found = await Replays(Readers(pool), selector, folder).compare(TIMES, Wanted(lumni_yaml=OTHER))
 
     total = found.total
     difference, margin = total.now - total.then, total.margin(found.lengths)
@@ -107,7 +108,7 @@ async def test_a_price_alone_changes_what_known_answers_cost_exactly(
     await was.write(pool)
     price = "middle: {input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6, cache_read_input_token_cost: 5.0e-7}"
     async with selecting(folder) as selector:
-        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(prices_yaml=price))
+        found = await Replays(Readers(pool), selector, folder).compare(TIMES, Wanted(prices_yaml=price))
 
     pinned = {one.context.request_id for one in was.decisions if one.requested_model == "middle"}
     expected = sum(
@@ -122,7 +123,7 @@ async def test_a_price_alone_changes_what_known_answers_cost_exactly(
     # Pinned requests stay where they were, so theirs is the new price of the tokens of then.
     async with selecting(folder) as selector:
         await pool.execute("DELETE FROM model_selections WHERE requested_model <> 'middle'")
-        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(prices_yaml=price))
+        found = await Replays(Readers(pool), selector, folder).compare(TIMES, Wanted(prices_yaml=price))
     failed_over = sum(
         one.attempt.cost_nano_usd
         for one in was.usage
@@ -137,7 +138,7 @@ async def test_a_price_alone_changes_what_known_answers_cost_exactly(
     )
     assert "UPDATE 1" == changed
     async with selecting(folder) as selector:
-        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(prices_yaml=price))
+        found = await Replays(Readers(pool), selector, folder).compare(TIMES, Wanted(prices_yaml=price))
     assert {Excluded.NO_END: 1} == dict(found.excluded)
 
 
@@ -154,7 +155,7 @@ async def test_what_cannot_be_replayed_is_counted_with_the_reason(
     await pool.execute("UPDATE model_selections SET refusal = 'RATE_LIMIT' WHERE request_id = $1", ids[3])
     only_team = "default_plan: team\nplans:\n  team: {access_groups: [all], powerful_share: 0.3}\n"
     async with selecting(folder) as selector:
-        found = await Replays(Readers(pool), selector, folder).compare(SPAN, Wanted(lumni_yaml=only_team))
+        found = await Replays(Readers(pool), selector, folder).compare(TIMES, Wanted(lumni_yaml=only_team))
 
     cheap = sum(one.context.plan == "cheap" for one in was.decisions)
     assert {
@@ -181,18 +182,18 @@ async def test_a_mistake_is_named_by_its_field(
     folder = configured(tmp_path / "now")
     async with selecting(folder) as selector:
         with pytest.raises(errors.Invalid) as refused:
-            await Replays(Readers(pool), selector, folder).compare(SPAN, wanted)
+            await Replays(Readers(pool), selector, folder).compare(TIMES, wanted)
 
     assert field == refused.value.param
     assert f"{field}: " in refused.value.message
 
 
-async def test_a_span_that_is_too_long_is_refused(pool: postgres.Pool, tmp_path: Path) -> None:
+async def test_a_time_that_is_too_long_is_refused(pool: postgres.Pool, tmp_path: Path) -> None:
     folder = configured(tmp_path / "now")
     async with selecting(folder) as selector:
         with pytest.raises(errors.Invalid) as refused:
             await Replays(Readers(pool), selector, folder).compare(
-                Span(SPAN.since, SPAN.since + timedelta(days=100)), Wanted()
+                TimeRange(TIMES.since, TIMES.since + timedelta(days=100)), Wanted()
             )
 
     assert "from" == refused.value.param
@@ -202,7 +203,7 @@ def row(number: int, recorded: bytes) -> Any:
     """A decision's row, as far as a replay reads it."""
     return {
         "request_id": f"r{number:05d}",
-        "decided_at": SPAN.since,
+        "decided_at": TIMES.since,
         "plan": "team",
         "requested_model": "auto",
         "tier": "fast",

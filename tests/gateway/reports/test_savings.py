@@ -11,12 +11,12 @@ from services.gateway.config import plans
 from services.gateway.keys.permissions import Caller
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.savings import LEAST_VERDICTS, SavingsReports
+from services.gateway.reports.time_range import TimeRange
 from services.gateway.reports.usage import UsageQuery, UsageReports
-from tests.gateway.replays.test_replay import SPAN
+from tests.gateway.replays.test_replay import TIMES
 from tests.gateway.replays.traffic import configured, lived
 
 FEE = 10_000_000
-WANTED = UsageQuery(SPAN.since, SPAN.until)
 
 
 async def test_savings_are_the_ledgers_to_the_nano_dollar_and_quality_is_known_where_it_was_measured(
@@ -75,7 +75,7 @@ async def test_savings_are_the_ledgers_to_the_nano_dollar_and_quality_is_known_w
         "INSERT INTO feedback (request_id, user_id, value, asked_at) VALUES ($1, 'u', 4, now())",
         [(ident,) for ident in of_model],
     )
-    report = await SavingsReports(Readers(pool)).report(WANTED)
+    report = await SavingsReports(Readers(pool)).report(TIMES)
 
     for name, found in report["against"].items():
         total = found["total"]
@@ -83,7 +83,7 @@ async def test_savings_are_the_ledgers_to_the_nano_dollar_and_quality_is_known_w
         for column in ("requests", "cost_nano_usd", "saved_nano_usd"):
             assert total[column] == sum(one[column] for one in found["by_category"])
     # One meaning: the number that usage reports and the dashboard show.
-    shown = await UsageReports(Readers(pool)).savings(WANTED)
+    shown = await UsageReports(Readers(pool)).savings(UsageQuery(TIMES.since, TIMES.until))
     assert shown.saved_nano_usd == report["against"]["all_powerful"]["total"]["saved_nano_usd"]
     ledger = await pool.fetchval("SELECT sum(cost_nano_usd)::bigint FROM usage_records")
     assert (ledger, 0) == (report["ledger_nano_usd"], report["without_answer_nano_usd"])
@@ -108,7 +108,7 @@ async def test_savings_are_the_ledgers_to_the_nano_dollar_and_quality_is_known_w
 
 
 async def test_without_any_requests_nothing_is_claimed(pool: postgres.Pool) -> None:
-    empty = UsageQuery(SPAN.since - timedelta(days=9), SPAN.since)
+    empty = TimeRange(TIMES.since - timedelta(days=9), TIMES.since)
     report = await SavingsReports(Readers(pool)).report(empty)
 
     assert {0} == {found["total"]["requests"] for found in report["against"].values()}

@@ -352,10 +352,7 @@ async def _caching(
         request_s=settings.server.timeout_s,
     )
     store = cached.AnswerStore(client, Cipher(limits.key, cached.PURPOSE), bounds)
-    version = ConfigurationVersion(
-        settings.config_dir / "litellm_config.yaml", settings.config_dir / "lumni.yaml"
-    )
-    keys = AnswerKeys(limits.key.reveal(), version)
+    keys = AnswerKeys(limits.key.reveal(), ConfigurationVersion(settings.config_dir))
     similar = SimilarQuestions(store, keys, classifier.embed) if limits.semantic else None
     async with store.delivering():
         yield ResponseCache(store, keys, ttl_s=limits.ttl_s, wait_s=limits.wait_s, similar=similar)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import orjson
 
-from services.chassis import offload
+from services.chassis import measured_scores, offload
 from services.chassis.watch import Watch
 from services.gateway.cipher import derived_key
 from services.gateway.keys.permissions import Caller
 from services.gateway.requests.model_request import ModelRequest
 
+# The files of the configuration that a choice of a model depends on; one that is not there is an empty one.
+DECIDING = ("litellm_config.yaml", "lumni.yaml", measured_scores.FILE)
 # Separates this use of the secret from any other; another one where what is digested, or what is kept, changes.
 PURPOSE = b"lumni cache keys v1"
 
@@ -27,11 +29,11 @@ class AnswerKey:
 
 
 class ConfigurationVersion:
-    """A digest of configuration files, taken anew when one of them changes."""
+    """A digest of the files that decide who answers, taken anew when one of them changes."""
 
-    def __init__(self, *paths: Path) -> None:
-        self._paths = paths
-        self._watch = Watch(*paths)
+    def __init__(self, folder: Path) -> None:
+        self._paths = tuple(folder / name for name in DECIDING)
+        self._watch = Watch(*self._paths)
         self._digest = self._read()
 
     @property

@@ -13,6 +13,8 @@ from services.gateway.cache.store import PURPOSE, AnswerStore, Bounds
 from services.gateway.cipher import Cipher
 
 SECRET = "a secret of the tests for answers"
+# A folder without a configuration.
+NO_FILES = Path(__file__).parent
 BOUNDS = Bounds(answer=256 * 1024, tenant=2**20, total=2**21, request_s=60)
 
 
@@ -27,13 +29,13 @@ async def storing(client: redis.Redis, bounds: Bounds = BOUNDS) -> AsyncIterator
 @asynccontextmanager
 async def caching(
     client: redis.Redis,
-    *configuration: Path,
+    configuration: Path = NO_FILES,
     ttl_s: int = 60,
     wait_s: float = 60,
     embed: Callable[[str], Awaitable[Sequence[float]]] | None = None,
 ) -> AsyncIterator[ResponseCache]:
     """One process' cache; with `embed` a semantic one, too."""
     async with storing(client) as store:
-        keys = AnswerKeys(SECRET, ConfigurationVersion(*configuration))
+        keys = AnswerKeys(SECRET, ConfigurationVersion(configuration))
         similar = SimilarQuestions(store, keys, embed) if embed is not None else None
         yield ResponseCache(store, keys, ttl_s=ttl_s, wait_s=wait_s, similar=similar)

@@ -74,9 +74,9 @@ class Gateways:
         self._client = client
         self._ends = ends
 
-    async def start(self, *steps: Step, files: tuple[Path, ...] = (), **more: Any) -> Setup:
+    async def start(self, *steps: Step, **more: Any) -> Setup:
         """One more, whose provider takes these steps at each call."""
-        cache = await self._ends.enter_async_context(caching(self._client, *files, **more))
+        cache = await self._ends.enter_async_context(caching(self._client, **more))
         return Setup(*steps, cache=cache)
 
 
@@ -283,13 +283,12 @@ async def test_another_tenant_or_policy_is_not_answered_by_it(gateways: Gateways
     assert result(await ask(setup, who=who)) in ("miss", None)
 
 
-async def test_a_changed_configuration_begins_anew(gateways: Gateways, tmp_path: Path) -> None:
-    file = tmp_path / "lumni.yaml"
-    file.write_text("a: 1")
-    setup = await gateways.start(BODY, REPORT, files=(file,))
+@pytest.mark.parametrize("name", ["litellm_config.yaml", "lumni.yaml", "measured_scores.yaml"])
+async def test_a_changed_configuration_begins_anew(gateways: Gateways, tmp_path: Path, name: str) -> None:
+    setup = await gateways.start(BODY, REPORT, configuration=tmp_path)
     await ask(setup)
     await until_hit(setup)
-    file.write_text("a: 22")
+    (tmp_path / name).write_text("a: 22")
 
     assert "miss" == result(await ask(setup))
 

@@ -11,7 +11,7 @@ from services.gateway.cache.response_cache import ResponseCache
 from services.gateway.cache.store import AnswerStore, Kept
 from services.gateway.keys.permissions import ADMIN
 from services.gateway.rest import admin, application
-from tests.gateway.cache.caches import SECRET, storing
+from tests.gateway.cache.caches import NO_FILES, SECRET, storing
 from tests.gateway.conftest import eventually
 
 
@@ -41,7 +41,7 @@ class AnsweringMeanwhile:
 
 async def test_an_answer_that_is_cached_while_its_user_is_erased_does_not_stay(client: redis.Redis) -> None:
     async with storing(client) as store:
-        keys = AnswerKeys(SECRET, ConfigurationVersion())
+        keys = AnswerKeys(SECRET, ConfigurationVersion(NO_FILES))
         personal = AnsweringMeanwhile(store, AnswerKey("1" * 40, keys.tenant("user:ann")))
         unused: Any = None
         anyone: Any = Admins()

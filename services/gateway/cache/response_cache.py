@@ -162,12 +162,26 @@ class ResponseCache:
         self._wait_s = wait_s
         self._similar = similar
 
-    def serves(self, caller: Caller, request: ModelRequest) -> bool:
-        """Whether an earlier answer might do for a request, or the new one for others."""
-        return self._kept_for(caller, request) > 0
+    def kept_for(self, caller: Caller, request: ModelRequest) -> int:
+        """For how many seconds an answer to a request may be given again; 0 where none may."""
+        wishes = request.cache
+        # An answer that the provider is to keep must be made there.
+        if not request.cacheable or request.body.get("store"):
+            return 0
+        if not (request.deterministic or wishes.opted_in):
+            return 0
+        allowed = self._ttl_s if caller.plan.cache_ttl_s is None else caller.plan.cache_ttl_s
+        return allowed if wishes.ttl_s is None else min(allowed, wishes.ttl_s)
 
     async def find(
-        self, caller: Caller, request: ModelRequest, policy: bytes, token: str, *, alone: bool = False
+        self,
+        caller: Caller,
+        request: ModelRequest,
+        policy: bytes,
+        token: str,
+        ttl_s: int,
+        *,
+        only_equal: bool = False,
     ) -> Found:
         """An earlier answer; or nothing, and how to keep the new one.
 
@@ -176,14 +190,12 @@ class ResponseCache:
             request: What for.
             policy: As in `AnswerKeys.of`.
             token: The id of the request.
-            alone: Its last message decides on more than the answer, so that only an equal request may have it.
+            ttl_s: What `kept_for` says of the request, above 0.
+            only_equal: Its last message decides on more than the answer, so that only an equal request may have it.
         """
-        ttl_s = self._kept_for(caller, request)
-        if not ttl_s:
-            return not_cached()
         key = await self._keys.of(caller, request, policy)
         found = await self._found(key, request, token, ttl_s)
-        if not alone and key.body_bytes <= MOST_COMPARED and _compared(caller, request, found):
+        if not only_equal and key.body_bytes <= MOST_COMPARED and _compared(caller, request, found):
             found = await self._semantic(caller, request, policy, found)
         if found.result:
             LOOKUPS.labels(found.result).inc()
@@ -199,23 +211,12 @@ class ResponseCache:
         """
         return await self._store.purge(None if tenant is None else self._keys.tenant(tenant))
 
-    def _kept_for(self, caller: Caller, request: ModelRequest) -> int:
-        """For how many seconds an answer to a request may be given again; 0 where none may."""
-        wishes = request.cache
-        # An answer that the provider is to keep must be made there.
-        if not request.cacheable or request.body.get("store"):
-            return 0
-        if not (request.deterministic or wishes.opted_in):
-            return 0
-        allowed = self._ttl_s if caller.plan.cache_ttl_s is None else caller.plan.cache_ttl_s
-        return allowed if wishes.ttl_s is None else min(allowed, wishes.ttl_s)
-
     async def _found(self, key: AnswerKey, request: ModelRequest, token: str, ttl_s: int) -> Found:
         wishes = request.cache
         kept_s = 0 if wishes.no_store else ttl_s
-        alone = Recording(self._store, key, ttl_s=kept_s)
+        unshared = Recording(self._store, key, ttl_s=kept_s)
         if wishes.no_cache:
-            return Found("bypass", alone)
+            return Found("bypass", unshared)
         began = time.monotonic()
         leaders: set[str] = set()
         while True:
@@ -226,13 +227,13 @@ class ResponseCache:
                 hit = await self._hit(key, looked)
                 if hit is not None and _is_fresh(hit, request):
                     return Found(hit.result, not_recorded(), hit)
-                return Found("miss", alone)
+                return Found("miss", unshared)
             if looked.leads:
                 return Found("miss", Recording(self._store, key, token, kept_s))
             leaders.add(looked.leader)
             waited_s = time.monotonic() - began
             if not kept_s or len(leaders) > MOST_LEADERS or waited_s >= self._wait_s:
-                return Found("miss", alone)
+                return Found("miss", unshared)
             await asyncio.sleep(min(max(waited_s / 10, SHORTEST_PAUSE_S), LONGEST_PAUSE_S))
 
     async def _semantic(self, caller: Caller, request: ModelRequest, policy: bytes, missed: Found) -> Found:

@@ -67,7 +67,7 @@ def router(pages: Pages, reports: FleetReports, session_route: type[APIRoute]) -
             name,
             deployments=[_deployment(one) for one in view.deployments],
             lost=view.source is Source.MEMORY,
-            alone=view.source is Source.EXECUTOR,
+            by_one=view.source is Source.EXECUTOR,
             executors=len(view.replicas),
             models=None if fleet.models is None else [render.model(one) for one in fleet.models],
             states={state.value: counts[state] for state in State if counts[state]},

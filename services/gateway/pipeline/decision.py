@@ -37,7 +37,7 @@ class Decision:
     selection: selector_pb2.Selection
     # The services that were down, and are missing from the decision.
     degraded: list[str]
-    # What the selector was asked for; None where it was not, as for an answer from the cache.
+    # What the ledger keeps for a replay; None for an answer from the cache, about which no selector was asked.
     asked: selector_pb2.Asked | None = None
     # The version of a stored prompt that the request was made of, if there is one.
     prompt: str = ""

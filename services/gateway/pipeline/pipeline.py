@@ -257,14 +257,14 @@ class Pipeline:
 
     async def _find(self, caller: Caller, request: ModelRequest, rules: SystemPromptRules) -> Found:
         """What the cache says of a request."""
-        if self._cache is None or not self._cache.serves(caller, request):
+        if self._cache is None or not (ttl_s := self._cache.kept_for(caller, request)):
             return not_cached()
         with measures.looking_up(), stages.stage("cache") as span:
             permitted = policy.policy(caller, request).SerializeToString(deterministic=True)
             permitted += rules.fingerprint(caller, request)
-            alone = rules.vary_by_message(caller, request)
+            only_equal = rules.vary_by_message(caller, request)
             ident = telemetry.request_id.get()
-            found = await self._cache.find(caller, request, permitted, ident, alone=alone)
+            found = await self._cache.find(caller, request, permitted, ident, ttl_s, only_equal=only_equal)
             span.set_attribute("lumni.cache", found.result or "unavailable")
             return found
 

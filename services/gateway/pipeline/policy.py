@@ -41,9 +41,10 @@ def asked(
     wanted: selector_pb2.SelectRequest,
     selection: selector_pb2.Selection,
 ) -> selector_pb2.Asked:
-    """What the ledger keeps of a request to the selector, so that it can be made again by another configuration.
+    """What the ledger keeps of a request to the selector and of its answer, so that a replay can ask again.
 
-    It takes the circumstances out of the selection: they tell of other callers, and nobody else needs them.
+    Where no selector answered there are no circumstances, and nothing is replayed. They are taken out of the selection:
+    they tell of other callers, and nobody else needs them.
     """
     hints = request.hints
     kept = selector_pb2.Asked(

@@ -85,8 +85,8 @@ def _messages(body: str) -> list[dict[str, Any]]:
 
 def _split(body: str) -> Iterator[dict[str, Any]]:
     begun = list(_ROLE.finditer(body))
-    if (alone := body[: begun[0].start()] if begun else body).strip():
-        yield {"role": "user", "content": alone.strip("\n")}
+    if (before := body[: begun[0].start()] if begun else body).strip():
+        yield {"role": "user", "content": before.strip("\n")}
     for i, found in enumerate(begun):
         end = begun[i + 1].start() if i + 1 < len(begun) else len(body)
         yield {"role": found[1], "content": body[found.end() : end].strip("\n")}

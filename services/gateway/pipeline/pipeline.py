@@ -20,14 +20,15 @@ from services.gateway.limits.admission import Admission, Limits
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.pipeline import (
+    cached_answer,
     execute_request,
     measures,
     metadata,
     policy,
-    replay,
     request_context,
     tracing,
 )
+from services.gateway.pipeline.cached_answer import found_headers, found_summary
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.decision_events import DecisionEvents
 from services.gateway.pipeline.last_chunk import LastChunk
@@ -142,13 +143,13 @@ class Pipeline:
         """
         request, rules = self._assigned(caller, request)
         found = await self._find(caller, request, rules)
-        if found.hit is not None:
-            decision, admission = await self._hit(caller, request, rules, found.hit)
+        if (hit := found.hit) is not None:
+            decision, admission = await self._hit(caller, request, rules, hit)
             return Answer(
-                body=metadata.added(found.hit.answer.pieces[0], replay.summary(decision, found.hit)),
-                headers=replay.headers(decision, admission, found.hit),
+                body=metadata.added(hit.answer.pieces[0], cached_answer.summary(decision, hit)),
+                headers=cached_answer.headers(decision, admission, hit),
                 decision=decision,
-                report=replay.report(found.hit),
+                report=cached_answer.report(hit),
             )
         with found.recording as recording:
             decision, admission = await self._admit(caller, request, rules)
@@ -162,12 +163,12 @@ class Pipeline:
                     )
                     reservation.report = measured.report = response.report
             recording.add(response.body_json)
-            replay.keep(recording, decision, admission, response.report)
+            cached_answer.keep(recording, decision, admission, response.report)
         tracing.answered(response.report)
-        lumni = metadata.summary(decision, response.report) | replay.found_summary(found)
+        lumni = metadata.summary(decision, response.report) | found_summary(found)
         return Answer(
             body=metadata.added(response.body_json, lumni) if response.body_json else "",
-            headers=metadata.headers(decision, admission, response.report) | replay.found_headers(found),
+            headers=metadata.headers(decision, admission, response.report) | found_headers(found),
             decision=decision,
             report=response.report,
             content=response.content,
@@ -182,12 +183,12 @@ class Pipeline:
         """
         request, rules = self._assigned(caller, request)
         found = await self._find(caller, request, rules)
-        if found.hit is not None:
-            decision, admission = await self._hit(caller, request, rules, found.hit)
+        if (hit := found.hit) is not None:
+            decision, admission = await self._hit(caller, request, rules, hit)
             return Stream(
-                replay.headers(decision, admission, found.hit),
-                replay.chunks(request, decision, found.hit),
-                replay.report(found.hit),
+                cached_answer.headers(decision, admission, hit),
+                cached_answer.chunks(request, decision, hit),
+                cached_answer.report(hit),
             )
         report = executor_pb2.Report()
         with ExitStack() as ends:
@@ -197,7 +198,7 @@ class Pipeline:
             await anext(chunks)
             # From here on the stream ends the recording.
             ends.pop_all()
-        return Stream(metadata.headers(decision, admission) | replay.found_headers(found), chunks, report)
+        return Stream(metadata.headers(decision, admission) | found_headers(found), chunks, report)
 
     async def _chunks(
         self,
@@ -242,10 +243,10 @@ class Pipeline:
                 if last.held is not None:
                     yield last.held
                 raise
-            replay.keep(recording, decision, admission, reservation.report, last.held)
+            cached_answer.keep(recording, decision, admission, reservation.report, last.held)
         report.CopyFrom(reservation.report)
         tracing.answered(report)
-        lumni = metadata.summary(decision, report) | replay.found_summary(found)
+        lumni = metadata.summary(decision, report) | found_summary(found)
         yield metadata.last_chunk(request.operation, last.held, decision, lumni)
 
     def _assigned(self, caller: Caller, request: ModelRequest) -> tuple[ModelRequest, SystemPromptRules]:
@@ -272,9 +273,8 @@ class Pipeline:
         self, caller: Caller, request: ModelRequest, rules: SystemPromptRules, hit: Hit
     ) -> tuple[Decision, Admission]:
         """Admit a request that gets an earlier answer, as one without tokens, and tell the ledger what that saved."""
-        decision = replay.decision(
-            hit, request, request_context.made(caller, request, self._timeout_s), time.perf_counter()
-        )
+        context = request_context.made(caller, request, self._timeout_s)
+        decision = cached_answer.decision(hit, request, context, time.perf_counter())
         decision.system_prompts = rules.chosen(caller, request, decision)
         try:
             async with self.without_model(caller) as admission:
@@ -285,8 +285,8 @@ class Pipeline:
             raise
         measures.cached(request.operation, decision)
         self.events.publish(decision.context, request, decision)
-        self._decisions.publish(replay.usage(decision, request, hit))
-        tracing.answered(replay.report(hit), replay.winner(hit.answer.report))
+        self._decisions.publish(cached_answer.usage(decision, request, hit))
+        tracing.answered(cached_answer.report(hit), cached_answer.winner(hit.answer.report))
         return decision, admission
 
     async def _admit(

@@ -206,7 +206,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             experiments=experiments,
             system_prompts=LiveRules(rules),
         )
-        prompts = RequestExpander(PromptLibrary(pool), experiments)
+        prompts = RequestExpander(PromptLibrary(pool), experiments, pipeline.events.unfit_version)
         limiter = ConcurrencyLimiter(settings.max_concurrent)
         await enter(limiter.adapting(executor.ready))
         database = KeyDatabase(pool, client)

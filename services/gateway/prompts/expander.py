@@ -56,56 +56,56 @@ class RequestExpander:
     Args:
         library: What callers may use.
         experiments: What versions requests get that name none; None leaves those in production.
+        unfit: Learns of a variant's version that no request can be made of; None where requests are not measured.
 
     """
 
-    def __init__(self, library: PromptLibrary, experiments: Experiments | None = None) -> None:
+    def __init__(
+        self, library: PromptLibrary, experiments: Experiments | None = None, unfit: Unfit | None = None
+    ) -> None:
         self._library = library
         self._experiments = experiments
+        self._unfit = unfit
 
-    async def chat(
-        self, caller: Caller, text: bytes, *, stream: bool = False, unfit: Unfit | None = None
-    ) -> ModelRequest:
+    def unmeasured(self) -> "RequestExpander":
+        """The same for requests that are looked at and not executed, which no experiment measures."""
+        return RequestExpander(self._library, self._experiments)
+
+    async def chat(self, caller: Caller, text: bytes, *, stream: bool = False) -> ModelRequest:
         """A chat completion.
 
         Args:
             caller: Who asks.
             text: The body.
             stream: Whether a stream is asked for, whatever the body says.
-            unfit: Learns of a variant's version that no request can be made of, where requests are measured.
 
         Raises:
             Invalid: names the field and what is expected there.
             NotFound: the caller may use no such prompt.
             Unavailable: PostgreSQL cannot say.
         """
-        made = await self._expanded(caller, text, expansion.as_chat, unfit)
+        made = await self._expanded(caller, text, expansion.as_chat)
         allowed = caller.plan.allowed
         request = await offload.run(
             len(made.body), lambda: chat_request.parse(made.body, stream=stream, allowed=allowed)
         )
         return replace(request, prompt=made.prompt, assignment=made.assignment) if made.prompt else request
 
-    async def response(
-        self, caller: Caller, text: bytes, *, kept: bool, unfit: Unfit | None = None
-    ) -> tuple[Asked, Expanded]:
+    async def response(self, caller: Caller, text: bytes, *, kept: bool) -> tuple[Asked, Expanded]:
         """What is asked of OpenAI's responses, and of which prompt.
 
         Args:
             caller: Who asks.
             text: The body.
             kept: Whether responses are kept here, so that a later request may go on from this one.
-            unfit: As in `chat`.
 
         Raises:
             Invalid, NotFound, Unavailable: as `chat`.
         """
-        made = await self._expanded(caller, text, expansion.as_response, unfit, kept=kept)
+        made = await self._expanded(caller, text, expansion.as_response, kept=kept)
         return await offload.run(len(made.body), lambda: responses_request.read(made.body)), made
 
-    async def _expanded(
-        self, caller: Caller, text: bytes, merge: Merge, unfit: Unfit | None, *, kept: bool = False
-    ) -> Expanded:
+    async def _expanded(self, caller: Caller, text: bytes, merge: Merge, *, kept: bool = False) -> Expanded:
         # Few requests name one, and the others are parsed once.
         if b'"prompt"' not in text:
             return Expanded(text)
@@ -128,8 +128,8 @@ class RequestExpander:
         try:
             merged = merge(recipe.render(wanted.variables), body)
         except Fault as fault:
-            if assignment is not None and unfit is not None:
-                unfit(caller, version, assignment, fault)
+            if assignment is not None and self._unfit is not None:
+                self._unfit(caller, version, assignment, fault)
             raise
         return Expanded(orjson.dumps(merged), version, assignment)
 

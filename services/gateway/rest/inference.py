@@ -30,7 +30,7 @@ def routes(
     """POST /v1/route, and the models in OpenAI's shape."""
 
     async def route(exchange: Exchange) -> None:
-        chat = await model_calls.read_chat(exchange, prompts)
+        chat = await model_calls.read_chat(exchange, prompts.unmeasured())
         seen_as = keys.as_if(exchange.caller, chat.hints.plan)
         decision = await pipeline.route(exchange.caller, chat, seen_as=seen_as)
         shown = {

@@ -6,7 +6,7 @@ from typing import Protocol
 from services.chassis import errors, offload
 from services.chassis.provider_side import Allowed
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.prompts.expander import RequestExpander, Unfit
+from services.gateway.prompts.expander import RequestExpander
 from services.gateway.requests import (
     cache_control,
     completions_request,
@@ -45,7 +45,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
         await answer(exchange, pipeline, hinted(exchange, request))
 
     async def chat(exchange: Exchange) -> None:
-        await answer(exchange, pipeline, await read_chat(exchange, prompts, pipeline.events.unfit_version))
+        await answer(exchange, pipeline, await read_chat(exchange, prompts))
 
     return [
         Route("POST", "/v1/chat/completions", chat),
@@ -72,19 +72,14 @@ async def read(exchange: Exchange, parse: Parse) -> ModelRequest:
     return hinted(exchange, request)
 
 
-async def read_chat(exchange: Exchange, prompts: RequestExpander, unfit: Unfit | None = None) -> ModelRequest:
+async def read_chat(exchange: Exchange, prompts: RequestExpander) -> ModelRequest:
     """The chat completion that a request asks for, perhaps of a stored prompt.
-
-    Args:
-        exchange: The request.
-        prompts: The stored prompts.
-        unfit: As in `RequestExpander.chat`.
 
     Raises:
         Invalid, TooLarge, CallerLeft: as `read`.
         NotFound: the caller may use no such prompt.
     """
-    return hinted(exchange, await prompts.chat(exchange.caller, await exchange.body(), unfit=unfit))
+    return hinted(exchange, await prompts.chat(exchange.caller, await exchange.body()))
 
 
 def hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:

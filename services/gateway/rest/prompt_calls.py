@@ -4,7 +4,7 @@ import orjson
 
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts import expander
-from services.gateway.prompts.expander import RequestExpander, Unfit
+from services.gateway.prompts.expander import RequestExpander
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.rest import model_calls
 from services.gateway.rest.dispatcher import Route
@@ -14,12 +14,12 @@ from services.gateway.rest.exchange import Exchange
 def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
     """The routes below /v1/prompts."""
 
-    async def read(exchange: Exchange, unfit: Unfit | None = None) -> ModelRequest:
+    async def read(exchange: Exchange, used: RequestExpander) -> ModelRequest:
         body = expander.named(exchange.parameters["prompt_id"], await exchange.body())
-        return model_calls.hinted(exchange, await prompts.chat(exchange.caller, body, unfit=unfit))
+        return model_calls.hinted(exchange, await used.chat(exchange.caller, body))
 
     async def render(exchange: Exchange) -> None:
-        request = await read(exchange)
+        request = await read(exchange, prompts.unmeasured())
         async with pipeline.without_model(exchange.caller):
             # What an OpenAI client takes as its arguments.
             data = {"model": request.model, **request.body}
@@ -29,7 +29,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
         await exchange.answer(orjson.dumps(shown))
 
     async def complete(exchange: Exchange) -> None:
-        await model_calls.answer(exchange, pipeline, await read(exchange, pipeline.events.unfit_version))
+        await model_calls.answer(exchange, pipeline, await read(exchange, prompts))
 
     return [
         Route("POST", "/v1/prompts/{prompt_id}/render", render),

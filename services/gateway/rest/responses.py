@@ -14,7 +14,7 @@ from services.gateway.conversations.response_edit import ResponseEdit
 from services.gateway.conversations.store import Kept, ResponseStore
 from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.pipeline import Pipeline, Stream
-from services.gateway.prompts.expander import RequestExpander, Unfit
+from services.gateway.prompts.expander import RequestExpander
 from services.gateway.requests import responses_request
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.requests.responses_request import Asked
@@ -35,12 +35,10 @@ RESPONSES = ApiFormat(
 def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | None) -> list[Route]:
     """The routes of OpenAI's responses; without a store none are kept."""
 
-    async def continued(
-        exchange: Exchange, unfit: Unfit | None = None
-    ) -> tuple[Asked, list[Any], ModelRequest]:
+    async def continued(exchange: Exchange, used: RequestExpander) -> tuple[Asked, list[Any], ModelRequest]:
         """What is asked, what was said before, and the request that both make."""
         body = await exchange.body()
-        asked, made = await prompts.response(exchange.caller, body, kept=store is not None, unfit=unfit)
+        asked, made = await used.response(exchange.caller, body, kept=store is not None)
         earlier: list[Any] = []
         size = len(body)
         if asked.previous:
@@ -57,7 +55,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | 
         )
 
     async def create(exchange: Exchange) -> None:
-        asked, earlier, request = await continued(exchange, pipeline.events.unfit_version)
+        asked, earlier, request = await continued(exchange, prompts)
         keep = _keeping(store, exchange.caller, [*earlier, *asked.items]) if store and asked.store else None
         edit = ResponseEdit(response_edit.of_request(telemetry.request_id.get()), asked.previous, keep)
         if request.stream:
@@ -68,7 +66,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | 
             await exchange.answer(orjson.dumps(response), answer.headers)
 
     async def count_tokens(exchange: Exchange) -> None:
-        _, _, request = await continued(exchange)
+        _, _, request = await continued(exchange, prompts.unmeasured())
         async with pipeline.without_model(exchange.caller):
             counted = {"object": "response.input_tokens", "input_tokens": request.likely_prompt_tokens}
         await exchange.answer(orjson.dumps(counted))

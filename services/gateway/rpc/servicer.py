@@ -42,8 +42,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.CompleteResponse:
         """POST /v1/chat/completions."""
         async with self._admitted(request) as caller:
-            unfit = self._pipeline.events.unfit_version
-            chat = await self._prompts.chat(caller, request.body_json.encode(), unfit=unfit)
+            chat = await self._prompts.chat(caller, request.body_json.encode())
             answer = await self._pipeline.complete(caller, chat)
         return gateway_pb2.CompleteResponse(body_json=answer.body)
 
@@ -52,8 +51,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
         """The same, streamed."""
         async with self._admitted(request) as caller:
-            unfit = self._pipeline.events.unfit_version
-            chat = await self._prompts.chat(caller, request.body_json.encode(), stream=True, unfit=unfit)
+            chat = await self._prompts.chat(caller, request.body_json.encode(), stream=True)
             stream = await self._pipeline.stream(caller, chat)
             async with aclosing(stream.chunks) as chunks:
                 async for chunk in chunks:
@@ -79,7 +77,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
         """The decision without the call."""
         async with self._admitted(request) as caller:
-            chat = await self._prompts.chat(caller, request.body_json.encode())
+            chat = await self._prompts.unmeasured().chat(caller, request.body_json.encode())
             decision = await self._pipeline.route(caller, chat)
         return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
 

@@ -83,17 +83,17 @@ async def test_a_variants_version_that_cannot_be_filled_is_told_where_requests_a
     def unfit(caller: Caller, version: str, assigned: Assignment, fault: errors.Fault) -> None:
         told.append((version, assigned.variant, fault.reason))
 
-    needy = RequestExpander(OnePrompt(NEEDY), OneExperiment())
+    needy = RequestExpander(OnePrompt(NEEDY), OneExperiment(), unfit)
     body = orjson.dumps({"prompt": {"id": "greeting"}})
     with pytest.raises(errors.Invalid, match="name"):
-        await needy.chat(CALLER, body)
+        await needy.unmeasured().chat(CALLER, body)
     assert not told
     with pytest.raises(errors.Invalid, match="name"):
-        await needy.chat(CALLER, body, unfit=unfit)
+        await needy.chat(CALLER, body)
     with pytest.raises(errors.Invalid, match="name"):
-        await needy.response(CALLER, body, kept=False, unfit=unfit)
+        await needy.response(CALLER, body, kept=False)
     with pytest.raises(errors.Invalid, match="name"):
-        await RequestExpander(OnePrompt(NEEDY)).chat(CALLER, body, unfit=unfit)
+        await RequestExpander(OnePrompt(NEEDY), unfit=unfit).chat(CALLER, body)
 
     # Whether all variants cannot be filled, or one: each counts its own.
     assert 2 == len(told)

@@ -107,6 +107,7 @@ class Limits:
         output_tokens: int,
         candidates: Sequence[Candidate],
         likely_prompt_tokens: int | None = None,
+        under_way: bool = True,
     ) -> Admission:
         """Check and reserve everything, together or not at all.
 
@@ -117,6 +118,8 @@ class Limits:
             output_tokens: The number of answers times the cap of one.
             candidates: In the order in which they would be tried, each with the most one attempt can cost.
             likely_prompt_tokens: What the prompt will probably take, for tokens per minute; else the bound.
+            under_way: Whether it is under way until it is settled. Else it is counted and over: nothing is reserved,
+                and there is nothing to settle.
 
         Raises:
             TooLarge: more tokens than the plan allows for one request.
@@ -138,13 +141,16 @@ class Limits:
             return self._without_redis(caller, request_id, tokens, candidates)
         if not candidates:
             raise errors.Unavailable("there is no candidate to admit")
-        argument = arguments.admission(caller, request_id, tokens, candidates, self._bounds)
+        argument = arguments.admission(
+            caller, request_id, tokens, candidates, self._bounds, under_way=under_way
+        )
         try:
             answer = await self._decide(argument)
         except redis.ERRORS as error:
             self._probe.failed(error)
             # It may have been reserved all the same, and only the answer be lost.
-            self._settlements.abandon(request_id)
+            if under_way:
+                self._settlements.abandon(request_id)
             return self._without_redis(caller, request_id, tokens, candidates)
         except _SpendUnknownError:
             return self._without_redis(caller, request_id, tokens, candidates)

@@ -33,7 +33,7 @@ end
 
 -- The same request sent twice, because the first answer came too late, is one request.
 local reservation = key('reservation', given.request)
-local earlier = redis.call('HGET', reservation, 'answer')
+local earlier = given.under_way and redis.call('HGET', reservation, 'answer')
 if earlier then return earlier end
 
 -- Rates. One of a model only takes its own candidates away; one of a caller refuses.
@@ -141,7 +141,7 @@ for i, rate in ipairs(given.rates) do
       'settled', rate.settled)
     redis.call('PEXPIRE', at, reset + given.window_ms)
     counted[#counted + 1] = rate.subject
-    if rate.parallel > 0 then
+    if rate.parallel > 0 and given.under_way then
       local live = key('live', rate.subject)
       redis.call('ZADD', live, now + given.lasts_ms, given.request)
       redis.call('PEXPIRE', live, given.lasts_ms + 1000)
@@ -165,6 +165,8 @@ local answer = cjson.encode({
   admitted = admitted, amount = whole(amount), now = now, reset_ms = reset,
   requests = after.requests, tokens = after.tokens, warnings = #warnings > 0 and warnings or nil,
 })
+-- What is over already holds nothing.
+if not given.under_way then return answer end
 redis.call('HSET', reservation, 'answer', answer, 'amount', whole(amount), 'window', window, 'tokens', given.tokens,
   'rates', table.concat(counted, '\n'), 'fallbacks', table.concat(fallbacks, '\n'),
   'rates_until', whole(now + reset + given.window_ms), 'spends', table.concat(spends, '\n'),

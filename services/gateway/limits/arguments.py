@@ -39,9 +39,18 @@ class Bounds:
 
 
 def admission(
-    caller: Caller, request_id: str, tokens: int, candidates: Sequence[Candidate], bounds: Bounds
+    caller: Caller,
+    request_id: str,
+    tokens: int,
+    candidates: Sequence[Candidate],
+    bounds: Bounds,
+    *,
+    under_way: bool = True,
 ) -> dict[str, Any]:
-    """The argument for one request of so many tokens; `seeds` are spends that Redis asked for."""
+    """The argument for one request of so many tokens; `seeds` are spends that Redis asked for.
+
+    What is not under way costs nothing, so no budget is asked.
+    """
     rates = [_rate(one.name, one.rate) for one in caller.subjects if one.rate.limited]
     # By model: the position of its limit among the rates, counted from 1 as Lua counts.
     positions: dict[str, int] = {}
@@ -51,6 +60,7 @@ def admission(
             positions[model] = len(rates)
     return {
         "request": request_id,
+        "under_way": under_way,
         "tokens": tokens,
         "rates": rates,
         "budgets": [
@@ -61,7 +71,7 @@ def admission(
                 "soft": one.budget.soft,
             }
             for one in caller.subjects
-            if one.budget is not None
+            if one.budget is not None and under_way
         ],
         "candidates": [
             {"cost": one.max_cost_nano_usd * bounds.billable_attempts, "model": positions.get(one.model, 0)}

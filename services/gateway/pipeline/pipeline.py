@@ -277,8 +277,15 @@ class Pipeline:
         decision = cached_answer.decision(hit, request, context, time.perf_counter())
         decision.system_prompts = rules.chosen(caller, request, decision)
         try:
-            async with self.without_model(caller) as admission:
-                decision.context.admitted_unix_ms = admission.admitted_unix_ms
+            admission = await self._limits.admit(
+                caller,
+                request_id=context.request_id,
+                prompt_tokens=0,
+                output_tokens=0,
+                candidates=[NO_CALL],
+                under_way=False,
+            )
+            decision.context.admitted_unix_ms = admission.admitted_unix_ms
         except errors.Fault as fault:
             self.events.publish(decision.context, request, decision, refusal=fault.reason)
             measures.refused(request.operation, decision, fault)

@@ -102,6 +102,24 @@ async def test_parallel_requests_are_limited_and_their_places_given_back(limits:
     await eventually(admitted_again)
 
 
+async def test_what_is_over_at_once_counts_and_holds_nothing(limits: Limits, client: redis.Redis) -> None:
+    who = caller(rate=Rate(rpm=2, parallel=1), budget=TOTAL)
+
+    async def count(ident: str) -> Admission:
+        return await limits.admit(
+            who, request_id=ident, prompt_tokens=0, output_tokens=0, candidates=[Offer()], under_way=False
+        )
+
+    first, second = await count("r1"), await count("r2")
+
+    assert ["1", "0"] == [one.headers["x-ratelimit-remaining-requests"] for one in (first, second)]
+    assert first.admitted_unix_ms
+    assert [redis_keys.rate("key:k1").encode()] == await client.keys("*")
+    with pytest.raises(errors.Exhausted) as caught:
+        await count("r3")
+    assert "requests" == caught.value.metadata["limit"]
+
+
 async def test_the_same_request_sent_twice_is_reserved_once(limits: Limits, client: redis.Redis) -> None:
     who = caller(budget=TOTAL)
 

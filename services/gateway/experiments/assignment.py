@@ -30,7 +30,7 @@ CAPS = ("max_tokens", OUTPUT_CAP)
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class Running:
     """An experiment that requests take part in.
 
     Attributes:
@@ -51,9 +51,9 @@ class Live:
     promoted: str = ""
 
 
-def of_request(live: Sequence[Live], caller: Caller, request: ModelRequest) -> ModelRequest:
+def of_request(running: Sequence[Running], caller: Caller, request: ModelRequest) -> ModelRequest:
     """The request as its variant has it; as it is where it takes part in none."""
-    for one in live:
+    for one in running:
         if _takes(one.definition, caller) and _asks_for(one.definition, request):
             assignment, variant = assigned(one, caller, request.body)
             return request if variant is None else changed(request, variant, assignment)
@@ -61,24 +61,24 @@ def of_request(live: Sequence[Live], caller: Caller, request: ModelRequest) -> M
 
 
 def of_prompt(
-    live: Sequence[Live], caller: Caller, prompt_id: str, body: Mapping[str, Any]
+    running: Sequence[Running], caller: Caller, prompt_id: str, body: Mapping[str, Any]
 ) -> tuple[Assignment, str] | None:
     """The variant of a request for a stored prompt that names no version, and the version that it gets.
 
     Args:
-        live: The experiments.
+        running: The experiments.
         caller: Who asks.
         prompt_id: The prompt, which another one may share its name with.
         body: The request beside it, unchecked, with the variables.
     """
-    for one in live:
+    for one in running:
         if one.definition.prompt and one.prompt_id == prompt_id and _takes(one.definition, caller):
             assignment, variant = assigned(one, caller, body)
             return None if variant is None else (assignment, variant.prompt_version)
     return None
 
 
-def assigned(one: Live, caller: Caller, body: Mapping[str, Any]) -> tuple[Assignment, Variant | None]:
+def assigned(one: Running, caller: Caller, body: Mapping[str, Any]) -> tuple[Assignment, Variant | None]:
     """The variant of a request that takes part; None where that one was stopped."""
     definition = one.definition
     if one.promoted:

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
-
+from services.chassis.background import beside
 from services.chassis.errors import Invalid
 from services.chassis.outage import Outage
 from services.gateway import postgres
 from services.gateway.experiments import assignment, definition
-from services.gateway.experiments.assignment import Live
+from services.gateway.experiments.assignment import Running
 from services.gateway.keys.permissions import Caller
 from services.gateway.prompts.reference import PRODUCTION, Reference
 from services.gateway.requests.assignment import Assignment
@@ -34,7 +33,7 @@ class LiveExperiments:
 
     def __init__(self, pool: postgres.Pool) -> None:
         self._pool = pool
-        self._live: Sequence[Live] = ()
+        self._live: Sequence[Running] = ()
         # The ids of those that cannot be read, so that each is logged once.
         self._unread: set[str] = set()
 
@@ -77,7 +76,7 @@ class LiveExperiments:
                     log.warning("no request takes part in the experiment %s: %s", row["name"], error.message)
                 continue
             live.append(
-                Live(
+                Running(
                     row["experiment_id"],
                     row["salt"],
                     described,
@@ -93,12 +92,8 @@ class LiveExperiments:
         """Keep up with them until the block ends; it begins after the first try to read them."""
         outage = Outage(log, "experiments cannot be read", "experiments are read again", pause_s=POLL_S)
         await self._try(outage)
-        task = asyncio.create_task(self._follow(outage))
-        try:
+        async with beside(self._follow(outage)):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _follow(self, outage: Outage) -> None:
         while True:
@@ -109,5 +104,5 @@ class LiveExperiments:
         try:
             await self.read()
             outage.end()
-        except (*postgres.ERRORS, asyncpg.PostgresError) as error:
+        except postgres.FAILURES as error:
             outage.begin(error)

@@ -20,7 +20,7 @@ from services.gateway.config import alerts
 from services.gateway.experiments.guard import Guard
 from services.gateway.experiments.store import ExperimentStore
 from services.gateway.keys.database import KeyDatabase
-from services.gateway.ledger.alert_watch import AlertWatch, Own
+from services.gateway.ledger.alert_watch import AlertWatch, LedgerFacts
 from services.gateway.ledger.consumer import BLOCK_MS, Consumer
 from services.gateway.ledger.housekeeping import Housekeeping
 from services.gateway.ledger.key_expiry import KeyExpiry
@@ -101,7 +101,7 @@ async def _alert_watch(
         spending = SpendingWatch(pool, every_s=thresholds.spending_every_s)
         await stack.enter_async_context(beside(spending.run()))
     fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
-    own = Own(
+    own = LedgerFacts(
         providers={one.id: one.provider for one in fleet.deployments},
         keys_expiring=lambda: expiry.count,
         pool_share=partial(postgres.share_busy, pool),

@@ -31,7 +31,7 @@ KIND, ERROR, TOOK, DEPLOYMENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class LedgerFacts:
     """What the ledger process knows of itself, and reads for other purposes anyway.
 
     Args:
@@ -56,7 +56,7 @@ class AlertWatch:
         client: redis.Redis,
         messenger: Messenger,
         thresholds: Thresholds,
-        own: Own,
+        own: LedgerFacts,
     ) -> None:
         """Watch.
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.chassis.errors import Invalid
 from services.gateway.config.plans import Plan
 from services.gateway.experiments import assignment, definition
-from services.gateway.experiments.assignment import Live
+from services.gateway.experiments.assignment import Running
 from services.gateway.keys.permissions import Caller
 from services.gateway.requests import chat_request
 from services.gateway.requests.model_request import ModelRequest
@@ -22,9 +22,11 @@ CALLER = Caller("key-1", Plan("open"), user_id="ann", organization_id="acme")
 A = {"name": "a"}
 
 
-def live(*variants: dict[str, Any], salt: bytes = SALT, stopped: tuple[str, ...] = (), **more: Any) -> Live:
+def live(
+    *variants: dict[str, Any], salt: bytes = SALT, stopped: tuple[str, ...] = (), **more: Any
+) -> Running:
     described = definition.parse({"name": "test", "variants": list(variants), **more})
-    return Live("ex-1", salt, described, "pr-1" if described.prompt else "", frozenset(stopped))
+    return Running("ex-1", salt, described, "pr-1" if described.prompt else "", frozenset(stopped))
 
 
 def chat(*said: str, **more: Any) -> ModelRequest:
@@ -33,7 +35,7 @@ def chat(*said: str, **more: Any) -> ModelRequest:
     return chat_request.parse(orjson.dumps({"messages": messages, **more}))
 
 
-def variant_of(one: Live, caller: Caller, request: ModelRequest) -> str:
+def variant_of(one: Running, caller: Caller, request: ModelRequest) -> str:
     found = assignment.of_request([one], caller, request).assignment
     return "" if found is None else found.variant
 

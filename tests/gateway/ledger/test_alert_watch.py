@@ -13,7 +13,7 @@ from services.executor.engines.outcomes import ErrorClass
 from services.gateway.alerts.messenger import Messenger
 from services.gateway.config.alerts import Thresholds
 from services.gateway.ledger import event_rows
-from services.gateway.ledger.alert_watch import CALLERS, AlertWatch, Own
+from services.gateway.ledger.alert_watch import CALLERS, AlertWatch, LedgerFacts
 from services.gateway.ledger.rows import Ended
 from tests.gateway.conftest import eventually, running
 
@@ -62,7 +62,7 @@ async def told(client: redis.Redis, watch: AlertWatch, messenger: Told, expected
 
 async def test_failures_are_told_and_are_over(client: redis.Redis) -> None:
     messenger = Told()
-    watch = AlertWatch(client, messenger, THRESHOLDS, Own())
+    watch = AlertWatch(client, messenger, THRESHOLDS, LedgerFacts())
     watch.ended([ended(f"good{n}") for n in range(10)])
     await told(client, watch, messenger, set())
 
@@ -91,7 +91,7 @@ async def test_what_tells_nothing_of_a_provider_is_not_counted(
     client: redis.Redis, kind: events_pb2.UsageKind.ValueType, error: ErrorClass | None
 ) -> None:
     messenger = Told()
-    watch = AlertWatch(client, messenger, THRESHOLDS, Own())
+    watch = AlertWatch(client, messenger, THRESHOLDS, LedgerFacts())
     watch.ended([ended(f"bad{n}", events_pb2.USAGE_KIND_PARTIAL, ErrorClass.CUT) for n in range(4)])
     watch.ended([ended(f"other{n}", kind, error) for n in range(50)])
 
@@ -110,7 +110,7 @@ async def test_an_open_breaker_is_told_until_it_is_closed(client: redis.Redis) -
         await client.sadd(redis_keys.HEALTH_REPLICAS, "a")
 
     messenger = Told()
-    watch = AlertWatch(client, messenger, THRESHOLDS, Own())
+    watch = AlertWatch(client, messenger, THRESHOLDS, LedgerFacts())
     await publish(pb.BREAKER_STATE_OPEN)
     await told(client, watch, messenger, {"LumniDeploymentDown"})
     # Nobody has called it yet.
@@ -124,7 +124,7 @@ async def test_an_open_breaker_is_told_until_it_is_closed(client: redis.Redis) -
 async def test_what_the_process_knows_of_itself_is_told(client: redis.Redis) -> None:
     busy = [1.0]
     messenger = Told()
-    own = Own(providers={"d": "openai"}, keys_expiring=lambda: 2, pool_share=lambda: busy[0])
+    own = LedgerFacts(providers={"d": "openai"}, keys_expiring=lambda: 2, pool_share=lambda: busy[0])
     watch = AlertWatch(client, messenger, replace(THRESHOLDS, pool_full_s=0), own)
     open_one = pb.DeploymentHealth(deployment="d", callable=True, breaker=pb.BREAKER_STATE_OPEN)
     keyless = pb.DeploymentHealth(deployment="other", breaker=pb.BREAKER_STATE_OPEN)
@@ -142,6 +142,8 @@ async def test_what_the_process_knows_of_itself_is_told(client: redis.Redis) -> 
 
 async def test_a_pool_that_is_full_for_a_moment_is_not_told(client: redis.Redis) -> None:
     messenger = Told()
-    watch = AlertWatch(client, messenger, THRESHOLDS, Own(keys_expiring=lambda: 1, pool_share=lambda: 1.0))
+    watch = AlertWatch(
+        client, messenger, THRESHOLDS, LedgerFacts(keys_expiring=lambda: 1, pool_share=lambda: 1.0)
+    )
 
     await told(client, watch, messenger, {"LumniKeysExpire"})

@@ -11,7 +11,7 @@ import prometheus_client
 
 from services.chassis import measuring
 
-__all__ = ["CONFLICTS", "ERRORS", "TIMEOUT_S", "Connection", "Pool", "connection", "pool"]
+__all__ = ["CONFLICTS", "ERRORS", "FAILURES", "TIMEOUT_S", "Connection", "Pool", "connection", "pool"]
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -32,6 +32,8 @@ ERRORS = (
     asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.InternalServerError,
 )
+# All that a call may raise, for work that is tried again and again whatever PostgreSQL says.
+FAILURES = (*ERRORS, asyncpg.PostgresError)
 # What two transactions in each other's way raise: the same again will do.
 CONFLICTS = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
 

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import asyncpg
-
 from services.chassis import errors
 from services.chassis.outage import Outage
 from services.gateway import postgres
@@ -22,7 +20,7 @@ ACTOR = "guardrail"
 PAUSE_S = 5.0
 REST = 10.0
 MOST = 1000
-FAILURES = (errors.Fault, *postgres.ERRORS, asyncpg.PostgresError)
+FAILURES = (errors.Fault, *postgres.FAILURES)
 
 
 class Guard:
@@ -58,7 +56,7 @@ class Guard:
         """Stop what must be stopped now; an experiment that cannot be checked leaves the others theirs.
 
         Raises:
-            Fault, postgres.ERRORS, PostgresError: PostgreSQL does not say which experiments are running.
+            Fault, postgres.FAILURES: PostgreSQL does not say which experiments are running.
         """
         rows = await self._store.find(after="", limit=MOST, state="running")
         for row in rows:

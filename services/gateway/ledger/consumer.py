@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import asyncpg
 import prometheus_client
 from redis.exceptions import ResponseError
 
@@ -152,7 +151,7 @@ class Consumer:
             except postgres.CONFLICTS:
                 # Another ledger process wrote the same sums at the same moment.
                 await asyncio.sleep(random.uniform(0.01, 0.1))
-            except (*redis.ERRORS, *postgres.ERRORS, asyncpg.PostgresError) as error:
+            except (*redis.ERRORS, *postgres.FAILURES) as error:
                 self._outage.begin(error)
                 await self._outage.pause()
             else:

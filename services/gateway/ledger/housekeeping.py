@@ -6,8 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
-
 from services.chassis import redis
 from services.chassis.outage import Outage
 from services.gateway import postgres
@@ -80,7 +78,7 @@ class Housekeeping:
                     await self._recovery.close_overdue()
                     await self._recovery.release_abandoned()
                 outage.end()
-            except (*redis.ERRORS, *postgres.ERRORS, asyncpg.PostgresError) as error:
+            except (*redis.ERRORS, *postgres.FAILURES) as error:
                 outage.begin(error)
             await asyncio.sleep(self._pause_s)
 

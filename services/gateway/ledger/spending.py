@@ -3,8 +3,6 @@
 import asyncio
 import logging
 
-import asyncpg
-
 from services.chassis.outage import Outage
 from services.gateway import postgres
 from services.gateway.alerts.budget_burn import Spending, Spent
@@ -44,7 +42,7 @@ class SpendingWatch:
             try:
                 self.latest = await read(self._pool)
                 outage.end()
-            except (*postgres.ERRORS, asyncpg.PostgresError) as error:
+            except postgres.FAILURES as error:
                 outage.begin(error)
             await asyncio.sleep(self._every_s)
 

@@ -9,8 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-import asyncpg
-
+from services.chassis.background import beside
 from services.chassis.config import Mistakes
 from services.chassis.errors import Fault, Invalid
 from services.chassis.outage import Outage
@@ -25,7 +24,6 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 # They are for all callers, so they are of prompts that belong to everybody.
 EVERYBODY = ""
-FAILURES = (*postgres.ERRORS, asyncpg.PostgresError)
 
 
 class StoredRules:
@@ -64,22 +62,18 @@ class StoredRules:
         """
         try:
             failures = await self.read()
-        except FAILURES as error:
+        except postgres.FAILURES as error:
             failures = dict.fromkeys(self._configured.stored, f"PostgreSQL does not say it: {error}")
         if failures:
             raise Mistakes([f"lumni.yaml: system_prompts: {name}: {why}" for name, why in failures.items()])
-        task = asyncio.create_task(self._follow())
-        try:
+        async with beside(self._follow()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def read(self) -> dict[str, str]:
         """Read them once; of those that cannot be taken the reasons, by the names of the rules.
 
         Raises:
-            FAILURES: PostgreSQL does not answer.
+            postgres.FAILURES: PostgreSQL does not answer.
         """
         configured = self._configured
         if not configured.stored:
@@ -115,7 +109,7 @@ class StoredRules:
             await (outage.pause() if outage.active else asyncio.sleep(POLL_S))
             try:
                 failures = await self.read()
-            except FAILURES as error:
+            except postgres.FAILURES as error:
                 outage.begin(error)
                 continue
             outage.end()

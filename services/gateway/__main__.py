@@ -48,7 +48,7 @@ from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.pipeline import Pipeline
-from services.gateway.pipeline.system_prompts import LiveRules
+from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.prompts.library import PromptLibrary
 from services.gateway.prompts.store import PromptStore
@@ -190,8 +190,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         experiments = LiveExperiments(pool)
         await enter(experiments.following())
         configured = configuration.system_prompts
-        rules = StoredRules(pool, configured.current)
-        configured.on_change(rules.take)
+        rules = StoredRules(pool, configured)
         await enter(rules.following())
         texts = _text_store(pool, settings)
         sinks = await enter(recording.opened(settings.records, texts))
@@ -204,7 +203,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             timeout_s=settings.server.timeout_s,
             cache=cache,
             experiments=experiments,
-            system_prompts=LiveRules(rules),
+            system_prompts=rules.texts.derived(SystemPromptRules),
         )
         prompts = RequestExpander(PromptLibrary(pool), experiments, pipeline.events.unfit_version)
         limiter = ConcurrencyLimiter(settings.max_concurrent)

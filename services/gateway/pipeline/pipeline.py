@@ -14,6 +14,7 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, stages, telemetry
 from services.gateway.cache.response_cache import Found, Hit, ResponseCache, not_cached
+from services.gateway.config.live import Live
 from services.gateway.experiments.live import LiveExperiments
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
@@ -33,7 +34,7 @@ from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.decision_events import DecisionEvents
 from services.gateway.pipeline.last_chunk import LastChunk
 from services.gateway.pipeline.reservation import Reservation
-from services.gateway.pipeline.system_prompts import LiveRules, SystemPromptRules
+from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.system_prompts import SystemPrompts
 from services.gateway.requests.model_request import ModelRequest
 
@@ -84,7 +85,7 @@ class Pipeline:
         decisions: DecisionPublisher,
         timeout_s: float,
         cache: ResponseCache | None = None,
-        system_prompts: LiveRules | None = None,
+        system_prompts: Live[SystemPromptRules] | None = None,
         experiments: LiveExperiments | None = None,
     ) -> None:
         self._decider = decider

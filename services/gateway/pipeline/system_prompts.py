@@ -8,7 +8,7 @@ Texts of stored prompts change while the gateway runs. A request keeps those tha
 """
 
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from lumni.classifier.v1 import classifier_pb2
 
@@ -21,36 +21,6 @@ from services.gateway.requests.model_request import ModelRequest
 
 # What an admin sets to false in a key's metadata for a key that gets none.
 KEY_SWITCH = "system_prompts"
-
-
-class Texts(Protocol):
-    """Says which texts there are."""
-
-    @property
-    def current(self) -> SystemPrompts:
-        """The texts at this moment."""
-
-
-class LiveRules:
-    """The rules at any moment.
-
-    Args:
-        texts: The texts that they are made of.
-
-    """
-
-    def __init__(self, texts: Texts) -> None:
-        self._texts = texts
-        self._prompts = texts.current
-        self._rules = SystemPromptRules(self._prompts)
-
-    @property
-    def current(self) -> "SystemPromptRules":
-        """Those of this moment, for one request from its beginning to its end."""
-        if self._texts.current is not self._prompts:
-            self._prompts = self._texts.current
-            self._rules = SystemPromptRules(self._prompts)
-        return self._rules
 
 
 class SystemPromptRules:

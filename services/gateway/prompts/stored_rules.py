@@ -14,6 +14,7 @@ from services.chassis.config import Mistakes
 from services.chassis.errors import Fault, Invalid
 from services.chassis.outage import Outage
 from services.gateway import postgres
+from services.gateway.config.live import Live
 from services.gateway.prompts import library
 from services.gateway.prompts.content import Recipe
 from services.gateway.prompts.system_prompts import LONGEST, Configured, Rule, Stored
@@ -31,27 +32,21 @@ class StoredRules:
 
     Args:
         pool: Where stored prompts are.
-        configured: The section of `lumni.yaml`; another one is taken as it changes.
+        configured: The section of `lumni.yaml`.
 
     Attributes:
-        current: All texts, as they are now; those of stored prompts once they were read.
+        texts: All texts, those of stored prompts once they were read.
 
     """
 
-    def __init__(self, pool: postgres.Pool, configured: Configured) -> None:
+    def __init__(self, pool: postgres.Pool, configured: Live[Configured]) -> None:
         self._pool = pool
-        self._configured = configured
+        self._configured = configured.current
         self._rules: dict[str, Rule] = {}
         # The rules that keep their last good text, and why.
         self._failing: Mapping[str, str] = {}
-        self.current = configured.written
-
-    def take(self, configured: Configured) -> None:
-        """Go by another section from now on; a text of a stored prompt replaces that of before once it was read."""
-        before = {rule.name: rule for rule in self.current.rules}
-        self._configured = configured
-        self._rules = {name: before[name] for name in configured.stored if name in before}
-        self._put_together()
+        self.texts = Live(self._configured.written)
+        configured.on_change(self._take)
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -91,12 +86,18 @@ class StoredRules:
             self._put_together()
         return failures
 
+    def _take(self, configured: Configured) -> None:
+        """Go by another section from now on; a text of a stored prompt replaces that of before once it was read."""
+        before = {rule.name: rule for rule in self.texts.current.rules}
+        self._configured = configured
+        self._rules = {name: before[name] for name in configured.stored if name in before}
+        self._put_together()
+
     def _put_together(self) -> None:
         texts = self._configured.written
         for rule in self._rules.values():
             texts = texts.with_rule(rule)
-        if texts != self.current:
-            self.current = texts
+        self.texts.replace(texts)
 
     async def _follow(self) -> None:
         outage = Outage(

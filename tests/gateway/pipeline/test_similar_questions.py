@@ -15,7 +15,7 @@ from services.chassis import errors, redis, telemetry
 from services.classifier.embedding import Embedder
 from services.gateway.cache.response_cache import MOST_COMPARED
 from services.gateway.config.live import Live
-from services.gateway.pipeline.system_prompts import LiveRules
+from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.system_prompts import SystemPrompts
 from services.gateway.requests import chat_request
 from services.gateway.requests.model_request import ModelRequest
@@ -140,7 +140,7 @@ async def test_a_request_may_ask_for_it_at_any_temperature(setup: Setup) -> None
 
 
 async def test_rules_that_depend_on_the_message_allow_only_equal_requests(setup: Setup) -> None:
-    setup.pipeline._rules = LiveRules(Live(SystemPrompts(languages={"de": "Duze."})))
+    setup.pipeline._rules = Live(SystemPromptRules(SystemPrompts(languages={"de": "Duze."})))
     assert "miss" == result(await ask(setup, asking(FIRST), WHO))
     assert "miss" == result(await ask(setup, asking(), WHO))
 

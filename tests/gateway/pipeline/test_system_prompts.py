@@ -12,11 +12,12 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis.config import Mistakes
 from services.chassis.operations import Operation
+from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys.permissions import Caller, without_row
 from services.gateway.pipeline import system_prompts
 from services.gateway.pipeline.decision import Decision
-from services.gateway.pipeline.system_prompts import LiveRules, SystemPromptRules
+from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts import system_prompts as configuration
 from services.gateway.prompts.reference import Reference
 from services.gateway.prompts.system_prompts import Configured, Rule, Stored, SystemPrompts
@@ -198,19 +199,13 @@ def test_a_rule_may_name_a_stored_prompt(tmp_path: Path) -> None:
         assert mistake in str(caught.value)
 
 
-class Texts:
-    """Texts that change."""
-
-    current = PROMPTS
-
-
 def test_a_request_keeps_the_texts_that_it_was_counted_with(caller: Caller) -> None:
-    texts = Texts()
-    live = LiveRules(texts)
+    texts = Live(PROMPTS)
+    live = texts.derived(SystemPromptRules)
     before = live.current
     assert before is live.current
 
-    texts.current = PROMPTS.with_rule(Rule("base", "Be kind, and say so.", "house@4"))
+    texts.replace(PROMPTS.with_rule(Rule("base", "Be kind, and say so.", "house@4")))
     after = live.current
 
     assert ALL == [rule.shown for rule in before.chosen(caller, chat(), decision())]

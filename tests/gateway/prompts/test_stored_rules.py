@@ -8,6 +8,7 @@ from services.chassis import redis
 from services.chassis.config import Mistakes
 from services.chassis.errors import Conflict
 from services.gateway import postgres
+from services.gateway.config.live import Live
 from services.gateway.keys.database import KeyDatabase
 from services.gateway.keys.owners import OwnerStore
 from services.gateway.prompts import content
@@ -41,21 +42,21 @@ async def test_a_label_that_moves_counts_and_what_cannot_be_taken_leaves_the_las
     store: PromptStore, pool: postgres.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     ident = await made(store)
-    rules = StoredRules(pool, CONFIGURED)
+    rules = StoredRules(pool, Live(CONFIGURED))
     async with rules.following():
         # From the first request on.
         first = [
             Rule("base", "Be warm.", "house-style@1"),
             Rule("language:fr", "Vous."),
         ]
-        assert first == list(rules.current.rules)
+        assert first == list(rules.texts.current.rules)
 
         await store.add_version("eve", ident, 1, said("Be so {{tone}}.", tone="string"), label="production")
         await eventually(lambda: _is(rules, "Be so warm."))
 
         await store.add_version("eve", ident, 2, said("Hi {{name}}", name="string"), label="production")
         await eventually(lambda: _logged(caplog, "base keeps the text of house-style@2"))
-        assert "Be so warm." == rules.current.base
+        assert "Be so warm." == rules.texts.current.base
         assert "name" in caplog.text
 
         await store.roll_back("eve", ident, 3, "production")
@@ -68,7 +69,7 @@ async def test_the_gateway_does_not_start_without_a_text_that_it_is_to_add(
 ) -> None:
     async def mistake(configured: Configured = CONFIGURED) -> str:
         with pytest.raises(Mistakes) as caught:
-            async with StoredRules(pool, configured).following():
+            async with StoredRules(pool, Live(configured)).following():
                 pass
         return str(caught.value)
 
@@ -99,7 +100,7 @@ async def test_what_a_system_prompt_says_is_not_taken_away(store: PromptStore) -
 
 
 async def _is(rules: StoredRules, text: str) -> bool:
-    return rules.current.base == text
+    return rules.texts.current.base == text
 
 
 async def _logged(caplog: pytest.LogCaptureFixture, text: str) -> bool:
@@ -109,14 +110,18 @@ async def _logged(caplog: pytest.LogCaptureFixture, text: str) -> bool:
 async def test_a_changed_file_leaves_the_text_of_before_until_the_new_one_is_read(
     store: PromptStore, pool: postgres.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rules = StoredRules(pool, Configured(SystemPrompts(base="Give no advice.")))
+    configured = Live(Configured(SystemPrompts(base="Give no advice.")))
+    rules = StoredRules(pool, configured)
     async with rules.following():
-        rules.take(CONFIGURED)
-        assert ("Give no advice.", {"fr": "Vous."}) == (rules.current.base, rules.current.languages)
+        configured.replace(CONFIGURED)
+        assert ("Give no advice.", {"fr": "Vous."}) == (
+            rules.texts.current.base,
+            rules.texts.current.languages,
+        )
         await eventually(lambda: _logged(caplog, "base keeps the text of before: there is no prompt"))
 
         await made(store)
         await eventually(lambda: _is(rules, "Be warm."))
         # One that the file says itself counts at once.
-        rules.take(Configured(SystemPrompts(base="Be brief.")))
-        assert "Be brief." == rules.current.base
+        configured.replace(Configured(SystemPrompts(base="Be brief.")))
+        assert "Be brief." == rules.texts.current.base

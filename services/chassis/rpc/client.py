@@ -57,7 +57,8 @@ def connect(
         plan["retryThrottling"] = {"maxTokens": 10, "tokenRatio": 0.1}
     options = [
         ("grpc.service_config", json.dumps(plan)),
-        ("grpc.enable_retries", int(repeatable)),
+        # Also without a policy: a call that met the end of its connection, and that no server has seen, is sent again.
+        ("grpc.enable_retries", 1),
         ("grpc.max_send_message_length", MAX_MESSAGE),
         ("grpc.max_receive_message_length", MAX_MESSAGE),
         ("grpc.max_metadata_size", MAX_METADATA),
@@ -66,8 +67,9 @@ def connect(
         ("grpc.keepalive_timeout_ms", 5_000),
         # A killed replica is tried again at once, not after gRPC's minute.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
+        # This is the time that a connection may take to be made, by a busy server too, and with its handshake.
+        ("grpc.min_reconnect_backoff_ms", 1_000),
         # Each channel its own connections: two channels to one target share none.
         ("grpc.use_local_subchannel_pool", 1),
     ]

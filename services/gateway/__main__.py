@@ -121,10 +121,10 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
     """Put the parts together and serve until the block ends; `inside` as in `rpc.connect`."""
     configuration = Configuration(settings.config_dir)
     fleet, loaded = configuration.fleet, configuration.plans
-    if settings.server.mutual_tls:
-        certificates.show_expiry(settings.server.tls_cert)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        if settings.server.mutual_tls:
+            await enter(beside(certificates.show_expiry(settings.server.tls_cert)))
         pool = await enter(postgres.pool(settings.database.reveal()))
         client = redis.connect(settings.redis_url.reveal())
         stack.push_async_callback(client.aclose)

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -218,14 +217,6 @@ async def test_a_stopping_server_notifies_balancers_first_and_lets_calls_end() -
     await stopping
 
 
-async def test_mutual_tls_lets_in_only_those_with_a_certificate(certificates: rpc.Settings) -> None:
-    async with served(Script(), certificates, "localhost:0") as stub:
-        assert await rpc.call(stub.Classify, REQUEST, certificates, timeout_s=5)
-    async with served(Script(), certificates, "localhost:0", client=PLAIN) as stub:
-        with pytest.raises(errors.Unavailable):
-            await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=2)
-
-
 class Endless(executor_pb2_grpc.ExecutorServiceServicer):
     """Streams until it is closed, and says when that was."""
 
@@ -298,11 +289,3 @@ def test_an_unknown_failure_of_the_channel_is_our_own() -> None:
     error = grpc.aio.AioRpcError(grpc.StatusCode.DATA_LOSS, grpc.aio.Metadata(), grpc.aio.Metadata(), "odd")
 
     assert isinstance(status.from_rpc(error), errors.Internal)
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> rpc.Settings:
-    """A certificate of our own authority, for both sides."""
-    from tests.chassis.certificates import make
-
-    return make(tmp_path)

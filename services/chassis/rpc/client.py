@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
@@ -10,7 +10,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.chassis import errors, status, telemetry
 from services.chassis.rpc import credentials
+from services.chassis.rpc.certificates import CertificateFiles, Pem
 from services.chassis.rpc.inproc import InProcess
+from services.chassis.rpc.rotation import RotatingChannel
 from services.chassis.rpc.settings import (
     INPROC,
     MAX_MESSAGE,
@@ -36,7 +38,7 @@ def connect(
         inside: The services of this process.
 
     Raises:
-        Mistakes: inproc: where the service is not in this process.
+        Mistakes: inproc: where the service is not in this process, or files of certificates that cannot be used.
 
     """
     if target == INPROC:
@@ -74,7 +76,11 @@ def connect(
         ("grpc.use_local_subchannel_pool", 1),
     ]
     if settings.mutual_tls:
-        return grpc.aio.secure_channel(target, credentials.for_channel(settings), options)
+
+        def dial(pem: Pem) -> grpc.aio.Channel:
+            return grpc.aio.secure_channel(target, credentials.for_channel(pem), options)
+
+        return cast("grpc.aio.Channel", RotatingChannel(CertificateFiles(settings), dial, settings.timeout_s))
     return grpc.aio.insecure_channel(target, options)
 
 

@@ -3,12 +3,12 @@
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TypeAlias
 
 import grpc
 
 from services.chassis import errors
+from services.chassis.rpc.certificates import CertificateFiles, Pem
 from services.chassis.rpc.settings import INPROC, TOKEN_KEY, Settings
 
 # A call's metadata, which a key may be given in twice.
@@ -53,20 +53,18 @@ def token_check(settings: Settings) -> Admit:
     return admit
 
 
-def for_server(settings: Settings) -> grpc.ServerCredentials:
-    """What a server shows its clients under mutual TLS, and demands of them."""
-    key, certificate, authority = _pem(settings)
-    return grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
+def for_server(files: CertificateFiles) -> grpc.ServerCredentials:
+    """What a server shows its clients under mutual TLS, and demands of them: what the files hold when they connect."""
 
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        key, certificate, authorities = files.current()
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
 
-def for_channel(settings: Settings) -> grpc.ChannelCredentials:
-    """What a client shows a server under mutual TLS, and demands of it."""
-    key, certificate, authority = _pem(settings)
-    return grpc.ssl_channel_credentials(authority, key, certificate)
-
-
-def _pem(settings: Settings) -> tuple[bytes, bytes, bytes]:
-    key, certificate, authority = (
-        Path(path).read_bytes() for path in (settings.tls_key, settings.tls_cert, settings.tls_ca)
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(), configuration, require_client_authentication=True
     )
-    return key, certificate, authority
+
+
+def for_channel(pem: Pem) -> grpc.ChannelCredentials:
+    """What a client shows a server under mutual TLS, and demands of it."""
+    return grpc.ssl_channel_credentials(pem.authorities, pem.key, pem.certificate)

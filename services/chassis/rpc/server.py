@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.chassis.config import Mistakes
 from services.chassis.rpc import credentials
+from services.chassis.rpc.certificates import CertificateFiles
 from services.chassis.rpc.credentials import Admit
 from services.chassis.rpc.inproc import InProcess
 from services.chassis.rpc.interceptor import Interceptor
@@ -28,6 +30,8 @@ MAX_STREAMS = 1024
 HANDSHAKE_MS = 10_000
 IDLE_MS = 300_000
 MIB = 2**20
+# Health checks under way at once on the address that needs no certificate.
+MAX_PROBES = 16
 
 
 @asynccontextmanager
@@ -51,7 +55,8 @@ async def serve(
 
     Raises:
         ValueError: an address beyond loopback that nothing protects.
-        Mistakes: an address that cannot be bound, or inproc: where nobody is inside.
+        Mistakes: an address that cannot be bound, inproc: where nobody is inside, or files of certificates that
+            cannot be used.
 
     """
     async with AsyncExitStack() as stack:
@@ -107,15 +112,14 @@ async def _listening(
         described = (*names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         pool: Any = _Pool()
         reflection.enable_server_reflection(described, server, pool=pool)
-    try:
-        if settings.mutual_tls and not public:
-            port = server.add_secure_port(listen, credentials.for_server(settings))
-        else:
-            port = server.add_insecure_port(listen)
-    except RuntimeError as error:
-        raise Mistakes(
-            [f"LUMNI_LISTEN: {listen} cannot be bound; does something listen there already?"]
-        ) from error
+    if settings.mutual_tls and not public:
+        files = CertificateFiles(settings)
+        port = _bound(
+            "LUMNI_LISTEN", listen, partial(server.add_secure_port, listen, credentials.for_server(files))
+        )
+    else:
+        port = _bound("LUMNI_LISTEN", listen, partial(server.add_insecure_port, listen))
+    probed = await _probed(settings, checks) if settings.health_listen and not public else None
     await server.start()
     for name in ("", *names):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -125,6 +129,27 @@ async def _listening(
         # Balancers turn to other replicas first, then calls under way may end.
         await checks.enter_graceful_shutdown()
         await server.stop(settings.timeout_s)
+        if probed is not None:
+            await probed.stop(None)
+
+
+async def _probed(settings: Settings, checks: health.aio.HealthServicer) -> grpc.aio.Server:
+    """A server of nothing but health checks, for whom has no certificate; it answers until all calls have ended."""
+    server = grpc.aio.server(maximum_concurrent_rpcs=MAX_PROBES)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    address = settings.health_listen
+    _bound("LUMNI_HEALTH_LISTEN", address, partial(server.add_insecure_port, address))
+    await server.start()
+    return server
+
+
+def _bound(variable: str, address: str, bind: Callable[[], int]) -> int:
+    try:
+        return bind()
+    except RuntimeError as error:
+        raise Mistakes(
+            [f"{variable}: {address} cannot be bound; does something listen there already?"]
+        ) from error
 
 
 async def until_stopped() -> None:

@@ -28,10 +28,19 @@ class Settings:
         Secrets(""),
         "shared by the services; needed beyond loopback",
     )
-    tls_cert: str = variable("LUMNI_TLS_CERT", "", "PEM file of this service's certificate, for mutual TLS")
+    tls_cert: str = variable(
+        "LUMNI_TLS_CERT",
+        "",
+        "PEM file of this service's certificate, for mutual TLS; read again when replaced",
+    )
     tls_key: str = variable("LUMNI_TLS_KEY", "", "PEM file of its key")
     tls_ca: str = variable(
-        "LUMNI_TLS_CA", "", "PEM file of the authority that signed all services' certificates"
+        "LUMNI_TLS_CA", "", "PEM file of the authorities that signed all services' certificates"
+    )
+    health_listen: str = variable(
+        "LUMNI_HEALTH_LISTEN",
+        "",
+        "host:port that answers gRPC's health checks alone, without TLS: Kubernetes' probes show no certificate",
     )
     reflection: bool = variable("LUMNI_REFLECTION", default=True, doc="lets grpcurl list services")
     timeout_s: float = variable(
@@ -55,6 +64,10 @@ class Settings:
         parts = (self.tls_cert, self.tls_key, self.tls_ca)
         if any(parts) and not all(parts):
             raise ValueError("LUMNI_TLS_CERT, LUMNI_TLS_KEY and LUMNI_TLS_CA: set all three, or none")
+        if self.health_listen and not self.mutual_tls:
+            raise ValueError(
+                "LUMNI_HEALTH_LISTEN: is for mutual TLS (LUMNI_TLS_*); without it LUMNI_LISTEN answers health checks"
+            )
         if self.max_calls < 1:
             raise ValueError("LUMNI_MAX_CALLS: expected at least 1")
         if self.max_message_mib < MAX_MESSAGE // 2**20:

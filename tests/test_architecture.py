@@ -53,6 +53,8 @@ GATEWAY_CORES = """
     evaluation.summary evaluation.texts
     experiments.assignment experiments.conclusion experiments.definition experiments.statistics
     health.deployments
+    imports.fields imports.litellm imports.litellm_spend imports.model_names imports.openrouter imports.periods
+    imports.portkey imports.previous imports.records imports.summary
     keys.cache keys.digests keys.fields keys.permissions
     ledger.rows
     limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers

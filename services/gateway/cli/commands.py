@@ -5,12 +5,10 @@ LUMNI_ADMIN_KEY or OPENAI_API_KEY is the key. `lumni import` works on the stores
 `lumni logs` on files, and `lumni up` starts the stores with the services in front of them.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -21,6 +19,7 @@ from services.gateway.cli import (
     evaluate,
     experiments,
     explain,
+    imports,
     keys,
     logs,
     portkey_prompts,
@@ -48,6 +47,7 @@ prompts.app.command("export-portkey")(portkey_prompts.export_prompts)
 app.add_typer(
     experiments.app, name="experiments", help="Divide requests among variants, and see which is better."
 )
+app.add_typer(imports.app, name="import", help="Take over keys, budgets and usage from another gateway.")
 app.command()(usage.usage)
 app.command()(logs.logs)
 app.command()(trace.trace)
@@ -101,38 +101,6 @@ def up() -> None:
         raise RefusedError("the stores of one machine are not installed here; install lumni[local]")
     command = [sys.executable, "-m", "services.local"]
     os.execve(command[0], command, {**os.environ, "LUMNI_LOCAL_TOGETHER": "true"})  # noqa: S606  (no shell is meant)
-
-
-@app.command("import")
-def import_file(
-    file: Annotated[
-        Path, typer.Argument(help="a SQLite file; its tables are described in docs/migration.md")
-    ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only look whether it could be done")] = False,
-) -> None:
-    """Import keys and usage of the previous generation."""
-    # Only this command needs the stores, their drivers and a progress bar.
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from services.gateway.cli import legacy_import
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks = {table: bars.add_task(table, total=None, visible=False) for table in legacy_import.TABLES}
-
-        def progress(table: str, done: int, total: int) -> None:
-            bars.update(tasks[table], completed=done, total=total, visible=True)
-
-        try:
-            outcome = asyncio.run(legacy_import.import_file(file, dry=dry_run, progress=progress))
-        except legacy_import.UnreadableError as error:
-            raise RefusedError(str(error)) from error
-    for name, count in outcome.rows.items():
-        show(f"{name}: {count:,} rows {'could be imported' if dry_run else 'imported'}")
-    for name, count in outcome.skipped.items():
-        show(f"{name}: {count:,} rows left behind")
-    show(*(f"  {problem}" for problem in outcome.problems))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Authentication: who holds the key that a request shows.
 
-Only keyed digests of keys are stored and cached, always whole. What a process knows of a key stays good while it reads
-changes from Redis or PostgreSQL (`changes`). A process that is cut off from both trusts what it knows for `stale_s` and
-then says 503. A store that cannot be asked never turns a key down: that is a 503 too.
+Only keyed digests of keys are stored and cached, always whole. Of a key that another system stored as its SHA-256, the
+digest is keyed over that; it is looked for in the same query, and afterwards known like every other. What a process
+knows of a key stays good while it reads changes from Redis or PostgreSQL (`changes`). A process that is cut off from
+both trusts what it knows for `stale_s` and then says 503. A store that cannot be asked never turns a key down: that is
+a 503 too.
 """
 
 import asyncio
@@ -38,7 +40,7 @@ ENDED = {
 REFUSED = prometheus_client.Counter("lumni_gateway_refused_keys", "Keys that were turned down.", ["reason"])
 
 QUERY = """
-SELECT s.digest, extract(epoch FROM s.valid_until)::float8 AS valid_until,
+SELECT s.digest, s.digest_of, extract(epoch FROM s.valid_until)::float8 AS valid_until,
        k.key_id, k.user_id, coalesce(k.organization_id, u.organization_id) AS organization_id, k.plan, k.models,
        k.rpm_limit, k.tpm_limit, k.parallel_limit, k.budget_nano_usd, k.budget_period, k.metadata,
        k.powerful_share, k.store_prompts,
@@ -51,7 +53,7 @@ FROM key_secrets s
 JOIN virtual_keys k USING (key_id)
 LEFT JOIN users u ON u.user_id = k.user_id
 LEFT JOIN organizations o ON o.organization_id = coalesce(k.organization_id, u.organization_id)
-WHERE s.digest = ANY($1)
+WHERE (s.digest = ANY($1) AND s.digest_of = 'key') OR (s.digest = ANY($2) AND s.digest_of = 'sha256')
 """
 
 
@@ -134,7 +136,7 @@ class Authenticator:
             return configured
         if not key.startswith(IMPORTED_PREFIX):
             raise _refusal("malformed", f"{INCORRECT}: this is no key of ours; they begin with sk-")
-        known = await self._known(key, digest)
+        known = await self._known(digest, key)
         if known is None:
             raise _refusal("unknown", f"{INCORRECT}: this one is not known here")
         return _checked(known)
@@ -184,7 +186,7 @@ class Authenticator:
         """Whether changes were read recently enough to trust what is known."""
         return self._feed.silent_s <= self._stale_s
 
-    async def _known(self, key: str, digest: bytes) -> KnownKey | None:
+    async def _known(self, digest: bytes, key: str) -> KnownKey | None:
         known = self._cache.get(digest)
         if known is not None and not known.stale:
             if self._in_touch:
@@ -192,7 +194,7 @@ class Authenticator:
         elif self._cache.is_unknown(digest):
             return None
         try:
-            return await self._look_up(key, digest)
+            return await self._look_up(digest, key)
         except postgres.ERRORS as error:
             # A change that could not be read yet may be a new limit; a revocation is marked as one.
             if known is not None and self._in_touch:
@@ -201,11 +203,11 @@ class Authenticator:
                 "keys cannot be checked at the moment", reason="KEY_STORE_UNAVAILABLE", retry_after_s=1
             ) from error
 
-    async def _look_up(self, key: str, digest: bytes) -> KnownKey | None:
+    async def _look_up(self, digest: bytes, key: str) -> KnownKey | None:
         """Ask the database once for all requests that show the same key meanwhile."""
         task = self._lookups.get(digest)
         if task is None:
-            task = asyncio.create_task(self._fetch(key, digest))
+            task = asyncio.create_task(self._fetch(digest, key))
             self._lookups[digest] = task
             task.add_done_callback(lambda done: self._looked_up(digest, done))
         # A caller who leaves does not take the answer away from the others.
@@ -217,14 +219,17 @@ class Authenticator:
             # Retrieve it, for no caller may be left to do so.
             task.exception()
 
-    async def _fetch(self, key: str, digest: bytes) -> KnownKey | None:
+    async def _fetch(self, digest: bytes, key: str) -> KnownKey | None:
+        """Ask for all ways in which a key may be stored at once, and remember it as all others by its own digest."""
         before = self._cache.changes
-        accepted = self._digests.accepted(key)
+        stored = {"key": self._digests.accepted(key), "sha256": self._digests.accepted_sha256(key)}
         async with postgres.connection(self._pool) as connection:
-            row = await connection.fetchrow(QUERY, accepted)
+            row = await connection.fetchrow(QUERY, stored["key"], stored["sha256"])
             if row is not None and row["digest"] != digest:
                 await rekeying.rekey(connection, row["digest"], digest, self._digests.keyed_by)
-        if row is None or not any(hmac.compare_digest(row["digest"], one) for one in accepted):
+        if row is None or not any(
+            hmac.compare_digest(row["digest"], one) for one in stored[row["digest_of"]]
+        ):
             self._cache.put_unknown(digest)
             return None
         known = KnownKey(

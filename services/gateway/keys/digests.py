@@ -14,6 +14,9 @@ IMPORTED_PREFIX = "sk-"
 FINGERPRINT = "fingerprint of this secret"
 FINGERPRINT_LENGTH = 12
 
+# Stands before a SHA-256 in place of a key; no key begins so.
+HASHED = b"sha256\0"
+
 
 def generate() -> str:
     """A new key."""
@@ -23,6 +26,10 @@ def generate() -> str:
 def digest(key: str, secret: str) -> bytes:
     """What is stored of a key: 32 bytes that lead nowhere without the secret."""
     return hmac.digest(secret.encode() or b"lumni", key.encode("utf-8", "replace"), hashlib.sha256)
+
+
+def _digest_of_sha256(hashed: bytes, secret: str) -> bytes:
+    return hmac.digest(secret.encode() or b"lumni", HASHED + hashed, hashlib.sha256)
 
 
 class Digests:
@@ -45,9 +52,21 @@ class Digests:
         """What is stored of a key."""
         return digest(key, self._secret)
 
+    def of_sha256(self, hashed: bytes) -> bytes:
+        """What is stored of a key of which another system kept the SHA-256 alone.
+
+        Whoever reads that system's table has no key for this one: what is hashed here is no text that a key can be.
+        """
+        return _digest_of_sha256(hashed, self._secret)
+
     def accepted(self, key: str) -> list[bytes]:
         """What may be stored of a key: first what is stored of a new one, then what was under earlier secrets."""
-        return [self.of(key), *(digest(key, secret) for secret in self._earlier)]
+        return [digest(key, secret) for secret in (self._secret, *self._earlier)]
+
+    def accepted_sha256(self, key: str) -> list[bytes]:
+        """As `accepted`, of a key of which another system kept the SHA-256 alone."""
+        hashed = hashlib.sha256(key.encode("utf-8", "replace")).digest()
+        return [_digest_of_sha256(hashed, secret) for secret in (self._secret, *self._earlier)]
 
     def derived(self, purpose: str) -> str:
         """A new key that only this installation can make, and can make again for the same purpose."""

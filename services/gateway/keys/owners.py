@@ -11,6 +11,15 @@ from services.gateway.keys.fields import assignments
 MAKE_USERS = "INSERT INTO users (user_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 MAKE_ORGANIZATION = "INSERT INTO organizations (organization_id) VALUES ($1) ON CONFLICT DO NOTHING"
 
+COLUMNS = "rpm_limit, tpm_limit, parallel_limit, budget_nano_usd, budget_period"
+IMPORT_USER = f"""
+INSERT INTO users (user_id, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING user_id
+"""  # noqa: S608  (columns of ours)
+IMPORT_ORGANIZATION = f"""
+INSERT INTO organizations (organization_id, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT DO NOTHING RETURNING organization_id
+"""  # noqa: S608  (as above)
+
 
 async def make(connection: postgres.Connection, fields: Mapping[str, Any]) -> None:
     """Make the user and the organization that fields name, where there are none yet."""
@@ -23,6 +32,23 @@ async def make(connection: postgres.Connection, fields: Mapping[str, Any]) -> No
 async def make_users(connection: postgres.Connection, user_ids: list[str]) -> None:
     """Make users, where there are none yet."""
     await connection.execute(MAKE_USERS, user_ids)
+
+
+async def make_organizations(connection: postgres.Connection, organization_ids: list[str]) -> None:
+    """Make organizations, where there are none yet."""
+    await connection.executemany(MAKE_ORGANIZATION, [(one,) for one in organization_ids])
+
+
+async def import_owner(
+    connection: postgres.Connection, actor: str, subject: str, limits: Mapping[str, Any], source: str
+) -> bool:
+    """Take over `user:ID` or `organization:ID` with its limits, unless it is there already; whether it was not."""
+    kind, _, ident = subject.partition(":")
+    statement = IMPORT_USER if kind == "user" else IMPORT_ORGANIZATION
+    made = await connection.fetchval(statement, ident, *(limits[name] for name in COLUMNS.split(", ")))
+    if made:
+        await audit.append(connection, actor, f"{kind}.import", subject, {**limits, "source": source})
+    return bool(made)
 
 
 class OwnerStore:

@@ -1,4 +1,4 @@
-"""A new LUMNI_KEY_SECRET: each key moves to it when it is next used.
+"""A new LUMNI_KEY_SECRET: each key moves to it when it is next used, and so do keys that another system kept as SHA-256.
 
 Not before, for only who holds a key has what its digest is made of.
 """
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 NAMED = 100
 
 REKEY = """
-UPDATE key_secrets SET digest = $2, keyed_by = $3 WHERE digest = $1 AND NOT EXISTS
+UPDATE key_secrets SET digest = $2, digest_of = 'key', keyed_by = $3 WHERE digest = $1 AND NOT EXISTS
 (SELECT FROM key_secrets WHERE digest = $2)
 """
 # Of those that may still be used. Digests without a fingerprint are older than the first change of the secret.
@@ -36,7 +36,7 @@ ORDER BY k.key_id LIMIT $2
 
 
 async def rekey(connection: postgres.Connection, old: bytes, new: bytes, keyed_by: str) -> None:
-    """Store a key's digest under the secret of today, as it was found under an earlier one.
+    """Store a key as a new one is stored, as it was found under an earlier secret or as another system kept it.
 
     Where it cannot be stored, or another process was quicker, the key is good all the same.
     """
@@ -45,7 +45,7 @@ async def rekey(connection: postgres.Connection, old: bytes, new: bytes, keyed_b
     except asyncpg.UniqueViolationError:
         return
     except asyncpg.PostgresError as error:
-        log.warning("a key stays under an earlier LUMNI_KEY_SECRET for now: %s", error)
+        log.warning("a key stays as it was stored before for now: %s", error)
 
 
 async def progress(connection: postgres.Connection, keyed_by: str) -> dict[str, Any]:

@@ -5,11 +5,12 @@ Secrets are shown once and never stored.
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
 
 from services.chassis import errors
+from services.gateway import postgres
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys import audit, changes, counters, digests, owners, rekeying
@@ -36,28 +37,64 @@ INSERT_DIGEST = "INSERT INTO key_secrets (digest, keyed_by, key_id, idempotency_
 EXPIRE_SECRETS = """
 UPDATE key_secrets SET valid_until = least(valid_until, now() + make_interval(secs => $2)) WHERE key_id = $1
 """
-# A secret that is known already keeps its key.
+# A key that is there already stays as it is, and so does one whose secret is.
 IMPORT = """
 WITH made AS (
-    INSERT INTO virtual_keys (key_id, hint, user_id, plan, created_at, expires_at, revoked_at)
-    SELECT $1, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT FROM key_secrets WHERE digest = ANY($2::bytea[]))
+    INSERT INTO virtual_keys (
+        key_id, hint, user_id, organization_id, plan, models, rpm_limit, tpm_limit, parallel_limit, budget_nano_usd,
+        budget_period, created_at, expires_at, revoked_at, metadata)
+    SELECT $1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, coalesce($14, now()), $15, $16, $17
+    WHERE NOT EXISTS (SELECT FROM virtual_keys WHERE key_id = $1)
+      AND NOT EXISTS (SELECT FROM key_secrets WHERE digest = $2)
     RETURNING key_id
+), secret AS (
+    INSERT INTO key_secrets (digest, key_id, digest_of, keyed_by)
+    SELECT $2, key_id, $3, $18 FROM made WHERE $2 IS NOT NULL
 )
-INSERT INTO key_secrets (digest, keyed_by, key_id) SELECT ($2::bytea[])[1], $9, key_id FROM made RETURNING key_id
+SELECT key_id FROM made
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedKey:
-    """A key of another system, with the secret that its holder has."""
+    """A key of another system, as its row is here."""
 
     key_id: str
-    secret: str
+    # What is stored of its secret: a digest of the key, or of its SHA-256; None where the other system shows neither.
+    digest: bytes | None
+    digest_of: str
+    hint: str
     user_id: str | None
+    organization_id: str | None
     plan: str
-    created_at: datetime
+    models: Sequence[str]
+    rpm_limit: int | None
+    tpm_limit: int | None
+    parallel_limit: int | None
+    budget_nano_usd: int | None
+    budget_period: str
+    created_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    metadata: Mapping[str, Any]
+    # The fingerprint of the secret that keyed the digest.
+    keyed_by: str
+
+
+async def import_key(connection: postgres.Connection, actor: str, key: ImportedKey, source: str) -> bool:
+    """Take over a key from `source` in the current transaction; whether it was not there yet."""
+    made = await connection.fetchval(IMPORT, *astuple(key))
+    if not made:
+        return False
+    detail = {
+        "user_id": key.user_id,
+        "organization_id": key.organization_id,
+        "plan": key.plan,
+        "source": source,
+    }
+    await audit.append(connection, actor, "key.import", f"key:{key.key_id}", detail)
+    await changes.record(connection, f"key:{key.key_id}")
+    return True
 
 
 class KeyStore:
@@ -246,28 +283,6 @@ class KeyStore:
         """How many keys there are, and which of them still need an earlier LUMNI_KEY_SECRET."""
         async with self._database.connection() as connection:
             return await rekeying.progress(connection, self._digests.keyed_by)
-
-    async def import_keys(self, actor: str, keys: Sequence[ImportedKey], source: str) -> None:
-        """Take over keys from `source`, with their secrets, all or none; a secret that is known keeps its key."""
-        async with self._database.transaction() as connection:
-            await owners.make_users(connection, sorted({one.user_id for one in keys if one.user_id}))
-            for one in keys:
-                made = await connection.fetchval(
-                    IMPORT,
-                    one.key_id,
-                    self._digests.accepted(one.secret),
-                    one.secret[-HINT:],
-                    one.user_id,
-                    one.plan,
-                    one.created_at,
-                    one.expires_at,
-                    one.revoked_at,
-                    self._digests.keyed_by,
-                )
-                if made:
-                    detail = {"user_id": one.user_id, "plan": one.plan, "file": source}
-                    await audit.append(connection, actor, "key.import", f"key:{one.key_id}", detail)
-                    await changes.record(connection, f"key:{one.key_id}")
 
     def _check_plan(self, fields: Mapping[str, Any]) -> None:
         plans = self._plans.current.by_name

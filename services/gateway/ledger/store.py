@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 
@@ -157,6 +158,25 @@ JOIN budget_spend b USING (subject, period)
 """  # noqa: S608
 
 
+async def prepare(connection: postgres.Connection) -> None:
+    """Make the tables that a transaction's rows are staged in; before it begins."""
+    await connection.execute("SET client_min_messages = warning")
+    await connection.execute(TEMPORARY)
+
+
+async def stage(connection: postgres.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Bring rows of usage_records, in the order of their columns, into the transaction that writes them."""
+    await connection.copy_records_to_table("incoming", records=rows, columns=USAGE_COLUMNS)
+
+
+async def write_staged(connection: postgres.Connection) -> list[Sum]:
+    """Write what is staged, whichever of it is new; the sums that all of it counts for."""
+    for statement in (RENAME, CORRECT, INSERT, CLOSE, SUM_HOURS, SUM_BUDGETS):
+        await connection.execute(statement)
+    rows = await connection.fetch(f"{SUMS} UNION {SUMS_CORRECTED}")
+    return [Sum(row["subject"], row["period"], row["spent_nano_usd"], row["version"]) for row in rows]
+
+
 class LedgerStore:
     """Writes the ledger's tables."""
 
@@ -169,8 +189,7 @@ class LedgerStore:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[postgres.Connection]:
         async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
-            await connection.execute("SET client_min_messages = warning")
-            await connection.execute(TEMPORARY)
+            await prepare(connection)
             async with connection.transaction():
                 yield connection
 
@@ -201,20 +220,8 @@ class LedgerStore:
                 )
             if not ended:
                 return []
-            return await self._write_ended(connection, list(ended.values()))
-
-    async def _write_ended(self, connection: postgres.Connection, ended: Sequence[Ended]) -> list[Sum]:
-        await connection.copy_records_to_table(
-            "incoming", records=[one.row for one in ended], columns=USAGE_COLUMNS
-        )
-        await connection.execute(RENAME)
-        await connection.execute(CORRECT)
-        await connection.execute(INSERT)
-        await connection.execute(CLOSE)
-        await connection.execute(SUM_HOURS)
-        await connection.execute(SUM_BUDGETS)
-        rows = await connection.fetch(f"{SUMS} UNION {SUMS_CORRECTED}")
-        return [Sum(row["subject"], row["period"], row["spent_nano_usd"], row["version"]) for row in rows]
+            await stage(connection, [one.row for one in ended.values()])
+            return await write_staged(connection)
 
     async def overdue(self, limit: int = 500) -> list[tuple[str, bytes]]:
         """Attempts whose end did not come in time: their ids, and the events of their start."""

@@ -74,7 +74,7 @@ class LedgerWriter:
         sums = await self._store.write(batch)
         ended = [event for event in batch if isinstance(event, Ended)]
         if ended:
-            await self._publish(sums, ended)
+            await self.publish(sums, ended)
         if self._seen is not None:
             self._seen.ended(ended)
 
@@ -84,7 +84,12 @@ class LedgerWriter:
             await self.set_aside(stream, poisoned)
         WRITTEN.labels(stream).inc(len(entries) - len(poisoned))
 
-    async def _publish(self, sums: Sequence[Sum], ended: Sequence[Ended]) -> None:
+    async def publish(self, sums: Sequence[Sum], ended: Sequence[Ended]) -> None:
+        """Tell the gateways what was spent, and which attempts are over.
+
+        Raises:
+            redis.ERRORS: they do not know it yet; the same again tells them.
+        """
         written = {
             "sums": [[f"{one.subject}:{one.period}", one.nano_usd, one.version] for one in sums],
             "attempts": [[one.request_id, one.number, one.last] for one in ended],

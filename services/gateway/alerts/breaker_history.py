@@ -17,6 +17,10 @@ class BreakerHistory:
         self._open_since: dict[str, float | None] = {}
         self._changes: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MOST_CHANGES))
 
+    def name_providers(self, providers: Mapping[str, str]) -> None:
+        """Know other deployments, or other providers of them."""
+        self._providers = providers
+
     def look(self, is_open: Mapping[str, bool], now: float) -> None:
         """Note whether the breaker of each deployment that can be called is open."""
         before = self._open_since

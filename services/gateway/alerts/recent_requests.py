@@ -55,6 +55,10 @@ class RecentRequests:
         # By request id, the oldest first.
         self._ends: OrderedDict[str, _End] = OrderedDict()
 
+    def resize(self, window_s: float) -> None:
+        """Count over another window from now on; of a longer one, what was dropped before stays uncounted."""
+        self._window_s = window_s
+
     def add(self, request_id: str, deployment: str, took_s: float, now: float, *, failed: bool) -> None:
         """Count an attempt that was learnt of now; a request has failed until one of its attempts has not."""
         known = self._ends.get(request_id)

@@ -1,4 +1,4 @@
-"""A new LUMNI_KEY_SECRET: each key moves to it when it is next used, and so do keys that another system kept as SHA-256.
+"""A new LUMNI_KEY_SECRET: each key moves to it when it is next used; so do keys that another system kept as SHA-256.
 
 Not before, for only who holds a key has what its digest is made of.
 """

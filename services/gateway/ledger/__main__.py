@@ -11,15 +11,15 @@ from functools import partial
 
 import httpx
 
-from services.chassis import configured_environment, litellm_config, process, redis, redis_keys, rpc
+from services.chassis import configured_environment, process, redis, redis_keys, rpc
 from services.chassis.background import beside
 from services.chassis.config import reader
 from services.gateway import postgres
 from services.gateway.alerts.messenger import TIMEOUT_S, Messenger
-from services.gateway.config import alerts
 from services.gateway.experiments.guard import Guard
 from services.gateway.experiments.store import ExperimentStore
 from services.gateway.keys.database import KeyDatabase
+from services.gateway.ledger.alert_configuration import AlertConfiguration
 from services.gateway.ledger.alert_watch import AlertWatch, LedgerFacts
 from services.gateway.ledger.consumer import BLOCK_MS, Consumer
 from services.gateway.ledger.housekeeping import Housekeeping
@@ -95,19 +95,16 @@ async def _alert_watch(
         return None
     http = await stack.enter_async_context(httpx.AsyncClient(timeout=TIMEOUT_S))
     messenger = Messenger(http, settings.alerts_webhook.reveal(), settings.alerts_format)
-    thresholds = alerts.load(settings.config_dir / "lumni.yaml")
-    spending = None
-    if thresholds.budget_usd is not None:
-        spending = SpendingWatch(pool, every_s=thresholds.spending_every_s)
-        await stack.enter_async_context(beside(spending.run()))
-    fleet = litellm_config.load(settings.config_dir / "litellm_config.yaml")
+    configuration = AlertConfiguration(settings.config_dir)
+    spending = SpendingWatch(pool, configuration.thresholds)
+    await stack.enter_async_context(beside(spending.run()))
+    await stack.enter_async_context(beside(configuration.watch(settings.reload_s)))
     own = LedgerFacts(
-        providers={one.id: one.provider for one in fleet.deployments},
         keys_expiring=lambda: expiry.count,
         pool_share=partial(postgres.share_busy, pool),
         spending=spending,
     )
-    return AlertWatch(client, messenger, thresholds, own)
+    return AlertWatch(client, messenger, configuration.thresholds, configuration.providers, own)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lumni.executor.v1 import executor_pb2
 
@@ -16,6 +16,7 @@ from services.gateway.alerts.judge import Facts
 from services.gateway.alerts.messenger import Messenger
 from services.gateway.alerts.recent_requests import RecentRequests
 from services.gateway.config.alerts import Thresholds
+from services.gateway.config.live import Live
 from services.gateway.ledger.rows import USAGE_COLUMNS, Ended, Kind
 from services.gateway.ledger.spending import SpendingWatch
 
@@ -35,14 +36,12 @@ class LedgerFacts:
     """What the ledger process knows of itself, and reads for other purposes anyway.
 
     Args:
-        providers: The provider of each deployment, by its id.
         keys_expiring: How many virtual keys expire within a week.
         pool_share: The share of the connections to PostgreSQL that is in use, 0 to 1.
-        spending: Knows what was spent of late; None where there is no budget.
+        spending: Knows what was spent of late.
 
     """
 
-    providers: Mapping[str, str] = field(default_factory=dict)
     keys_expiring: Callable[[], int] = lambda: 0
     pool_share: Callable[[], float] = lambda: 0.0
     spending: SpendingWatch | None = None
@@ -55,7 +54,8 @@ class AlertWatch:
         self,
         client: redis.Redis,
         messenger: Messenger,
-        thresholds: Thresholds,
+        thresholds: Live[Thresholds],
+        providers: Live[Mapping[str, str]],
         own: LedgerFacts,
     ) -> None:
         """Watch.
@@ -64,14 +64,17 @@ class AlertWatch:
             client: Where the executors publish the deployments' health.
             messenger: Tells.
             thresholds: How often to look, and from where on each alert fires.
+            providers: The provider of each deployment, by its id.
             own: What this process knows of itself.
         """
         self._redis = client
         self._messenger = messenger
         self._thresholds = thresholds
         self._own = own
-        self._recent = RecentRequests(thresholds.window_s)
-        self._breakers = BreakerHistory(own.providers)
+        self._recent = RecentRequests(thresholds.current.window_s)
+        self._breakers = BreakerHistory(providers.current)
+        thresholds.on_change(lambda changed: self._recent.resize(changed.window_s))
+        providers.on_change(self._breakers.name_providers)
         # When events were set aside, and since when the pool is full in every look, on the monotonic clock.
         self._poison: deque[float] = deque(maxlen=1000)
         self._full_since: float | None = None
@@ -94,14 +97,14 @@ class AlertWatch:
         while True:
             try:
                 facts = await self._facts(behind_s())
-                await self._messenger.tell(judge.firing(facts, self._thresholds))
+                await self._messenger.tell(judge.firing(facts, self._thresholds.current))
             except Exception:
                 # Nothing that goes wrong in here may keep usage from being written.
                 log.exception("watching for alerts failed")
-            await asyncio.sleep(self._thresholds.every_s)
+            await asyncio.sleep(self._thresholds.current.every_s)
 
     async def _facts(self, behind_s: float) -> Facts:
-        limits = self._thresholds
+        limits = self._thresholds.current
         await self._look_at_breakers()
         now = time.monotonic()
         while self._poison and self._poison[0] < now - limits.window_s:
@@ -130,11 +133,12 @@ class AlertWatch:
     def _pool_share(self, now: float) -> float:
         """The share of the pool that is in use, when it has been too much for long, else 0."""
         share = self._own.pool_share()
-        if share <= self._thresholds.pool_share:
+        limits = self._thresholds.current
+        if share <= limits.pool_share:
             self._full_since = None
             return 0.0
         self._full_since = now if self._full_since is None else self._full_since
-        return share if now - self._full_since >= self._thresholds.pool_full_s else 0.0
+        return share if now - self._full_since >= limits.pool_full_s else 0.0
 
 
 def _open(views: Sequence[Sequence[executor_pb2.DeploymentHealth]]) -> dict[str, bool]:

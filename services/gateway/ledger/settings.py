@@ -36,6 +36,7 @@ class Settings:
     )
     alerts_format: str = variable("LUMNI_ALERTS_FORMAT", "slack", "what the webhook takes: slack or json")
     config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "folder of lumni.yaml, for alerts")
+    reload_s: float = variable("LUMNI_RELOAD_S", 2.0, "seconds between looks at the configuration")
     telemetry: Telemetry = part()
 
     def __post_init__(self) -> None:

@@ -6,6 +6,8 @@ import logging
 from services.chassis.outage import Outage
 from services.gateway import postgres
 from services.gateway.alerts.budget_burn import Spending, Spent
+from services.gateway.config.alerts import Thresholds
+from services.gateway.config.live import Live
 
 log = logging.getLogger(__name__)
 
@@ -29,22 +31,23 @@ FROM (
 class SpendingWatch:
     """Reads now and then what was spent; while PostgreSQL does not answer, `latest` is what was read last."""
 
-    def __init__(self, pool: postgres.Pool, *, every_s: float) -> None:
-        """Read through `pool`, every `every_s` seconds."""
+    def __init__(self, pool: postgres.Pool, thresholds: Live[Thresholds]) -> None:
+        """Read through `pool`, as often as the thresholds say, while they have a budget."""
         self._pool = pool
-        self._every_s = every_s
+        self._thresholds = thresholds
         self.latest: Spending | None = None
 
     async def run(self) -> None:
         """Read until cancelled."""
         outage = Outage(log, "what was spent of late cannot be read", "what was spent of late can be read")
         while True:
+            limits = self._thresholds.current
             try:
-                self.latest = await read(self._pool)
+                self.latest = None if limits.budget_usd is None else await read(self._pool)
                 outage.end()
             except postgres.FAILURES as error:
                 outage.begin(error)
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(limits.spending_every_s)
 
 
 async def read(pool: postgres.Pool) -> Spending:

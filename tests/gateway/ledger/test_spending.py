@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.gateway import postgres
+from services.gateway.config.alerts import Thresholds
+from services.gateway.config.live import Live
 from services.gateway.ledger import event_rows, spending
 from services.gateway.ledger.spending import SpendingWatch
 from services.gateway.ledger.store import LedgerStore
@@ -44,7 +46,7 @@ async def test_what_was_read_last_counts_until_it_can_be_read_again(
     pool: postgres.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     await spend(pool, timedelta(minutes=1), 7)
-    watch = SpendingWatch(pool, every_s=0.01)
+    watch = SpendingWatch(pool, Live(Thresholds(budget_usd=1.0, spending_every_s=0.01)))
 
     async def until(nano_usd: int) -> None:
         async def so() -> bool:

@@ -106,18 +106,22 @@ def chosen(variants: Sequence[Variant], unit: int) -> Variant:
     return variants[-1]
 
 
-def changed(request: ModelRequest, variant: Variant, assignment: Assignment) -> ModelRequest:
-    """The request with what its variant sets."""
-    parameters = variant.parameters
+def changed(request: ModelRequest, variant: Variant, assignment: Assignment | None) -> ModelRequest:
+    """The request with what its variant sets; without an assignment nothing measures it as one of an experiment."""
+    parameters, hints = variant.parameters, request.hints
+    if variant.tier or variant.powerful_share is not None:
+        # What a request says itself of its tier stands against both.
+        hints = replace(hints, task_type=variant.tier or "auto", threshold=None)
     return replace(
         request,
         body={**request.body, **parameters} if parameters else request.body,
         output_tokens=parameters.get(OUTPUT_CAP, request.output_tokens),
         model=variant.model or request.model,
         hints=replace(
-            request.hints,
-            strategy=variant.strategy or request.hints.strategy,
+            hints,
+            strategy=variant.strategy or hints.strategy,
             powerful_share=variant.powerful_share,
+            access_groups=variant.access_groups,
         ),
         assignment=assignment,
     )
@@ -153,7 +157,7 @@ def _asks_for(definition: Definition, request: ModelRequest) -> bool:
         or (hints.strategy and any(one.strategy for one in variants))
         or (
             (hints.threshold is not None or hints.task_type != "auto")
-            and any(one.powerful_share is not None for one in variants)
+            and any(one.tier or one.powerful_share is not None for one in variants)
         )
     )
 

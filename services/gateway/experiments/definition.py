@@ -13,7 +13,10 @@ from services.gateway.requests import fields
 from services.gateway.requests.hints import NAME
 
 MOST_VARIANTS = 8
-MOST_PLANS = 64
+MOST_NAMES = 64
+TIERS = ("fast", "powerful")
+# What a variant may set beside the version of a prompt, which says all of this itself.
+SETS = ("model", "strategy", "powerful_share", "tier", "access_groups", "parameters")
 LARGEST_WEIGHT = 1000
 # Parameters of a chat completion that a variant may set.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
@@ -41,6 +44,8 @@ class Variant:
         model: The model or group that answers.
         strategy: The strategy of the selection.
         powerful_share: The share of requests that may go to powerful models.
+        tier: The tier that answers: fast or powerful.
+        access_groups: The groups of models that may answer, in place of the plan's.
         parameters: Of a chat completion, such as temperature.
 
     """
@@ -51,6 +56,8 @@ class Variant:
     model: str = ""
     strategy: str = ""
     powerful_share: float | None = None
+    tier: str = ""
+    access_groups: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -107,24 +114,17 @@ def parse(given: Any) -> Definition:
         raise Invalid(
             f"variants: expected a list of 2 to {MOST_VARIANTS}, the control first", param="variants"
         )
-    parsed = tuple(_variant(one, f"variants[{i}]", prompt) for i, one in enumerate(variants))
+    parsed = tuple(variant(one, f"variants[{i}]", prompt) for i, one in enumerate(variants))
     names = [one.name for one in parsed]
     if len(set(names)) < len(names):
         raise Invalid("variants: expected names that differ", param="variants")
-    plans = body.get("plans") or []
-    if (
-        not isinstance(plans, list | tuple)
-        or len(plans) > MOST_PLANS
-        or not all(isinstance(one, str) for one in plans)
-    ):
-        raise Invalid(f"plans: expected a list of at most {MOST_PLANS} names", param="plans")
     for name, words in (("sticky", tuple(Sticky)), ("goal", tuple(METRICS))):
         fields.one_of(body, name, words)
     return Definition(
         name=_name(body, "name"),
         variants=parsed,
         organization_id=_text(body, "organization_id"),
-        plans=tuple(plans),
+        plans=_names(body, "plans"),
         prompt=prompt,
         model=_text(body, "model") or "auto",
         sticky=Sticky(body.get("sticky") or Sticky.USER),
@@ -133,7 +133,17 @@ def parse(given: Any) -> Definition:
     )
 
 
-def _variant(given: Any, place: str, prompt: str) -> Variant:
+def variant(given: Any, place: str, prompt: str = "") -> Variant:
+    """Check what becomes of a request.
+
+    Args:
+        given: As an operator gives it.
+        place: Where it stands, for mistakes.
+        prompt: The stored prompt that it is about; empty where it is about none.
+
+    Raises:
+        Invalid: names the field and what is expected there.
+    """
     body = _known(given, place, tuple(Variant.__dataclass_fields__))
     weight = _number(body, "weight", place, 0, LARGEST_WEIGHT)
     if weight == 0:
@@ -141,7 +151,9 @@ def _variant(given: Any, place: str, prompt: str) -> Variant:
     if body.get("strategy") not in (None, "", *STRATEGIES):
         raise Invalid(f"{place}.strategy: expected one of {', '.join(STRATEGIES)}", param=f"{place}.strategy")
     version = _text(body, "prompt_version", place)
-    sets = [name for name in ("model", "strategy", "powerful_share", "parameters") if body.get(name)]
+    if body.get("tier") not in (None, "", *TIERS):
+        raise Invalid(f"{place}.tier: expected one of {', '.join(TIERS)}", param=f"{place}.tier")
+    sets = [name for name in SETS if body.get(name)]
     if prompt and sets:
         raise Invalid(
             f"{place}.{sets[0]}: in an experiment about a prompt a variant names a version, which says the rest",
@@ -161,6 +173,8 @@ def _variant(given: Any, place: str, prompt: str) -> Variant:
         model=_text(body, "model", place),
         strategy=_text(body, "strategy", place),
         powerful_share=_number(body, "powerful_share", place, 0, 1),
+        tier=body.get("tier") or "",
+        access_groups=_names(body, "access_groups", place),
         parameters=_parameters(body.get("parameters") or {}, f"{place}.parameters"),
     )
 
@@ -206,6 +220,18 @@ def _text(body: dict[str, Any], name: str, place: str = "") -> str:
     if value and not (isinstance(value, str) and NAME.fullmatch(value)):
         raise Invalid(f"{path}: expected a short text", param=path)
     return str(value)
+
+
+def _names(body: dict[str, Any], name: str, place: str = "") -> tuple[str, ...]:
+    values = body.get(name) or []
+    path = f"{place}.{name}" if place else name
+    if (
+        not isinstance(values, list | tuple)
+        or len(values) > MOST_NAMES
+        or not all(isinstance(one, str) and NAME.fullmatch(one) for one in values)
+    ):
+        raise Invalid(f"{path}: expected a list of at most {MOST_NAMES} names", param=path)
+    return tuple(values)
 
 
 def _name(body: dict[str, Any], name: str, place: str = "") -> str:

@@ -33,8 +33,10 @@ class Hints:
     weights: Mapping[str, float] = field(default_factory=dict)
     plan: str = ""
     at: float = 0
-    # What an experiment sets, and no request: the share of requests that may go to powerful models.
+    # What an experiment or a mirror sets, and no request: the share of requests that may go to powerful models, and the
+    # groups of models in place of the plan's.
     powerful_share: float | None = None
+    access_groups: Sequence[str] = ()
     # Whether the operator's system prompts are added.
     system_prompts: bool = True
 

@@ -8,8 +8,18 @@ from services.chassis.yaml import Section
 
 __all__ = ["SECTIONS", "is_one", "load"]
 
-# All that may stand at the top: the gateway's plans and switches, the selector's section, and the ledger's.
-SECTIONS = ("default_plan", "bootstrap_plan", "plans", "switches", "system_prompts", "selector", "alerts")
+# All that may stand at the top: the gateway's plans, switches, texts and mirrors, the selector's section, and the
+# ledger's.
+SECTIONS = (
+    "default_plan",
+    "bootstrap_plan",
+    "plans",
+    "switches",
+    "system_prompts",
+    "mirror",
+    "selector",
+    "alerts",
+)
 
 
 def load(path: Path) -> Section:

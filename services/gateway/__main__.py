@@ -43,11 +43,14 @@ from services.gateway.keys.store import KeyStore
 from services.gateway.limits import admission
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
+from services.gateway.mirroring.mirrors import Mirrors
+from services.gateway.mirroring.pipeline import MirroringPipeline
+from services.gateway.mirroring.store import MirrorReports, MirrorStore
+from services.gateway.mirroring.target import Target
 from services.gateway.peers import clients
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.pipeline.decision import Decider
-from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.prompts.library import PromptLibrary
@@ -56,7 +59,6 @@ from services.gateway.prompts.stored_rules import StoredRules
 from services.gateway.recording import sinks as recording
 from services.gateway.recording import text_store
 from services.gateway.recording.record import Content
-from services.gateway.recording.recorder import RecordingPipeline
 from services.gateway.recording.text_store import TextStore
 from services.gateway.replays.replay import Replays
 from services.gateway.reports import portkey_feedback
@@ -85,6 +87,7 @@ from services.gateway.rest import (
 )
 from services.gateway.rest import cache as cache_routes
 from services.gateway.rest import experiments as experiment_routes
+from services.gateway.rest import mirrors as mirror_routes
 from services.gateway.rest import prompts as prompt_routes
 from services.gateway.rest import replay as replay_routes
 from services.gateway.rest.connections import Connections
@@ -194,8 +197,13 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         await enter(rules.following())
         texts = _text_store(pool, settings)
         sinks = await enter(recording.opened(settings.records, texts))
-        conducting: Callable[..., Pipeline] = partial(RecordingPipeline, sinks) if sinks else Pipeline
-        pipeline = conducting(
+        added = rules.texts.derived(SystemPromptRules)
+        target = Target(decider=decider, executor=executor, limits=limits, decisions=decisions, rules=added)
+        mirrors = Mirrors(configuration.mirrors, target, MirrorStore(pool))
+        await enter(mirrors.mirroring())
+        pipeline = MirroringPipeline(
+            mirrors,
+            sinks,
             decider=decider,
             executor=executor,
             limits=limits,
@@ -203,7 +211,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             timeout_s=settings.server.timeout_s,
             cache=cache,
             experiments=experiments,
-            system_prompts=rules.texts.derived(SystemPromptRules),
+            system_prompts=added,
         )
         prompts = RequestExpander(PromptLibrary(pool), experiments, pipeline.events.unfit_version)
         limiter = ConcurrencyLimiter(settings.max_concurrent)
@@ -271,6 +279,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 prompt_routes.router(keys, stored),
                 experiment_routes.router(keys, divided, learnt),
                 usage.router(keys, reports, SavingsReports(readers)),
+                mirror_routes.router(keys, configuration.mirrors, MirrorReports(readers), reports),
                 replay_routes.router(keys, Replays(readers, selector, settings.config_dir)),
                 request_story.router(keys, requests, texts),
                 feedback.router(keys, FeedbackStore(pool, portkey=portkey), pipeline),

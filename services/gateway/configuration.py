@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from services.gateway.config import plans, switches
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.config.switches import Switches
+from services.gateway.mirroring import definition as mirroring
+from services.gateway.mirroring.definition import Mirror
 from services.gateway.prompts import system_prompts
 from services.gateway.prompts.system_prompts import Configured
 
@@ -34,6 +37,7 @@ class _Contents:
     plans: Plans
     switches: Switches
     system_prompts: Configured
+    mirrors: Mapping[str, Mirror]
 
 
 class Configuration:
@@ -53,6 +57,7 @@ class Configuration:
         self.plans = Live(found.plans)
         self.switches = Live(found.switches)
         self.system_prompts = Live(found.system_prompts)
+        self.mirrors = Live(found.mirrors)
 
     async def watch(self, every_s: float) -> None:
         """Read the files again whenever one changes, until cancelled; one with a mistake changes nothing."""
@@ -81,13 +86,18 @@ class Configuration:
         self.plans.replace(found.plans)
         self.switches.replace(found.switches)
         self.system_prompts.replace(found.system_prompts)
+        self.mirrors.replace(found.mirrors)
 
 
 def _read(folder: Path) -> _Contents:
     fleet, lumni = (folder / name for name in FILES)
     known = plans.load(lumni)
     return _Contents(
-        litellm_config.load(fleet), known, switches.load(lumni), system_prompts.load(lumni, known.by_name)
+        litellm_config.load(fleet),
+        known,
+        switches.load(lumni),
+        system_prompts.load(lumni, known.by_name),
+        mirroring.load(lumni, known.by_name),
     )
 
 

@@ -22,6 +22,7 @@ from services.gateway.cli import (
     imports,
     keys,
     logs,
+    mirror,
     portkey_prompts,
     prompts,
     replay,
@@ -48,6 +49,7 @@ app.add_typer(
     experiments.app, name="experiments", help="Divide requests among variants, and see which is better."
 )
 app.add_typer(imports.app, name="import", help="Take over keys, budgets and usage from another gateway.")
+app.add_typer(mirror.app, name="mirror", help="See how a second target does with a share of the requests.")
 app.command()(usage.usage)
 app.command()(logs.logs)
 app.command()(trace.trace)

@@ -12,6 +12,8 @@ UNLIMITED = Rate()
 # Who holds the two keys that are configured and have no row in the database.
 ADMIN = "admin"
 BOOTSTRAP = "bootstrap"
+# What the key ids of mirrors begin with, so that no row of the ledger is taken for a caller's.
+MIRROR = "mirror:"
 
 
 @dataclass(frozen=True, slots=True)

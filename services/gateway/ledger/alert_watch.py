@@ -17,6 +17,7 @@ from services.gateway.alerts.messenger import Messenger
 from services.gateway.alerts.recent_requests import RecentRequests
 from services.gateway.config.alerts import Thresholds
 from services.gateway.config.live import Live
+from services.gateway.keys.permissions import MIRROR
 from services.gateway.ledger.rows import USAGE_COLUMNS, Ended, Kind
 from services.gateway.ledger.spending import SpendingWatch
 
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 CALLERS = frozenset(
     ("bad_request", "unsupported", "context_length", "content_policy", "too_large", "cancelled")
 )
-KIND, ERROR, TOOK, DEPLOYMENT = (
-    USAGE_COLUMNS.index(name) for name in ("kind", "error_class", "duration_ms", "deployment")
+KIND, ERROR, TOOK, DEPLOYMENT, KEY = (
+    USAGE_COLUMNS.index(name) for name in ("kind", "error_class", "duration_ms", "deployment", "key_id")
 )
 
 
@@ -162,9 +163,10 @@ def _open(views: Sequence[Sequence[executor_pb2.DeploymentHealth]]) -> dict[str,
 def _failed(one: Ended) -> bool | None:
     """Whether an attempt failed for a reason of ours or the provider's.
 
-    None when it tells nothing of either: its caller left or must mend it, or the answer is from the cache.
+    None when it tells nothing of either: its caller left or must mend it, the answer is from the cache, or it is a
+    mirror's, which no caller sees.
     """
     kind = one.row[KIND]
-    if kind == Kind.CACHED or one.row[ERROR] in CALLERS:
+    if kind == Kind.CACHED or one.row[ERROR] in CALLERS or one.row[KEY].startswith(MIRROR):
         return None
     return bool(kind != Kind.FINAL)

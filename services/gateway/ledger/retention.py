@@ -16,7 +16,7 @@ PARTITIONED = {
     "model_selections": "decided_at",
 }
 # Tables whose rows have an end of their own.
-EXPIRING = ("responses", "request_texts")
+EXPIRING = ("responses", "request_texts", "mirrored_requests")
 # For how long a new month waits for whoever holds its table, in milliseconds: while it waits, nobody can write there.
 LOCK_WAIT_MS = 1000
 # An executor's spool may be late by so many days, and still finds who was erased meanwhile.
@@ -75,7 +75,7 @@ class Retention:
         return touched
 
     async def prune_expired(self, now: datetime, batch: int = 1000) -> int:
-        """Delete a batch of the kept responses, prompts and answers that have expired; how many rows that were."""
+        """Delete a batch of the kept responses, texts and comparisons that have expired; how many rows that were."""
         removed = 0
         async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
             for table in EXPIRING:

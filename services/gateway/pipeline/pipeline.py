@@ -33,7 +33,7 @@ from services.gateway.pipeline.cached_answer import found_headers, found_summary
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.decision_events import DecisionEvents
 from services.gateway.pipeline.last_chunk import LastChunk
-from services.gateway.pipeline.reservation import Reservation
+from services.gateway.pipeline.reservation import Reservation, reserved
 from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.system_prompts import SystemPrompts
 from services.gateway.requests.model_request import ModelRequest
@@ -306,14 +306,7 @@ class Pipeline:
             decision = await self._decider.decide(caller, request, context)
             decision.system_prompts = rules.chosen(caller, request, decision)
             with stages.stage("admit") as span:
-                admission = await self._limits.admit(
-                    caller,
-                    request_id=context.request_id,
-                    prompt_tokens=request.prompt_tokens,
-                    likely_prompt_tokens=request.likely_prompt_tokens,
-                    output_tokens=request.choices * request.output_bound(caller.plan.max_output_tokens),
-                    candidates=decision.selection.candidates,
-                )
+                admission = await reserved(self._limits, caller, request, decision)
                 span.set_attribute("lumni.admitted", admission.deployments)
                 span.set_attribute("lumni.reserved_nano_usd", admission.reserved_nano_usd)
         except errors.Fault as fault:
@@ -321,6 +314,5 @@ class Pipeline:
             measures.refused(request.operation, decision, fault)
             raise
         measures.admitted(decision)
-        context.admitted_unix_ms = admission.admitted_unix_ms
         self.events.publish(context, request, decision)
         return decision, admission

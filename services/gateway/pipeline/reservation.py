@@ -6,7 +6,28 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from lumni.executor.v1 import executor_pb2
 
 from services.chassis import errors
+from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
+from services.gateway.pipeline.decision import Decision
+from services.gateway.requests.model_request import ModelRequest
+
+
+async def reserved(limits: Limits, caller: Caller, request: ModelRequest, decision: Decision) -> Admission:
+    """Admit a request that was decided, and note in its context when that was.
+
+    Raises:
+        Fault: as `Limits.admit`.
+    """
+    admission = await limits.admit(
+        caller,
+        request_id=decision.request_id,
+        prompt_tokens=request.prompt_tokens,
+        likely_prompt_tokens=request.likely_prompt_tokens,
+        output_tokens=request.choices * request.output_bound(caller.plan.max_output_tokens),
+        candidates=decision.selection.candidates,
+    )
+    decision.context.admitted_unix_ms = admission.admitted_unix_ms
+    return admission
 
 
 class Reservation:

@@ -22,7 +22,7 @@ class RecordingPipeline(Pipeline):
     """Conducts requests, and hands a record of each to all sinks when it is over.
 
     Args:
-        sinks: Take the records.
+        sinks: Take the records; without any nothing is recorded.
         parts: As the pipeline's.
     """
 
@@ -32,6 +32,8 @@ class RecordingPipeline(Pipeline):
 
     async def complete(self, caller: Caller, request: ModelRequest) -> Answer:
         """As the pipeline."""
+        if not self._sinks:
+            return await super().complete(caller, request)
         record = self._begun(caller, request, stream=False)
         with self._ending(record):
             answer = await super().complete(caller, request)
@@ -41,6 +43,8 @@ class RecordingPipeline(Pipeline):
 
     async def stream(self, caller: Caller, request: ModelRequest) -> Stream:
         """As the pipeline."""
+        if not self._sinks:
+            return await super().stream(caller, request)
         record = self._begun(caller, request, stream=True)
         try:
             stream = await super().stream(caller, request)

@@ -13,6 +13,7 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import selection_messages
 from services.chassis.enums import number
+from services.gateway.keys.permissions import MIRROR
 from services.gateway.ledger.rows import COST_PARTS, TOKEN_COLUMNS, Kind
 from services.gateway.replays.request import Attempt, Request, Tokens
 from services.gateway.reports.readers import Readers
@@ -24,14 +25,15 @@ PAGE = 1000
 BEFORE, AFTER = timedelta(minutes=5), timedelta(hours=2)
 # Kinds of attempts that a provider may bill.
 BILLED = (Kind.FINAL, Kind.PARTIAL, Kind.UNKNOWN)
-DECISIONS = """
+DECISIONS = f"""
 SELECT s.request_id, s.decided_at, s.plan, s.requested_model, s.tier, s.candidates, s.chosen_model, s.asked,
        coalesce(c.category, '') AS category, c.language, c.strong_win_rate, c.version, c.tier AS judged
 FROM model_selections s
 LEFT JOIN task_classifications c ON c.request_id = s.request_id AND c.decided_at = s.decided_at
-WHERE s.refusal = '' AND (s.decided_at, s.request_id) > ($1, $2) AND s.decided_at < $3 AND ($4 = '' OR s.plan = $4)
+WHERE s.refusal = '' AND s.key_id NOT LIKE '{MIRROR}%'
+    AND (s.decided_at, s.request_id) > ($1, $2) AND s.decided_at < $3 AND ($4 = '' OR s.plan = $4)
 ORDER BY s.decided_at, s.request_id LIMIT $5
-"""
+"""  # noqa: S608  (of the constant above)
 ATTEMPTS = f"""
 SELECT request_id, tenant, deployment, model, kind, cost_nano_usd, {COST_PARTS[0]}, {", ".join(TOKEN_COLUMNS)}
 FROM usage_records WHERE request_id = ANY($1::text[]) AND started_at >= $2 AND started_at < $3

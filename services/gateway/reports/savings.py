@@ -11,7 +11,7 @@ from services.chassis.candidates import UNPINNED
 from services.chassis.money import usd
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.time_range import TimeRange
-from services.gateway.reports.usage import ANSWERED, LIST_PRICE, OF_TOKENS, PRICED, SAVING_ROWS
+from services.gateway.reports.usage import ANSWERED, LIST_PRICE, OF_CALLERS, OF_TOKENS, PRICED, SAVING_ROWS
 
 # By counterfactual: the model whose list prices a selection has, and which selections count beside. Prices of the first
 # candidate are kept where it is the pinned model.
@@ -39,7 +39,7 @@ SELECT coalesce(sum(r.cost_nano_usd), 0)::bigint AS ledger, coalesce(sum(r.saved
        coalesce(sum(r.fees_nano_usd) FILTER (WHERE {SAVING_ROWS}), 0)::bigint AS fees,
        count(*) FILTER (WHERE {ANSWERED} AND NOT ({SAVING_ROWS})) AS without_tokens,
        coalesce(sum(r.cost_nano_usd) FILTER (WHERE {ANSWERED} AND NOT ({SAVING_ROWS})), 0)::bigint AS by_unit
-FROM usage_records r WHERE r.started_at >= $1 AND r.started_at < $2
+FROM usage_records r WHERE {OF_CALLERS} AND r.started_at >= $1 AND r.started_at < $2
 """  # noqa: S608  (of the constant above)
 # Fewer verdicts on a model in a category measure nothing.
 LEAST_VERDICTS = 10
@@ -111,7 +111,7 @@ class SavingsReports:
                         model=model,
                         price=LIST_PRICE.format(model=model),
                         cost=OF_TOKENS,
-                        rows=SAVING_ROWS,
+                        rows=f"{OF_CALLERS} AND {SAVING_ROWS}",
                         priced=PRICED.format(model=model),
                         selections=selections,
                     ),

@@ -10,6 +10,7 @@ from typing import Any
 from services.chassis import errors
 from services.chassis.money import usd
 from services.gateway.config.budgets import Period, token
+from services.gateway.keys.permissions import MIRROR
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.time_range import time_range
 
@@ -46,6 +47,8 @@ LIST_PRICE = (
 OF_TOKENS = "(r.cost_nano_usd - coalesce(r.fees_nano_usd, 0))"
 ANSWERED = "r.kind = 'final' AND r.cost_nano_usd IS NOT NULL"
 SAVING_ROWS = f"{ANSWERED} AND r.prompt_tokens + r.completion_tokens > 0"
+# What mirrors ask again was no choice of routing.
+OF_CALLERS = f"r.key_id NOT LIKE '{MIRROR}%'"
 # Whether the list prices of such a model are known.
 PRICED = "s.{model}_model <> '' AND s.{model}_input_nano_usd_per_mtok IS NOT NULL"
 MOST_ROWS = 10_000
@@ -165,7 +168,7 @@ class UsageReports:
                 f"SELECT count(*) AS requests, coalesce(sum({OF_TOKENS}), 0)::bigint AS cost, "  # noqa: S608
                 f"coalesce(sum({LIST_PRICE.format(model='baseline')}), 0)::bigint AS baseline "
                 "FROM usage_records r JOIN model_selections s USING (request_id) "
-                f"WHERE {SAVING_ROWS} AND {PRICED.format(model='baseline')} AND {where}",
+                f"WHERE {OF_CALLERS} AND {SAVING_ROWS} AND {PRICED.format(model='baseline')} AND {where}",
                 *values,
             )
         assert row is not None

@@ -50,11 +50,12 @@ def ended(
     request_id: str,
     kind: events_pb2.UsageKind.ValueType = events_pb2.USAGE_KIND_FINAL,
     error: ErrorClass | None = None,
+    key_id: str = "k1",
 ) -> Ended:
     """An attempt of a request, as the ledger reads it from its event."""
     event = events_pb2.UsageEvent(
         kind=kind,
-        context=chat_pb2.RequestContext(request_id=request_id),
+        context=chat_pb2.RequestContext(request_id=request_id, key_id=key_id),
         attempt=pb.Attempt(
             id=f"{request_id}/1",
             deployment="d",
@@ -110,6 +111,7 @@ async def test_what_tells_nothing_of_a_provider_is_not_counted(
     watch = watching(client, messenger)
     watch.ended([ended(f"bad{n}", events_pb2.USAGE_KIND_PARTIAL, ErrorClass.CUT) for n in range(4)])
     watch.ended([ended(f"other{n}", kind, error) for n in range(50)])
+    watch.ended([ended(f"mirrored{n}", key_id="mirror:old") for n in range(50)])
 
     await told(client, watch, messenger, {"LumniErrorRateHigh", "LumniErrorRateVeryHigh"})
     assert "100% of 4 requests failed" == messenger.firing["LumniErrorRateHigh"]

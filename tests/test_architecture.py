@@ -31,7 +31,7 @@ OUTSIDE = (
 EDGES = {
     "chassis": "lua published_health redis rpc rpc.certificates rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.rotation rpc.server rpc.service selection_messages status workers",
     "classifier": "__main__ servicer settings",
-    "selector": "__main__ live.health live.replica_sync message_bounds past_messages replay_servicer servicer settings",
+    "selector": "__main__ live.health live.learned_sync live.replica_sync message_bounds outcome_learning past_messages replay_servicer servicer settings",
     "executor": (
         "__main__ servicer settings attempts.messages capacity.health capacity.health_metrics capacity.prober capacity.redis_state engines.anthropic engines.cache_marks "
         "engines.direct engines.gemini engines.litellm_answers engines.litellm_errors engines.litellm_globals "
@@ -55,6 +55,7 @@ GATEWAY_CORES = """
     health.deployments
     imports.fields imports.litellm imports.litellm_spend imports.model_names imports.openrouter imports.periods
     imports.portkey imports.previous imports.records imports.summary
+    learning.comparison learning.evidence learning.sums learning.turns
     keys.cache keys.digests keys.fields keys.permissions
     ledger.rows
     limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers

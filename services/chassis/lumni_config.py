@@ -8,7 +8,7 @@ from services.chassis.yaml import Section
 
 __all__ = ["SECTIONS", "is_one", "load"]
 
-# All that may stand at the top: the gateway's plans, switches, texts and mirrors, the selector's section, and the
+# All that may stand at the top: the gateway's plans, switches, texts and mirrors, the selector's sections, and the
 # ledger's.
 SECTIONS = (
     "default_plan",
@@ -18,6 +18,8 @@ SECTIONS = (
     "system_prompts",
     "mirror",
     "selector",
+    "learning",
+    "exploration",
     "alerts",
 )
 

@@ -92,6 +92,7 @@ USERS: Mapping[str, tuple[Grant, ...]] = {
             ),
             (redis_keys.USAGE_STREAM, redis_keys.DECISION_STREAM),
         ),
+        Grant(("set",), (redis_keys.LEARNED,), "W"),
         *_HEALTH_READ,
     ),
     "executor": (
@@ -112,6 +113,8 @@ USERS: Mapping[str, tuple[Grant, ...]] = {
         Grant((*CONNECTION, *TRANSACTION)),
         *_HEALTH_READ,
         Grant(_words("hincrby hgetall expire"), _every(redis_keys.RECENT, redis_keys.SPLIT)),
+        Grant(("get",), (redis_keys.LEARNED,), "R"),
+        Grant(_words("incrby expire"), _every(redis_keys.EXPLORATION)),
     ),
 }
 

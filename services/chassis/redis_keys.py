@@ -126,6 +126,16 @@ def recent(tenant: str, bucket: int) -> str:
     return f"{RECENT}{tenant}:{bucket}"
 
 
+# A serialized lumni.events.v1.LearnedEvidence; the ledger writes it anew every few minutes.
+LEARNED = f"{PREFIX}:learned"
+EXPLORATION = f"{PREFIX}:exploration:"
+
+
+def exploration(day: int) -> str:
+    """What selectors have asked for of one day's (UTC) exploration budget, in nano-USD; it expires."""
+    return f"{EXPLORATION}{day}"
+
+
 def split(plan: str, version: str, window: int) -> str:
     """A hash from bin to how many strong win rates fell into it in one window; it expires.
 

@@ -10,10 +10,14 @@ from lumni.selector.v1.selector_pb2_grpc import add_SelectorServiceServicer_to_s
 from services.chassis import redis, rpc, workers
 from services.chassis.config import reader
 from services.selector.configuration import Configuration
+from services.selector.live.exploration_bounds import ExplorationBounds
 from services.selector.live.health import Health
+from services.selector.live.learned_evidence import LearnedEvidence
+from services.selector.live.learned_sync import LearnedSync
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
 from services.selector.live.replica_sync import ReplicaSync
+from services.selector.outcome_learning import OutcomeLearning
 from services.selector.servicer import SelectorServicer
 from services.selector.settings import Settings
 
@@ -37,7 +41,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
     chosen = configuration.selector.table.options
     health, powerful_shares = Health(), PowerfulShares()
     recent = RecentUsage(chosen.recent_window_s, spreads=chosen.recent_spreads)
-    servicer = SelectorServicer(configuration, health, powerful_shares, recent)
+    evidence, bounds = LearnedEvidence(), ExplorationBounds()
+    outcomes = OutcomeLearning(evidence, bounds)
+    servicer = SelectorServicer(configuration, health, powerful_shares, recent, outcomes)
     # Replays are of many requests at once.
     service = rpc.Service(SERVICE, add_SelectorServiceServicer_to_server, servicer, longest=rpc.MAX_BODY)
     async with AsyncExitStack() as stack:
@@ -45,7 +51,12 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         if settings.redis_url:
             client = redis.connect(settings.redis_url.reveal())
             stack.push_async_callback(client.aclose)
-            tasks += [health.refresh(client), ReplicaSync(recent, powerful_shares).refresh(client)]
+            learned = LearnedSync(evidence, bounds, lambda: configuration.selector.table.options.learning)
+            tasks += [
+                health.refresh(client),
+                ReplicaSync(recent, powerful_shares).refresh(client),
+                learned.refresh(client),
+            ]
         group = await stack.enter_async_context(asyncio.TaskGroup())
         for task in tasks:
             stack.callback(group.create_task(task).cancel)

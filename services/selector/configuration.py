@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from services.chassis import litellm_config, lumni_config, measured_scores, price_overrides
+from services.chassis import learning, litellm_config, lumni_config, measured_scores, price_overrides
 from services.chassis.config import Mistakes
 from services.chassis.watch import Watch
 from services.selector.models import catalog, options
@@ -67,7 +67,7 @@ class Configuration:
 
 
 def read_options(path: Path) -> options.Options:
-    """The selector's section of `lumni.yaml`; a file that is not there changes nothing.
+    """The selector's sections of `lumni.yaml`; a file that is not there changes nothing.
 
     Raises:
         Mistakes: every one, with its line.
@@ -75,7 +75,7 @@ def read_options(path: Path) -> options.Options:
     if not path.exists():
         return options.Options()
     root = lumni_config.load(path)
-    found = options.read(root.section("selector"))
+    found = options.read(root.section("selector"), learning.read(root))
     root.finish()
     return found
 

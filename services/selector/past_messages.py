@@ -107,6 +107,8 @@ def past(message: pb.PastDecision) -> Past:
             states=tuple(map(_unpacked, met.states)),
             recent_shares=dict(met.recent_shares),
             first_model=message.first_model,
+            learned_qualities=dict(met.learning.qualities),
+            explored=met.learning.explored,
         ),
         **own_split(request.policy),
     )

@@ -22,6 +22,7 @@ from services.selector.live.recent_usage import RecentUsage
 from services.selector.message_bounds import GET_MODEL, LIST_MODELS, SELECT
 from services.selector.models.catalog import Entry, Score
 from services.selector.models.deployment_table import Mask
+from services.selector.outcome_learning import OutcomeLearning
 from services.selector.past_messages import KeptHealth
 from services.selector.ranking import rank, tier
 from services.selector.ranking.select import Selection, Selector, Task
@@ -60,11 +61,13 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         health: Health,
         powerful_shares: PowerfulShares,
         recent: RecentUsage,
+        outcomes: OutcomeLearning,
     ) -> None:
         self._configuration = configuration
         self._health = health
         self._powerful_shares = powerful_shares
         self._recent = recent
+        self._outcomes = outcomes
         self._kept_health = KeptHealth()
         self._replaying = asyncio.Lock()
         # The fields of a candidate that do not depend on the request, by category, as of one configuration.
@@ -164,6 +167,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         packed = pb.Selection(circumstances=self._kept_health.of(table, snapshot))
         recent = self._recent.shares(tenant, table, now)
         past_messages.pack(packed.circumstances, table, split, recent, now)
+        learned = self._outcomes.learned(request, table, task, now)
         selection = self._selector.select(
             task,
             selection_messages.requirements(request.requirements),
@@ -171,7 +175,10 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             past_messages.preferences(request, now),
             snapshot,
             self._recent.values(tenant, table, now),
+            learned,
         )
+        if learned is not None:
+            self._outcomes.record(packed.circumstances, table, learned, selection, request.context.plan)
         if not selection_messages.what_if(policy):
             best = table.deployments[selection.candidates[0].index]
             self._recent.observe(tenant, best.model, now)

@@ -22,9 +22,12 @@ from services.executor import __main__ as executor
 from services.executor.settings import Settings as Executor
 from services.selector.__main__ import SERVICE as SELECTOR
 from services.selector.configuration import Configuration
+from services.selector.live.exploration_bounds import ExplorationBounds
 from services.selector.live.health import Health
+from services.selector.live.learned_evidence import LearnedEvidence
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
+from services.selector.outcome_learning import OutcomeLearning
 from services.selector.servicer import SelectorServicer
 from tests import simulator
 
@@ -86,7 +89,11 @@ async def selector(folder: Path) -> AsyncIterator[str]:
     """The address of a selector over the deployments of `configure`."""
     configure(folder, "http://127.0.0.1:9")
     servicer = SelectorServicer(
-        Configuration(folder), Health(), PowerfulShares(), RecentUsage(3600, spreads=True)
+        Configuration(folder),
+        Health(),
+        PowerfulShares(),
+        RecentUsage(3600, spreads=True),
+        OutcomeLearning(LearnedEvidence(), ExplorationBounds()),
     )
     service = rpc.Service(
         SELECTOR, selector_pb2_grpc.add_SelectorServiceServicer_to_server, servicer, longest=rpc.MAX_QUESTION

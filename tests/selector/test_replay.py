@@ -16,11 +16,14 @@ from services.chassis import errors
 from services.selector import replay_servicer
 from services.selector.configuration import Configuration
 from services.selector.live import snapshot
+from services.selector.live.exploration_bounds import ExplorationBounds
 from services.selector.live.health import Health
+from services.selector.live.learned_evidence import LearnedEvidence
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
 from services.selector.live.snapshot import Headroom, Report, Snapshot
 from services.selector.models.deployment_table import DeploymentTable
+from services.selector.outcome_learning import OutcomeLearning
 from services.selector.servicer import SelectorServicer
 
 FLEET = """
@@ -77,14 +80,20 @@ class Changing(Health):
 class Served:
     """A selector that serves, and what was recorded of it."""
 
-    def __init__(self, folder: Path, lumni: str, *, seed: int = 1) -> None:
+    def __init__(
+        self, folder: Path, lumni: str, *, seed: int = 1, outcomes: OutcomeLearning | None = None
+    ) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "litellm_config.yaml").write_text(FLEET)
         (folder / "lumni.yaml").write_text(lumni)
         self.configuration = Configuration(folder)
         self.health = Changing(random.Random(seed))
         self._servicer = SelectorServicer(
-            self.configuration, self.health, PowerfulShares(), RecentUsage(3600, spreads=True)
+            self.configuration,
+            self.health,
+            PowerfulShares(),
+            RecentUsage(3600, spreads=True),
+            outcomes or OutcomeLearning(LearnedEvidence(), ExplorationBounds()),
         )
         self.past: list[pb.PastDecision] = []
         self.selected: list[pb.Selection] = []

@@ -23,10 +23,13 @@ from services.chassis.measured_scores import Measured
 from services.local.valkey import Valkey
 from services.selector.__main__ import SERVICE
 from services.selector.configuration import Configuration
+from services.selector.live.exploration_bounds import ExplorationBounds
 from services.selector.live.health import Health
+from services.selector.live.learned_evidence import LearnedEvidence
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
 from services.selector.live.replica_sync import ReplicaSync
+from services.selector.outcome_learning import OutcomeLearning
 from services.selector.ranking.select import Selector
 from services.selector.servicer import SelectorServicer
 
@@ -62,7 +65,13 @@ def config_dir(tmp_path: Path) -> Path:
 async def served(config_dir: Path, redis_url: str = "") -> AsyncIterator[pb_grpc.SelectorServiceStub]:
     configuration = Configuration(config_dir)
     health, powerful_shares, recent = Health(), PowerfulShares(), RecentUsage(3600, spreads=True)
-    servicer = SelectorServicer(configuration, health, powerful_shares, recent)
+    servicer = SelectorServicer(
+        configuration,
+        health,
+        powerful_shares,
+        recent,
+        OutcomeLearning(LearnedEvidence(), ExplorationBounds()),
+    )
     settings = rpc.Settings(timeout_s=5)
     service = rpc.Service(SERVICE, pb_grpc.add_SelectorServiceServicer_to_server, servicer)
     tasks = [configuration.watch(0.02)]

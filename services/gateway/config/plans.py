@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from services.chassis import bounds, lumni_config, money, strategies
+from services.chassis import bounds, learning, lumni_config, money, strategies
 from services.chassis.provider_side import NOTHING, Allowed
 from services.chassis.yaml import Section
 from services.gateway.config.budgets import Budget, Period
@@ -67,6 +67,8 @@ class Plan:
     access_groups: tuple[str, ...] = ()
     strategy: str = strategies.DEFAULT
     powerful_share: float | None = None
+    # The share of requests that may explore, where outcomes are learnt from; None is what `exploration` says.
+    exploration_share: float | None = None
     budget: Budget | None = None
     at_limit: AtLimit = AtLimit.REFUSE
     redis_down: WithoutRedis = WithoutRedis.ALLOW
@@ -134,6 +136,7 @@ def _plan(name: str, section: Section) -> Plan:
         access_groups=groups,
         strategy=section.choice("strategy", strategies.STRATEGIES, strategies.DEFAULT),
         powerful_share=section.number("powerful_share", None, low=0, high=1),
+        exploration_share=section.number("exploration_share", None, low=0, high=learning.MOST_SHARE),
         budget=_budget(section),
         at_limit=AtLimit(section.choice("at_limit", tuple(AtLimit), AtLimit.REFUSE)),
         redis_down=WithoutRedis(section.choice("redis_down", tuple(WithoutRedis), WithoutRedis.ALLOW)),

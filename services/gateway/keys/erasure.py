@@ -28,6 +28,7 @@ KEPT: Mapping[str, str] = {
     "task_classifications": OWN,
     "model_selections": OWN,
     "feedback": OWN,
+    "learning_choices": OWN,
     # As they are kept: encrypted.
     "responses": OWN,
     "request_texts": OWN,
@@ -40,6 +41,7 @@ RENAMED: Mapping[str, str] = {
     # Features may hint at what the request was.
     "task_classifications": ", features = NULL",
     "feedback": ", metadata = '{}'",
+    "learning_choices": ", turn = NULL, previous_turn = NULL",
     # What the classifier saw in it may hint at that, too; what was asked for has what the tenant used of late, and the
     # models that it may use.
     "model_selections": ", reasons = NULL, asked = NULL, experiment_unit = NULL",

@@ -19,6 +19,7 @@ from services.gateway.alerts.messenger import TIMEOUT_S, Messenger
 from services.gateway.experiments.guard import Guard
 from services.gateway.experiments.store import ExperimentStore
 from services.gateway.keys.database import KeyDatabase
+from services.gateway.learning.learner import Learner
 from services.gateway.ledger.alert_configuration import AlertConfiguration
 from services.gateway.ledger.alert_watch import AlertWatch, LedgerFacts
 from services.gateway.ledger.consumer import BLOCK_MS, Consumer
@@ -69,7 +70,8 @@ async def main(settings: Settings) -> None:
             hourly=[expiry.measure],
         )
         guard = Guard(pool, ExperimentStore(KeyDatabase(pool, client)))
-        tasks = [asyncio.create_task(part.run()) for part in (usage, decisions, housekeeping, guard)]
+        learner = Learner(pool, client)
+        tasks = [asyncio.create_task(part.run()) for part in (usage, decisions, housekeeping, guard, learner)]
         if watch is not None:
             tasks.append(asyncio.create_task(watch.run(lambda: usage.behind_s)))
         stopped = asyncio.create_task(rpc.until_stopped())

@@ -174,7 +174,28 @@ def decision(event: bytes) -> Decided:
         _trace_id(context.traceparent),
         *_assignment(context),
     )
-    return Decided(classification if message.HasField("classification") else None, selection)
+    choice = (*who, *_choice(message)) if _may_teach(message) else None
+    return Decided(classification if message.HasField("classification") else None, selection, choice)
+
+
+def _may_teach(message: events_pb2.DecisionEvent) -> bool:
+    """Whether something can be learnt from a decision: the selector chose, and the request was executed."""
+    return not message.refusal and message.asked.circumstances.HasField("learning")
+
+
+def _choice(message: events_pb2.DecisionEvent) -> tuple[Any, ...]:
+    asked, learning = message.asked, message.asked.circumstances.learning
+    return (
+        word(classifier_pb2.Category, message.classification.category) or "other",
+        learning.level,
+        *(
+            part
+            for one in (learning.chosen, learning.current, learning.learned)
+            for part in (one.model, one.probability, one.quality)
+        ),
+        asked.turn if asked.HasField("turn") else None,
+        asked.previous_turn if asked.HasField("previous_turn") else None,
+    )
 
 
 def _reasons(decided: events_pb2.DecisionEvent) -> bytes | None:

@@ -14,6 +14,7 @@ PARTITIONED = {
     "usage_records": "started_at",
     "task_classifications": "decided_at",
     "model_selections": "decided_at",
+    "learning_choices": "decided_at",
 }
 # Tables whose rows have an end of their own.
 EXPIRING = ("responses", "request_texts", "mirrored_requests")
@@ -26,6 +27,11 @@ PRUNE_LEARNING = (
     """
     UPDATE task_classifications SET features = NULL WHERE (tableoid, ctid) IN (
         SELECT tableoid, ctid FROM task_classifications WHERE features IS NOT NULL AND decided_at < $1 LIMIT $2
+    )
+    """,
+    """
+    DELETE FROM learning_choices WHERE (tableoid, ctid) IN (
+        SELECT tableoid, ctid FROM learning_choices WHERE decided_at < $1 LIMIT $2
     )
     """,
 )
@@ -66,7 +72,7 @@ class Retention:
         return removed
 
     async def prune_learning(self, before: datetime, batch: int = 5000) -> int:
-        """Delete a batch of the feedback and the features that are older than `before`; how many rows that touched."""
+        """Delete a batch of what is learnt from that is older than `before`; how many rows that touched."""
         touched = 0
         async with postgres.connection(self._pool, timeout_s=self._timeout_s) as connection:
             for statement in PRUNE_LEARNING:

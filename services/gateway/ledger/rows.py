@@ -96,6 +96,18 @@ SELECTION_COLUMNS = (
     "trace_id",
     *ASSIGNMENT_COLUMNS,
 )
+CHOICE_COLUMNS = (
+    *DECISION_COLUMNS,
+    "category",
+    "level",
+    *(
+        f"{which}{part}"
+        for which in ("", "current_", "learned_")
+        for part in ("model", "probability", "quality")
+    ),
+    "turn",
+    "previous_turn",
+)
 
 
 class Kind(StrEnum):
@@ -143,10 +155,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was decided about a request: rows in the order of their columns; no classification when refused before."""
+    """What was decided about a request: rows in the order of their columns.
+
+    There is no classification when it was refused before, and no choice where nothing can be learnt from it.
+    """
 
     classification: tuple[Any, ...] | None
     selection: tuple[Any, ...]
+    choice: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Settings:
         "LUMNI_RETENTION_DAYS", 0, "days after which usage rows are deleted; 0 keeps them"
     )
     learning_days: int = variable(
-        "LUMNI_LEARNING_DAYS", 90, "days after which feedback and features are deleted; 0 keeps them"
+        "LUMNI_LEARNING_DAYS", 90, "days after which what is learnt from is deleted; 0 keeps it"
     )
     alerts_webhook: Secret = variable(
         "LUMNI_ALERTS_WEBHOOK",

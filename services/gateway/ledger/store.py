@@ -9,6 +9,7 @@ import asyncpg
 from services.gateway import postgres
 from services.gateway.keys.erasure import RENAMED
 from services.gateway.ledger.rows import (
+    CHOICE_COLUMNS,
     CLASSIFICATION_COLUMNS,
     SELECTION_COLUMNS,
     USAGE_COLUMNS,
@@ -44,6 +45,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_task_classifications ON COMMIT DEL
     SELECT * FROM task_classifications WHERE false;
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_model_selections ON COMMIT DELETE ROWS AS
     SELECT * FROM model_selections WHERE false;
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_learning_choices ON COMMIT DELETE ROWS AS
+    SELECT * FROM learning_choices WHERE false;
 """  # noqa: S608
 # What an erased user did before the erasure, and what arrives only now.
 RENAME = f"""
@@ -58,11 +61,16 @@ INSERT_DECIDED = """
 INSERT INTO {table} ({columns}) SELECT DISTINCT ON (request_id, decided_at) {columns} FROM incoming_{table}
 ORDER BY {order} ON CONFLICT {conflict}
 """
-DECIDED = {"task_classifications": CLASSIFICATION_COLUMNS, "model_selections": SELECTION_COLUMNS}
+DECIDED = {
+    "task_classifications": CLASSIFICATION_COLUMNS,
+    "model_selections": SELECTION_COLUMNS,
+    "learning_choices": CHOICE_COLUMNS,
+}
 # What becomes of two rows of one decision. A request that was admitted may be refused after all, where no candidate can
 # be called: that is told by a second event, whatever the order in which both arrive.
 REPEATED: Mapping[str, Mapping[str, str]] = {
     "task_classifications": {"order": "request_id, decided_at", "conflict": "DO NOTHING"},
+    "learning_choices": {"order": "request_id, decided_at", "conflict": "DO NOTHING"},
     "model_selections": {
         "order": "request_id, decided_at, refusal DESC",
         "conflict": "(request_id, decided_at) DO UPDATE SET refusal = excluded.refusal "
@@ -258,6 +266,7 @@ class LedgerStore:
         rows = {
             "task_classifications": [one.classification for one in decisions if one.classification],
             "model_selections": [one.selection for one in decisions],
+            "learning_choices": [one.choice for one in decisions if one.choice],
         }
         async with self._transaction() as connection:
             for table, columns in DECIDED.items():

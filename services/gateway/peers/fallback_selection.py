@@ -35,8 +35,8 @@ class FallbackSelection:
         self._places = {deployment.id: place for place, deployment in enumerate(fleet.deployments)}
 
     def remember(self, request: selector_pb2.SelectRequest, selection: selector_pb2.Selection) -> None:
-        """Keep a selection for requests like this one, unless it only asked what would be selected."""
-        if selection_messages.what_if(request.policy):
+        """Keep a selection for requests like this one, unless it only asked what would be selected, or explored."""
+        if selection_messages.what_if(request.policy) or selection.circumstances.learning.explored:
             return
         key = _key(request)
         self._remembered[key] = [(one.deployment, one.only_on) for one in selection.candidates]

@@ -9,6 +9,7 @@ from lumni.selector.v1 import selector_pb2
 from services.chassis import money
 from services.gateway.config.plans import AtLimit
 from services.gateway.keys.permissions import Caller
+from services.gateway.learning.turns import turns
 from services.gateway.requests.model_request import CAPS, ModelRequest
 
 TIERS = {"fast": classifier_pb2.TIER_FAST, "powerful": classifier_pb2.TIER_POWERFUL}
@@ -61,6 +62,15 @@ def asked(
     if selection.HasField("circumstances"):
         kept.circumstances.CopyFrom(selection.circumstances)
         selection.ClearField("circumstances")
+    if kept.circumstances.HasField("learning"):
+        who = f"{caller.key_id}/{caller.user_id}/"
+        turn, previous = turns(
+            who, request.messages, assistant=chat_pb2.ROLE_ASSISTANT, user=chat_pb2.ROLE_USER
+        )
+        if turn is not None:
+            kept.turn = turn
+        if previous is not None:
+            kept.previous_turn = previous
     return kept
 
 
@@ -87,6 +97,8 @@ def policy(caller: Caller, request: ModelRequest, *, what_if: bool = False) -> s
         free_tail=plan.at_limit is AtLimit.FREE,
         priced_only=caller.has_budget,
     )
+    if plan.exploration_share is not None:
+        wanted.exploration_share = plan.exploration_share
     share = plan.powerful_share if caller.powerful_share is None else caller.powerful_share
     if hints.powerful_share is not None:
         share = hints.powerful_share

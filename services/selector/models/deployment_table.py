@@ -173,18 +173,27 @@ class DeploymentTable:
         # The prompts that were asked here are short.
         if not long_context:
             quality = on_one_scale(quality, [scores.get(category) for scores in self.measured])
+        return self.ranked(quality)
+
+    def ranks(self, quality: Array, others: Array) -> Array:
+        """Where each deployment ranks with a quality, each for itself, among models with the qualities `others`."""
         # Models, not deployments, are ranked: ten keys for one model are one model.
         of_model = np.zeros(len(self.models))
-        np.maximum.at(of_model, self.model_of, quality)
-        worse = (quality[:, None] > of_model[None, :]).sum(axis=1)
-        equal = (quality[:, None] == of_model[None, :]).sum(axis=1) - (quality == of_model[self.model_of])
+        np.maximum.at(of_model, self.model_of, others)
+        own = of_model[self.model_of]
+        worse = (quality[:, None] > of_model[None, :]).sum(axis=1) - (quality > own)
+        equal = (quality[:, None] == of_model[None, :]).sum(axis=1) - (quality == own)
         share = (worse + equal / 2) / max(1, len(self.models) - 1)
+        return np.asarray(np.minimum(share, 1.0))
+
+    def ranked(self, quality: Array) -> CategoryRanking:
+        """How the deployments rank with these qualities."""
         usable = self.mask(lambda d: d.mode in MODES[Operation.CHAT])
         best = float(quality[usable].max()) if usable.any() else 0.0
         blended = (3 * self.input_price + self.output_price) / 4
         return CategoryRanking(
             quality=quality,
-            rank=np.minimum(share, 1.0),
+            rank=self.ranks(quality, quality),
             fast=np.asarray(quality >= self.options.quality_floor * best),
             powerful=np.asarray(blended <= self.options.cost_ceiling),
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.chassis import eligibility, strategies
+from services.chassis.learning import Learning
 from services.chassis.strategies import STRATEGIES
 from services.chassis.yaml import Section
 from services.selector.models.benchmarks import CATEGORIES, WEIGHTS
@@ -61,10 +62,11 @@ class Options:
     weights: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=lambda: SCORE_WEIGHTS)
     category_weights: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: WEIGHTS)
     catalog: tuple[Override, ...] = ()
+    learning: Learning = field(default_factory=Learning)
 
 
-def read(section: Section) -> Options:
-    """Read the section; mistakes are noted in it, and raised by `Section.finish`."""
+def read(section: Section, learning: Learning) -> Options:
+    """Read the section, beside what is learnt; mistakes are noted in it, and raised by `Section.finish`."""
     default = Options()
     if "powerful_share" in section and "threshold" in section:
         section.mistake("threshold", "set this or powerful_share, not both")
@@ -81,6 +83,7 @@ def read(section: Section) -> Options:
         weights=_weights(section.section("weights")),
         category_weights=_category_weights(section.section("category_weights")),
         catalog=_catalog(section.section("catalog")),
+        learning=learning,
     )
 
 

@@ -12,12 +12,15 @@ import numpy as np
 
 from services.chassis.candidates import UNPINNED
 from services.chassis.eligibility import Policy, Requirements
+from services.chassis.learning import Mode
 from services.selector.live import past_health, recent_usage
 from services.selector.live.past_health import State
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
+from services.selector.models import learned
 from services.selector.models.deployment_table import Array
 from services.selector.ranking import tier
+from services.selector.ranking.exploration import Learned
 from services.selector.ranking.select import Preferences, Selection, Selector, Task
 from services.selector.ranking.tier import Judged, Split
 
@@ -31,6 +34,9 @@ class Then:
     states: tuple[State, ...]
     recent_shares: Mapping[str, float]
     first_model: str
+    # The qualities that learned evidence gave models, where it acted, and the deployment that was explored, if one was.
+    learned_qualities: Mapping[str, float]
+    explored: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class Replay:
                 recent_usage.wished(self._recent(past, now), spreads=self._options.recent_spreads)[
                     table.model_of
                 ],
+                self._learned(past),
             )
             self._is.observe(past.tenant, table.deployments[selection.candidates[0].index].model, now)
         finally:
@@ -103,6 +110,16 @@ class Replay:
             judged, past.preferences.seed, forced=past.forced, fixed=split.threshold, share=shared
         )
         return powerful
+
+    def _learned(self, past: Past) -> Learned | None:
+        """What outcomes had taught then, and what was explored; None for a configuration that learns nothing."""
+        then = past.then
+        if self._options.learning.mode is not Mode.ON or not (then.learned_qualities or then.explored):
+            return None
+        table, task = self._selector.table, past.task
+        known = table.ranking(task.category, multilingual=task.multilingual)
+        by = learned.restored(table, known, then.learned_qualities)
+        return Learned(by, acts=bool(then.learned_qualities), explored=then.explored)
 
     def _recent(self, past: Past, now: float) -> Array:
         """The shares of each model in the tenant's requests: those of then, but for what is selected otherwise now."""

@@ -15,8 +15,9 @@ from services.selector.models.catalog import Catalog
 from services.selector.models.deployment_table import Array, CategoryRanking, DeploymentTable, Mask
 from services.selector.models.model_names import canonical
 from services.selector.models.options import PARTS
-from services.selector.ranking import free_tier, rank
+from services.selector.ranking import exploration, free_tier, rank
 from services.selector.ranking.candidate_list import Candidate, CandidateList
+from services.selector.ranking.exploration import Learned, Learning
 from services.selector.ranking.filters import Filters, Removal
 
 # The greatest weight of a part: only their shares count.
@@ -57,6 +58,8 @@ class Selection:
     reason: str
     # The group that a pinned name means.
     pinned: str = ""
+    # What outcomes can be learnt from; None where nothing is learnt.
+    learning: Learning | None = None
 
 
 class Selector:
@@ -77,6 +80,7 @@ class Selector:
         preferences: Preferences,
         snapshot: Snapshot,
         recent: Array | float = 1.0,
+        learned: Learned | None = None,
     ) -> Selection:
         """List everything that may ever be tried, best first.
 
@@ -87,6 +91,7 @@ class Selector:
             preferences: What it wants within that.
             snapshot: The deployments' health and quotas.
             recent: How little the tenant used each deployment's model of late, 0 to 1.
+            learned: What outcomes have taught of the models; only for a request that pins none.
 
         Raises:
             NotFound: the pinned model is not known.
@@ -109,14 +114,25 @@ class Selector:
             task.category, long_context=task.long_context, multilingual=task.multilingual
         )
         weights = self._weights(strategy, task, preferences.weights)
-        scores = rank.score(self.table, ranking, snapshot, requirements, weights, recent)
-        if strategy == "free_first":
-            usable = self._filters.usable(requirements, policy)
-            keys = self._free_first(ranking, snapshot, requirements, usable, task, preferences.now_unix_s)
-        else:
-            keys = scores.score + rank.PREFERRED * (ranking.powerful if task.powerful else ranking.fast)
-        # Where two are equal in all else, the cheaper one comes first.
-        keys = keys + rank.TIE * scores.parts[PARTS.index("cost_efficiency")]
+
+        def ordered(by: CategoryRanking) -> tuple[rank.Scores, Array]:
+            scores = rank.score(self.table, by, snapshot, requirements, weights, recent)
+            if strategy == "free_first":
+                usable = self._filters.usable(requirements, policy)
+                keys = self._free_first(by, snapshot, requirements, usable, task, preferences.now_unix_s)
+            else:
+                keys = scores.score + rank.PREFERRED * (by.powerful if task.powerful else by.fast)
+            # Where two are equal in all else, the cheaper one comes first.
+            return scores, keys + rank.TIE * scores.parts[PARTS.index("cost_efficiency")]
+
+        scores, keys = ordered(ranking)
+        others = keys
+        if learned is not None and learned.by.ranking is not ranking:
+            scores_learned, keys_learned = ordered(learned.by.ranking)
+            if learned.acts:
+                ranking, scores, keys = learned.by.ranking, scores_learned, keys_learned
+            else:
+                others = keys_learned
         listed = CandidateList(
             self.table,
             self._filters,
@@ -135,6 +151,19 @@ class Selector:
         if preferences.free_tail:
             listed.add(listed.ranked(self.table.free), OnlyOn.ANY)
         found = listed.candidates()
+        learning = None
+        if learned is not None:
+            learning = exploration.choose(
+                self.table,
+                learned,
+                [one.index for one in found if one.only_on is OnlyOn.ANY],
+                scores,
+                others,
+                requirements,
+                preferences.seed,
+                powerful=task.powerful,
+            )
+            found = tuple(sorted(found, key=lambda one: one.index != learning.chosen.index))
         best = found[0].index
         return Selection(
             candidates=found,
@@ -142,9 +171,10 @@ class Selector:
             ranking=ranking,
             removals=listed.removals,
             strategy=strategy,
-            reason=self._reason(best, strategy, task, preferences, scores)
+            reason=self._reason(best, strategy, task, preferences, scores, learned, learning)
             + self._until_free(best, strategy, requirements, policy, snapshot),
             pinned=pinned[1] if pinned else "",
+            learning=learning,
         )
 
     def resolve(self, name: str) -> tuple[Mask, str]:
@@ -239,16 +269,27 @@ class Selector:
         return f"; free quota returns in {max(1.0, waits.min() - snapshot.taken_unix_s):.0f} s"
 
     def _reason(
-        self, best: int, strategy: str, task: Task, preferences: Preferences, scores: rank.Scores
+        self,
+        best: int,
+        strategy: str,
+        task: Task,
+        preferences: Preferences,
+        scores: rank.Scores,
+        learned: Learned | None,
+        learning: Learning | None,
     ) -> str:
         model = self.table.deployments[best].model
         tier = "powerful" if task.powerful else "fast"
         if preferences.model not in UNPINNED:
             return f"{model} stands for the pinned {preferences.model}"
+        if learning is not None and learning.explored:
+            return f"{model} is tried for a {tier} {task.category} request to learn how its answers are liked"
         parts = rank.parts_of(scores, best)
         name, _, _ = max(parts, key=lambda part: part[1] * part[2])
         measured = None if task.long_context else self.table.measured[best].get(task.category)
+        liked = learned.by.outcomes.get(model) if learned is not None and learned.acts else None
+        known = "; ".join(str(one) for one in (liked, measured) if one is not None)
         return (
             f"{model} is best for a {tier} {task.category} request by {strategy}, mostly for its {name}"
-            + (f" ({measured})" if measured else "")
+            + (f" ({known})" if known else "")
         )

@@ -24,9 +24,12 @@ from services.gateway.pipeline import policy
 from services.gateway.requests import chat_request
 from services.gateway.requests.model_request import ModelRequest
 from services.selector.configuration import Configuration
+from services.selector.live.exploration_bounds import ExplorationBounds
 from services.selector.live.health import Health
+from services.selector.live.learned_evidence import LearnedEvidence
 from services.selector.live.powerful_share import PowerfulShares
 from services.selector.live.recent_usage import RecentUsage
+from services.selector.outcome_learning import OutcomeLearning
 from services.selector.servicer import SelectorServicer
 
 FLEET = """
@@ -79,7 +82,11 @@ def configured(folder: Path, lumni: str = LUMNI, fleet: str = FLEET) -> Path:
 def servicer(folder: Path) -> SelectorServicer:
     """A selector that has served nobody."""
     return SelectorServicer(
-        Configuration(folder), Health(), PowerfulShares(), RecentUsage(3600, spreads=True)
+        Configuration(folder),
+        Health(),
+        PowerfulShares(),
+        RecentUsage(3600, spreads=True),
+        OutcomeLearning(LearnedEvidence(), ExplorationBounds()),
     )
 
 

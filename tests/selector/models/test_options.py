@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis import yaml
+from services.chassis import learning, yaml
 from services.chassis.config import Mistakes
 from services.chassis.strategies import STRATEGIES
 from services.selector.models import options
@@ -15,7 +15,7 @@ def read(folder: Path, text: str) -> Options:
     path = folder / "lumni.yaml"
     path.write_text(text)
     root = yaml.load(path)
-    found = options.read(root.section("selector"))
+    found = options.read(root.section("selector"), learning.read(root))
     root.finish()
     return found
 

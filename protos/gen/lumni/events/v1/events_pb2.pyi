@@ -238,3 +238,87 @@ class CachedAnswer(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__last_chunk) -> _WhichOneofReturnType__last_chunk | None: ...
 
 Global___CachedAnswer: _TypeAlias = CachedAnswer  # noqa: Y015
+
+@_typing.final
+class LearnedEvidence(_message.Message):
+    """LearnedEvidence is what outcomes have taught. The ledger keeps it in Redis, selectors read it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    ACTING_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """version grows with every change: when it was made, in milliseconds since 1970."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LearnedOutcomes]:
+        """outcomes are those of each model by category and level."""
+
+    @_builtins.property
+    def acting(self) -> _containers.RepeatedScalarFieldContainer[_classifier_pb2.Category.ValueType]:
+        """acting are the categories in which it was shown to be no worse than today's policy."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        outcomes: _abc.Iterable[Global___LearnedOutcomes] | None = ...,
+        acting: _abc.Iterable[_classifier_pb2.Category.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "outcomes", b"outcomes", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LearnedEvidence: _TypeAlias = LearnedEvidence  # noqa: Y015
+
+@_typing.final
+class LearnedOutcomes(_message.Message):
+    """LearnedOutcomes are those of one model at requests of one category and level."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    LIKED_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    LAST_ON_FIELD_NUMBER: _builtins.int
+    category: _classifier_pb2.Category.ValueType
+    """category is the kind of task."""
+    level: _builtins.int
+    """level is 0 for requests with a strong_win_rate below a half, and 1 for the others."""
+    model: _builtins.str
+    """model is its public name."""
+    share: _builtins.float
+    """share is that of good outcomes, 0 to 1, where old ones count less."""
+    weight: _builtins.float
+    """weight is how many outcomes of today those are worth."""
+    liked: _builtins.int
+    """liked is how many outcomes were good."""
+    counted: _builtins.int
+    """counted is how many there were."""
+    last_on: _builtins.str
+    """last_on is the day of the newest, as YYYY-MM-DD."""
+    def __init__(
+        self,
+        *,
+        category: _classifier_pb2.Category.ValueType = ...,
+        level: _builtins.int = ...,
+        model: _builtins.str = ...,
+        share: _builtins.float = ...,
+        weight: _builtins.float = ...,
+        liked: _builtins.int = ...,
+        counted: _builtins.int = ...,
+        last_on: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "counted", b"counted", "last_on", b"last_on", "level", b"level", "liked", b"liked", "model", b"model", "share", b"share", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LearnedOutcomes: _TypeAlias = LearnedOutcomes  # noqa: Y015

@@ -190,6 +190,7 @@ class Policy(_message.Message):
     WEIGHTS_FIELD_NUMBER: _builtins.int
     NOW_UNIX_MS_FIELD_NUMBER: _builtins.int
     PRICED_ONLY_FIELD_NUMBER: _builtins.int
+    EXPLORATION_SHARE_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """strategy is balanced, quality, cost, latency or free_first; empty is the configured default."""
     powerful_share: _builtins.float
@@ -210,6 +211,8 @@ class Policy(_message.Message):
     """now_unix_ms overrides the clock, for what-if questions; 0 is now."""
     priced_only: _builtins.bool
     """priced_only leaves out deployments whose price nobody knows, for a caller with a budget."""
+    exploration_share: _builtins.float
+    """exploration_share is the share of the plan's requests that may explore, 0 to 0.2; unset is the configured default."""
     @_builtins.property
     def allowed_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """allowed_models limits the models by name; empty allows all of the access groups'."""
@@ -247,13 +250,19 @@ class Policy(_message.Message):
         weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         now_unix_ms: _builtins.int = ...,
         priced_only: _builtins.bool = ...,
+        exploration_share: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["powerful_share", b"powerful_share", "split", b"split", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exploration_share", b"_exploration_share", "exploration_share", b"exploration_share", "powerful_share", b"powerful_share", "split", b"split", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_groups", b"access_groups", "allowed_models", b"allowed_models", "denied_providers", b"denied_providers", "denied_regions", b"denied_regions", "free_tail", b"free_tail", "max_cost_nano_usd", b"max_cost_nano_usd", "now_unix_ms", b"now_unix_ms", "powerful_share", b"powerful_share", "priced_only", b"priced_only", "provider", b"provider", "split", b"split", "strategy", b"strategy", "threshold", b"threshold", "tier", b"tier", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exploration_share", b"_exploration_share", "access_groups", b"access_groups", "allowed_models", b"allowed_models", "denied_providers", b"denied_providers", "denied_regions", b"denied_regions", "exploration_share", b"exploration_share", "free_tail", b"free_tail", "max_cost_nano_usd", b"max_cost_nano_usd", "now_unix_ms", b"now_unix_ms", "powerful_share", b"powerful_share", "priced_only", b"priced_only", "provider", b"provider", "split", b"split", "strategy", b"strategy", "threshold", b"threshold", "tier", b"tier", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exploration_share: _TypeAlias = _typing.Literal["exploration_share"]  # noqa: Y015
+    _WhichOneofArgType__exploration_share: _TypeAlias = _typing.Literal["_exploration_share", b"_exploration_share"]  # noqa: Y015
     _WhichOneofReturnType_split: _TypeAlias = _typing.Literal["powerful_share", "threshold"]  # noqa: Y015
     _WhichOneofArgType_split: _TypeAlias = _typing.Literal["split", b"split"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exploration_share) -> _WhichOneofReturnType__exploration_share | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_split) -> _WhichOneofReturnType_split | None: ...
 
 Global___Policy: _TypeAlias = Policy  # noqa: Y015
@@ -450,6 +459,7 @@ class Circumstances(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     RECENT_SHARES_FIELD_NUMBER: _builtins.int
+    LEARNING_FIELD_NUMBER: _builtins.int
     selected_unix_s: _builtins.float
     """selected_unix_s is when it was made, in seconds since 1970."""
     powerful_share: _builtins.float
@@ -466,6 +476,10 @@ class Circumstances(_message.Message):
     def recent_shares(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """recent_shares are the shares of the tenant's recent requests by model; a model that is missing had none."""
 
+    @_builtins.property
+    def learning(self) -> Global___Learning:
+        """learning is what outcomes can be learnt from; unset where nothing is learnt."""
+
     def __init__(
         self,
         *,
@@ -475,16 +489,117 @@ class Circumstances(_message.Message):
         states: _abc.Iterable[Global___DeploymentState] | None = ...,
         incomplete: _builtins.bool = ...,
         recent_shares: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        learning: Global___Learning | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["powerful_share", b"powerful_share", "split", b"split", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["learning", b"learning", "powerful_share", b"powerful_share", "split", b"split", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["incomplete", b"incomplete", "powerful_share", b"powerful_share", "recent_shares", b"recent_shares", "selected_unix_s", b"selected_unix_s", "split", b"split", "states", b"states", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incomplete", b"incomplete", "learning", b"learning", "powerful_share", b"powerful_share", "recent_shares", b"recent_shares", "selected_unix_s", b"selected_unix_s", "split", b"split", "states", b"states", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_split: _TypeAlias = _typing.Literal["powerful_share", "threshold"]  # noqa: Y015
     _WhichOneofArgType_split: _TypeAlias = _typing.Literal["split", b"split"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_split) -> _WhichOneofReturnType_split | None: ...
 
 Global___Circumstances: _TypeAlias = Circumstances  # noqa: Y015
+
+@_typing.final
+class Learning(_message.Message):
+    """Learning is which models would come first without and with what outcomes have taught, and how likely each was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class QualitiesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
+    CURRENT_FIELD_NUMBER: _builtins.int
+    LEARNED_FIELD_NUMBER: _builtins.int
+    EXPLORED_FIELD_NUMBER: _builtins.int
+    QUALITIES_FIELD_NUMBER: _builtins.int
+    level: _builtins.int
+    """level is 0 for requests with a strong_win_rate below a half, and 1 for the others."""
+    explored: _builtins.str
+    """explored is the deployment that was put first to learn how its model does; empty where nothing was explored."""
+    @_builtins.property
+    def chosen(self) -> Global___LearningChoice:
+        """chosen is the model that came first."""
+
+    @_builtins.property
+    def current(self) -> Global___LearningChoice:
+        """current is the one that comes first without learned evidence."""
+
+    @_builtins.property
+    def learned(self) -> Global___LearningChoice:
+        """learned is the one that comes first with it."""
+
+    @_builtins.property
+    def qualities(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """qualities are those that learned evidence gave the models; empty unless it acted."""
+
+    def __init__(
+        self,
+        *,
+        level: _builtins.int = ...,
+        chosen: Global___LearningChoice | None = ...,
+        current: Global___LearningChoice | None = ...,
+        learned: Global___LearningChoice | None = ...,
+        explored: _builtins.str = ...,
+        qualities: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "current", b"current", "learned", b"learned"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "current", b"current", "explored", b"explored", "learned", b"learned", "level", b"level", "qualities", b"qualities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Learning: _TypeAlias = Learning  # noqa: Y015
+
+@_typing.final
+class LearningChoice(_message.Message):
+    """LearningChoice is a model that might come first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """model is its public name."""
+    probability: _builtins.float
+    """probability is that of its coming first, 0 to 1."""
+    quality: _builtins.float
+    """quality is the share of users who would like its answer, as was known then, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        probability: _builtins.float = ...,
+        quality: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "probability", b"probability", "quality", b"quality"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LearningChoice: _TypeAlias = LearningChoice  # noqa: Y015
 
 @_typing.final
 class DeploymentState(_message.Message):
@@ -582,12 +697,20 @@ class Asked(_message.Message):
     CIRCUMSTANCES_FIELD_NUMBER: _builtins.int
     PRICE_IDS_FIELD_NUMBER: _builtins.int
     QUALITIES_FIELD_NUMBER: _builtins.int
+    TURN_FIELD_NUMBER: _builtins.int
+    PREVIOUS_TURN_FIELD_NUMBER: _builtins.int
     strategy_of_plan: _builtins.bool
     """strategy_of_plan is true when the request wished for no strategy."""
     split_of_plan: _builtins.bool
     """split_of_plan is true when neither request nor key said where powerful begins."""
     long_context: _builtins.bool
     """long_context is the classifier's judgement."""
+    turn: _builtins.int
+    """turn is 16 bits of a digest of the conversation and its caller, by which one asked again is found; unset where nothing
+    is learnt. One text in 65,536 has the same.
+    """
+    previous_turn: _builtins.int
+    """previous_turn is that of the conversation without its last answer and what was asked after it; unset in the first turn."""
     @_builtins.property
     def requirements(self) -> Global___Requirements:
         """requirements are the request's."""
@@ -619,12 +742,21 @@ class Asked(_message.Message):
         circumstances: Global___Circumstances | None = ...,
         price_ids: _abc.Iterable[_builtins.int] | None = ...,
         qualities: _abc.Iterable[_builtins.float] | None = ...,
+        turn: _builtins.int | None = ...,
+        previous_turn: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances", "policy", b"policy", "requirements", b"requirements"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_previous_turn", b"_previous_turn", "_turn", b"_turn", "circumstances", b"circumstances", "policy", b"policy", "previous_turn", b"previous_turn", "requirements", b"requirements", "turn", b"turn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances", "long_context", b"long_context", "policy", b"policy", "price_ids", b"price_ids", "qualities", b"qualities", "requirements", b"requirements", "split_of_plan", b"split_of_plan", "strategy_of_plan", b"strategy_of_plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_previous_turn", b"_previous_turn", "_turn", b"_turn", "circumstances", b"circumstances", "long_context", b"long_context", "policy", b"policy", "previous_turn", b"previous_turn", "price_ids", b"price_ids", "qualities", b"qualities", "requirements", b"requirements", "split_of_plan", b"split_of_plan", "strategy_of_plan", b"strategy_of_plan", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__previous_turn: _TypeAlias = _typing.Literal["previous_turn"]  # noqa: Y015
+    _WhichOneofArgType__previous_turn: _TypeAlias = _typing.Literal["_previous_turn", b"_previous_turn"]  # noqa: Y015
+    _WhichOneofReturnType__turn: _TypeAlias = _typing.Literal["turn"]  # noqa: Y015
+    _WhichOneofArgType__turn: _TypeAlias = _typing.Literal["_turn", b"_turn"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_turn) -> _WhichOneofReturnType__previous_turn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__turn) -> _WhichOneofReturnType__turn | None: ...
 
 Global___Asked: _TypeAlias = Asked  # noqa: Y015
 

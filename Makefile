@@ -5,7 +5,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks
+.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -109,3 +109,6 @@ fuzz: setup ## CPU time of the parsers, 3,000 malformed bodies over HTTP, then r
 
 load: tools ## run ghz on every RPC against the simulator (needs Go to install ghz)
 	$(bin)/python -m tests.load
+
+chaos: tools ## faults over a network of namespaces: partitions, loss, kills, rolling restarts, bad versions, clock steps, a soak (DRILL=name, MINUTES=30, RATE=100 a second, STREAMS=50; Linux, root)
+	$(bin)/python -m tests.chaos --report .lumni/chaos.md $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES)) $(if $(DRILL),--drill $(DRILL)) $(if $(RATE),--rate $(RATE)) $(if $(STREAMS),--streams $(STREAMS))

@@ -29,9 +29,14 @@ BUILT = {"otelcol": ROOT / "tests" / "deploy" / "otelcol.yaml"}
 BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.145.0"
 # Debian's packages, which come with all that they need.
 PACKAGES = ("chromium",)
-# Programs of Debian's packages that would start a server if they were installed whole. `go install` refuses promtool,
-# whose go.mod excludes modules.
-UNPACKED = {"promtool": "prometheus"}
+# Programs and libraries out of Debian's packages, which would start a server or change the machine if they were
+# installed whole; the libraries that they need beside C's lie beside them. `go install` refuses promtool, whose go.mod
+# excludes modules.
+UNPACKED = {
+    "promtool": ("prometheus",),
+    "haproxy": ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"),
+    "libfaketimeMT.so.1": ("libfaketime",),
+}
 INSTALL_S = 600
 BUILD_S = 3600
 
@@ -132,14 +137,17 @@ def _install_package(name: str) -> None:
 
 
 def _unpack(name: str) -> None:
-    package = UNPACKED[name]
     with tempfile.TemporaryDirectory() as folder:
         if os.geteuid() == 0:
             _apt("update", "-q")
-        _apt("download", "-q", package, folder=folder)
-        (archive,) = Path(folder).glob("*.deb")
-        _run("dpkg", "-x", str(archive), folder)
-        shutil.copy(Path(folder, "usr", "bin", name), FOLDER / name)
+        _apt("download", "-q", *UNPACKED[name], folder=folder)
+        for archive in list(Path(folder).glob("*.deb")):
+            _run("dpkg", "-x", str(archive), folder)
+        (program,) = (
+            path for part in ("bin", "sbin", "lib") for path in Path(folder, "usr", part).rglob(name)
+        )
+        for path in (*Path(folder, "usr", "lib").glob("*-linux-gnu/*.so.*"), program):
+            shutil.copy(path, FOLDER / path.name)
 
 
 def _apt(*arguments: str, folder: str = "/") -> None:

@@ -1,0 +1,113 @@
+"""Faults over a network: python -m tests.chaos [--drill NAME ...] [--rate 100] [--streams 50], or `make chaos`.
+
+Every process of Lumni runs on a host of its own in network namespaces, behind HAProxy. While callers ask at a steady rate
+and hold streams, something fails; then each answer is compared with what the provider sent, each failed request needs a
+reason, and every bill is counted again. The exit code is 1 when something was wrong.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+
+from tests import tools
+from tests.chaos import cluster as clusters
+from tests.chaos import hosts
+from tests.chaos.drills import DRILLS, OWN
+from tests.chaos.report import written
+from tests.chaos.scene import Scene
+from tests.chaos.traffic import Traffic
+from tests.chaos.verdict import Verdict, judge
+from tests.faults.load import make_keys
+
+# What is wanted, and how much of it a core can take that Lumni, provider, proxy, switch and callers share.
+RATE, STREAMS = 100, 50
+RATE_A_CORE, STREAMS_A_CORE = 10, 8
+KEPT = 1_000_000
+MINUTES, SOAK_MINUTES = 10, 30
+# Before and after a fault.
+QUIET_S = 3
+
+
+def arguments() -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--drill", action="append", choices=DRILLS, help="one of them; several may be given")
+    parser.add_argument(
+        "--rate", type=float, help=f"requests a second; {RATE}, but at most {RATE_A_CORE} for each core"
+    )
+    parser.add_argument(
+        "--streams",
+        type=int,
+        help=f"streams held at once; {STREAMS}, but at most {STREAMS_A_CORE} for each core",
+    )
+    parser.add_argument("--seconds", type=float, default=15, help="that a fault lasts")
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="of what happens once a minute, and of the soak"
+    )
+    parser.add_argument("--report", type=Path, help="the file that a report in Markdown is written to")
+    return parser.parse_args()
+
+
+async def main(given: argparse.Namespace) -> int:
+    """Run the drills."""
+    verdicts: list[Verdict] = []
+    folder = Path(tempfile.mkdtemp(prefix="lumni-chaos-"))
+    # PostgreSQL does not run as root, and must get through.
+    folder.chmod(0o711)
+    async with (
+        hosts.network(clusters.HOSTS) as network,
+        clusters.running(folder, network, keep=KEPT) as cluster,
+    ):
+        keys = await make_keys(cluster)
+        for name in given.drill or DRILLS:
+            known = frozenset(problem for one in verdicts for problem in one.problems)
+            traffic = Traffic(f"{cluster.proxy.url}/v1/chat/completions", keys)
+            minutes = given.minutes or (SOAK_MINUTES if name == "soak" else MINUTES)
+            scene = Scene(cluster, traffic, given.seconds, minutes)
+            began = time.monotonic()
+            rate, streams = _amount(name, given)
+            scene.say(
+                f"{rate:.3g} requests a second and {streams} streams at once, on {os.cpu_count()} cores"
+            )
+            async with traffic.flowing(rate, streams):
+                await scene.flow(QUIET_S)
+                await DRILLS[name](scene)
+                await scene.flow(QUIET_S)
+            verdicts.append(await judge(scene, name, time.monotonic() - began, known=known))
+            print(written(verdicts[-1:]), flush=True)
+    if given.report:
+        given.report.write_text(written(verdicts))
+    wrong = any(verdict.problems for verdict in verdicts)
+    if wrong:
+        print(f"logs: {folder}")
+    else:
+        shutil.rmtree(folder)
+    return int(wrong)
+
+
+def _amount(name: str, given: argparse.Namespace) -> tuple[float, int]:
+    """Requests a second and streams held: what the drill is about, unless a rate was given."""
+    if name in OWN and given.rate is None:
+        a_minute, streams = OWN[name]
+        return a_minute / 60, streams
+    return given.rate or _default(RATE, RATE_A_CORE), given.streams or _default(STREAMS, STREAMS_A_CORE)
+
+
+def _default(wanted: int, a_core: int) -> int:
+    return min(wanted, a_core * (os.cpu_count() or 1))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(uvloop.run(main(arguments())))
+    except (hosts.NotAllowed, tools.Absent) as problem:
+        print(f"chaos: skipped, {problem}")
+    except KeyboardInterrupt:
+        print("chaos: stopped")
+        sys.exit(130)

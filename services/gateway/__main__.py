@@ -184,6 +184,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             selector=selector,
             fallback=fallback,
             switches=configuration.switches,
+            version=configuration.version,
         )
         cache = await enter(_caching(client, classifier, settings)) if settings.cache.key else None
         if settings.cache.semantic and not any(

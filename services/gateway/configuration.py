@@ -1,6 +1,7 @@
 """The gateway's part of the two configuration files: read when it starts, and again whenever one of them changes."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from services.gateway.prompts.system_prompts import Configured
 
 log = logging.getLogger(__name__)
 
+# Letters of a version: as many as tell the versions of one installation apart.
+VERSION_LENGTH = 12
 FILES = ("litellm_config.yaml", "lumni.yaml")
 RELOADS = prometheus_client.Counter(
     "lumni_gateway_configuration_reloads",
@@ -32,7 +35,10 @@ RELOADS = prometheus_client.Counter(
 
 
 @dataclass(frozen=True, slots=True)
-class _Contents:
+class Contents:
+    """What the two files say, and their version."""
+
+    version: str
     fleet: Fleet
     plans: Plans
     switches: Switches
@@ -51,8 +57,9 @@ class Configuration:
         """
         self._folder = folder
         self._files = Watch(*(folder / name for name in FILES))
-        found = _read(folder)
+        found = read(folder)
         _warn(found.fleet)
+        self.version = Live(found.version)
         self.fleet = Live(found.fleet)
         self.plans = Live(found.plans)
         self.switches = Live(found.switches)
@@ -67,7 +74,7 @@ class Configuration:
     async def _reload(self) -> None:
         try:
             # In a thread: a long file takes longer than a request may take.
-            self._take(await asyncio.to_thread(_read, self._folder))
+            self._take(await asyncio.to_thread(read, self._folder))
         except (Mistakes, OSError) as mistake:
             RELOADS.labels("mistake").inc()
             log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
@@ -78,10 +85,15 @@ class Configuration:
             log.exception("the changed configuration cannot be read and is not used")
             return
         RELOADS.labels("taken").inc()
-        log.info("the changed configuration is in force: %d plans", len(self.plans.current.by_name))
+        log.info(
+            "the changed configuration is in force: version %s, %d plans",
+            self.version.current,
+            len(self.plans.current.by_name),
+        )
 
-    def _take(self, found: _Contents) -> None:
+    def _take(self, found: Contents) -> None:
         _warn(found.fleet)
+        self.version.replace(found.version)
         self.fleet.replace(found.fleet)
         self.plans.replace(found.plans)
         self.switches.replace(found.switches)
@@ -89,16 +101,32 @@ class Configuration:
         self.mirrors.replace(found.mirrors)
 
 
-def _read(folder: Path) -> _Contents:
+def read(folder: Path) -> Contents:
+    """Read both files of a folder.
+
+    Raises:
+        Mistakes: what is wrong with either of them, with its line.
+    """
     fleet, lumni = (folder / name for name in FILES)
     known = plans.load(lumni)
-    return _Contents(
-        litellm_config.load(fleet),
-        known,
-        switches.load(lumni),
-        system_prompts.load(lumni, known.by_name),
-        mirroring.load(lumni, known.by_name),
+    return Contents(
+        version=version_of(folder),
+        fleet=litellm_config.load(fleet),
+        plans=known,
+        switches=switches.load(lumni),
+        system_prompts=system_prompts.load(lumni, known.by_name),
+        mirrors=mirroring.load(lumni, known.by_name),
     )
+
+
+def version_of(folder: Path) -> str:
+    """The version of the files of a folder: the beginning of a digest of all that they hold."""
+    digest = hashlib.sha256()
+    for name in FILES:
+        path = folder / name
+        text = path.read_bytes() if path.exists() else b""
+        digest.update(len(text).to_bytes(8) + text)
+    return digest.hexdigest()[:VERSION_LENGTH]
 
 
 def _warn(fleet: Fleet) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from services.gateway.configuration import Configuration
+from services.gateway.configuration import Configuration, version_of
 from tests.gateway.conftest import eventually
 
 FLEET = """
@@ -65,7 +65,7 @@ def is_true(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
 async def test_what_changed_is_in_force_and_told_and_the_rest_stays_as_it_is(
     files: Files, configuration: Configuration
 ) -> None:
-    fleet = configuration.fleet.current
+    fleet, version = configuration.fleet.current, configuration.version.current
     told: list[object] = []
     configuration.plans.on_change(lambda plans: told.append(plans.default.rate.rpm))
     configuration.fleet.on_change(lambda _: told.append("fleet"))
@@ -74,12 +74,14 @@ async def test_what_changed_is_in_force_and_told_and_the_rest_stays_as_it_is(
     await eventually(is_true(lambda: configuration.plans.current.default.rate.rpm == 20))
     await eventually(is_true(lambda: told == [20]))
     assert fleet == configuration.fleet.current
+    assert version != configuration.version.current == version_of(files.folder)
 
 
 async def test_a_file_with_a_mistake_changes_nothing_and_says_why(
     files: Files, configuration: Configuration, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = configuration.plans.current, configuration.fleet.current
+    version = configuration.version.current
     known = mistakes()
     with caplog.at_level(logging.ERROR):
         # The fleet is right, and is not taken without the plans that were written with it.
@@ -88,6 +90,7 @@ async def test_a_file_with_a_mistake_changes_nothing_and_says_why(
     assert before == (configuration.plans.current, configuration.fleet.current)
     assert "the changed configuration is not used" in caplog.text
     assert "rpm" in caplog.text
+    assert version == configuration.version.current
 
     files.write(rpm=30, cost=0.002)
     await eventually(is_true(lambda: configuration.plans.current.default.rate.rpm == 30))

@@ -51,6 +51,7 @@ def told(story: Mapping[str, Any]) -> "Iterator[str | Table]":
         "strategy": chosen.get("strategy"),
         "reason": chosen.get("reason"),
         "candidates": chosen.get("candidates"),
+        "configuration": chosen.get("configuration"),
         "without": chosen.get("degraded"),
         "feedback": story["feedback"],
     }

@@ -172,6 +172,7 @@ def decision(event: bytes) -> Decided:
         _reasons(message),
         message.asked.SerializeToString() if message.HasField("asked") else None,
         _trace_id(context.traceparent),
+        message.configuration,
         *_assignment(context),
     )
     choice = (*who, *_choice(message)) if _may_teach(message) else None

@@ -94,6 +94,7 @@ SELECTION_COLUMNS = (
     "reasons",
     "asked",
     "trace_id",
+    "configuration",
     *ASSIGNMENT_COLUMNS,
 )
 CHOICE_COLUMNS = (

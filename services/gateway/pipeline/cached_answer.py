@@ -11,6 +11,7 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis.money import usd
 from services.gateway.cache.response_cache import Found, Hit, Recording
+from services.gateway.config.live import Live
 from services.gateway.limits.admission import Admission
 from services.gateway.pipeline import metadata, render
 from services.gateway.pipeline.decision import Decision
@@ -45,7 +46,9 @@ def keep(
     recording.keep(answer)
 
 
-def decision(hit: Hit, request: ModelRequest, context: chat_pb2.RequestContext, began: float) -> Decision:
+def decision(
+    hit: Hit, request: ModelRequest, context: chat_pb2.RequestContext, version: Live[str]
+) -> Decision:
     """What was decided when the answer was made, for the request that gets it again.
 
     That it was made for another question is a part of the reason, which the ledger keeps.
@@ -56,13 +59,14 @@ def decision(hit: Hit, request: ModelRequest, context: chat_pb2.RequestContext, 
         selection.CopyFrom(hit.answer.selection)
         selection.reason = f"semantic cache: made for {hit.answer.request_id}, where {selection.reason}"
     return Decision(
-        began=began,
+        began=time.perf_counter(),
         context=context,
         classification=hit.answer.classification,
         selection=selection,
         degraded=[],
         prompt=request.prompt,
         assignment=request.assignment,
+        configuration=version.current,
     )
 
 

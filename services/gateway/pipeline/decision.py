@@ -45,6 +45,8 @@ class Decision:
     assignment: Assignment | None = None
     # What the operator adds to what the system says, in its order.
     system_prompts: tuple[Rule, ...] = ()
+    # The version of the configuration files that it was made by.
+    configuration: str = ""
     # When it was made.
     decided_unix_ms: int = field(default_factory=lambda: int(time.time() * 1000))
     classify_ms: float = 0.0
@@ -66,11 +68,14 @@ class Decider:
         selector: Selector,
         fallback: FallbackSelection,
         switches: Live[Switches],
+        version: Live[str],
     ) -> None:
         self._classifier = classifier
         self._selector = selector
         self._fallback = fallback
         self._switches = switches
+        # The version of the configuration files that is in force.
+        self.version = version
 
     async def decide(
         self,
@@ -93,6 +98,8 @@ class Decider:
         """
         began = time.perf_counter()
         degraded: list[str] = []
+        # What changes meanwhile is the next decision's.
+        version = self.version.current
         with stages.stage("classify"):
             classification = await self._classify(request, context, degraded)
         classified = time.perf_counter()
@@ -109,6 +116,7 @@ class Decider:
             asked=policy.asked(request, caller, wanted, selection),
             prompt=request.prompt,
             assignment=request.assignment,
+            configuration=version,
             classify_ms=(classified - began) * 1000,
             select_ms=(selected - classified) * 1000,
         )

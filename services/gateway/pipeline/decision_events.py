@@ -49,6 +49,7 @@ class DecisionEvents:
             event.decided_unix_ms = decision.decided_unix_ms
             event.classification.CopyFrom(decision.classification)
             event.selection.CopyFrom(decision.selection)
+            event.configuration = decision.configuration
             event.degraded.extend(decision.degraded)
             if decision.asked is not None:
                 event.asked.CopyFrom(decision.asked)

@@ -27,6 +27,7 @@ def summary(decision: Decision, report: executor_pb2.Report) -> dict[str, Any]:
     return {
         "request_id": decision.request_id,
         "trace_id": telemetry.trace_id() or None,
+        "configuration": decision.configuration or None,
         "prompt": decision.prompt or None,
         "experiment": render.assignment(decision.assignment),
         "system_prompts": [rule.shown for rule in decision.system_prompts],

@@ -4,7 +4,6 @@ Data only flows forward. A service that is slow or gone degrades the decision, v
 hangs one.
 """
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -275,7 +274,7 @@ class Pipeline:
     ) -> tuple[Decision, Admission]:
         """Admit a request that gets an earlier answer, as one without tokens, and tell the ledger what that saved."""
         context = request_context.made(caller, request, self._timeout_s)
-        decision = cached_answer.decision(hit, request, context, time.perf_counter())
+        decision = cached_answer.decision(hit, request, context, self._decider.version)
         decision.system_prompts = rules.chosen(caller, request, decision)
         try:
             admission = await self._limits.admit(

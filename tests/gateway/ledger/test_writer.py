@@ -237,6 +237,7 @@ async def test_decisions_become_classifications_and_selections_once(
             plan="free",
             traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ),
+        configuration="0123456789ab",
         classification=classifier_pb2.Classification(
             tier=classifier_pb2.TIER_FAST,
             category=classifier_pb2.CATEGORY_MATH,
@@ -284,6 +285,7 @@ async def test_decisions_become_classifications_and_selections_once(
     await eventually(written)
     row = await pool.fetchrow("SELECT * FROM model_selections WHERE request_id = 'r1'")
     assert row is not None
+    assert "0123456789ab" == row["configuration"]
     assert (["a", "b"], "small", "big", 25) == (
         row["candidates"],
         row["chosen_model"],

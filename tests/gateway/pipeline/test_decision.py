@@ -117,6 +117,7 @@ async def decide(folder: Path, classifier: ClassifierServicer, selector: Selecto
             selector=clients.Selector(channel, SETTINGS, 5),
             fallback=FallbackSelection(litellm_config.load(folder / "litellm_config.yaml")),
             switches=Live(Switches()),
+            version=Live("v1"),
         )
         return await decider.decide(caller(), CHAT, chat_pb2.RequestContext(request_id="r1"))
 
@@ -136,6 +137,7 @@ async def test_a_classifier_that_fails_is_done_without(
     decision = await decide(tmp_path, ClassifierServicer(call=failure), selector)
 
     assert ["classifier"] == decision.degraded
+    assert "v1" == decision.configuration
     # Nothing judged it, and the selector can see that.
     assert ("", 0.5) == (decision.classification.version, decision.classification.strong_win_rate)
     assert [""] == [one.classification.version for one in selector.requests]

@@ -69,6 +69,7 @@ def test_the_summary_is_of_the_deployment_that_answered() -> None:
     assert (1.5e-06, 1500, False) == tuple(shown["cost"][name] for name in ("usd", "nano_usd", "estimated"))
     assert ["failed", None] == [one["outcome"] for one in shown["attempts"]]
     assert 12 == shown["classification"]["prompt_tokens"]
+    assert "0123456789ab" == metadata.summary(decision(configuration="0123456789ab"), REPORT)["configuration"]
 
 
 def test_an_answer_without_attempts_still_has_a_summary() -> None:

@@ -15,6 +15,7 @@ from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors
 from services.gateway.cache.response_cache import ResponseCache
+from services.gateway.config.live import Live
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.limits.settlement import Report
@@ -51,6 +52,7 @@ class OneSelection(Decider):
 
     def __init__(self, failure: errors.Fault | None = None) -> None:
         self._failure = failure
+        self.version = Live("v1")
         self.deployments: Sequence[str] = ("small@openai",)
 
     async def decide(

@@ -137,12 +137,15 @@ class DecisionEvent(_message.Message):
     REQUESTED_MODEL_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
     ASKED_FIELD_NUMBER: _builtins.int
+    CONFIGURATION_FIELD_NUMBER: _builtins.int
     refusal: _builtins.str
     """refusal is why the request was not executed; empty when it was."""
     decided_unix_ms: _builtins.int
     """decided_unix_ms is when."""
     requested_model: _builtins.str
     """requested_model is what the caller asked for."""
+    configuration: _builtins.str
+    """configuration is the version of the gateway's configuration files that it was decided by; empty when nothing was."""
     @_builtins.property
     def context(self) -> _chat_pb2.RequestContext:
         """context is the request's."""
@@ -174,10 +177,11 @@ class DecisionEvent(_message.Message):
         requested_model: _builtins.str = ...,
         degraded: _abc.Iterable[_builtins.str] | None = ...,
         asked: _selector_pb2.Asked | None = ...,
+        configuration: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "classification", b"classification", "context", b"context", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "classification", b"classification", "context", b"context", "decided_unix_ms", b"decided_unix_ms", "degraded", b"degraded", "refusal", b"refusal", "requested_model", b"requested_model", "selection", b"selection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "classification", b"classification", "configuration", b"configuration", "context", b"context", "decided_unix_ms", b"decided_unix_ms", "degraded", b"degraded", "refusal", b"refusal", "requested_model", b"requested_model", "selection", b"selection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,7 +23,7 @@ from tests.chaos.servers import (
     HostedValkey,
     Proxy,
 )
-from tests.faults.cluster import SERVICE_TOKEN, STALLED_S, Cluster
+from tests.faults.cluster import SERVICE_TOKEN, Cluster
 from tests.flow.stack import ADMIN_KEY, KEPT
 from tests.simulator import Simulator
 
@@ -34,6 +34,8 @@ NAMES = tuple(f"{kind}-{i}" for kind, count in REPLICAS.items() for i in range(c
 HOSTS = ("caller", "proxy", *NAMES, "postgres", "valkey", "provider")
 # Longer than the longest stream; after it and the grace the ledger closes what no end was heard of.
 TIMEOUT_S, GRACE_S = 30, 3
+# A start that takes longer has failed; a machine that does much else needs minutes for it.
+START_S = 600
 # As in compose.yaml: until the proxy has noticed that a gateway is about to stop.
 DRAIN_DELAY_S = 5
 # That an orchestrator waits until it kills what it has asked to stop.
@@ -76,7 +78,7 @@ class HostedCluster(Cluster):
         """Ask a process to stop, as an orchestrator does, let it drain, and start it anew."""
         await service.stop(STOP_S)
         service.spawn()
-        await service.ready(STALLED_S)
+        await service.ready(START_S)
         await self.recovered()
 
     def resident(self) -> dict[str, int]:
@@ -109,7 +111,7 @@ async def running(folder: Path, network: Network, *, keep: int) -> AsyncIterator
             service.spawn()
             ends.push_async_callback(service.stop, 2.0)
         for service in cluster.hosted.values():
-            await service.ready(STALLED_S)
+            await service.ready(START_S)
         cluster.rests = [f"http://{host.address}:{REST}" for host in gateways]
         await cluster.recovered()
         await enter(started(proxy))

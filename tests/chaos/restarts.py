@@ -2,9 +2,8 @@
 
 import time
 
-from tests.chaos.cluster import NAMES, REPLICAS, STOP_S
+from tests.chaos.cluster import NAMES, REPLICAS, START_S, STOP_S
 from tests.chaos.scene import Scene
-from tests.faults.cluster import STALLED_S
 
 
 async def rolling_restart(scene: Scene) -> None:
@@ -35,9 +34,10 @@ async def executors_killed(scene: Scene) -> None:
         name = f"executor-{minute % REPLICAS['executor']}"
         moment = time.monotonic()
         scene.cluster.hosted[name].kill()
-        scene.must_fail(f"{name} had it when it was killed", moment, time.monotonic())
+        why = f"{name} had it when it was killed"
+        scene.must_fail(why, moment, time.monotonic(), kinds=("unknown",))
         scene.cluster.hosted[name].spawn()
-        await scene.cluster.hosted[name].ready(STALLED_S)
+        await scene.cluster.hosted[name].ready(START_S)
         await scene.cluster.recovered()
 
     await scene.every_minute(kill)
@@ -50,10 +50,12 @@ async def killed_in_turn(scene: Scene) -> None:
         service.kill()
         if name.startswith("gateway"):
             # The proxy says 502 for those without an answer yet, and cuts the others.
-            scene.must_fail(f"{name} had it when it was killed", moment, time.monotonic(), 0, 200, 502)
+            scene.must_fail(
+                f"{name} had it when it was killed", moment, time.monotonic(), statuses=(0, 200, 502)
+            )
         await scene.flow(scene.seconds / 5)
         service.spawn()
-        await service.ready(STALLED_S)
+        await service.ready(START_S)
         await scene.cluster.recovered()
 
 
@@ -78,7 +80,7 @@ async def crashing_version(scene: Scene) -> None:
             if service.pid is not None:
                 raise AssertionError(f"{service.name} runs a version that there is not")
         service.spawn()
-        await service.ready(STALLED_S)
+        await service.ready(START_S)
         await scene.cluster.recovered()
 
 
@@ -90,13 +92,15 @@ async def failing_version(scene: Scene) -> None:
         with service.running("tests.chaos.bad_version", kind):
             service.spawn()
             since = time.monotonic()
-            await service.ready(STALLED_S)
+            await service.ready(START_S)
             await scene.flow(scene.seconds / 5)
             await service.stop(STOP_S)
         if kind == "executor":
-            scene.must_fail("was sent to the version that fails", since, time.monotonic(), 500, 200)
+            scene.must_fail(
+                "was sent to the version that fails", since, time.monotonic(), statuses=(200, 500)
+            )
         service.spawn()
-        await service.ready(STALLED_S)
+        await service.ready(START_S)
         await scene.cluster.recovered()
 
 

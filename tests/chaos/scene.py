@@ -3,12 +3,16 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from tests.chaos.cluster import HostedCluster
 from tests.chaos.traffic import Ended, Traffic
+
+CUT_OR_UNAVAILABLE = frozenset((200, 503))
+# An answer that did not reach its caller is billed all the same.
+ANY_KIND = frozenset(("final", "partial", "unknown", "failed"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +24,14 @@ class Excuse:
         since: By the monotonic clock, in seconds.
         until: The same; until then no answer could come.
         statuses: Of the answers that callers may get: 200 is a stream that ends with an error, 0 no answer.
+        kinds: Of the row that the ledger may have of such a request; one that reached no provider has none.
     """
 
     why: str
     since: float
     until: float
-    statuses: frozenset[int] = frozenset((200, 503))
+    statuses: frozenset[int] = CUT_OR_UNAVAILABLE
+    kinds: frozenset[str] = ANY_KIND
 
     def covers(self, ended: Ended) -> bool:
         """Whether a request was under way then, and failed as it must."""
@@ -57,10 +63,17 @@ class Scene:
         self.said.append(text)
         print(f"  {text}", flush=True)
 
-    def must_fail(self, why: str, since: float, until: float = 0.0, *statuses: int) -> None:
-        """Expect that requests under way at a time, or from it to another, fail with one of these statuses."""
-        allowed = {"statuses": frozenset(statuses)} if statuses else {}
-        self.excuses.append(Excuse(why, since, until or since, **allowed))
+    def must_fail(
+        self,
+        why: str,
+        since: float,
+        until: float = 0.0,
+        *,
+        statuses: Iterable[int] = CUT_OR_UNAVAILABLE,
+        kinds: Iterable[str] = ANY_KIND,
+    ) -> None:
+        """Expect that requests fail which are under way at a time, or from it to another; as in `Excuse`."""
+        self.excuses.append(Excuse(why, since, until or since, frozenset(statuses), frozenset(kinds)))
 
     async def flow(self, seconds: float = 0.0) -> None:
         """Let the traffic flow, as long as a lasting fault lasts if no time is given."""

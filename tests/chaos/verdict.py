@@ -49,8 +49,7 @@ async def judge(scene: Scene, name: str, seconds: float, *, known: frozenset[str
         found.excused[excuse.why] += 1
         if ended.status == 503 and not ended.retry_after:
             problems["503 without retry-after"].append(ended.shown())
-        # One that did not reach the provider has none.
-        if ended.request_id and (len(kinds) > 1 or "final" in kinds):
+        if len(kinds) > 1 or not excuse.kinds.issuperset(kinds):
             problems["failed, but not billed as what may have been"].append(f"{ended.shown()}: {kinds}")
     for what, each in problems.items():
         found.problems.append(f"{what}: {len(each)}")

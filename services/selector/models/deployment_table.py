@@ -15,7 +15,7 @@ from services.chassis.measured_scores import Scores
 from services.chassis.operations import MODES, Operation
 from services.selector.models.benchmarks import CATEGORIES
 from services.selector.models.catalog import Catalog, Entry
-from services.selector.models.measured import on_one_scale
+from services.selector.models.measured import moved, on_one_scale
 from services.selector.models.model_names import canonical
 from services.selector.models.options import Options
 
@@ -107,6 +107,7 @@ class DeploymentTable:
         self._bounds = self._price_bounds()
         self._fees: Array = np.array([float(d.price.per_request) for d in self.deployments])
         self._unknown = {category: self._unknown_quality(catalog, category) for category in CATEGORIES}
+        self._moves = self._measured_moves()
         self._rankings: dict[tuple[str, bool, bool], CategoryRanking] = {}
 
     def __len__(self) -> int:
@@ -167,12 +168,10 @@ class DeploymentTable:
         return found
 
     def _rank(self, category: str, long_context: bool, multilingual: bool) -> CategoryRanking:
-        weights = self.weights_of(category, long_context=long_context, multilingual=multilingual)
-        unknown = self._unknown.get(category, self._unknown["other"])
-        quality = np.array([entry.quality(weights) if entry else unknown for entry in self.entries])
+        quality = self._published(category, long_context=long_context, multilingual=multilingual)
         # The prompts that were asked here are short.
-        if not long_context:
-            quality = on_one_scale(quality, [scores.get(category) for scores in self.measured])
+        if not long_context and category in self._moves:
+            quality = moved(quality, self._moves[category])
         return self.ranked(quality)
 
     def ranks(self, quality: Array, others: Array) -> Array:
@@ -197,6 +196,20 @@ class DeploymentTable:
             fast=np.asarray(quality >= self.options.quality_floor * best),
             powerful=np.asarray(blended <= self.options.cost_ceiling),
         )
+
+    def _published(self, category: str, *, long_context: bool = False, multilingual: bool = False) -> Array:
+        """The quality of each deployment by the catalog, 0 to 1."""
+        weights = self.weights_of(category, long_context=long_context, multilingual=multilingual)
+        unknown = self._unknown.get(category, self._unknown["other"])
+        return np.array([entry.quality(weights) if entry else unknown for entry in self.entries])
+
+    def _measured_moves(self) -> dict[str, Array]:
+        """By category, how far what was measured here moves the quality of each deployment, in log-odds."""
+        if not any(self.measured):
+            return {}
+        published = np.column_stack([self._published(category) for category in CATEGORIES])
+        moves = on_one_scale(published, self.measured, CATEGORIES)
+        return dict(zip(CATEGORIES, moves.T, strict=True))
 
     def _unknown_quality(self, catalog: Catalog, category: str) -> float:
         weights = self.weights_of(category, long_context=False, multilingual=False)

@@ -5,14 +5,14 @@ prior; it counts like as many outcomes as lie behind it. Both are put on one sca
 models have in common (an easy crowd, people who press a thumb only when displeased) favours none of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
 from services.selector.models.deployment_table import Array, CategoryRanking, DeploymentTable
-from services.selector.models.measured import PRIOR_TASKS, on_one_scale
+from services.selector.models.measured import PRIOR_TASKS, log_odds, moved
 
 # From this strong win rate on a request is of the upper level. Finer levels would have too few outcomes each.
 LEVEL_SPLIT = 0.5
@@ -89,6 +89,24 @@ def restored(
     return LearnedRanking(ranking, quality, quality, ranking.rank, ranking.rank, {})
 
 
+def _with_outcomes(known: Array, outcomes: Sequence[Outcomes | None], prior: Array) -> Array:
+    """The quality of every model, 0 to 1, on the scale of outcomes.
+
+    Args:
+        known: What is published or measured, which counts like `prior` outcomes.
+        outcomes: Those of each model; None where there are none.
+        prior: See above.
+    """
+    count = np.array([one.n if one else 0.0 for one in outcomes])
+    if not count.any():
+        return known
+    share = np.array([one.share if one else 0.0 for one in outcomes])
+    # An uncertain share moves the others less: few outcomes are drawn towards what is known, which moves nothing.
+    drawn = (share * count + known * prior) / (count + prior)
+    distance = np.average(log_odds(drawn) - log_odds(known), weights=count)
+    return np.asarray((share * count + moved(known, distance) * prior) / (count + prior))
+
+
 def ranked(
     table: DeploymentTable, category: str, outcomes: ByModel, *, multilingual: bool = False
 ) -> LearnedRanking:
@@ -97,7 +115,7 @@ def ranked(
     measured = [scores.get(category) for scores in table.measured]
     prior = np.minimum(PRIOR_TASKS + np.array([float(one.n) if one else 0.0 for one in measured]), MOST_PRIOR)
     found = [outcomes.get(deployment.model) for deployment in table.deployments]
-    quality = on_one_scale(known.quality, found, prior)
+    quality = _with_outcomes(known.quality, found, prior)
     count = prior + np.array([one.n if one else 0.0 for one in found])
     # Of a beta distribution with this mean and as many observations.
     error = np.sqrt(quality * (1 - quality) / (count + 1))

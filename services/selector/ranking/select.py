@@ -286,10 +286,18 @@ class Selector:
             return f"{model} is tried for a {tier} {task.category} request to learn how its answers are liked"
         parts = rank.parts_of(scores, best)
         name, _, _ = max(parts, key=lambda part: part[1] * part[2])
-        measured = None if task.long_context else self.table.measured[best].get(task.category)
         liked = learned.by.outcomes.get(model) if learned is not None and learned.acts else None
-        known = "; ".join(str(one) for one in (liked, measured) if one is not None)
+        measured = "" if task.long_context else self._measured(best, task.category)
+        known = "; ".join(str(one) for one in (liked, measured) if one)
         return (
             f"{model} is best for a {tier} {task.category} request by {strategy}, mostly for its {name}"
             + (f" ({known})" if known else "")
+        )
+
+    def _measured(self, best: int, category: str) -> str:
+        """What of a model's quality was measured here."""
+        scores = self.table.measured[best]
+        if category in scores:
+            return str(scores[category])
+        return f"measured here at other tasks, n = {sum(one.n for one in scores.values())}" if scores else ""
         )

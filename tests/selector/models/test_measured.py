@@ -11,7 +11,7 @@ from services.chassis.measured_scores import Measured, write
 from services.selector.configuration import assemble
 from services.selector.models.benchmarks import CATEGORIES
 from services.selector.models.deployment_table import DeploymentTable
-from services.selector.models.measured import on_one_scale
+from services.selector.models.measured import Array, moved, on_one_scale
 from services.selector.models.options import Options
 from services.selector.ranking.select import Preferences, Selector, Task
 from tests.selector.fleets import catalog, deployment, fleet, healthy
@@ -21,16 +21,15 @@ def measured(share: float, n: int = 20) -> Measured:
     return Measured(share, n, 0.0, 1.0, "2026-11-22")
 
 
-def test_without_measurements_published_scores_count_as_they_are() -> None:
-    published = np.array([0.3, 0.6])
-
-    assert published is on_one_scale(published, [None, None])
+def qualities(published: list[float], *here: Measured | None) -> Array:
+    """What models are taken to be worth at code, some of which were measured at it."""
+    scores = [{"code": one} if one else {} for one in here]
+    before = np.array(published)
+    return moved(before, on_one_scale(before[:, None], scores, ["code"])[:, 0])
 
 
 def test_measured_models_go_by_their_tasks_and_move_the_others_with_them() -> None:
-    published = np.array([0.8, 0.6, 0.4, 0.7])
-
-    quality = on_one_scale(published, [measured(0.2), measured(0.5), None, None])
+    quality = qualities([0.8, 0.6, 0.4, 0.7], measured(0.2), measured(0.5), None, None)
 
     # The tasks were hard here: what was not asked is taken to find them as hard, in the published order.
     assert quality[0] < quality[1]
@@ -39,30 +38,45 @@ def test_measured_models_go_by_their_tasks_and_move_the_others_with_them() -> No
 
 
 def test_few_tasks_say_little() -> None:
-    published = np.array([0.9, 0.5])
-
-    once = on_one_scale(published, [measured(0.0, 1), measured(1.0, 1)])
-    often = on_one_scale(published, [measured(0.0, 20), measured(1.0, 20)])
+    once = qualities([0.9, 0.5], measured(0.0, 1), measured(1.0, 1))
+    often = qualities([0.9, 0.5], measured(0.0, 20), measured(1.0, 20))
 
     assert once[0] > once[1]
     assert often[0] < often[1]
 
 
+def test_many_tasks_say_all() -> None:
+    quality = qualities([0.9, 0.3, 0.5], measured(0.25, 5000), measured(0.75, 5000), measured(1.0, 5000))
+
+    assert np.allclose([0.25, 0.75], quality[:2], atol=0.005)
+    assert quality[2] > 0.97
+
+
 @pytest.mark.parametrize("tasks", [1, 4, 20])
 def test_who_does_as_published_says_stays_in_place(tasks: int) -> None:
-    published = np.array([0.9, 0.92, 0.1])
+    quality = qualities([0.9, 0.92, 0.1], measured(0.9, tasks), None, measured(0.1, tasks))
 
-    quality = on_one_scale(published, [measured(0.9, tasks), None, measured(0.1, tasks)])
-
-    assert np.allclose(published, quality)
+    assert np.allclose([0.9, 0.92, 0.1], quality)
 
 
 def test_a_distance_counts_by_its_tasks() -> None:
-    published = np.array([0.5, 0.5, 0.5])
-
-    quality = on_one_scale(published, [measured(0.2, 40), measured(0.8, 4), None])
+    quality = qualities([0.5, 0.5, 0.5], measured(0.2, 40), measured(0.8, 4), None)
 
     assert quality[2] < 0.4
+
+
+def test_tasks_of_other_categories_say_how_good_a_model_is_and_less_than_its_own() -> None:
+    published = np.full((2, 3), 0.5)
+    elsewhere = {"code": measured(0.9), "math": measured(0.9)}
+    weak = {"code": measured(0.1), "math": measured(0.1)}
+
+    moves = on_one_scale(published, [elsewhere, weak], ["code", "math", "chat"])
+    opposed = on_one_scale(published, [elsewhere | {"chat": measured(0.1)}, weak], ["code", "math", "chat"])
+
+    # Nobody was asked to chat, and yet one of the two is likely to be better at that.
+    assert moves[0, 2] > 0 > moves[1, 2]
+    assert 0 < moves[0, 2] < moves[0, 0]
+    assert opposed[0, 2] < 0 < opposed[0, 0]
 
 
 def choices(scores: dict[str, dict[str, Measured]], published: dict[str, float]) -> dict[str, str]:
@@ -114,7 +128,8 @@ def test_a_selection_names_what_was_measured() -> None:
 
     assert "b is best for a powerful code request" in reason(Task("code"))
     assert reason(Task("code")).endswith("(measured here, n = 20, 2026-11-22)")
-    assert "measured" not in reason(Task("math"))
+    # Code says something of mathematics, too.
+    assert reason(Task("math")).endswith("(measured here at other tasks, n = 20)")
     assert reason(Task("code", long_context=True)).startswith("a is best")
 
 

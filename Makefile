@@ -62,7 +62,9 @@ coverage: tools ## all tests, and the lines that none of them runs; tracing take
 
 # Public data; docs/data.md says where it comes from.
 DATA ?= ../shared/data/routing
-SCORES ?= ../shared/data/models/model_benchmarks.csv
+# Clones of the repositories of scripts/score_sources.py.
+SOURCES ?= .lumni/score-sources
+READ ?= $(shell date +%F)
 
 train-classifier: setup ## train the classifier's weights anew (DATA=folder of routing data)
 	$(bin)/python -m services.classifier.training.courtesies
@@ -74,13 +76,15 @@ eval-classifier: setup ## measure the classifier on a part of its corpus (DEEP=1
 	$(bin)/python -m services.classifier.training.evaluate --part $(PART) $(if $(DEEP),--deep) $(if $(wildcard $(DATA)),--data $(DATA)) $(if $(PLOT),--plot $(PLOT))
 
 eval-selector: setup ## quality against cost of classify-and-select (DATA=folder of routing data)
-	$(bin)/python scripts/evaluate_selector.py --data $(DATA)
+	$(bin)/python -m scripts.evaluate_selector --data $(DATA)
+	$(bin)/python -m scripts.evaluate_evidence --data $(DATA)
 
 eval-free-tier: setup ## a day of traffic on free tiers: the strategy free_first against others
 	$(bin)/python scripts/evaluate_free_tier.py
 
-catalog: setup ## make the selector's catalog anew (SCORES=file, READ=date the scores were read)
-	$(bin)/python scripts/catalog.py --scores $(SCORES) --date $(READ)
+catalog: setup ## make prices and the selector's catalog anew (SOURCES=folder of clones of public repositories, made if missing; READ=date)
+	$(bin)/python -m scripts.prices
+	$(bin)/python -m scripts.catalog --sources $(SOURCES) --date $(READ)
 
 bench: setup ## CPU, added latency, streams and memory of each arrangement (SHORT=1 in minutes, PLOT=picture)
 	$(bin)/python -m tests.bench.road $(if $(SHORT),--short) $(if $(PLOT),--plot $(PLOT))

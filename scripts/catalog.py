@@ -1,20 +1,20 @@
 """Make services/selector/models/data/catalog.json from published scores and LiteLLM's map of prices and contexts.
 
-    .venv/bin/python scripts/catalog.py --scores ../shared/data/models/model_benchmarks.csv --date 2026-11-21
+    .venv/bin/python -m scripts.catalog --sources ../score-sources --date 2026-11-22
 
-The scores are a CSV of model_id, organization, benchmark, score, source_url, source_repo (docs/data.md says where
-it comes from). Models and benchmarks get one spelling each; what is not a percentage or not better when higher is
-dropped; cells whose sources disagree are listed. Nothing here runs in a service.
+The scores come from clones of public repositories (`scripts/score_sources.py`; what is missing is cloned). Models and
+benchmarks get one spelling each; what is not a percentage or not better when higher is dropped; of a cell with several
+sources the middle one of those who measure and make no model counts, else the middle one of all; cells whose sources
+disagree are listed. Nothing here runs in a service.
 """
 
 import argparse
-import csv
 import json
 import math
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from scripts import score_sources
+from scripts.score_sources import Reported
 from services.chassis.money import nano_per_million
 from services.chassis.prices import capability
 from services.selector.models import imputation
@@ -103,15 +105,21 @@ BENCHMARKS = {
     "AA Long Context Reasoning": ["aa long context reasoning", "long context reasoning"],
 }
 BY_NAME = {alias: name for name, aliases in BENCHMARKS.items() for alias in aliases}
-# Scores that the file lacks, of models that Lumni itself ships with: model, organization, source, percent by benchmark.
-ADDED = (
-    (
+# Scores that the sources lack, of models that Lumni itself ships with.
+ADDED = tuple(
+    Reported(
         "smollm2-135m",
         "huggingface",
+        benchmark,
+        percent,
         "https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
-        {"IFEval": 29.9, "HellaSwag": 40.9, "MMLU": 29.3, "BIG-Bench Hard": 28.2, "GSM8K": 1.4, "PIQA": 66.3},
-    ),
-)
+        "2024-10-31",
+        "2024-10-31",
+    )
+    for benchmark, percent in (
+        ("IFEval", 29.9), ("HellaSwag", 40.9), ("MMLU", 29.3), ("BBH", 28.2), ("GSM8K", 1.4), ("PIQA", 66.3),
+    )
+)  # fmt: skip
 # Cells of one model and benchmark further apart than this, in percent, are reported.
 CONFLICT = 5.0
 
@@ -188,33 +196,27 @@ class Model:
     spellings: set[str] = field(default_factory=set)
     organizations: Counter[str] = field(default_factory=Counter)
     listings: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
-    cells: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
+    cells: dict[str, list[Reported]] = field(default_factory=lambda: defaultdict(list))
 
 
-def read_scores(path: Path) -> tuple[dict[str, Model], Counter[str], Counter[str]]:
+def gathered(reported: Iterable[Reported]) -> tuple[dict[str, Model], Counter[str], Counter[str]]:
     models: dict[str, Model] = defaultdict(Model)
     dropped: Counter[str] = Counter()
     reduced: Counter[str] = Counter()
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            benchmark = BY_NAME.get(row["benchmark"].lower().replace("\u2019", "'"))
-            score = float(row["score"])
-            if benchmark is None or not 0 <= score <= 100:
-                dropped[row["benchmark"]] += 1
-                continue
-            name = FULL_EFFORT.sub("", canonical(row["model_id"]))
-            if name not in KEEP and REDUCED.search(name):
-                reduced[row["model_id"]] += 1
-                continue
-            model = models[name]
-            model.spellings.add(row["model_id"])
-            if row["organization"]:
-                model.organizations[row["organization"]] += 1
-            model.cells[benchmark].append((score, row["source_url"]))
-    for name, maker, source, scores in ADDED:
-        models[name].organizations[maker] += 1
-        for benchmark, score in scores.items():
-            models[name].cells[benchmark].append((score, source))
+    for one in reported:
+        benchmark = BY_NAME.get(one.benchmark.lower().replace("\u2019", "'"))
+        if benchmark is None or not 0 <= one.percent <= 100:
+            dropped[one.benchmark] += 1
+            continue
+        name = FULL_EFFORT.sub("", canonical(one.model))
+        if name not in KEEP and REDUCED.search(name):
+            reduced[one.model] += 1
+            continue
+        model = models[name]
+        model.spellings.add(one.model)
+        if one.organization:
+            model.organizations[one.organization] += 1
+        model.cells[benchmark].append(one)
     return models, dropped, reduced
 
 
@@ -263,8 +265,10 @@ def organization(name: str, votes: Counter[str]) -> str:
 
 
 def release(model: Model) -> str:
-    """The date that the model's makers put into its name, where they do."""
-    dates = set()
+    """When the model came out, by its sources, else by the date in its name."""
+    dates = {one.released for found in model.cells.values() for one in found if one.released}
+    if dates:
+        return min(dates)
     for spelling in model.spellings:
         if found := re.search(r"(20\d{2})-?([01]\d)-?([0-3]\d)(?!\d)", spelling):
             dates.add("-".join(found.groups()))
@@ -273,10 +277,13 @@ def release(model: Model) -> str:
     return min(dates) if dates else ""
 
 
-def median_cell(found: list[tuple[float, str]]) -> tuple[float, str]:
-    """The middle score, and the source that published the one nearest to it."""
-    middle = round(statistics.median(score for score, _ in found), 2)
-    return middle, min(found, key=lambda cell: (abs(cell[0] - middle), cell[1]))[1]
+def middle_of(found: Iterable[Reported]) -> Reported:
+    """The score that counts: the middle one of those who make no model, else of all; of two, the newer one."""
+    every = list(found)
+    trusted = [one for one in every if one.independent] or every
+    middle = statistics.median(one.percent for one in trusted)
+    newest_first = sorted(trusted, key=lambda one: one.published, reverse=True)
+    return min(newest_first, key=lambda one: abs(one.percent - middle))
 
 
 def own_listing(model: Model) -> tuple[str, str, Mapping[str, Any]] | None:
@@ -304,10 +311,15 @@ def entries(models: dict[str, Model], urls: dict[str, int]) -> Iterator[tuple[st
             }
         entry["aliases"] = sorted(model.spellings - {name})
         if model.cells:
-            scores = {benchmark: median_cell(found) for benchmark, found in sorted(model.cells.items())}
             entry["scores"] = {
-                benchmark: [score, urls.setdefault(url, len(urls))]
-                for benchmark, (score, url) in scores.items()
+                benchmark: [
+                    round(one.percent, 2),
+                    urls.setdefault(one.url, len(urls)),
+                    one.published[:10],
+                    int(one.independent),
+                ]
+                for benchmark, found in sorted(model.cells.items())
+                for one in (middle_of(found),)
             }
         if listing or len(model.cells) >= 2:
             yield name, entry
@@ -410,11 +422,14 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--scores", type=Path, required=True)
+    options.add_argument(
+        "--sources", type=Path, required=True, help="folder of clones; what is missing is cloned"
+    )
     options.add_argument("--date", required=True, help="when the scores were read, as YYYY-MM-DD")
     options.add_argument("--verbose", action="store_true", help="list what was dropped and what conflicts")
     chosen = options.parse_args()
-    models, dropped, reduced = read_scores(chosen.scores)
+    score_sources.clone(chosen.sources)
+    models, dropped, reduced = gathered([*score_sources.read(chosen.sources), *ADDED])
     add_listings(models)
     urls: dict[str, int] = {}
     catalog = dict(entries(models, urls))
@@ -435,13 +450,16 @@ def main() -> None:
             if np.isnan(row[i]) and name in weighed
         }
     conflicts = {
-        f"{name} {benchmark}": sorted({score for score, _ in found})
+        f"{name} {benchmark}": scores
         for name, model in sorted(models.items())
         for benchmark, found in sorted(model.cells.items())
-        if max(found)[0] - min(found)[0] > CONFLICT
+        if (scores := sorted({round(one.percent, 2) for one in found}))[-1] - scores[0] > CONFLICT
     }
     head = {
         "date": chosen.date,
+        "repositories": {
+            name: f"{address} ({licence})" for name, address, licence, _ in score_sources.REPOSITORIES
+        },
         "litellm": version("litellm"),
         "unit": "scores in percent; prices in nano-USD per million tokens",
         "left_out": {

@@ -185,9 +185,7 @@ def arithmetic(chosen: Selector, one: Example, selection: Selection) -> str:
     sums = []
     for name, weight in weights.items():
         score = entry.scores[name]
-        value = f"{score.percent:g}"
-        if score.imputed:
-            value = f"({value} - {score.uncertainty:g})"
+        value = f"({score.percent:g} - {score.uncertainty:g})" if score.uncertainty else f"{score.percent:g}"
         sums.append(f"{weight:.3f} x {name} {value}")
     tokens = one.requirements.prompt_tokens
     answer = min(one.requirements.output_tokens, rank.EXPECTED_OUTPUT)

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import orjson
 
+from services.selector.models import evidence
 from services.selector.models.imputation import FACTORS, Factors
 from services.selector.models.model_names import canonical
 
 DATA = Path(__file__).parent / "data" / "catalog.json"
 
-# How many standard errors an imputed score is taken to be worse than its estimate.
+# How many standard errors a score is taken to be worse than it says, published or imputed.
 CAUTION = 1.0
 
 
@@ -31,8 +32,12 @@ class Score:
     source: str = ""
     date: str = ""
     imputed: bool = False
-    # The standard error of an imputed score, in percent.
+    # The standard error that it is taken to have, in percent; 0 for one that the operator sets.
     uncertainty: float = 0.0
+    # When it was published, as YYYY-MM-DD or YYYY-MM; empty when nobody says so. `date` is when it was read.
+    published: str = ""
+    # Whether somebody measured it who makes no model.
+    independent: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ class Entry:
     def quality(self, weights: Mapping[str, float]) -> float:
         """The weighted mean of the benchmarks, 0 to 1.
 
-        A benchmark that has no score at all, published or imputed, takes no part. An imputed one counts less its
-        standard error: an estimate must be better than a published score to count as much.
+        A benchmark that has no score at all, published or imputed, takes no part. Each counts less its standard
+        error: a maker's own, an old and an imputed one must be better to count as much.
         """
         weighted = [
             (max(0.0, score.percent - CAUTION * score.uncertainty), weight)
@@ -166,8 +171,16 @@ def _entry(name: str, row: Mapping[str, Any], sources: Sequence[str], date: str)
         for benchmark, (percent, error) in row["imputed"].items()
     }
     scores |= {
-        benchmark: Score(benchmark, percent, sources[source], date)
-        for benchmark, (percent, source) in row.get("scores", {}).items()
+        benchmark: Score(
+            benchmark,
+            percent,
+            sources[source],
+            date,
+            uncertainty=evidence.uncertainty(percent, published, date, independent=bool(independent)),
+            published=published,
+            independent=bool(independent),
+        )
+        for benchmark, (percent, source, published, independent) in row.get("scores", {}).items()
     }
     price = row.get("price", {})
     return Entry(

@@ -50,7 +50,8 @@ def test_every_model_has_every_benchmark_that_counts_and_imputed_ones_are_marked
         assert counting <= entry.scores.keys()
         for score in entry.scores.values():
             assert score.imputed == (not score.source)
-            assert (score.uncertainty > 0) == score.imputed
+            assert score.uncertainty > 0
+            assert not (score.imputed and score.independent)
 
 
 def test_every_category_of_the_classifier_has_weights() -> None:
@@ -130,7 +131,8 @@ def test_every_entry_is_found_by_its_id_and_nearly_every_name_of_litellm_finds_o
 
 def test_quality_is_the_weighted_mean_and_skips_what_has_no_score() -> None:
     entry = CATALOG.entries["gpt-4o"]
-    expected = (3 * entry.scores["MMLU"].percent + entry.scores["IFEval"].percent) / 400
+    mmlu, ifeval = (one.percent - one.uncertainty for one in (entry.scores["MMLU"], entry.scores["IFEval"]))
+    expected = (3 * mmlu + ifeval) / 400
     assert math.isclose(expected, entry.quality({"MMLU": 3, "IFEval": 1, "never heard of": 9}))
 
 

@@ -298,7 +298,11 @@ def _weightiest(entry: Entry, weights: dict[str, float]) -> list[pb.Benchmark]:
 def _as_benchmark(category: str, measured: Measured) -> pb.Benchmark:
     """What was measured here, before all that is published."""
     return pb.Benchmark(
-        name=f"measured: {category}", score=100 * measured.share, source=str(measured), date=measured.on
+        name=f"measured: {category}",
+        score=100 * measured.share,
+        source=str(measured),
+        date=measured.on,
+        publisher=pb.PUBLISHER_MEASURED_HERE,
     )
 
 
@@ -310,4 +314,15 @@ def _benchmark(score: Score) -> pb.Benchmark:
         imputed=score.imputed,
         uncertainty=score.uncertainty,
         date=score.date,
+        published=score.published,
+        publisher=_publisher(score),
     )
+
+
+def _publisher(score: Score) -> pb.Publisher:
+    if score.imputed:
+        return pb.PUBLISHER_UNSPECIFIED
+    if score.independent:
+        return pb.PUBLISHER_INDEPENDENT
+    # Every score of the catalog has an uncertainty.
+    return pb.PUBLISHER_MAKER if score.uncertainty else pb.PUBLISHER_OPERATOR

@@ -23,6 +23,7 @@ from services.gateway.cli import (
     keys,
     logs,
     mirror,
+    models,
     portkey_prompts,
     prompts,
     replay,
@@ -56,6 +57,7 @@ app.command()(trace.trace)
 app.command()(check.check)
 app.command()(evaluate.evaluate)
 app.command()(replay.replay)
+app.command()(models.models)
 app.command()(savings.savings)
 
 

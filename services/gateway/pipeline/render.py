@@ -82,12 +82,18 @@ def cost(report: executor_pb2.Report) -> dict[str, Any]:
 
 
 def benchmark(one: selector_pb2.Benchmark) -> dict[str, Any]:
-    """A published score, or an imputed one with its uncertainty."""
+    """A score with who answers for it and how sure it is."""
     shown: dict[str, Any] = {"name": one.name, "score": round(one.score, 2), "source": one.source or None}
+    if one.publisher:
+        shown["by"] = word(selector_pb2.Publisher, one.publisher)
+    if one.published:
+        shown["published"] = one.published
     if one.date:
         shown["read"] = one.date
     if one.imputed:
-        shown |= {"imputed": True, "uncertainty": round(one.uncertainty, 2)}
+        shown["imputed"] = True
+    if one.uncertainty:
+        shown["uncertainty"] = round(one.uncertainty, 2)
     return shown
 
 

@@ -300,4 +300,3 @@ class Selector:
         if category in scores:
             return str(scores[category])
         return f"measured here at other tasks, n = {sum(one.n for one in scores.values())}" if scores else ""
-        )

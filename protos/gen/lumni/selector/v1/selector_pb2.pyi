@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from lumni.chat.v1 import chat_pb2 as _chat_pb2
 from lumni.classifier.v1 import classifier_pb2 as _classifier_pb2
 import builtins as _builtins
@@ -19,6 +20,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Publisher:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PublisherEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Publisher.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PUBLISHER_UNSPECIFIED: _Publisher.ValueType  # 0
+    """PUBLISHER_UNSPECIFIED is nobody: the score is imputed."""
+    PUBLISHER_MEASURED_HERE: _Publisher.ValueType  # 1
+    """PUBLISHER_MEASURED_HERE is `lumni evaluate`."""
+    PUBLISHER_OPERATOR: _Publisher.ValueType  # 2
+    """PUBLISHER_OPERATOR is lumni.yaml."""
+    PUBLISHER_INDEPENDENT: _Publisher.ValueType  # 3
+    """PUBLISHER_INDEPENDENT is somebody who makes no model."""
+    PUBLISHER_MAKER: _Publisher.ValueType  # 4
+    """PUBLISHER_MAKER is the model's maker, or a page that repeats what makers say."""
+
+class Publisher(_Publisher, metaclass=_PublisherEnumTypeWrapper):
+    """Publisher is who answers for a score."""
+
+PUBLISHER_UNSPECIFIED: Publisher.ValueType  # 0
+"""PUBLISHER_UNSPECIFIED is nobody: the score is imputed."""
+PUBLISHER_MEASURED_HERE: Publisher.ValueType  # 1
+"""PUBLISHER_MEASURED_HERE is `lumni evaluate`."""
+PUBLISHER_OPERATOR: Publisher.ValueType  # 2
+"""PUBLISHER_OPERATOR is lumni.yaml."""
+PUBLISHER_INDEPENDENT: Publisher.ValueType  # 3
+"""PUBLISHER_INDEPENDENT is somebody who makes no model."""
+PUBLISHER_MAKER: Publisher.ValueType  # 4
+"""PUBLISHER_MAKER is the model's maker, or a page that repeats what makers say."""
+Global___Publisher: _TypeAlias = Publisher  # noqa: Y015
 
 @_typing.final
 class SelectRequest(_message.Message):
@@ -908,6 +941,8 @@ class Benchmark(_message.Message):
     IMPUTED_FIELD_NUMBER: _builtins.int
     UNCERTAINTY_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    PUBLISHER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name is the benchmark's."""
     score: _builtins.float
@@ -917,9 +952,15 @@ class Benchmark(_message.Message):
     imputed: _builtins.bool
     """imputed is true when the score was estimated from others."""
     uncertainty: _builtins.float
-    """uncertainty is the standard error of an imputed score, in percent."""
+    """uncertainty is the standard error that the score is taken to have, in percent: the greater the older, for a maker's
+    own and for an imputed one; 0 for one that the operator sets or that was measured here, which has an interval.
+    """
     date: _builtins.str
-    """date is when the source was read, or the day of the last answer that was measured here, as YYYY-MM-DD."""
+    """date is when the source was read, as YYYY-MM-DD; of a score that was measured here the day of the last answer."""
+    published: _builtins.str
+    """published is when the score was published, as YYYY-MM-DD or YYYY-MM; empty when nobody says so."""
+    publisher: Global___Publisher.ValueType
+    """publisher is who answers for the score."""
     def __init__(
         self,
         *,
@@ -929,10 +970,12 @@ class Benchmark(_message.Message):
         imputed: _builtins.bool = ...,
         uncertainty: _builtins.float = ...,
         date: _builtins.str = ...,
+        published: _builtins.str = ...,
+        publisher: Global___Publisher.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "imputed", b"imputed", "name", b"name", "score", b"score", "source", b"source", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "imputed", b"imputed", "name", b"name", "published", b"published", "publisher", b"publisher", "score", b"score", "source", b"source", "uncertainty", b"uncertainty"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -319,7 +319,7 @@ def _benchmark(score: Score) -> pb.Benchmark:
     )
 
 
-def _publisher(score: Score) -> pb.Publisher:
+def _publisher(score: Score) -> pb.Publisher.ValueType:
     if score.imputed:
         return pb.PUBLISHER_UNSPECIFIED
     if score.independent:

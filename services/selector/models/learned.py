@@ -104,7 +104,7 @@ def _with_outcomes(known: Array, outcomes: Sequence[Outcomes | None], prior: Arr
     # An uncertain share moves the others less: few outcomes are drawn towards what is known, which moves nothing.
     drawn = (share * count + known * prior) / (count + prior)
     distance = np.average(log_odds(drawn) - log_odds(known), weights=count)
-    return np.asarray((share * count + moved(known, distance) * prior) / (count + prior))
+    return np.asarray((share * count + moved(known, np.full(len(known), distance)) * prior) / (count + prior))
 
 
 def ranked(

@@ -82,7 +82,9 @@ class Ledger:
     async def learnt(self, now: datetime = NOW) -> events_pb2.LearnedEvidence:
         """What selectors read after a round."""
         await self.learner.round(now)
-        return events_pb2.LearnedEvidence.FromString(await self.client.get(redis_keys.LEARNED))
+        text = await self.client.get(redis_keys.LEARNED)
+        assert isinstance(text, bytes)
+        return events_pb2.LearnedEvidence.FromString(text)
 
     async def tables(self) -> list[list[tuple[object, ...]]]:
         """The sums, in their order."""

@@ -41,6 +41,11 @@ class Speaker(pb_grpc.ExecutorServiceServicer):
         await self.last.wait()
         yield pb.StreamExecuteResponse(chunks=pb.Chunks(chunk_json=["last"]))
 
+    async def ListDeployments(
+        self, request: pb.ListDeploymentsRequest, context: object
+    ) -> pb.ListDeploymentsResponse:
+        return pb.ListDeploymentsResponse()
+
 
 class Side(NamedTuple):
     """A service's own folder of certificates."""

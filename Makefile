@@ -5,7 +5,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos
+.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos chart
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -44,6 +44,11 @@ tools: setup ## install what some tests run, if Go, apt and npm are there: grpcu
 collector: setup ## build OpenTelemetry's collector from Go modules (minutes), and run deploy/collector.yaml in it
 	@$(bin)/python -m tests.tools otelcol
 	$(bin)/pytest tests/deploy/test_collector.py -v
+
+chart: setup ## build helm from Go modules (minutes), render deploy/kubernetes and check it
+	@$(bin)/python -m tests.tools helm
+	$(bin)/python scripts/kubernetes_manifests.py
+	$(bin)/pytest tests/deploy/test_kubernetes.py tests/deploy/test_chart.py -v
 
 clients: tools ## install the SDKs, frameworks and coding agents that people call LLMs with (1.2 GB), and run each against Lumni
 	$(bin)/python -m tests.clients.environments node python openid agents

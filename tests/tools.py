@@ -24,6 +24,8 @@ MODULES = {
     "ghz": "github.com/bojand/ghz/cmd/ghz@v0.120.0",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
 }
+# Programs in Go that are installed only by their names: minutes.
+SLOW_MODULES = {"helm": "helm.sh/helm/v3/cmd/helm@v3.22.0"}
 # Collectors of OpenTelemetry, put together by its builder from the components in a file: minutes.
 BUILT = {"otelcol": ROOT / "tests" / "deploy" / "otelcol.yaml"}
 BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.145.0"
@@ -56,7 +58,7 @@ def find(name: str) -> Path:
     path = FOLDER / name
     if path.exists():
         return path
-    if name in BUILT:
+    if name in BUILT or name in SLOW_MODULES:
         raise Absent(
             f"{name} is not built; `python -m tests.tools {name}` does that in minutes if Go is there"
         )
@@ -104,7 +106,7 @@ def install(name: str) -> Path:
 
 
 def _install(go: str, path: Path) -> None:
-    module = MODULES[path.name]
+    module = (MODULES | SLOW_MODULES)[path.name]
     try:
         done = subprocess.run(
             [go, "install", module],

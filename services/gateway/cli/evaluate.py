@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.chassis import config, measured_scores
-from services.chassis.money import NANO, nano
+from services.chassis.money import nano, usd
 from services.gateway.cli.client import Gateway, RefusedError, Settings
 from services.gateway.cli.output import show, table
 
@@ -134,7 +134,7 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
     from services.gateway.evaluation.caller import Caller
     from services.gateway.evaluation.design import Design, in_order
     from services.gateway.evaluation.results import Results
-    from services.gateway.evaluation.runner import Plan, Runner
+    from services.gateway.evaluation.runner import Runner, Setup
     from services.gateway.evaluation.spending import Spending
 
     settings = config.from_environ(Settings, config.environment())
@@ -153,7 +153,7 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
                 adaptive=options.adaptive,
             )
             runner = Runner(
-                Plan(tasks, asked, by, options.answer_tokens, options.at_once),
+                Setup(tasks, asked, by, options.answer_tokens, options.at_once),
                 design,
                 file,
                 Spending(options.budget),
@@ -183,7 +183,7 @@ def _key(settings: Settings, options: _Options) -> Iterator[str]:
         "/admin/keys",
         json={
             "user_id": "lumni-evaluate",
-            "budget_usd": f"{options.budget / NANO:.9f}",
+            "budget_usd": f"{usd(options.budget):.9f}",
             **({"plan": options.plan} if options.plan else {}),
             "expires_at": (datetime.now(UTC) + KEY_LIVES).isoformat(timespec="seconds"),
         },

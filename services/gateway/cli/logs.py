@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from services.chassis.money import usd
 from services.gateway.cli.client import RefusedError
 from services.gateway.cli.output import show, table
 from services.gateway.recording.record import is_record
 
 # Seconds between looks at the folder while it is followed.
 LOOK_S = 1.0
-NANO = 1_000_000_000
 COLUMNS = (
     ("TIME", "time"),
     ("MODEL", "model"),
@@ -99,7 +99,7 @@ def _rows(folder: Path, names: Any) -> Iterator[dict[str, Any]]:
             "prompt_tokens": usage.get("prompt_tokens", 0),
             "completion_tokens": usage.get("completion_tokens", 0),
             "cost_nano_usd": found.get("cost_nano_usd", 0),
-            "cost_usd": found.get("cost_nano_usd", 0) / NANO,
+            "cost_usd": usd(found.get("cost_nano_usd", 0)),
             "duration_ms": found["duration_ms"],
             "error": error and f"{error['reason']}: {error['message']}",
             "request_id": found["request_id"],
@@ -118,6 +118,6 @@ def _sums(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
             for key in ADDED:
                 one[key] += row[key]
     for one in found.values():
-        one["cost_usd"] = one["cost_nano_usd"] / NANO
+        one["cost_usd"] = usd(one["cost_nano_usd"])
     # The sum of all of them last.
     return sorted(found.values(), key=lambda one: (one["model"] == "all", one["model"]))

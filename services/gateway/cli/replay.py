@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from services.gateway.cli import spans
+from services.gateway.cli import moments
 from services.gateway.cli.client import Gateway, RefusedError
 from services.gateway.cli.output import show, table
 
@@ -44,8 +44,8 @@ def replay(
 ) -> None:
     """What requests of the past would have cost by another configuration, and which models would answer."""
     asked: dict[str, Any] = {
-        "from": spans.moment("--since", since),
-        "to": spans.moment("--until", until) if until else None,
+        "from": moments.iso("--since", since),
+        "to": moments.iso("--until", until) if until else None,
         "plan": plan,
         "lumni_yaml": _text(config),
         "litellm_yaml": _text(litellm),

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from services.gateway.cli import spans
+from services.chassis.money import usd
+from services.gateway.cli import moments
 from services.gateway.cli.client import Gateway
 from services.gateway.cli.output import show, table
 
@@ -34,7 +35,7 @@ def savings(
     as_json: Annotated[bool, typer.Option("--json", help="all that the gateway answers, as JSON")] = False,
 ) -> None:
     """What routing saved: at list price for the same tokens, by category and in all."""
-    params = {"from": spans.moment("--since", since), "to": spans.moment("--until", until) if until else None}
+    params = {"from": moments.iso("--since", since), "to": moments.iso("--until", until) if until else None}
     answer = Gateway()("GET", "/admin/savings", params={name: one for name, one in params.items() if one})
     if as_json:
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
@@ -45,7 +46,7 @@ def savings(
         rows = [*found["by_category"], {"category": "all", **found["total"]}] if found["by_category"] else []
         show(f"{heading}:", table([_row(one, measured) for one in rows], COLUMNS), "")
     bounds, fees, by_unit = (
-        answer[f"{name}_nano_usd"] / 1e9 for name in ("without_answer", "fees", "without_tokens")
+        usd(answer[f"{name}_nano_usd"]) for name in ("without_answer", "fees", "without_tokens")
     )
     show(
         f"Answers from the cache saved {answer['cache_saved_usd']:.9f} USD. The ledger has "

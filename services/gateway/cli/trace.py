@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.chassis.money import usd
 from services.gateway.cli.client import Gateway
 from services.gateway.cli.output import facts, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-NANO = 1_000_000_000
 ATTEMPTS = (
     ("AFTER MS", "after_ms"),
     ("DEPLOYMENT", "deployment"),
@@ -60,7 +60,7 @@ def told(story: Mapping[str, Any]) -> "Iterator[str | Table]":
         yield ""
         yield table([_attempt(one, chosen.get("decided_at")) for one in attempts], ATTEMPTS)
         costs = [one["cost_nano_usd"] for one in attempts]
-        total = "unknown, for a price is" if None in costs else f"{sum(costs) / NANO:.9f} USD"
+        total = "unknown, for a price is" if None in costs else f"{usd(sum(costs)):.9f} USD"
         yield f"\ncost: {total}"
     if texts := story["texts"]:
         for side in ("request", "response"):
@@ -85,7 +85,7 @@ def _attempt(row: Mapping[str, Any], decided_at: str | None) -> dict[str, Any]:
         "after_ms": after_ms,
         "error": row["error_class"] or None,
         "status_code": row["status_code"] or None,
-        "cost_usd": None if cost is None else cost / NANO,
+        "cost_usd": None if cost is None else usd(cost),
         "first_chunk_ms": round(row["first_chunk_ms"], 1) or None,
         "duration_ms": round(row["duration_ms"], 1),
     }

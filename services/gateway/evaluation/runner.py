@@ -26,7 +26,7 @@ def _needs_judge(task: Task) -> bool:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Setup:
     """What is asked of whom.
 
     Attributes:
@@ -55,7 +55,7 @@ class Runner:
 
     """
 
-    plan: Plan
+    setup: Setup
     design: Design
     results: Results
     spending: Spending
@@ -71,7 +71,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         """Take what earlier starts learnt; tasks that changed since are asked again, but what they cost was spent."""
-        self._grader = Grader(self.plan.judge, self.results, self.spending, self.caller)
+        self._grader = Grader(self.setup.judge, self.results, self.spending, self.caller)
         graded = {}
         for row in self.results.rows:
             self.spending.spent += row["nano_usd"]
@@ -80,7 +80,7 @@ class Runner:
             if row["kind"] == GRADE and row["grades"]:
                 graded[row["model"], row["task"], row["digest"]] = row
         for row in self.results.rows:
-            task = self.plan.tasks.get(row["task"])
+            task = self.setup.tasks.get(row["task"])
             if row["kind"] != ANSWER or task is None or task.digest != row["digest"] or row["failed"]:
                 continue
             by_judge = graded.get((row["model"], row["task"], row["digest"]))
@@ -105,7 +105,7 @@ class Runner:
         refused: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self.plan.at_once):
+                for _ in range(self.setup.at_once):
                     group.create_task(self._work())
         except* sandbox.NoSandboxError as errors:
             refused = errors.exceptions[0]
@@ -153,7 +153,7 @@ class Runner:
 
     async def _settle(self, question: Question, bound: int) -> None:
         """Ask, grade and write down; a failure is the design's to know, and the judge's is no model's."""
-        task = self.plan.tasks[question.task]
+        task = self.setup.tasks[question.task]
         try:
             row = self._ungraded.pop((question.model, question.task), None)
             if row is None:
@@ -194,11 +194,11 @@ class Runner:
             self.stop(str(error))
             return None
         finally:
-            if self.plan.judge is not None and self._grader.is_out:
-                self.left_out[self.plan.judge.name] = f"as the judge: {self._grader.fault}"
+            if self.setup.judge is not None and self._grader.is_out:
+                self.left_out[self.setup.judge.name] = f"as the judge: {self._grader.fault}"
 
     async def _answered(self, question: Question, task: Task) -> dict[str, Any]:
-        model = self.plan.models[question.model]
+        model = self.setup.models[question.model]
         answer = await self.caller.ask(model.name, task.prompt, self._answer_tokens(model))
         failed = "" if answer.is_by(model.name) else f"{answer.model} answered instead of {model.name}"
         row = {
@@ -252,12 +252,12 @@ class Runner:
 
     def _answer_tokens(self, model: Model) -> int:
         """The cap of an answer: what is paid for, within what the model can."""
-        most = (self.plan.answer_tokens, model.most_output_tokens, model.context_window // 2)
+        most = (self.setup.answer_tokens, model.most_output_tokens, model.context_window // 2)
         return min(one for one in most if one)
 
     def _bound(self, question: Question) -> int:
         """The most that a question can cost with its grades, in nano-USD."""
-        task, model, by = self.plan.tasks[question.task], self.plan.models[question.model], self.plan.judge
+        task, model, by = self.setup.tasks[question.task], self.setup.models[question.model], self.setup.judge
         asked = sum(len(message.content.encode()) for message in task.messages)
         bound = model.prices.bound(asked, self._answer_tokens(model))
         if by is None:

@@ -19,7 +19,7 @@ from services.gateway.evaluation.design import Design, in_order
 from services.gateway.evaluation.estimates import Estimate
 from services.gateway.evaluation.report import Report
 from services.gateway.evaluation.results import MixedError, Results
-from services.gateway.evaluation.runner import Plan, Runner
+from services.gateway.evaluation.runner import Runner, Setup
 from services.gateway.evaluation.sandbox import NoSandboxError
 from services.gateway.evaluation.spending import Spending
 from services.gateway.evaluation.tasks import Task
@@ -178,8 +178,8 @@ async def started(
         design = Design({category: in_order(listed) for category, listed in levels.items()}, list(asked))
         grader = await caller.model(by) if by else None
         with opened(path) as results:
-            plan = Plan(tasks, asked, grader, answer_tokens=TOKENS)
-            runner = Runner(plan, design, results, Spending(round(usd * NANO)), caller)
+            setup = Setup(tasks, asked, grader, answer_tokens=TOKENS)
+            runner = Runner(setup, design, results, Spending(round(usd * NANO)), caller)
             if stop_after:
 
                 def count() -> None:
@@ -221,7 +221,7 @@ async def test_an_interrupted_evaluation_goes_on_and_finds_the_order_in_every_ca
     # What was spent is what the answers said, over all starts.
     cost = sum(PRICES[name] * TOKENS * 1000 for name, _ in gateway.asked)
     assert round(cost) == second.spending.spent == third.spending.spent
-    assert gateway.most_at_once <= second.plan.at_once
+    assert gateway.most_at_once <= second.setup.at_once
 
 
 async def test_models_are_those_that_answer_at_a_known_price(gateway: FakeGateway) -> None:
@@ -315,7 +315,7 @@ async def test_a_judge_that_fails_takes_no_grade_from_a_check_and_leaves_no_mode
 
     assert ["judge"] == list(runner.left_out)
     # The judge is not asked for ever; each question under way may still ask it.
-    assert gateway.judge_calls <= 2 * (3 + runner.plan.at_once)
+    assert gateway.judge_calls <= 2 * (3 + runner.setup.at_once)
     assert {"code": 20, "math": 20, "chat": 19} == {
         category: found["a"].n for category, found in runner.design.estimates().items()
     }

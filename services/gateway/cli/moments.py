@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: 7d, 24h, 90m, or a date."""
+"""Moments as people write them: how long ago (7d, 24h, 90m), or a date."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"^(\d{1,6})([mhdw])$")
 
 
-def moment(name: str, text: str) -> str:
+def iso(name: str, text: str) -> str:
     """The moment that a text means, as ISO 8601 has it.
 
     Raises:

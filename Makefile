@@ -5,7 +5,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos chart
+.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos chart programs packages
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -37,8 +37,12 @@ lint: setup ## ruff, mypy and buf
 	$(bin)/buf lint
 	$(bin)/buf format --diff --exit-code
 
-tools: setup ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, compose-go, promtool, Chromium, packages of Node
+tools: programs packages ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, compose-go, promtool, Chromium, packages of Node
+
+programs: setup
 	@$(bin)/python -m tests.tools
+
+packages: setup
 	-@$(bin)/python -m tests.clients.environments node openid
 
 collector: setup ## build OpenTelemetry's collector from Go modules (minutes), and run deploy/collector.yaml in it
@@ -59,7 +63,9 @@ WORKERS ?= 2
 
 TESTS = $(bin)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-test: lint tools ## lint, then all tests
+# What tests run is mostly fetched, which takes little of the processors; mypy takes one of them for minutes.
+test: setup ## lint, then all tests
+	@$(MAKE) --no-print-directory --jobs --output-sync=target lint tools
 	$(TESTS)
 
 coverage: tools ## all tests, and the lines that none of them runs; tracing takes as long as the tests themselves

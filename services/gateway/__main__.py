@@ -40,6 +40,8 @@ from services.gateway.keys.digests import Digests
 from services.gateway.keys.erasure import PersonalData
 from services.gateway.keys.owners import OwnerStore
 from services.gateway.keys.store import KeyStore
+from services.gateway.learning.judgements import Judgements
+from services.gateway.learning.report import LearningReports
 from services.gateway.limits import admission
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
@@ -87,6 +89,7 @@ from services.gateway.rest import (
 )
 from services.gateway.rest import cache as cache_routes
 from services.gateway.rest import experiments as experiment_routes
+from services.gateway.rest import learning as learning_routes
 from services.gateway.rest import mirrors as mirror_routes
 from services.gateway.rest import prompts as prompt_routes
 from services.gateway.rest import replay as replay_routes
@@ -284,6 +287,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 replay_routes.router(keys, Replays(readers, selector, settings.config_dir)),
                 request_story.router(keys, requests, texts),
                 feedback.router(keys, FeedbackStore(pool, portkey=portkey), pipeline),
+                learning_routes.router(keys, Judgements(pool), LearningReports(readers)),
             ]
         )
         routes = [

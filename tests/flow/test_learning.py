@@ -94,3 +94,33 @@ async def test_feedback_counts_as_a_request(http: httpx.AsyncClient) -> None:
 async def test_what_was_learnt_is_for_the_admin(http: httpx.AsyncClient) -> None:
     assert (await http.get("/admin/learning")).status_code == 403
     assert (await http.get("/admin/learning", headers={"authorization": ""})).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"request_id": "01890a5d-ac96-774b-bcce-b302099a8057", "judge": "small", "share": 0.5}, 404),
+        ({"request_id": "r", "judge": "small", "share": 1.5}, 400),
+        ({"request_id": "r", "judge": "small"}, 400),
+    ],
+)
+async def test_a_judgement_is_about_an_answer_that_is_learnt_from(
+    http: httpx.AsyncClient, body: dict[str, object], status: int
+) -> None:
+    assert status == (await http.post("/admin/learning/judgements", json=body, headers=ADMIN)).status_code
+
+
+async def test_what_outcomes_have_taught_and_what_may_be_judged_is_for_the_admin(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    learnt = (await http.get("/admin/learning/evidence", headers=ADMIN)).json()
+    params = {"from": "2026-11-22T00:00:00Z", "share": "0.5"}
+    to_judge = (await http.get("/admin/learning/judgements/open", headers=ADMIN, params=params)).json()
+    code, printed, _ = await lumni(stack, "learned")
+
+    # Nothing is learnt unless somebody says so.
+    assert {"object": "learning", "outcomes": [], "comparisons": []} == learnt
+    assert [] == to_judge["data"]
+    assert (0, True) == (code, printed.startswith("nothing has been learnt yet"))
+    for path in ("evidence", "judgements/open"):
+        assert (await http.get(f"/admin/learning/{path}")).status_code == 403

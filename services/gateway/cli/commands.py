@@ -21,6 +21,7 @@ from services.gateway.cli import (
     explain,
     imports,
     keys,
+    learning,
     logs,
     mirror,
     models,
@@ -59,6 +60,8 @@ app.command()(evaluate.evaluate)
 app.command()(replay.replay)
 app.command()(models.models)
 app.command()(savings.savings)
+app.command()(learning.learned)
+app.command()(learning.judge)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

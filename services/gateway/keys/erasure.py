@@ -29,6 +29,7 @@ KEPT: Mapping[str, str] = {
     "model_selections": OWN,
     "feedback": OWN,
     "learning_choices": OWN,
+    "judgements": OWN,
     # As they are kept: encrypted.
     "responses": OWN,
     "request_texts": OWN,
@@ -42,6 +43,7 @@ RENAMED: Mapping[str, str] = {
     "task_classifications": ", features = NULL",
     "feedback": ", metadata = '{}'",
     "learning_choices": ", turn = NULL, previous_turn = NULL",
+    "judgements": "",
     # What the classifier saw in it may hint at that, too; what was asked for has what the tenant used of late, and the
     # models that it may use.
     "model_selections": ", reasons = NULL, asked = NULL, experiment_unit = NULL",

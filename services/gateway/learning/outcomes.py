@@ -3,6 +3,7 @@
 An outcome is, of an answer that the first model gave whole:
 
 * its user's verdict, by the weight that this has;
+* else, what a judge makes of it, where the operator has answers judged: good from a half on, and it counts a half;
 * else, that the same conversation was asked again by the same caller within ten minutes after the answer had come: that
   is bad, and counts a quarter;
 * else, that the conversation went on within an hour: that is good, and counts as much. Without it, a model would look
@@ -19,7 +20,8 @@ from services.gateway import postgres
 from services.gateway.learning import comparison, evidence
 from services.gateway.learning.sums import Choice, Outcome, summed
 
-# What going on, or asking again, counts beside a verdict.
+# What a judge's opinion, and going on or asking again, count beside a user's verdict.
+JUDGED_WEIGHT = 0.5
 IMPLICIT_WEIGHT = 0.25
 AGAIN_S = 600.0
 ON_S = 3600.0
@@ -55,19 +57,22 @@ WITH asked AS (
     WHERE l.decided_at >= a.ended_at AND l.decided_at < a.ended_at + make_interval(secs => $4::float8)
 )
 SELECT a.*, coalesce(nullif(a.user_id, ''), a.key_id) AS unit,
-       CASE WHEN f.value <> 0 THEN f.value > 0 ELSE r.request_id IS NULL END AS good,
-       CASE WHEN f.value <> 0 THEN f.weight ELSE $6::float8 END AS weight
+       CASE WHEN f.value <> 0 THEN f.value > 0 WHEN j.share IS NOT NULL THEN j.share >= 0.5
+            ELSE r.request_id IS NULL END AS good,
+       CASE WHEN f.value <> 0 THEN f.weight WHEN j.share IS NOT NULL THEN $7::float8 ELSE $6::float8 END AS weight
 FROM answered a
 LEFT JOIN feedback f ON f.request_id = a.request_id
+LEFT JOIN judgements j ON j.request_id = a.request_id
 LEFT JOIN repeated r ON r.request_id = a.request_id
 LEFT JOIN continued o ON o.request_id = a.request_id
-WHERE coalesce(f.value, 0) <> 0 OR r.request_id IS NOT NULL OR o.request_id IS NOT NULL
+WHERE coalesce(f.value, 0) <> 0 OR j.share IS NOT NULL OR r.request_id IS NOT NULL OR o.request_id IS NOT NULL
 """
 # The days whose sums may have changed since a moment: what was asked since the day before, as a conversation may go on
 # for an hour and rows may be late, and what was judged since.
 CHANGED = """
 SELECT DISTINCT (decided_at AT TIME ZONE 'UTC')::date AS day FROM learning_choices WHERE decided_at >= $1::timestamptz
 UNION SELECT DISTINCT (asked_at AT TIME ZONE 'UTC')::date FROM feedback WHERE given_at >= $2::timestamptz
+UNION SELECT DISTINCT (asked_at AT TIME ZONE 'UTC')::date FROM judgements WHERE judged_at >= $2::timestamptz
 UNION SELECT DISTINCT day FROM learning_days WHERE day < $3::date
 ORDER BY day
 """
@@ -143,6 +148,7 @@ async def _outcomes(connection: postgres.Connection, begin: datetime) -> list[Ou
         ON_S,
         MOST_REPEATS,
         IMPLICIT_WEIGHT,
+        JUDGED_WEIGHT,
         timeout=SLOW_S,
     )
     return [

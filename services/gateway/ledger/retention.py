@@ -29,6 +29,7 @@ PRUNE_LEARNING = (
         SELECT tableoid, ctid FROM task_classifications WHERE features IS NOT NULL AND decided_at < $1 LIMIT $2
     )
     """,
+    "DELETE FROM judgements WHERE ctid = ANY(ARRAY(SELECT ctid FROM judgements WHERE asked_at < $1 LIMIT $2))",
     """
     DELETE FROM learning_choices WHERE (tableoid, ctid) IN (
         SELECT tableoid, ctid FROM learning_choices WHERE decided_at < $1 LIMIT $2

@@ -31,6 +31,19 @@ CREATE INDEX learning_choices_by_time ON learning_choices (decided_at);
 CREATE INDEX learning_choices_by_user ON learning_choices (user_id);
 CREATE TABLE learning_choices_other PARTITION OF learning_choices DEFAULT;
 
+-- What a judge makes of answers, where an operator has some judged.
+CREATE TABLE judgements (
+    request_id text PRIMARY KEY,
+    user_id    text NOT NULL,
+    -- The model that judged, and how good the answer is by it.
+    judge      text NOT NULL,
+    share      double precision NOT NULL CHECK (share BETWEEN 0 AND 1),
+    asked_at   timestamptz NOT NULL,
+    judged_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX judgements_by_user ON judgements (user_id);
+CREATE INDEX judgements_by_time ON judgements (asked_at);
+
 -- Sums of outcomes by the day (UTC) of their request. What several outcomes of one user on one day count together is the
 -- square root of their number.
 CREATE TABLE learning_days (

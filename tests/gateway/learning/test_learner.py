@@ -10,12 +10,17 @@ from lumni.events.v1 import events_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import redis, redis_keys
+from services.chassis.errors import NotFound
 from services.gateway import postgres
 from services.gateway.keys.permissions import Caller, Subject
+from services.gateway.learning.judgements import Judgements
 from services.gateway.learning.learner import Learner
+from services.gateway.learning.report import LearningReports
 from services.gateway.ledger import event_rows
+from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.reports.feedback import FeedbackStore
+from services.gateway.reports.readers import Readers
 from services.gateway.requests.feedback_request import Verdict
 from services.gateway.requests.request_ids import request_id
 from tests.gateway.money import FAILED, FINAL, caller, event
@@ -82,9 +87,9 @@ class Ledger:
     async def learnt(self, now: datetime = NOW) -> events_pb2.LearnedEvidence:
         """What selectors read after a round."""
         await self.learner.round(now)
-        text = await self.client.get(redis_keys.LEARNED)
-        assert isinstance(text, bytes)
-        return events_pb2.LearnedEvidence.FromString(text)
+        found = await self.client.get(redis_keys.LEARNED)
+        assert isinstance(found, bytes)
+        return events_pb2.LearnedEvidence.FromString(found)
 
     async def tables(self) -> list[list[tuple[object, ...]]]:
         """The sums, in their order."""
@@ -192,3 +197,55 @@ async def test_evidence_that_does_better_may_act(ledger: Ledger) -> None:
 
     assert [classifier_pb2.CATEGORY_CODE] == list((await ledger.learnt()).acting)
     assert date(2026, 11, 22) == (await ledger.tables())[1][0][0]
+
+
+async def test_a_judge_counts_where_no_user_has_judged(ledger: Ledger) -> None:
+    judgements = Judgements(ledger.pool)
+    old, said, other = [await ledger.answer(model) for model in ("a", "a", "b")]
+    await ledger.judge(said, 10)
+    await ledger.answer(kind=FAILED)
+    found = await judgements.open(NOW - timedelta(hours=1), 1.0)
+    for ident, share in ((old, 0.2), (said, 0.0), (other, 0.9)):
+        await judgements.give(ident, "judge", share)
+    counted = {one.model: (one.liked, one.counted, one.weight) for one in (await ledger.learnt()).outcomes}
+
+    assert {old, other} == set(found)
+    assert [] == await judgements.open(NOW - timedelta(hours=1), 1.0)
+    # One and two halves, of one user on one day.
+    assert {"a": (1, 2), "b": (1, 1)} == {model: one[:2] for model, one in counted.items()}
+    assert [1.5 / math.sqrt(2), 0.5 / math.sqrt(2)] == pytest.approx([counted[model][2] for model in "ab"])
+    with pytest.raises(NotFound):
+        await judgements.give("nobody", "judge", 0.5)
+
+
+async def test_a_share_of_the_answers_is_the_same_share_each_time(ledger: Ledger) -> None:
+    idents = {await ledger.answer() for _ in range(40)}
+    judgements = Judgements(ledger.pool)
+    some, more = [set(await judgements.open(NOW - timedelta(hours=1), share)) for share in (0.3, 0.6)]
+
+    assert set() < some < more < idents
+    assert some == set(await judgements.open(NOW - timedelta(hours=1), 0.3))
+
+
+async def test_what_was_learnt_is_told(ledger: Ledger) -> None:
+    now = datetime.now(UTC)
+    await ledger.judge(await ledger.answer(at=now), 5)
+    await ledger.learner.round(now)
+    told = await LearningReports(Readers(ledger.pool)).report()
+
+    assert [("code", 1, "a", 1, 1)] == [
+        tuple(one[name] for name in ("category", "level", "model", "liked", "counted"))
+        for one in told["outcomes"]
+    ]
+    assert [(1, False)] == [(one["counted"], one["may_act"]) for one in told["comparisons"]]
+
+
+async def test_what_is_learnt_from_goes_when_it_is_old(ledger: Ledger) -> None:
+    judgements = Judgements(ledger.pool)
+    for days in (0, 100):
+        await judgements.give(await ledger.answer(at=NOW - timedelta(days=days)), "judge", 0.5)
+    removed = [await Retention(ledger.pool).prune_learning(NOW - timedelta(days=90)) for _ in range(2)]
+
+    assert [2, 0] == removed
+    for table in ("learning_choices", "judgements"):
+        assert 1 == await ledger.pool.fetchval(f"SELECT count(*) FROM {table}")

@@ -1,5 +1,6 @@
 """What plan, key and request make of a policy together."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -137,3 +138,11 @@ def test_what_is_kept_for_replays_says_what_the_plan_decided(
         kept.long_context,
     )
     assert not selection.HasField("circumstances")
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.05])
+def test_a_plans_share_of_requests_that_may_explore_is_the_selectors_to_keep(share: float | None) -> None:
+    caller = Caller(key_id="k", plan=replace(PLAN, exploration_share=share))
+    found = policy.policy(caller, chat())
+
+    assert share == (found.exploration_share if found.HasField("exploration_share") else None)

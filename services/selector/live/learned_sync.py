@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from google.protobuf.message import DecodeError
 from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 
@@ -44,11 +45,13 @@ class LearnedSync:
 
     async def refresh(self, client: redis.Redis) -> None:
         """Read and lease until cancelled."""
-        outage = Outage(log, "Redis does not answer; nothing more is learnt", "Redis answers again")
+        outage = Outage(
+            log, "what outcomes have taught cannot be read", "what outcomes have taught is read again"
+        )
         while True:
             try:
                 await self.exchange(client, time.time())
-            except redis.ERRORS as error:
+            except (*redis.ERRORS, DecodeError) as error:
                 outage.begin(error)
             else:
                 outage.end()
@@ -59,6 +62,7 @@ class LearnedSync:
 
         Raises:
             RedisError: Redis is down.
+            DecodeError: what it has was written by nobody of Lumni's.
         """
         options = self._options()
         if options.mode is Mode.OFF:

@@ -1,8 +1,10 @@
 """Evidence and leases of the exploration budget, through a real Valkey."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from google.protobuf.message import DecodeError
 from lumni.classifier.v1 import classifier_pb2
 from lumni.events.v1 import events_pb2
 
@@ -71,3 +73,19 @@ async def test_evidence_is_read_as_the_ledger_wrote_it_and_not_at_all_while_lear
 
     assert {("code", 1): {"small": Outcomes(0.8, 12.5, 16, 20, "2026-11-22")}} == found[0].cells
     assert (frozenset({"code"}), {}) == (found[0].acting, found[1].cells)
+
+
+async def test_what_is_no_evidence_leaves_that_of_before(client: redis.Redis) -> None:
+    sync, evidence, bounds = replica(1000)
+    before = evidence.evidence
+    await client.set(redis_keys.LEARNED, b"\xff\xff")
+    refreshing = asyncio.create_task(sync.refresh(client))
+    await client.ping()
+    for _ in range(3):
+        with pytest.raises(DecodeError):
+            await sync.exchange(client, NOW)
+
+    assert not refreshing.done()
+    assert before is evidence.evidence
+    assert 0 == bounds.left_nano_usd(NOW)
+    refreshing.cancel()

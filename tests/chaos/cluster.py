@@ -1,5 +1,6 @@
 """A whole Lumni on hosts: two or three of every service, the proxy in front, stores and provider behind."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +24,7 @@ from tests.chaos.servers import (
     HostedValkey,
     Proxy,
 )
+from tests.deadlines import with_deadline
 from tests.faults.cluster import SERVICE_TOKEN, Cluster
 from tests.flow.stack import ADMIN_KEY, KEPT
 from tests.simulator import Simulator
@@ -74,6 +76,13 @@ class HostedCluster(Cluster):
     proxy: Proxy = field(kw_only=True)
     hosted: dict[str, HostedService] = field(kw_only=True, default_factory=dict)
 
+    async def recovered(self) -> None:
+        """Wait until every gateway reaches an executor; whether it counts in Redis changes on a busy machine."""
+        async with httpx.AsyncClient(trust_env=False, timeout=START_S) as http, asyncio.timeout(START_S):
+            for rest in self.rests:
+                while (await http.get(f"{rest}/health/ready")).status_code != 200:
+                    await asyncio.sleep(0.05)
+
     async def restart(self, service: HostedService) -> None:
         """Ask a process to stop, as an orchestrator does, let it drain, and start it anew."""
         await service.stop(STOP_S)
@@ -88,8 +97,13 @@ class HostedCluster(Cluster):
 
 
 @asynccontextmanager
-async def running(folder: Path, network: Network, *, keep: int) -> AsyncIterator[HostedCluster]:
-    """Run it all until the block ends; the provider remembers `keep` requests for the audit."""
+async def running(
+    folder: Path, network: Network, *, keep: int, redis_s: float = 0.0
+) -> AsyncIterator[HostedCluster]:
+    """Run it all until the block ends; the provider remembers `keep` requests for the audit.
+
+    The services wait `redis_s` for Redis, or as long as in production.
+    """
     async with AsyncExitStack() as ends:
         enter = ends.enter_async_context
         postgres = await enter(started(HostedPostgres(network["postgres"], folder / "postgres")))
@@ -105,7 +119,7 @@ async def running(folder: Path, network: Network, *, keep: int) -> AsyncIterator
         proxy = Proxy(network["proxy"], gateways, folder)
         cluster = HostedCluster(postgres, valkey, Simulator(provider.url, http), network=network, proxy=proxy)
         for name in NAMES:
-            module, port, environ = _described(cluster, folder, name)
+            module, port, environ = _described(cluster, folder, name, redis_s)
             service = HostedService(network[name], module, port=port, environ=environ, folder=folder)
             cluster.hosted[name] = cluster.services[name] = service
             service.spawn()
@@ -118,7 +132,9 @@ async def running(folder: Path, network: Network, *, keep: int) -> AsyncIterator
         yield cluster
 
 
-def _described(cluster: HostedCluster, folder: Path, name: str) -> tuple[str, int, Mapping[str, str]]:
+def _described(
+    cluster: HostedCluster, folder: Path, name: str, redis_s: float
+) -> tuple[str, int, Mapping[str, str]]:
     """The module of a process, the port of its gRPC server, and what it reads from its environment."""
     kind, address = name.partition("-")[0], cluster.network[name].address
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -133,7 +149,8 @@ def _described(cluster: HostedCluster, folder: Path, name: str) -> tuple[str, in
         "LUMNI_SERVICE_TOKEN": SERVICE_TOKEN,
     }
     if kind in redis_acl.USERS:
-        environ["REDIS_URL"] = cluster.valkey.url_of(kind)
+        url = cluster.valkey.url_of(kind)
+        environ["REDIS_URL"] = with_deadline(url, redis_s) if redis_s else url
     if kind in ("gateway", "ledger"):
         environ["DATABASE_URL"] = cluster.postgres.url
     if kind == "ledger":

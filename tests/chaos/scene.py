@@ -57,6 +57,8 @@ class Scene:
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     excuses: list[Excuse] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    # Why the drill did not come to its end.
+    stuck: str = ""
 
     def say(self, text: str) -> None:
         """Put a line into the report."""

@@ -31,7 +31,12 @@ class Verdict:
 async def judge(scene: Scene, name: str, seconds: float, *, known: frozenset[str]) -> Verdict:
     """Count again what a drill's requests cost; `known` are problems that were there before it."""
     found = Verdict(name, seconds, scene.traffic.shown(), scene.said)
-    counted: Audit = await audit(scene.cluster)
+    found.problems += [scene.stuck] if scene.stuck else []
+    try:
+        counted: Audit = await audit(scene.cluster)
+    except AssertionError as unsettled:
+        found.problems.append(str(unsettled))
+        return found
     found.provider_saw, found.settled_after_s = counted.seen, counted.settled_after_s
     rows = await _rows(scene)
     problems: dict[str, list[str]] = defaultdict(list)

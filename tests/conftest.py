@@ -37,7 +37,7 @@ settings.load_profile("lumni")
 
 # Folders whose tests share what takes long to start: of several workers one runs all of such a folder, but for those of
 # a mark or a stack of their own.
-TOGETHER = ("executor", "flow")
+TOGETHER = ("executor", "flow", "stores")
 # What takes longest begins first, so that no worker is left with it when the others have ended.
 FIRST = ("flow", "operated", "executor")
 # Folders whose tests run our code in processes of its own, or none of it: tracing theirs would measure nothing.

@@ -29,7 +29,7 @@ OUTSIDE = (
 )
 # The modules of a service that may know them; all others are cores.
 EDGES = {
-    "chassis": "lua published_health redis rpc rpc.certificates rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.rotation rpc.server rpc.service selection_messages status workers",
+    "chassis": "lua published_health redis redis_cluster redis_connections redis_sentinel rpc rpc.certificates rpc.client rpc.credentials rpc.inproc rpc.interceptor rpc.keyless rpc.probe rpc.receiving rpc.rotation rpc.server rpc.service selection_messages status workers",
     "classifier": "__main__ servicer settings",
     "selector": "__main__ live.health live.learned_sync live.replica_sync message_bounds outcome_learning past_messages replay_servicer servicer settings",
     "executor": (

@@ -1,4 +1,7 @@
-"""Lua scripts that Redis runs atomically: the one way to run them, alone or many in one round trip."""
+"""Lua scripts that Redis runs atomically: the one way to run them, alone or many in one round trip.
+
+A script names at least one of its keys: by that it finds its server of a cluster.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,7 +26,7 @@ class Script:
         # Redis itself names scripts so.
         self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, client: Redis, keys: Keys = (), arguments: Arguments = ()) -> Any:
+    async def run(self, client: Redis, keys: Keys, arguments: Arguments = ()) -> Any:
         """Run it once.
 
         Raises:
@@ -40,16 +43,18 @@ class Script:
         Raises:
             redis.ERRORS: Redis did not answer; which of the calls it has run is not known.
         """
-        answers = await self._send(client, calls)
+        answers = await self._send(client, calls, "EVALSHA", self._digest)
         missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
-            await client.script_load(self._text)
-            again = await self._send(client, [calls[i] for i in missing])
+            # The text with each call: which servers lack the script is not known.
+            again = await self._send(client, [calls[i] for i in missing], "EVAL", self._text)
             for i, answer in zip(missing, again, strict=True):
                 answers[i] = answer
         return answers
 
-    async def _send(self, client: Redis, calls: Sequence[tuple[Keys, Arguments]]) -> list[Any]:
+    async def _send(
+        self, client: Redis, calls: Sequence[tuple[Keys, Arguments]], command: str, script: str
+    ) -> list[Any]:
         return await redis.exchange(
-            client, [("EVALSHA", self._digest, len(keys), *keys, *arguments) for keys, arguments in calls]
+            client, [(command, script, len(keys), *keys, *arguments) for keys, arguments in calls]
         )

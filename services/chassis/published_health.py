@@ -20,10 +20,9 @@ async def read(client: redis.Redis) -> list[list[executor_pb2.DeploymentHealth]]
     names = sorted(await client.smembers(redis_keys.HEALTH_REPLICAS))
     if not names:
         return []
-    async with client.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.hvals(redis_keys.health(redis.text(name)))
-        views = await pipe.execute()
+    views = redis.checked(
+        await redis.exchange(client, [("HVALS", redis_keys.health(redis.text(name))) for name in names])
+    )
     return [list(_reports(view)) for view in views if view]
 
 

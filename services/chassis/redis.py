@@ -1,17 +1,19 @@
-"""Redis, with the deadlines its client does not have by default, a client that can be cancelled, and plain answers."""
+"""Redis, with the deadlines its client does not have by default, a client that can be cancelled, and plain answers.
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+One server, a cluster, or servers that Sentinel watches: by the address, and with one interface.
+"""
 
-import hiredis
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
 import redis.asyncio as redis
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
-from redis.maint_notifications import MaintNotificationsConfig
+from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, ResponseError, TryAgainError
+
+from services.chassis import redis_address, redis_connections
+from services.chassis.redis_address import Kind, Node
+from services.chassis.redis_cluster import Cluster
+from services.chassis.redis_connections import ERRORS, Command
+from services.chassis.redis_sentinel import Watched
 
 __all__ = [
     "ERRORS",
@@ -23,24 +25,24 @@ __all__ = [
     "connect",
     "entries",
     "exchange",
+    "is_cluster",
+    "is_passing",
+    "server_of",
+    "servers",
     "text",
+    "transaction",
 ]
 
 Redis = redis.Redis
-T = TypeVar("T")
 # An entry of a stream: its id, and its fields as they were appended.
 Entry: TypeAlias = tuple[str, Mapping[bytes, bytes]]
-# The words of a command.
-Command: TypeAlias = tuple[str | bytes | int | float, ...]
-
-# What a call may raise when Redis is gone, slow or restarting.
-ERRORS = (RedisError, OSError, TimeoutError)
+# What a server answers that does not serve a key at the moment.
+PASSING = (AskError, ClusterDownError, ReadOnlyError, TryAgainError)
 
 
 def check_url(url: str) -> str:
     """The URL itself, or a ValueError that does not repeat its password."""
-    if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("REDIS_URL: expected redis://, rediss:// or unix://")
+    redis_address.parse(url)
     return url
 
 
@@ -50,43 +52,73 @@ def connect(url: str, *, timeout_s: float = 0.1, connections: int = 64) -> Redis
     Commands are not retried: the caller knows whether a second try is right. A blocking read needs a client
     of its own with a longer deadline.
     """
-    client: Redis = redis.from_url(
-        check_url(url),
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_keepalive=True,
-        max_connections=connections,
-        retry=Retry(NoBackoff(), 0),
-        protocol=3,
-        # With notifications of maintenance the client no longer looks whether a pooled connection was closed meanwhile,
-        # so that each one fails a command after a restart of the server.
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    pool = client.connection_pool
-    pool.connection_class = type("Connection", (_Bounded, pool.connection_class), {})
-    return client
+    address = redis_address.parse(url)
+    options = redis_connections.options(timeout_s, connections)
+
+    def single(url: str) -> Redis:
+        client: Redis = redis.from_url(url, **options)
+        redis_connections.bound(client.connection_pool)
+        return client
+
+    def of_cluster(node: Node) -> Redis:
+        return single(address.url_of(node))
+
+    if address.kind == Kind.CLUSTER:
+        return Cluster(address.nodes, of_cluster)
+    if address.kind == Kind.SENTINEL:
+        return Watched(address, options)
+    return single(url)
+
+
+def is_cluster(client: Redis) -> bool:
+    """Whether keys lie in slots at several servers, so that a script or a transaction reaches one slot only."""
+    return isinstance(client, Cluster)
+
+
+async def server_of(client: Redis, key: str) -> Redis:
+    """The server that has a key, for what is asked of one server.
+
+    Raises:
+        ERRORS: a cluster does not say.
+    """
+    return await client.node(key) if isinstance(client, Cluster) else client
+
+
+async def servers(client: Redis) -> list[Redis]:
+    """All servers that have keys, for what is asked of each of them.
+
+    Raises:
+        ERRORS: a cluster does not say.
+    """
+    return await client.primaries() if isinstance(client, Cluster) else [client]
 
 
 async def exchange(client: Redis, commands: Sequence[Command]) -> list[Any]:
     """The answers to commands that travel together, as they come; an exception among them is that command's.
 
-    The client's own pipelines do the same with four times the work, which the commands of each request would notice.
-
     Args:
-        client: One of `connect`.
+        client: One of `connect`. In a cluster the commands go to the servers that have their keys, all at once; the
+            error of a server that does not answer is the answer to its commands while others answer theirs.
         commands: Each with its arguments.
 
     Raises:
         ERRORS: Redis did not answer within the client's deadline; which of the commands it has run is not known.
     """
-    pool = client.connection_pool
-    connection = pool.get_available_connection()  # type: ignore[no-untyped-call]
-    try:
-        await pool.ensure_connection(connection)
-        answers: list[Any] = await connection.exchange(commands)
-        return answers
-    finally:
-        await pool.release(connection)
+    if isinstance(client, Cluster):
+        return await client.exchange(commands)
+    return await redis_connections.exchange(client, commands)
+
+
+async def transaction(client: Redis, commands: Sequence[Command]) -> list[Any]:
+    """The answers to commands that are run together or not at all; their keys are in one slot of a cluster.
+
+    Raises:
+        ERRORS: Redis did not answer within the client's deadline, or refused one of them.
+    """
+    *queued, answers = await exchange(client, [("MULTI",), *commands, ("EXEC",)])
+    # What a command is refused with is its own answer, and what it fails with while it runs is among those of EXEC.
+    checked(queued)
+    return checked(answers if isinstance(answers, list) else [answers])
 
 
 def checked(answers: list[Any]) -> list[Any]:
@@ -99,6 +131,13 @@ def checked(answers: list[Any]) -> list[Any]:
         if isinstance(answer, Exception):
             raise answer
     return answers
+
+
+def is_passing(answer: Any) -> bool:
+    """Whether an answer is the error of a server that does not answer or serve the key now: the same again may do."""
+    return isinstance(answer, ERRORS) and (
+        not isinstance(answer, ResponseError) or isinstance(answer, PASSING)
+    )
 
 
 def text(value: Any) -> str:
@@ -116,42 +155,3 @@ def entries(answer: Any) -> list[Entry]:
         entry for found in streams for one in found for entry in (one if isinstance(one, list) else [one])
     ]
     return [(text(entry_id), fields) for entry_id, fields in flat]
-
-
-class _Bounded(AbstractConnection):
-    """A connection whose writes and exchanges have one deadline each, and pass on each cancellation.
-
-    The client writes within `asyncio.wait_for`, which makes a task of each write, and until Python 3.12 loses a
-    cancellation that comes as the write ends (github.com/python/cpython/issues/86296): what awaits the cancelled task
-    then never ends. Where it knows of no deadline it writes without, and closes the connection when it is cancelled.
-    """
-
-    async def send_packed_command(
-        self, command: bytes | str | Iterable[bytes], check_health: bool = True
-    ) -> None:
-        await self._bounded(super().send_packed_command(command, check_health))
-
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """As the function of this name."""
-        return await self._bounded(self._exchange(commands))
-
-    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        # Its stubs know commands of one word.
-        packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]
-        await super().send_packed_command(packed)
-        return [await self._answer() for _ in commands]
-
-    async def _answer(self) -> Any:
-        try:
-            return await self.read_response()
-        except ResponseError as error:
-            return error
-
-    async def _bounded(self, work: Coroutine[Any, Any, T]) -> T:
-        """Work on the connection that has one deadline, in place of one for each step."""
-        limit_s, self.socket_timeout = self.socket_timeout, None
-        try:
-            async with asyncio.timeout(limit_s):
-                return await work
-        finally:
-            self.socket_timeout = limit_s

@@ -11,10 +11,10 @@ from hashlib import sha256
 from services.chassis import redis_keys
 
 # What every connection needs; none of it names a key.
-CONNECTION = ("ping", "client|setinfo", "client|setname", "select")
+CONNECTION = ("ping", "client|setinfo", "client|setname", "select", "cluster|slots", "asking")
 TRANSACTION = ("multi", "exec", "discard")
 # The ways to run a script, which the chassis tries one after the other (services.chassis.lua).
-SCRIPTS = ("evalsha", "eval", "script|load")
+SCRIPTS = ("evalsha", "eval")
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,19 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+# Of all partitions. Other keys have another name in the braces.
+_PARTS = f"{redis_keys.MONEY}*"
 _RESERVED = (
-    redis_keys.RESERVATIONS,
-    *_every(redis_keys.RESERVATION, redis_keys.RATE, redis_keys.LIVE, redis_keys.HELD, redis_keys.SPENT),
+    redis_keys.reservations(_PARTS),
+    redis_keys.reservation("*", _PARTS),
+    redis_keys.rate("*", _PARTS),
+    redis_keys.live("*", _PARTS),
+    redis_keys.held("*", _PARTS),
+    redis_keys.spent("*", "*", _PARTS),
 )
+# All partitions of the streams; the first has no number.
+_USAGE = (redis_keys.USAGE_STREAM, f"{redis_keys.USAGE_STREAM}:*")
+_DECISIONS = (redis_keys.DECISION_STREAM, f"{redis_keys.DECISION_STREAM}:*")
 
 # What services.chassis.published_health reads.
 _HEALTH_READ = (
@@ -57,57 +66,60 @@ _HEALTH_READ = (
 # The grants of each service; one that is not here has no business in Redis.
 USERS: Mapping[str, tuple[Grant, ...]] = {
     "gateway": (
-        # Its scripts make their keys' names themselves, so they declare none.
-        Grant((*CONNECTION, *SCRIPTS, "time", "scan")),
+        # A script declares one key, and makes the others' names itself.
+        Grant((*CONNECTION, "time", "scan")),
         Grant(
             _words(
-                "hget hmget hset hsetnx hincrby hdel get exists del expire pexpire pexpireat incrby decrby "
-                "zadd zcard zrem zremrangebyscore"
+                "evalsha eval hget hmget hset hsetnx hincrby hdel get exists del expire pexpire pexpireat "
+                "incrby decrby zadd zcard zrem zremrangebyscore"
             ),
             _RESERVED,
         ),
-        Grant(("set",), (redis_keys.PROBE,), "W"),
+        Grant(("set",), (redis_keys.probe(_PARTS),), "W"),
         Grant(_words("xadd xread xrevrange"), (redis_keys.KEY_CHANGES,)),
         # Of usage it appends what its cache answered.
-        Grant(("xadd",), (redis_keys.DECISION_STREAM, redis_keys.USAGE_STREAM), "W"),
+        Grant(("xadd",), (*_DECISIONS, *_USAGE), "W"),
         Grant(
-            _words("get set del pexpire hget hmget hgetall hlen hstrlen hset hdel hincrby zadd zrem zrange"),
+            _words(
+                "evalsha eval get set del pexpire hget hmget hgetall hlen hstrlen hset hdel hincrby zadd zrem zrange"
+            ),
             _every(redis_keys.CACHE),
         ),
         *_HEALTH_READ,
     ),
     "ledger": (
-        Grant((*CONNECTION, *SCRIPTS, "time")),
+        Grant((*CONNECTION, "time", "info")),
         Grant(
             _words(
-                "hget hmget hset hsetnx hincrby exists del expire pexpire pexpireat decrby zadd zrem zrange"
+                "evalsha eval hget hmget hset hsetnx hincrby exists del expire pexpire pexpireat decrby "
+                "zadd zrem zrange"
             ),
             _RESERVED,
         ),
         Grant(
             (
-                *SCRIPTS[:2],
+                *SCRIPTS,
                 *_words("xgroup|create xgroup|delconsumer xreadgroup xautoclaim xack xtrim xpending"),
                 *_words("xinfo|consumers xinfo|groups xinfo|stream"),
             ),
-            (redis_keys.USAGE_STREAM, redis_keys.DECISION_STREAM),
+            (*_USAGE, *_DECISIONS),
         ),
         Grant(("set",), (redis_keys.LEARNED,), "W"),
         *_HEALTH_READ,
     ),
     "executor": (
-        Grant((*CONNECTION, *TRANSACTION, "script|load", "info")),
+        Grant((*CONNECTION, *TRANSACTION, "info")),
         Grant(_words("sadd srem smembers"), (redis_keys.HEALTH_REPLICAS,)),
         Grant(_words("del hset pexpire exists"), _every(redis_keys.HEALTH)),
         Grant(
-            (*SCRIPTS[:2], *_words("hset hget hdel hgetall hincrby expire get set del")),
+            (*SCRIPTS, *_words("hset hget hdel hgetall hincrby expire get set del")),
             (redis_keys.BREAKERS, *_every(redis_keys.BREAKER)),
         ),
-        Grant((*SCRIPTS[:2], *_words("get incrby expire")), _every(redis_keys.LIMIT)),
+        Grant((*SCRIPTS, *_words("get incrby expire")), _every(redis_keys.LIMIT)),
         # It appends to the stream and sees how far the ledger is, and reads nothing that others appended.
-        Grant(_words("xadd exists"), (redis_keys.USAGE_STREAM,), "W"),
-        Grant(_words("xinfo|groups xpending"), (redis_keys.USAGE_STREAM,), "R"),
-        Grant(_words("set get"), (redis_keys.USAGE_MEMORY,)),
+        Grant(_words("xadd exists"), _USAGE, "W"),
+        Grant(_words("xinfo|groups xpending"), _USAGE, "R"),
+        Grant(_words("set get"), tuple(map(redis_keys.usage_memory, _USAGE))),
     ),
     "selector": (
         Grant((*CONNECTION, *TRANSACTION)),

@@ -2,15 +2,25 @@
 
 PREFIX = "lumni"
 
-# Streams: appended by one service, read by the ledger's consumer group.
+# Streams: appended by one service, read by the ledger's consumer group. The first partition of each; see `partition`.
 USAGE_STREAM = f"{PREFIX}:usage"
 DECISION_STREAM = f"{PREFIX}:decisions"
 LEDGER_GROUP = "ledger"
-# A random name of what Redis remembers of the usage stream: another one means that it lost its memory. In the
-# stream's slot of a cluster.
-USAGE_MEMORY = f"{{{USAGE_STREAM}}}:memory"
 # The one field of an entry: a serialized lumni.events.v1 message.
 EVENT_FIELD = "event"
+
+
+def partition(stream: str, number: int) -> str:
+    """A partition of a stream, from 0: a stream of its own, so that partitions are spread over a cluster."""
+    return f"{stream}:{number}" if number else stream
+
+
+def usage_memory(stream: str) -> str:
+    """A random name of what Redis remembers of a usage stream: another one means that it lost its memory.
+
+    In the stream's slot of a cluster.
+    """
+    return f"{{{stream}}}:memory"
 
 
 # The names of the executor replicas that ever published health; one whose hash has expired is gone.
@@ -23,8 +33,9 @@ HEALTH_TTL_MS = 5000
 HEALTH = f"{PREFIX}:health:"
 BREAKER = f"{PREFIX}:breaker:"
 LIMIT = f"{PREFIX}:limit:"
-RECENT = f"{PREFIX}:recent:"
-SPLIT = f"{PREFIX}:split:"
+# What selectors learn together is added in one transaction, and so in one slot of a cluster.
+RECENT = f"{PREFIX}:{{learnt}}:recent:"
+SPLIT = f"{PREFIX}:{{learnt}}:split:"
 
 
 def health(replica: str) -> str:
@@ -47,8 +58,8 @@ def breaker_probe(deployment: str) -> str:
 
 
 def deployment_limit(deployment: str, limit: str, window: int) -> str:
-    """What is used of a deployment's rpm, tpm, rpd or tpd in one window."""
-    return f"{LIMIT}{deployment}:{limit}:{window}"
+    """What is used of a deployment's rpm, tpm, rpd or tpd in one window; all of a deployment's in one slot."""
+    return f"{LIMIT}{{deployment:{deployment}}}:{limit}:{window}"
 
 
 # Appended by the gateway's admin routes, read by every gateway process: which keys, users and organizations changed.
@@ -56,28 +67,40 @@ KEY_CHANGES = f"{PREFIX}:keys:changes"
 # Entries it keeps; a process that missed more finds them in PostgreSQL.
 KEY_CHANGES_LENGTH = 10_000
 
-# Everything that admission and settlement touch lives in one slot of a cluster, since one script touches it all.
-_MONEY = f"{PREFIX}:{{money}}"
-# A sorted set from request id to when its reservation may be called abandoned, in milliseconds of Redis' clock.
-RESERVATIONS = f"{_MONEY}:reservations"
-# Written to find out whether Redis takes writes again.
-PROBE = f"{_MONEY}:probe"
-# What the keys of each kind begin with; the Lua scripts append what the functions below append.
-RESERVATION = f"{_MONEY}:reservation:"
-RATE = f"{_MONEY}:rate:"
-LIVE = f"{_MONEY}:live:"
-HELD = f"{_MONEY}:held:"
-SPENT = f"{_MONEY}:spent:"
+# Everything that one admission or settlement touches lives in one slot of a cluster, since one script touches it all:
+# in a partition. There is one, or in a cluster so many (services.gateway.limits.partitions).
+MONEY = "money"
+MONEY_PARTITIONS = 256
 
 
-def reservation(request_id: str) -> str:
+def money_partition(number: int) -> str:
+    """A partition of a cluster, from 0."""
+    return f"{MONEY}:{number}"
+
+
+def _money(part: str, kind: str) -> str:
+    # As common.lua puts the keys together, from the name of a partition's reservations.
+    return f"{PREFIX}:{{{part}}}:{kind}"
+
+
+def reservations(part: str = MONEY) -> str:
+    """A sorted set from request id to when its reservation may be called abandoned, in milliseconds of Redis' clock."""
+    return _money(part, "reservations")
+
+
+def probe(part: str = MONEY) -> str:
+    """Written to find out whether Redis takes writes again."""
+    return _money(part, "probe")
+
+
+def reservation(request_id: str, part: str = MONEY) -> str:
     """A hash: what a request reserved, and which of its attempts are settled."""
-    return f"{RESERVATION}{request_id}"
+    return _money(part, f"reservation:{request_id}")
 
 
-def rate(subject: str) -> str:
+def rate(subject: str, part: str = MONEY) -> str:
     """A hash: requests and tokens of a subject (`key:ID`, `user:ID`, ...) in the current minute."""
-    return f"{RATE}{subject}"
+    return _money(part, f"rate:{subject}")
 
 
 def model_subject(key_id: str, model: str) -> str:
@@ -85,19 +108,19 @@ def model_subject(key_id: str, model: str) -> str:
     return f"key:{key_id}:model:{model}"
 
 
-def live(subject: str) -> str:
+def live(subject: str, part: str = MONEY) -> str:
     """A sorted set from request id to when it must be over: the requests of a subject under way."""
-    return f"{LIVE}{subject}"
+    return _money(part, f"live:{subject}")
 
 
-def held(subject: str) -> str:
+def held(subject: str, part: str = MONEY) -> str:
     """What open reservations of a subject hold, in nano-USD."""
-    return f"{HELD}{subject}"
+    return _money(part, f"held:{subject}")
 
 
-def spent(subject: str, period: str) -> str:
+def spent(subject: str, period: str, part: str = MONEY) -> str:
     """A hash: what a subject spent in a period as the ledger says, and what it does not know yet."""
-    return f"{SPENT}{subject}:{period}"
+    return _money(part, f"spent:{subject}:{period}")
 
 
 # The response cache, in one slot of a cluster, since its bounds hold for all of it; the Lua scripts append the names.

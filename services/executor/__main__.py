@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import configured_environment, money, redis, rpc, telemetry, workers
+from services.chassis import (
+    configured_environment,
+    money,
+    redis,
+    redis_keys,
+    rpc,
+    stream_partitions,
+    telemetry,
+    workers,
+)
 from services.chassis.background import beside
 from services.chassis.config import reader
 from services.chassis.deployments import Deployment
@@ -110,7 +119,8 @@ async def serving(
 
         breakers = Breakers(RedisBreakerStore(guard, replica), thresholds)
         gate = CapacityGate(breakers, RedisQuotaCounter(guard), queue=settings.queue)
-        outbox = Outbox(client, settings.state_dir)
+        stream = stream_partitions.own(redis_keys.USAGE_STREAM, settings.partitions, replica)
+        outbox = Outbox(client, settings.state_dir, stream)
         observer = Observer(outbox)
         health = Health(directory, gate, replica)
         policy = RetryPolicy(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.chassis import redis, rpc
+from services.chassis import redis, rpc, stream_partitions
 from services.chassis.config import part, variable
 from services.chassis.telemetry import Settings as Telemetry
 
@@ -23,6 +23,7 @@ class Settings:
         "LUMNI_STATE_DIR", Path(".lumni"), "folder of the usage spool; survives restarts"
     )
     redis_url: str = variable("REDIS_URL", "", "Redis; without it usage stays in the spool")
+    partitions: int = variable("LUMNI_STREAM_PARTITIONS", 1, stream_partitions.DOC)
     reload_s: float = variable("LUMNI_RELOAD_S", 2.0, "seconds between looks at the configuration")
     first_backoff_s: float = variable("LUMNI_RETRY_FIRST_S", 0.25, "wait before the first retry, in seconds")
     longest_backoff_s: float = variable(
@@ -61,6 +62,7 @@ class Settings:
             raise ValueError(
                 f"LUMNI_PICTURES_MIB: expected at least {LEAST_PICTURES_MIB}, what one call may send"
             )
+        stream_partitions.check(self.partitions)
         if self.redis_url:
             redis.check_url(self.redis_url)
 

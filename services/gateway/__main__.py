@@ -155,7 +155,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         executor = clients.Executor(
             await channel(settings.executor, clients.EXECUTOR, repeatable=False), settings.server
         )
-        decisions = DecisionPublisher(client)
+        decisions = DecisionPublisher(client, partitions=settings.partitions)
         await enter(decisions.publishing())
         listener = redis.connect(settings.redis_url.reveal(), timeout_s=2.0)
         stack.push_async_callback(listener.aclose)

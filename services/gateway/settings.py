@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.chassis import rpc
+from services.chassis import rpc, stream_partitions
 from services.chassis.config import Secret, Secrets, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway.cache.settings import Settings as CacheSettings
@@ -41,6 +41,7 @@ class Settings:
     )
     database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
     redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
+    partitions: int = variable("LUMNI_STREAM_PARTITIONS", 1, stream_partitions.DOC)
     api_key: Secrets = variable(
         "LUMNI_API_KEY", Secrets(""), "a key that works without a row in the database"
     )
@@ -110,6 +111,7 @@ class Settings:
     cache: CacheSettings = part()
 
     def __post_init__(self) -> None:
+        stream_partitions.check(self.partitions)
         if not 0 <= self.drain_delay_s <= LONGEST_DRAIN_DELAY_S:
             raise ValueError(f"LUMNI_DRAIN_DELAY_S: expected 0 to {LONGEST_DRAIN_DELAY_S}")
         if self.max_mistakes < 0:

@@ -16,17 +16,17 @@ from tests.attacks.target import Target, alone
 NAME = "others' keys in Redis"
 # A key of each kind.
 KEYS: Mapping[str, str] = {
-    "reservations": redis_keys.RESERVATIONS,
+    "reservations": redis_keys.reservations(),
     "reservation": redis_keys.reservation("r"),
     "rate": redis_keys.rate("key:k"),
     "live": redis_keys.live("key:k"),
     "held": redis_keys.held("key:k"),
     "spent": redis_keys.spent("key:k", "total"),
-    "probe": redis_keys.PROBE,
+    "probe": redis_keys.probe(),
     "key changes": redis_keys.KEY_CHANGES,
     "decisions": redis_keys.DECISION_STREAM,
     "usage": redis_keys.USAGE_STREAM,
-    "usage memory": redis_keys.USAGE_MEMORY,
+    "usage memory": redis_keys.usage_memory(redis_keys.USAGE_STREAM),
     "replicas": redis_keys.HEALTH_REPLICAS,
     "health": redis_keys.health("one"),
     "breakers": redis_keys.BREAKERS,

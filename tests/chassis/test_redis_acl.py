@@ -38,7 +38,7 @@ def test_only_gateway_and_ledger_have_anything_to_do_with_money() -> None:
         for user, grants in redis_acl.USERS.items()
         for grant in grants
         for key in grant.keys
-        if key.startswith(redis_keys.RESERVATIONS.rpartition(":")[0]) or key == "*"
+        if key.startswith(redis_keys.reservations("money*").rpartition(":")[0]) or key == "*"
     }
 
     assert {"gateway", "ledger"} == near

@@ -20,7 +20,7 @@ def test_only_one_module_spells_keys() -> None:
 
 def test_everything_one_script_touches_is_in_one_slot_of_a_cluster() -> None:
     keys = (
-        redis_keys.RESERVATIONS,
+        redis_keys.reservations(),
         redis_keys.reservation("r"),
         redis_keys.rate("key:k"),
         redis_keys.live("key:k"),

@@ -13,6 +13,9 @@ from services.chassis import redis_keys
 from services.gateway.config.budgets import Period, token
 from tests.faults.cluster import STALLED_S, Cluster
 
+# All partitions of the counters of money.
+PARTS = f"{redis_keys.MONEY}*"
+
 
 @dataclass
 class Audit:
@@ -43,7 +46,7 @@ async def settled(cluster: Cluster) -> float:
                     "in the stream": info["last-generated-id"] != groups[0]["last-delivered-id"],
                     "not acknowledged": groups[0]["pending"],
                     "open attempts": await connection.fetchval("SELECT count(*) FROM open_attempts"),
-                    "reservations": await client.zcard(redis_keys.RESERVATIONS),
+                    "reservations": await client.zcard(redis_keys.reservations()),
                     "spooled": sum(1 for one in _spooled(cluster)),
                 }
                 if not any(left.values()):
@@ -150,10 +153,10 @@ def _compare_sums(found: Audit, rows: list[Any], spend: dict[tuple[str, str], in
 
 async def _compare_redis(found: Audit, cluster: Cluster, spend: dict[tuple[str, str], int]) -> None:
     async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
-        async for key in client.scan_iter(match=f"{redis_keys.HELD}*"):
+        async for key in client.scan_iter(match=redis_keys.held("*", PARTS)):
             held = int(await client.get(key) or 0)
             found.check(held == 0, f"{key.decode()} holds {held} though nothing is reserved")
-        async for key in client.scan_iter(match=f"{redis_keys.SPENT}*"):
+        async for key in client.scan_iter(match=redis_keys.spent("*", "*", PARTS)):
             facts = await client.hgetall(key)
             subject, period = _subject(key.decode())
             cached = int(facts.get(b"ledger", 0)) + int(facts.get(b"pending", 0))
@@ -164,7 +167,7 @@ async def _compare_redis(found: Audit, cluster: Cluster, spend: dict[tuple[str, 
 
 
 def _subject(key: str) -> tuple[str, str]:
-    scope, _, rest = key.removeprefix(redis_keys.SPENT).partition(":")
+    scope, _, rest = key.partition(":spent:")[2].partition(":")
     ident, _, period = rest.partition(":")
     return f"{scope}:{ident}", period
 

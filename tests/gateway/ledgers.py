@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.chassis import redis, redis_keys
+from services.chassis import redis, redis_keys, stream_partitions
 from services.gateway import postgres
 from services.gateway.ledger.consumer import Consumer
 from services.gateway.ledger.housekeeping import Housekeeping
@@ -24,12 +24,18 @@ class Ledger:
         grace_s: float = 60.0,
         retention_days: int = 0,
         learning_days: int = 0,
+        partitions: int = 1,
     ) -> None:
         self.store = LedgerStore(pool, grace_s=grace_s)
         self.writer = LedgerWriter(client, self.store)
         self.recovery = Recovery(client, self.store, self.writer)
-        self.usage = self._consumer(client, redis_keys.USAGE_STREAM, self.writer.usage)
-        self.decisions = self._consumer(client, redis_keys.DECISION_STREAM, self.writer.decisions)
+        self.usage, self.decisions = (
+            [self._consumer(client, part, write) for part in stream_partitions.all_of(stream, partitions)]
+            for stream, write in (
+                (redis_keys.USAGE_STREAM, self.writer.usage),
+                (redis_keys.DECISION_STREAM, self.writer.decisions),
+            )
+        )
         self.housekeeping = Housekeeping(
             Retention(pool),
             self.recovery,
@@ -45,7 +51,8 @@ class Ledger:
 
     def open(self) -> Any:
         """Run all parts until the block ends."""
-        return running(self.usage.run(), self.decisions.run(), self.housekeeping.run())
+        consumers = [one.run() for one in (*self.usage, *self.decisions)]
+        return running(*consumers, self.housekeeping.run())
 
 
 async def written(pool: postgres.Pool, count: int) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 from lumni.executor.v1 import executor_pb2 as pb
 
 from services.chassis import redis_keys
-from services.chassis.redis import Redis
+from services.chassis.redis import Command, Redis, checked, exchange, transaction
 from services.executor.capacity.breaker import BreakerState
 from services.executor.capacity.gate import CapacityGate
 from services.executor.capacity.health_metrics import HealthMetrics
@@ -93,12 +93,12 @@ class Health:
                 view = {one.id: one.health.SerializeToString() for one in listed}
 
                 async def publish(redis: Redis, view: dict[str, bytes] = view) -> None:
-                    async with redis.pipeline(transaction=True) as pipe:
-                        pipe.delete(key)
-                        pipe.hset(key, mapping=view)  # type: ignore[arg-type]  # bytes are right, the stubs say str
-                        pipe.pexpire(key, redis_keys.HEALTH_TTL_MS)
-                        pipe.sadd(redis_keys.HEALTH_REPLICAS, self._replica)
-                        await pipe.execute()
+                    fields = [part for field in view.items() for part in field]
+                    commands: list[Command] = [("HSET", key, *fields)] if fields else []
+                    await transaction(
+                        redis, [("DEL", key), *commands, ("PEXPIRE", key, redis_keys.HEALTH_TTL_MS)]
+                    )
+                    checked(await exchange(redis, [("SADD", redis_keys.HEALTH_REPLICAS, self._replica)]))
 
                 await guard.call(publish)
                 await asyncio.sleep(EVERY_S)
@@ -113,10 +113,11 @@ async def _forget_dead_replicas(redis: Redis) -> None:
         name.decode()
         for name in await cast("Awaitable[set[bytes]]", redis.smembers(redis_keys.HEALTH_REPLICAS))
     ]
-    async with redis.pipeline(transaction=False) as pipe:
-        for replica in replicas:
-            pipe.exists(redis_keys.health(replica))
-        alive = await pipe.execute()
+    alive = checked(
+        await exchange(redis, [("EXISTS", redis_keys.health(replica)) for replica in replicas])
+        if replicas
+        else []
+    )
     dead = [replica for replica, is_alive in zip(replicas, alive, strict=True) if not is_alive]
     if dead:
         await redis.srem(redis_keys.HEALTH_REPLICAS, *dead)

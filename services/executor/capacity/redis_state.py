@@ -12,7 +12,7 @@ from typing import Any
 from services.chassis import redis_keys
 from services.chassis.lua import Script
 from services.chassis.outage import Outage
-from services.chassis.redis import ERRORS, Redis
+from services.chassis.redis import ERRORS, Command, Redis, checked, exchange
 from services.executor.capacity.breaker import BUCKETS
 from services.executor.capacity.quotas import LocalQuotaCounter, Quota, Take, corrected
 
@@ -82,10 +82,12 @@ class RedisBreakerStore:
         until = int((time.time() + cooldown_s) * 1000)
 
         async def publish(redis: Redis) -> None:
-            async with redis.pipeline(transaction=True) as pipe:
-                pipe.hset(redis_keys.BREAKERS, ident, until)
-                pipe.delete(redis_keys.breaker_probe(ident))
-                await pipe.execute()
+            # In this order: while the time is not up, nobody claims the probe.
+            commands = (
+                ("HSET", redis_keys.BREAKERS, ident, until),
+                ("DEL", redis_keys.breaker_probe(ident)),
+            )
+            checked(await exchange(redis, commands))
 
         await self._guard.call(publish)
 
@@ -93,18 +95,28 @@ class RedisBreakerStore:
         """Publish that a breaker is closed."""
 
         async def forget(redis: Redis) -> None:
-            async with redis.pipeline(transaction=True) as pipe:
-                pipe.hdel(redis_keys.BREAKERS, ident)
-                pipe.delete(redis_keys.breaker_failures(ident), redis_keys.breaker_probe(ident))
-                await pipe.execute()
+            commands = (
+                ("HDEL", redis_keys.BREAKERS, ident),
+                ("DEL", redis_keys.breaker_failures(ident)),
+                ("DEL", redis_keys.breaker_probe(ident)),
+            )
+            checked(await exchange(redis, commands))
 
         await self._guard.call(forget)
 
     async def claim_probe(self, ident: str, probe_s: float) -> bool | None:
         """Claim the probe."""
-        keys = (redis_keys.BREAKERS, redis_keys.breaker_probe(ident))
-        arguments = (ident, int(time.time() * 1000), self._replica, int(probe_s * 1000))
-        claimed = await self._guard.call(lambda redis: _CLAIM_PROBE.run(redis, keys, arguments))
+
+        async def claim(redis: Redis) -> bool:
+            # Two commands, because all breakers and one deployment's probe are in two slots of a cluster. Who opens the
+            # breaker in between is probed once too early.
+            (probe_from,) = checked(await exchange(redis, [("HGET", redis_keys.BREAKERS, ident)]))
+            if probe_from and int(probe_from) > time.time() * 1000:
+                return False
+            key, holds_ms = redis_keys.breaker_probe(ident), int(probe_s * 1000)
+            return bool(await redis.set(key, self._replica, nx=True, px=holds_ms))
+
+        claimed = await self._guard.call(claim)
         return None if claimed is None else bool(claimed)
 
     async def release_probe(self, ident: str) -> None:
@@ -120,14 +132,6 @@ class RedisBreakerStore:
         now = time.time()
         return {ident.decode(): int(until) / 1000 - now for ident, until in found.items()}
 
-
-# KEYS[1] the breakers, KEYS[2] the probe's claim. ARGV: the deployment, now in milliseconds since 1970, the replica,
-# how long a claim holds in milliseconds. Returns 1 when the claim is ours.
-_CLAIM_PROBE = Script("""
-local probe_from = redis.call('HGET', KEYS[1], ARGV[1])
-if probe_from and tonumber(probe_from) > tonumber(ARGV[2]) then return 0 end
-return redis.call('SET', KEYS[2], ARGV[3], 'NX', 'PX', ARGV[4]) and 1 or 0
-""")
 
 # KEYS[1] the probe's claim; ARGV[1] the replica. A claim that another replica has taken over since is kept.
 _RELEASE_PROBE = Script("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0")
@@ -180,12 +184,12 @@ class RedisQuotaCounter:
         """Correct the tokens of the current windows."""
 
         async def correct(redis: Redis) -> bool:
-            async with redis.pipeline(transaction=False) as pipe:
-                for quota, number, left_s in corrected(quotas, tokens, taken_unix_s):
-                    key = redis_keys.deployment_limit(ident, quota.name, number)
-                    pipe.incrby(key, tokens)
-                    pipe.expire(key, int(left_s) + 60)
-                await pipe.execute()
+            commands: list[Command] = []
+            for quota, number, left_s in corrected(quotas, tokens, taken_unix_s):
+                key = redis_keys.deployment_limit(ident, quota.name, number)
+                commands += [("INCRBY", key, tokens), ("EXPIRE", key, int(left_s) + 60)]
+            if commands:
+                checked(await exchange(redis, commands))
             return True
 
         if await self._guard.call(correct) is None:

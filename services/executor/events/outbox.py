@@ -13,7 +13,7 @@ from pathlib import Path
 
 import prometheus_client
 
-from services.chassis import errors, measuring
+from services.chassis import errors, measuring, redis_keys
 from services.chassis.background import beside
 from services.chassis.redis import ERRORS, Redis
 from services.executor.attempts import messages
@@ -49,18 +49,19 @@ class Outbox:
 
     Args:
         redis: Where the stream is; None leaves all events in the spool.
+        stream: The partition that this process appends to.
         folder: Where the spool is.
 
     """
 
-    def __init__(self, redis: Redis | None, folder: Path) -> None:
+    def __init__(self, redis: Redis | None, folder: Path, stream: str = redis_keys.USAGE_STREAM) -> None:
         """Take over what died processes left behind.
 
         Raises:
             OSError: the folder cannot be written.
 
         """
-        self._stream = UsageStream(redis) if redis is not None else None
+        self._stream = UsageStream(redis, stream) if redis is not None else None
         self._spool = Spool(folder)
         self._pending: list[_Pending] = []
         self._awake = asyncio.Event()

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from services.chassis import redis_keys
 from services.chassis.outage import Outage
-from services.chassis.redis import ERRORS, Command, Redis, checked, exchange, text
+from services.chassis.redis import ERRORS, Command, Redis, server_of, text, transaction
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,11 @@ class Progress:
 class UsageStream:
     """The stream of usage events, as its producers see it."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, name: str = redis_keys.USAGE_STREAM) -> None:
+        """Append to the partition of this name."""
         self._redis = redis
+        self._name = name
+        self._memory = redis_keys.usage_memory(name)
         self._outage = Outage(
             log,
             "Redis takes no usage events, they are spooled to disk",
@@ -76,9 +79,7 @@ class UsageStream:
         if self._outage.resting:
             return None
         try:
-            *_, answer = await exchange(self._redis, _transaction(events))
-            # EXEC answers for all of them: what a command fails with while it runs is among its answers.
-            _, memory, *idents = checked(answer if isinstance(answer, list) else [answer])
+            _, memory, *idents = await transaction(self._redis, self._appending(events))
         except ERRORS as error:
             self._outage.begin(error)
             return None
@@ -93,7 +94,7 @@ class UsageStream:
         Raises:
             redis.ERRORS: it does not.
         """
-        await cast("Awaitable[Any]", self._redis.ping())
+        await cast("Awaitable[Any]", (await server_of(self._redis, self._name)).ping())
 
     async def progress(self) -> Progress:
         """How far the ledger is, and whether Redis still holds what was appended.
@@ -103,37 +104,36 @@ class UsageStream:
         """
         # The memory's name is read last: whatever was acknowledged before it was acknowledged in this memory.
         acknowledged = await self._acknowledged()
-        await self._redis.set(redis_keys.USAGE_MEMORY, uuid4().hex, nx=True)
-        memory = text(await self._redis.get(redis_keys.USAGE_MEMORY))
-        process = text(_texts(await self._redis.info("server"))["run_id"])
+        await self._redis.set(self._memory, uuid4().hex, nx=True)
+        memory = text(await self._redis.get(self._memory))
+        # Another one also where a replica was promoted.
+        server = await server_of(self._redis, self._name)
+        process = text(_texts(await server.info("server"))["run_id"])
         restarted, self._process = self._process not in ("", process), process
         return Progress(acknowledged, memory, restarted)
 
     async def _acknowledged(self) -> tuple[int, int]:
-        if not await self._redis.exists(redis_keys.USAGE_STREAM):
+        if not await self._redis.exists(self._name):
             return 0, 0
         # First how far it came, then what of that is not acknowledged.
-        groups = await self._redis.xinfo_groups(redis_keys.USAGE_STREAM)
+        groups = await self._redis.xinfo_groups(self._name)
         group = next((one for one in map(_texts, groups) if one["name"] == redis_keys.LEDGER_GROUP), None)
         if group is None:
             return 0, 0
         delivered = _order(str(group["last-delivered-id"]))
-        pending = await self._redis.xpending(redis_keys.USAGE_STREAM, redis_keys.LEDGER_GROUP)
+        pending = await self._redis.xpending(self._name, redis_keys.LEDGER_GROUP)
         if not pending["pending"]:
             return delivered
         milliseconds, number = _order(text(pending["min"]))
         return min(delivered, (milliseconds, number - 1))
 
-
-def _transaction(events: Sequence[bytes]) -> list[Command]:
-    """Appends events, and says which memory holds them."""
-    return [
-        ("MULTI",),
-        ("SET", redis_keys.USAGE_MEMORY, uuid4().hex, "NX"),
-        ("GET", redis_keys.USAGE_MEMORY),
-        *(("XADD", redis_keys.USAGE_STREAM, "*", redis_keys.EVENT_FIELD, event) for event in events),
-        ("EXEC",),
-    ]
+    def _appending(self, events: Sequence[bytes]) -> list[Command]:
+        """Appends events, and says which memory holds them."""
+        return [
+            ("SET", self._memory, uuid4().hex, "NX"),
+            ("GET", self._memory),
+            *(("XADD", self._name, "*", redis_keys.EVENT_FIELD, event) for event in events),
+        ]
 
 
 def _texts(group: Any) -> dict[str, Any]:

@@ -5,7 +5,10 @@ from pathlib import Path
 from services.chassis import redis_keys
 from services.chassis.lua import Script
 
-__all__ = ["FINISH", "LOOK_UP", "PURGE", "RENEW"]
+__all__ = ["FINISH", "LOOK_UP", "NAMED", "PURGE", "RENEW"]
+
+# The key that every call names, so that it finds its server of a cluster.
+NAMED = (redis_keys.CACHE_EXPIRING,)
 
 KEYS = f"""
 local ANSWER, FLIGHT, TENANT = '{redis_keys.CACHED_ANSWER}', '{redis_keys.CACHE_FLIGHT}', '{redis_keys.CACHE_TENANT}'

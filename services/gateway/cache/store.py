@@ -233,7 +233,7 @@ class AnswerStore:
         arguments = (tenant or EVERYBODY, PURGED_AT_ONCE, int(self._bounds.request_s * 1000))
         try:
             while True:
-                found = int(await scripts.PURGE.run(self._redis, (), arguments))
+                found = int(await scripts.PURGE.run(self._redis, scripts.NAMED, arguments))
                 purged += found
                 if found < PURGED_AT_ONCE:
                     return purged
@@ -249,7 +249,7 @@ class AnswerStore:
             yield
 
     async def _ask(self, asked: Sequence[tuple[AnswerKey, str]]) -> list[Looked | Exception]:
-        calls = [((), (key.digest, token, int(LEASE_S * 1000))) for key, token in asked]
+        calls = [(scripts.NAMED, (key.digest, token, int(LEASE_S * 1000))) for key, token in asked]
         answers = await scripts.LOOK_UP.run_all(self._redis, calls)
         return [answer if isinstance(answer, Exception) else _looked(answer) for answer in answers]
 
@@ -258,14 +258,16 @@ class AnswerStore:
             await asyncio.sleep(RENEWED_S)
             if not self._led:
                 continue
-            calls = [((), (key.digest, token, int(LEASE_S * 1000))) for key, token in self._led.items()]
+            calls = [
+                (scripts.NAMED, (key.digest, token, int(LEASE_S * 1000))) for key, token in self._led.items()
+            ]
             try:
                 await scripts.RENEW.run_all(self._redis, calls)
             except redis.ERRORS as error:
                 self._outage.begin(error)
 
     async def _tell(self, batch: Sequence[_Ended]) -> bool:
-        calls = [((), await self._arguments(ended)) for ended in batch]
+        calls = [(scripts.NAMED, await self._arguments(ended)) for ended in batch]
         try:
             answers = await scripts.FINISH.run_all(self._redis, calls)
         except redis.ERRORS as error:

@@ -12,11 +12,12 @@ async def reset_rates(client: redis.Redis, key_id: str) -> None:
     Raises:
         Unavailable: Redis does not answer.
     """
-    key = redis_keys.rate(f"key:{key_id}")
-    models = redis_keys.rate(redis_keys.model_subject(key_id, "*"))
+    own = f"key:{key_id}"
     try:
-        counted = [one async for one in client.scan_iter(match=models, count=1000)]
-        await client.delete(key, *counted)
+        for key in await _found(client, redis_keys.rate(f"{own}*", ANY_PART)):
+            # Not those of a key whose id only begins like this one.
+            if key.endswith(own) or redis_keys.model_subject(key_id, "") in key:
+                await client.delete(key)
     except redis.ERRORS as error:
         raise errors.Unavailable("limits cannot be reached at the moment", retry_after_s=1) from error
 
@@ -28,8 +29,21 @@ async def forget_spending(client: redis.Redis, subject: str) -> None:
         Unavailable: Redis does not answer.
     """
     try:
-        async for key in client.scan_iter(match=redis_keys.spent(subject, "*"), count=1000):
+        for key in await _found(client, redis_keys.spent(subject, "*", ANY_PART)):
             await client.hdel(key, "ledger", "version")
             await client.expire(key, FORGOTTEN_S)
     except redis.ERRORS as error:
         raise errors.Unavailable("budgets cannot be reached at the moment", retry_after_s=1) from error
+
+
+# Which partitions a subject is counted in depends on the organizations that its keys belonged to.
+ANY_PART = f"{redis_keys.MONEY}*"
+
+
+async def _found(client: redis.Redis, pattern: str) -> list[str]:
+    """The keys at all servers that match a pattern."""
+    return [
+        redis.text(key)
+        for server in await redis.servers(client)
+        async for key in server.scan_iter(match=pattern, count=1000)
+    ]

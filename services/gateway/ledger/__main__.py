@@ -11,7 +11,14 @@ from functools import partial
 
 import httpx
 
-from services.chassis import configured_environment, process, redis, redis_keys, rpc
+from services.chassis import (
+    configured_environment,
+    process,
+    redis,
+    redis_keys,
+    rpc,
+    stream_partitions,
+)
 from services.chassis.background import beside
 from services.chassis.config import reader
 from services.gateway import postgres
@@ -39,22 +46,30 @@ async def main(settings: Settings) -> None:
     """Put the parts together and write until stopped."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(
-            postgres.pool(settings.database.reveal(), size=4, timeout_s=30.0)
+            postgres.pool(settings.database.reveal(), size=3 + settings.partitions, timeout_s=30.0)
         )
-        client = redis.connect(settings.redis_url.reveal(), timeout_s=BLOCK_MS / 1000 + 2, connections=8)
+        # A read of each partition blocks a connection; the same number is for what they write.
+        client = redis.connect(
+            settings.redis_url.reveal(),
+            timeout_s=BLOCK_MS / 1000 + 2,
+            connections=4 + 4 * settings.partitions,
+        )
         stack.push_async_callback(client.aclose)
         store = LedgerStore(pool, grace_s=settings.grace_s)
         expiry = KeyExpiry(pool)
         watch = await _alert_watch(stack, client, pool, expiry, settings)
         writer = LedgerWriter(client, store, watch)
         usage, decisions = (
-            Consumer(
-                client,
-                stream,
-                write,
-                interval_s=settings.interval_s,
-                takeover_s=settings.takeover_s,
-            )
+            [
+                Consumer(
+                    client,
+                    part,
+                    write,
+                    interval_s=settings.interval_s,
+                    takeover_s=settings.takeover_s,
+                )
+                for part in stream_partitions.all_of(stream, settings.partitions)
+            ]
             for stream, write in (
                 (redis_keys.USAGE_STREAM, writer.usage),
                 (redis_keys.DECISION_STREAM, writer.decisions),
@@ -70,10 +85,11 @@ async def main(settings: Settings) -> None:
             hourly=[expiry.measure],
         )
         guard = Guard(pool, ExperimentStore(KeyDatabase(pool, client)))
+        consumers = [asyncio.create_task(one.run()) for one in (*usage, *decisions)]
         learner = Learner(pool, client)
-        tasks = [asyncio.create_task(part.run()) for part in (usage, decisions, housekeeping, guard, learner)]
+        tasks = [*consumers, *(asyncio.create_task(part.run()) for part in (housekeeping, guard, learner))]
         if watch is not None:
-            tasks.append(asyncio.create_task(watch.run(lambda: usage.behind_s)))
+            tasks.append(asyncio.create_task(watch.run(lambda: max(one.behind_s for one in usage))))
         stopped = asyncio.create_task(rpc.until_stopped())
         log.info("the ledger is running")
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)

@@ -38,7 +38,7 @@ BEHIND = prometheus_client.Gauge(
 PENDING = prometheus_client.Gauge("lumni_ledger_waiting_events", "Events not acknowledged.", ["stream"])
 DURATION = prometheus_client.Histogram("lumni_ledger_batch_seconds", "Time to write a batch.", ["stream"])
 
-Write: TypeAlias = Callable[[Sequence[Entry]], Awaitable[None]]
+Write: TypeAlias = Callable[[str, Sequence[Entry]], Awaitable[None]]
 
 
 class Consumer:
@@ -147,7 +147,7 @@ class Consumer:
         """Write entries until PostgreSQL and Redis both have them, and acknowledge them."""
         while True:
             try:
-                await self._write(entries)
+                await self._write(self._stream, entries)
             except postgres.CONFLICTS:
                 # Another ledger process wrote the same sums at the same moment.
                 await asyncio.sleep(random.uniform(0.01, 0.1))

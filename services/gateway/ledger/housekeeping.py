@@ -29,8 +29,8 @@ class Housekeeping:
         self,
         retention: Retention,
         recovery: Recovery,
-        usage: Consumer,
-        decisions: Consumer,
+        usage: Sequence[Consumer],
+        decisions: Sequence[Consumer],
         *,
         pause_s: float = 5.0,
         retention_days: int = 0,
@@ -42,7 +42,7 @@ class Housekeeping:
         Args:
             retention: Makes, drops and prunes tables.
             recovery: Ends what nothing else ends.
-            usage: Says how far the ledger is behind on usage events.
+            usage: Say how far the ledger is behind on usage events, one for each partition.
             decisions: The same of decision events.
             pause_s: Between two rounds.
             retention_days: For how long usage is kept; 0 is for good.
@@ -72,9 +72,10 @@ class Housekeeping:
         while True:
             try:
                 await self._tables()
-                await self._decisions.behind_ms()
+                await self._recovery.publish_again()
+                await _behind_ms(self._decisions)
                 # Only a ledger that has written every event may say that an attempt has no end.
-                if await self._usage.behind_ms() < BEHIND_MS:
+                if await _behind_ms(self._usage) < BEHIND_MS:
                     await self._recovery.close_overdue()
                     await self._recovery.release_abandoned()
                 outage.end()
@@ -94,6 +95,11 @@ class Housekeeping:
             if now >= self._prune_at[place]:
                 more = await _prune_for_a_while(prune, datetime.now(UTC) - timedelta(days=days))
                 self._prune_at[place] = now + (0 if more else HOURLY_S)
+
+
+async def _behind_ms(consumers: Sequence[Consumer]) -> int:
+    """By how much the ledger is behind on any of the partitions."""
+    return max([await one.behind_ms() for one in consumers])
 
 
 async def _prune_for_a_while(prune: Callable[[datetime], Awaitable[int]], before: datetime) -> bool:

@@ -13,6 +13,7 @@ from services.gateway.ledger.rows import Ended
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter, isolating
 from services.gateway.limits import scripts
+from services.gateway.limits.partitions import Partitions
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Recovery:
 
     def __init__(self, client: redis.Redis, store: LedgerStore, writer: LedgerWriter) -> None:
         self._redis = client
+        self._partitions = Partitions(client)
         self._store = store
         self._writer = writer
 
@@ -55,6 +57,14 @@ class Recovery:
                 # They are not overdue any more, so nothing else would publish the sums.
                 await asyncio.sleep(random.uniform(0.2, 0.6))
 
+    async def publish_again(self) -> None:
+        """Publish again what a Redis that was restarted or replaced may have lost.
+
+        Raises:
+            redis.ERRORS: Redis does not answer.
+        """
+        await self._writer.publish_again()
+
     async def release_abandoned(self) -> None:
         """Give back what requests hold that are over, while nothing of theirs is under way or on its way here.
 
@@ -62,23 +72,27 @@ class Recovery:
             postgres.ERRORS, redis.ERRORS: a store does not answer; what is left comes next time.
         """
         seconds, _ = await self._redis.time()
-        found = await self._redis.zrange(
-            redis_keys.RESERVATIONS,
-            "-inf",
-            str(int(seconds) * 1000 - BEHIND_MS),
-            byscore=True,
-            offset=0,
-            num=BATCH,
-        )
-        overdue = [redis.text(request_id) for request_id in found]
+        until = int(seconds) * 1000 - BEHIND_MS
+        asked = [
+            ("ZRANGE", redis_keys.reservations(part), "-inf", until, "BYSCORE", "LIMIT", 0, BATCH)
+            for part in self._partitions.names
+        ]
+        found = redis.checked(await redis.exchange(self._redis, asked))
+        overdue = [
+            (part, redis.text(request_id))
+            for part, its in zip(self._partitions.names, found, strict=True)
+            for request_id in its
+        ]
         if not overdue:
             return
-        under_way = await self._store.under_way(overdue)
-        over = [request_id for request_id in overdue if request_id not in under_way]
-        arguments = [{"request": request_id, "attempts": []} for request_id in over]
-        answers = await scripts.run_all(scripts.SETTLE, self._redis, arguments)
-        for request_id, answer in zip(over, answers, strict=True):
+        under_way = await self._store.under_way([request_id for _, request_id in overdue])
+        over = [(part, request_id) for part, request_id in overdue if request_id not in under_way]
+        if not over:
+            return
+        calls = [(part, {"request": request_id, "attempts": []}) for part, request_id in over]
+        answers = redis.checked(await scripts.run_all(scripts.SETTLE, self._redis, calls))
+        for (part, request_id), answer in zip(over, answers, strict=True):
             if answer == 0:
                 # The reservation itself is gone, with what it held.
-                await self._redis.zrem(redis_keys.RESERVATIONS, request_id)
+                await self._redis.zrem(redis_keys.reservations(part), request_id)
             ABANDONED.inc()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.chassis import stream_partitions
 from services.chassis.config import Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway.alerts.messenger import FORMATS
@@ -37,9 +38,11 @@ class Settings:
     alerts_format: str = variable("LUMNI_ALERTS_FORMAT", "slack", "what the webhook takes: slack or json")
     config_dir: Path = variable("LUMNI_CONFIG_DIR", Path("config"), "folder of lumni.yaml, for alerts")
     reload_s: float = variable("LUMNI_RELOAD_S", 2.0, "seconds between looks at the configuration")
+    partitions: int = variable("LUMNI_STREAM_PARTITIONS", 1, stream_partitions.DOC)
     telemetry: Telemetry = part()
 
     def __post_init__(self) -> None:
+        stream_partitions.check(self.partitions)
         if self.alerts_format not in FORMATS:
             raise ValueError(f"LUMNI_ALERTS_FORMAT: expected {' or '.join(FORMATS)}")
         address = self.alerts_webhook.reveal()

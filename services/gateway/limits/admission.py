@@ -8,7 +8,7 @@ once, by whichever comes first: this process or the ledger.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import prometheus_client
@@ -21,6 +21,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.limits import arguments, headers, scripts, spending
 from services.gateway.limits.arguments import Bounds, Candidate
 from services.gateway.limits.local import LocalCounts
+from services.gateway.limits.partitions import Partitions
 from services.gateway.limits.probe import Probe
 from services.gateway.limits.refusal import Refusal, RefusalMemory
 from services.gateway.limits.settlement import Report, Settlements
@@ -35,6 +36,10 @@ LOCAL = prometheus_client.Counter(
 )
 
 
+# The partition of a caller, and what admit.lua is given.
+_Asked: TypeAlias = tuple[str, dict[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """Permission to go on.
@@ -46,6 +51,7 @@ class Admission:
         output_cap: The most tokens of one answer that the reservation covers.
         admitted_unix_ms: When, by Redis' clock: what the request costs counts for that day, week and month.
             0 when Redis could not count, and nothing is reserved.
+        part: The partition that the reservation is in.
         reserved_nano_usd: What the request and all its attempts may cost; 0 without a budget.
 
     """
@@ -55,6 +61,7 @@ class Admission:
     headers: Mapping[str, str] = field(default_factory=dict)
     output_cap: int = 0
     admitted_unix_ms: int = 0
+    part: str = ""
     reserved_nano_usd: int = 0
 
 
@@ -84,13 +91,14 @@ class Limits:
         self._redis = client
         self._pool = pool
         self._bounds = Bounds(billable_attempts, timeout_s, grace_s, window_s)
+        self._partitions = Partitions(client)
         self._probe = Probe(client)
         self._settlements = Settlements(client, self._probe, grace_s)
         self._refusals = RefusalMemory()
         self._local = LocalCounts(window_s)
         # One connection and one round trip for all that arrive meanwhile: a crowd never runs out of connections.
-        self._admit: Batcher[dict[str, Any], dict[str, Any]] = Batcher(
-            self._send, BATCH, lambda argument: self._settlements.abandon(argument["request"])
+        self._admit: Batcher[_Asked, dict[str, Any]] = Batcher(
+            self._send, BATCH, lambda asked: self._settlements.abandon(asked[0], asked[1]["request"])
         )
 
     @property
@@ -137,7 +145,8 @@ class Limits:
             )
         if refusal := self._refusals.recall(caller.key_id, tokens):
             raise refusal.fault("memory")
-        if self._probe.down:
+        part = self._partitions.of(caller.key_id, caller.user_id, caller.organization_id)
+        if self._probe.down(part):
             return self._without_redis(caller, request_id, tokens, candidates)
         if not candidates:
             raise errors.Unavailable("there is no candidate to admit")
@@ -145,12 +154,12 @@ class Limits:
             caller, request_id, tokens, candidates, self._bounds, under_way=under_way
         )
         try:
-            answer = await self._decide(argument)
+            answer = await self._decide(part, argument)
         except redis.ERRORS as error:
-            self._probe.failed(error)
+            self._probe.failed(part, error)
             # It may have been reserved all the same, and only the answer be lost.
             if under_way:
-                self._settlements.abandon(request_id)
+                self._settlements.abandon(part, request_id)
             return self._without_redis(caller, request_id, tokens, candidates)
         except _SpendUnknownError:
             return self._without_redis(caller, request_id, tokens, candidates)
@@ -167,6 +176,7 @@ class Limits:
             },
             output_cap=plan.max_output_tokens,
             admitted_unix_ms=answer["now"],
+            part=part,
             reserved_nano_usd=int(answer["amount"]),
         )
 
@@ -178,7 +188,7 @@ class Limits:
     def settle(self, admission: Admission, report: Report) -> None:
         """Replace a reservation by what the attempts cost; returns at once, Redis learns it in the background."""
         if admission.admitted_unix_ms:
-            self._settlements.settle(admission.request_id, report)
+            self._settlements.settle(admission.part, admission.request_id, report)
 
     def abandon(self, admission: Admission) -> None:
         """Give up an answer whose caller is gone, or whose cost is not known here; returns at once.
@@ -187,7 +197,7 @@ class Limits:
         that there were none. After a settlement this changes nothing.
         """
         if admission.admitted_unix_ms:
-            self._settlements.abandon(admission.request_id)
+            self._settlements.abandon(admission.part, admission.request_id)
 
     def forget_all(self) -> None:
         """The same for all subjects."""
@@ -206,24 +216,25 @@ class Limits:
         finally:
             await self._probe.close()
 
-    async def _decide(self, argument: dict[str, Any]) -> dict[str, Any]:
-        answer = await self._admit(argument)
+    async def _decide(self, part: str, argument: dict[str, Any]) -> dict[str, Any]:
+        answer = await self._admit((part, argument))
         if "unknown" in answer:
             try:
                 argument["seeds"] = await spending.read(self._pool, answer["unknown"])
             except postgres.ERRORS as error:
                 raise _SpendUnknownError from error
-            answer = await self._admit(argument)
+            answer = await self._admit((part, argument))
         return answer
 
-    async def _send(self, batch: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any] | Exception]:
-        if self._probe.down:
-            # It failed while these were queued.
-            raise TimeoutError
-        return [
-            answer if isinstance(answer, Exception) else orjson.loads(answer)
-            for answer in await scripts.run_all(scripts.ADMIT, self._redis, batch)
-        ]
+    async def _send(self, batch: Sequence[_Asked]) -> Sequence[dict[str, Any] | Exception]:
+        # What failed while these were queued is not asked again.
+        places = [place for place, (part, _) in enumerate(batch) if not self._probe.down(part)]
+        answers: list[dict[str, Any] | Exception] = [TimeoutError() for _ in batch]
+        if places:
+            found = await scripts.run_all(scripts.ADMIT, self._redis, [batch[place] for place in places])
+            for place, answer in zip(places, found, strict=True):
+                answers[place] = answer if isinstance(answer, Exception) else orjson.loads(answer)
+        return answers
 
     def _without_redis(
         self, caller: Caller, request_id: str, tokens: int, candidates: Sequence[Candidate]

@@ -1,7 +1,11 @@
--- What the scripts over limits and budgets share. scripts.py puts this text before each of them, and before it PREFIX,
--- what the keys of each kind begin with, and RESERVATIONS, both from services.chassis.redis_keys.
+-- What the scripts over limits and budgets share. scripts.py puts this text before each of them.
+-- KEYS[1]: the partition's reservations. The names of its other keys differ in the end, as services.chassis.redis_keys
+-- has them.
 
-local function key(kind, name) return PREFIX[kind] .. name end
+local RESERVATIONS = KEYS[1]
+local PARTITION = string.sub(RESERVATIONS, 1, -1 - #'reservations')
+
+local function key(kind, name) return PARTITION .. kind .. ':' .. name end
 
 -- A number as the text of an integer; tostring would round it to 14 digits.
 local function whole(number) return string.format('%.0f', number) end

@@ -20,7 +20,10 @@ REDIS_UP = prometheus_client.Gauge(
 
 
 class Probe:
-    """After a failure a task asks until Redis is back, so that no request waits for finding that out."""
+    """After a failure a task asks until Redis is back, so that no request waits for finding that out.
+
+    Each partition has a task of its own: in a cluster some may be at a server that is down, and others not.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
@@ -30,19 +33,20 @@ class Probe:
             "limits are counted in Redis again",
             pause_s=PAUSE_S,
         )
-        self._task: asyncio.Task[None] | None = None
+        # By partition that failed and has not answered since.
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         REDIS_UP.set(1)
 
-    @property
-    def down(self) -> bool:
-        """Whether Redis failed, and has not answered since."""
-        return self._outage.active
+    def down(self, part: str) -> bool:
+        """Whether a partition failed, and has not answered since."""
+        return part in self._tasks
 
-    def failed(self, error: BaseException) -> None:
-        """Note that a call failed."""
+    def failed(self, part: str, error: BaseException) -> None:
+        """Note that a call for a partition failed."""
         if self._outage.begin(error):
             REDIS_UP.set(0)
-            self._task = asyncio.create_task(self._until_back())
+        if part not in self._tasks:
+            self._tasks[part] = asyncio.create_task(self._until_back(part))
 
     async def pause(self) -> None:
         """Wait until Redis is back, but no longer than between two probes."""
@@ -52,18 +56,21 @@ class Probe:
 
     async def close(self) -> None:
         """Stop asking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        if self._tasks:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.wait(self._tasks.values())
 
-    async def _until_back(self) -> None:
+    async def _until_back(self, part: str) -> None:
         while True:
             try:
                 # At once, for this process may have been the slow one; a write, for what only reads cannot count.
-                await self._redis.set(redis_keys.PROBE, 1, ex=60)
+                await self._redis.set(redis_keys.probe(part), 1, ex=60)
             except redis.ERRORS:
                 await self._outage.pause()
                 continue
-            REDIS_UP.set(1)
-            self._outage.end()
+            del self._tasks[part]
+            if not self._tasks:
+                REDIS_UP.set(1)
+                self._outage.end()
             return

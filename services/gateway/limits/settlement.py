@@ -67,8 +67,9 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A settlement that Redis does not have yet, until when it is tried, and its span, which ends with it."""
+    """A settlement that its partition does not have yet, until when it is tried, and its span, which ends with it."""
 
+    part: str
     argument: Mapping[str, Any]
     give_up: float
     span: Span
@@ -91,21 +92,22 @@ class Settlements:
         self._pending: Backlog[_Pending] = Backlog(self._deliver, batch=BATCH)
         measuring.follow(WAITING, lambda: len(self._pending))
 
-    def settle(self, request_id: str, report: Report) -> None:
-        """Replace a reservation by what the attempts cost; returns at once."""
+    def settle(self, part: str, request_id: str, report: Report) -> None:
+        """Replace a reservation in a partition by what the attempts cost; returns at once."""
         self._append(
+            part,
             request_id,
             tokens=report.usage.prompt_tokens + report.usage.completion_tokens,
             attempts=[[one.id.rpartition("/")[2], one.cost_nano_usd, one.model] for one in report.attempts],
         )
 
-    def abandon(self, request_id: str) -> None:
+    def abandon(self, part: str, request_id: str) -> None:
         """Give the parallel slots back and leave the money to the ledger; returns at once."""
-        self._append(request_id, abandoned_ms=self._abandoned_ms)
+        self._append(part, request_id, abandoned_ms=self._abandoned_ms)
 
-    def _append(self, request_id: str, **outcome: Any) -> None:
+    def _append(self, part: str, request_id: str, **outcome: Any) -> None:
         argument = {"request": request_id, **outcome}
-        self._pending.append(_Pending(argument, time.monotonic() + GIVE_UP_S, stages.begin("settle")))
+        self._pending.append(_Pending(part, argument, time.monotonic() + GIVE_UP_S, stages.begin("settle")))
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
@@ -118,20 +120,32 @@ class Settlements:
 
     async def _deliver(self, batch: Sequence[_Pending]) -> bool:
         try:
-            answers = await scripts.run_all(scripts.SETTLE, self._redis, [one.argument for one in batch])
+            answers = await scripts.run_all(
+                scripts.SETTLE, self._redis, [(one.part, one.argument) for one in batch]
+            )
         except redis.ERRORS as error:
-            self._probe.failed(error)
+            for part in {one.part for one in batch}:
+                self._probe.failed(part, error)
             await self._probe.pause()
             self._give_up()
             return False
         except Exception as error:  # noqa: BLE001  (a mistake of ours must not end all settling)
             answers = [error] * len(batch)
+        down = False
         for one, answer in zip(batch, answers, strict=True):
+            if redis.is_passing(answer) and one.give_up > time.monotonic():
+                # One server of a cluster: the others' settlements go before it.
+                self._probe.failed(one.part, answer)
+                self._pending.append(one)
+                down = True
+                continue
             if isinstance(answer, Exception):
                 stages.fail(one.span, type(answer).__name__)
                 UNSETTLED.inc()
                 log.error("a settlement was left to the ledger: %s", answer)
             one.span.end()
+        if down:
+            await self._probe.pause()
         return True
 
     def _give_up(self) -> None:

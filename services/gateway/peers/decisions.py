@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import prometheus_client
 from lumni.events.v1 import events_pb2
 
-from services.chassis import measuring, redis, redis_keys
+from services.chassis import measuring, redis, redis_keys, stream_partitions, telemetry
 from services.chassis.backlog import Backlog
 from services.chassis.outage import Outage
 
@@ -36,9 +36,12 @@ RETRY_S = 0.5
 class DecisionPublisher:
     """Keeps events pending until Redis has them."""
 
-    def __init__(self, client: redis.Redis, *, most_pending: int = MOST_PENDING) -> None:
+    def __init__(self, client: redis.Redis, *, most_pending: int = MOST_PENDING, partitions: int = 1) -> None:
         self._redis = client
-        self._pending: Backlog[tuple[str, bytes]] = Backlog(self._append, batch=BATCH, most=most_pending)
+        process = telemetry.replica()
+        self._decisions = stream_partitions.own(redis_keys.DECISION_STREAM, partitions, process)
+        self._usage = stream_partitions.own(redis_keys.USAGE_STREAM, partitions, process)
+        self._pending: Backlog[tuple[bool, bytes]] = Backlog(self._append, batch=BATCH, most=most_pending)
         measuring.follow(WAITING, lambda: len(self._pending))
         self._outage = Outage(
             log,
@@ -50,8 +53,7 @@ class DecisionPublisher:
     def publish(self, event: events_pb2.DecisionEvent | events_pb2.UsageEvent) -> None:
         """Take an event; returns at once."""
         is_decision = isinstance(event, events_pb2.DecisionEvent)
-        stream = redis_keys.DECISION_STREAM if is_decision else redis_keys.USAGE_STREAM
-        if self._pending.append((stream, event.SerializeToString())):
+        if self._pending.append((is_decision, event.SerializeToString())):
             DROPPED.inc()
 
     @asynccontextmanager
@@ -63,11 +65,9 @@ class DecisionPublisher:
         finally:
             DROPPED.inc(len(self._pending))
 
-    async def _append(self, batch: Sequence[tuple[str, bytes]]) -> bool:
+    async def _append(self, batch: Sequence[tuple[bool, bytes]]) -> bool:
         try:
-            redis.checked(
-                await redis.exchange(self._redis, [_command(stream, event) for stream, event in batch])
-            )
+            redis.checked(await redis.exchange(self._redis, [self._command(*one) for one in batch]))
         except redis.ERRORS as error:
             self._outage.begin(error)
             await self._outage.pause()
@@ -75,8 +75,9 @@ class DecisionPublisher:
         self._outage.end()
         return True
 
-
-def _command(stream: str, event: bytes) -> redis.Command:
-    # The stream of what costs money loses nothing to make room, and where it is gone the executors must find that out.
-    bounds = ("MAXLEN", "~", STREAM_LENGTH) if stream == redis_keys.DECISION_STREAM else ("NOMKSTREAM",)
-    return ("XADD", stream, *bounds, "*", redis_keys.EVENT_FIELD, event)
+    def _command(self, is_decision: bool, event: bytes) -> redis.Command:
+        what = (redis_keys.EVENT_FIELD, event)
+        if is_decision:
+            return ("XADD", self._decisions, "MAXLEN", "~", STREAM_LENGTH, "*", *what)
+        # What costs money loses nothing to make room, and where its stream is gone the executors must find that out.
+        return ("XADD", self._usage, "NOMKSTREAM", "*", *what)

@@ -126,20 +126,17 @@ async def _add(client: redis.Redis, counts: Mapping[str, Mapping[str, int]], exp
     """Add to hashes of counts by key and field, all or none; each key lives on for `expire_s` seconds."""
     if not counts:
         return
-    async with client.pipeline(transaction=True) as pipe:
-        for key, fields in counts.items():
-            for field, count in fields.items():
-                pipe.hincrby(key, field, count)
-            pipe.expire(key, expire_s)
-        await pipe.execute()
+    commands: list[redis.Command] = []
+    for key, fields in counts.items():
+        commands += [("HINCRBY", key, field, count) for field, count in fields.items()]
+        commands.append(("EXPIRE", key, expire_s))
+    await redis.transaction(client, commands)
 
 
 async def _read(client: redis.Redis, keys: Iterable[str]) -> list[dict[str, int]]:
     """Hashes of counts, in the order of the keys."""
-    async with client.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.hgetall(key)
-        found = await pipe.execute() if len(pipe) else []
+    commands: list[redis.Command] = [("HGETALL", key) for key in keys]
+    found = redis.checked(await redis.exchange(client, commands)) if commands else []
     return [{redis.text(field): int(count) for field, count in fields.items()} for fields in found]
 
 

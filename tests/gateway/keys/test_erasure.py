@@ -46,8 +46,8 @@ async def test_an_erased_name_takes_late_events_along_and_may_be_used_again(
     await owners.put_user("admin", "ann", {})
     await store.create("admin", {"user_id": "ann"})
     for i in range(5):
-        await ledger.usage([(f"1-{i}", usage(f"r{i}", admitted_ms=before_ms))])
-    await ledger.usage([("2-1", usage("open", STARTED, before_ms))])
+        await ledger.usage("lumni:usage", [(f"1-{i}", usage(f"r{i}", admitted_ms=before_ms))])
+    await ledger.usage("lumni:usage", [("2-1", usage("open", STARTED, before_ms))])
     await ledger_store.set_aside(
         "lumni:usage", [Poison("3-1", "odd", usage("odd")), Poison("3-2", "odd", b"\x05annas")]
     )
@@ -68,16 +68,16 @@ async def test_an_erased_name_takes_late_events_along_and_may_be_used_again(
         ),
         decided_unix_ms=before_ms,
     )
-    await ledger.decisions([("0-1", decided.SerializeToString())])
+    await ledger.decisions("lumni:decisions", [("0-1", decided.SerializeToString())])
 
     stranger = await personal.erase("admin", "ann")
 
     # Late: one attempt ends, one never did, and a decision comes out of a spool.
-    await ledger.usage([("4-1", usage("late", admitted_ms=before_ms))])
+    await ledger.usage("lumni:usage", [("4-1", usage("late", admitted_ms=before_ms))])
     await pool.execute("UPDATE open_attempts SET closes_at = now() - interval '1 s'")
     await Recovery(client, ledger_store, ledger).close_overdue()
     decided.context.request_id = "late"
-    await ledger.decisions([("5-1", decided.SerializeToString())])
+    await ledger.decisions("lumni:decisions", [("5-1", decided.SerializeToString())])
 
     # Neither what was selected nor what it was asked for leads anywhere.
     assert [("early", stranger, None), ("late", stranger, None)] == [
@@ -108,7 +108,7 @@ async def test_an_erased_name_takes_late_events_along_and_may_be_used_again(
     who = caller(others=(Subject("user:ann", Rate(), Budget(1000, Period.TOTAL)),))
     admission = await admit(limits, who, offers=[Offer(max_cost_nano_usd=1000)])
     now_ms = admission.admitted_unix_ms
-    await ledger.usage([("6-1", usage(admission.request_id, admitted_ms=now_ms))])
+    await ledger.usage("lumni:usage", [("6-1", usage(admission.request_id, admitted_ms=now_ms))])
     assert (100, 0) == (await spent(client, "user:ann"), await held(client, "user:ann"))
     with pytest.raises(errors.Exhausted):
         await admit(limits, who, offers=[Offer(max_cost_nano_usd=901)])

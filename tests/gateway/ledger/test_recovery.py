@@ -59,12 +59,12 @@ async def test_a_reservation_nobody_settles_is_given_back_only_when_nothing_is_u
     idle, busy = await admit(limits, who), await admit(limits, who)
     await ledger.store.write([event_rows.usage(event(STARTED, request=busy.request_id).SerializeToString())])
     for one in (idle, busy):
-        await client.zadd(redis_keys.RESERVATIONS, {one.request_id: 1})
+        await client.zadd(redis_keys.reservations(), {one.request_id: 1})
 
     await ledger.recovery.release_abandoned()
 
     assert 1000 == await held(client, "key:k1")
-    assert [busy.request_id.encode()] == await client.zrange(redis_keys.RESERVATIONS, 0, -1)
+    assert [busy.request_id.encode()] == await client.zrange(redis_keys.reservations(), 0, -1)
 
 
 async def test_an_attempt_that_cannot_be_closed_is_set_aside_and_keeps_nobody_from_being_closed(
@@ -74,7 +74,7 @@ async def test_an_attempt_that_cannot_be_closed_is_set_aside_and_keeps_nobody_fr
     nul.attempt.error_class = "b\0c"
     limits = Limits(client, pool, billable_attempts=1)
     idle = await admit(limits, caller(budget=Budget(5000, Period.TOTAL)))
-    await client.zadd(redis_keys.RESERVATIONS, {idle.request_id: 1})
+    await client.zadd(redis_keys.reservations(), {idle.request_id: 1})
     async with Ledger(pool, client, grace_s=0.0).open():
         await append(client, nul, event(STARTED, request="good", bound=900), negative)
         await written(pool, 1)

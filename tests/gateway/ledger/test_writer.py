@@ -214,14 +214,14 @@ async def test_a_sum_read_before_the_ledger_wrote_cannot_overwrite_a_newer_one(
 ) -> None:
     ledger = Ledger(pool, client)
     first = [("1-1", event(FINAL, request="r1", cost=600).SerializeToString())]
-    await ledger.writer.usage(first)
+    await ledger.writer.usage(redis_keys.USAGE_STREAM, first)
 
     # What a gateway read before that commit, and gives Redis only now.
     who = caller(budget=Budget(1000, Period.TOTAL))
     bounds = arguments.Bounds(billable_attempts=1, timeout_s=600, grace_s=60, window_s=60)
     argument = arguments.admission(who, "r2", 10, [Offer(max_cost_nano_usd=500)], bounds)
     argument["seeds"] = {"key:k1:total": [0, 0]}
-    (answer,) = await scripts.run_all(scripts.ADMIT, client, [argument])
+    (answer,) = await scripts.run_all(scripts.ADMIT, client, [(redis_keys.MONEY, argument)])
 
     assert "refusal" in orjson.loads(answer)
 

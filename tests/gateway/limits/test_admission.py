@@ -283,10 +283,10 @@ async def test_who_leaves_while_being_admitted_keeps_no_place(
 
             async def reserved_and_left() -> bool:
                 return bool(
-                    await client.zscore(redis_keys.RESERVATIONS, "r1")
+                    await client.zscore(redis_keys.reservations(), "r1")
                 ) and await nothing_is_under_way(client)
 
             await eventually(reserved_and_left)
-            due = await client.zscore(redis_keys.RESERVATIONS, "r1") or 0
+            due = await client.zscore(redis_keys.reservations(), "r1") or 0
     # The ledger may give the money back now, and not only when the request would have timed out.
     assert due - time.time() * 1000 <= 2000

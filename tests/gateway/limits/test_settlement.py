@@ -81,14 +81,14 @@ async def test_who_leaves_gives_the_place_back_at_once_and_the_money_only_throug
 
         await eventually(place_is_free)
         assert 1000 == await held(client, "key:k1")
-        due = await client.zscore(redis_keys.RESERVATIONS, admission.request_id) or 0
+        due = await client.zscore(redis_keys.reservations(), admission.request_id) or 0
         assert 0 < due - time.time() * 1000 <= 2000
 
         limits.settle(admission, bill(admission, 300))
         limits.abandon(admission)
 
     assert (300, 0) == (await spent(client, "key:k1"), await held(client, "key:k1"))
-    assert None is await client.zscore(redis_keys.RESERVATIONS, admission.request_id)
+    assert None is await client.zscore(redis_keys.reservations(), admission.request_id)
 
 
 async def test_the_same_settlement_twice_changes_nothing(limits: Limits, client: redis.Redis) -> None:
@@ -140,7 +140,7 @@ async def test_hanging_up_gives_no_tokens_back(
     await ledger.write(
         [event_rows.usage(event(PARTIAL, request=admission.request_id, cost=700).SerializeToString())]
     )
-    await client.zadd(redis_keys.RESERVATIONS, {admission.request_id: 1})
+    await client.zadd(redis_keys.reservations(), {admission.request_id: 1})
 
     await Recovery(client, store, ledger).release_abandoned()
 

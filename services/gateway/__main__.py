@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import grpc
@@ -66,7 +66,7 @@ from services.gateway.replays.replay import Replays
 from services.gateway.reports import portkey_feedback
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.portkey_feedback import PortkeyFeedback
-from services.gateway.reports.readers import Readers
+from services.gateway.reports.readers import READERS, Readers
 from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.savings import SavingsReports
 from services.gateway.reports.usage import UsageReports
@@ -233,7 +233,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         key_service = rpc.Service(
             KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store), longest=LONGEST_KEY
         )
-        readers = Readers(pool)
+        readers = Readers(await enter(_reports_pool(settings)) if settings.reports_database else pool)
         stored = PromptStore(database, lambda: configured.current.references)
         divided, learnt = ExperimentStore(database), ExperimentResults(readers)
         experiment_service = rpc.Service(
@@ -319,6 +319,11 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
         async with beside(configuration.watch(settings.reload_s)):
             yield
+
+
+def _reports_pool(settings: Settings) -> AbstractAsyncContextManager[postgres.Pool]:
+    """Connections to the replica that reports are read from."""
+    return postgres.pool(settings.reports_database.reveal(), size=READERS, measured=False)
 
 
 def _sessions(settings: Settings) -> Sessions:

@@ -62,13 +62,16 @@ async def _prepare(connection: asyncpg.Connection) -> None:
 
 
 @asynccontextmanager
-async def pool(url: str, *, size: int = 8, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Pool]:
+async def pool(
+    url: str, *, size: int = 8, timeout_s: float = TIMEOUT_S, measured: bool = True
+) -> AsyncIterator[Pool]:
     """Connect lazily: a process starts, and stays, while PostgreSQL is away.
 
     Args:
         url: DATABASE_URL.
         size: The most connections this process ever holds; the server needs room for all processes' together.
         timeout_s: Longest wait for a statement or a new connection.
+        measured: Whether the metrics show this pool; they show one of a process.
     """
     milliseconds = str(int(timeout_s * 1000))
     made = asyncpg.create_pool(
@@ -88,8 +91,9 @@ async def pool(url: str, *, size: int = 8, timeout_s: float = TIMEOUT_S) -> Asyn
         },
     )
     await made
-    measuring.follow(BUSY, lambda: made.get_size() - made.get_idle_size())
-    measuring.follow(MOST, made.get_max_size)
+    if measured:
+        measuring.follow(BUSY, lambda: made.get_size() - made.get_idle_size())
+        measuring.follow(MOST, made.get_max_size)
     try:
         yield made
     finally:

@@ -40,6 +40,12 @@ class Settings:
         "LUMNI_EXECUTOR", "127.0.0.1:50053", "gRPC target of the executor; inproc: in services.together"
     )
     database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
+    reports_database: Secret = variable(
+        "LUMNI_REPORTS_DATABASE_URL",
+        Secret(""),
+        "address of a replica of PostgreSQL that reports, the dashboard and replays read usage from; "
+        "empty is DATABASE_URL",
+    )
     redis_url: Secret = variable("REDIS_URL", doc="address of Redis")
     partitions: int = variable("LUMNI_STREAM_PARTITIONS", 1, stream_partitions.DOC)
     api_key: Secrets = variable(

@@ -15,7 +15,7 @@ class Readers:
     """The ledger's tables for reading, with a place for only some readers at a time."""
 
     def __init__(self, pool: postgres.Pool) -> None:
-        """Read through `pool`."""
+        """Read through `pool`, which may be a replica's."""
         self._pool = pool
         self._places = asyncio.Semaphore(READERS)
 
@@ -34,7 +34,8 @@ class Readers:
                     yield connection
             finally:
                 self._places.release()
-        except postgres.ERRORS as error:
+        except (*postgres.ERRORS, *postgres.CONFLICTS) as error:
+            # A replica ends a statement that keeps it from following its primary; that is called a conflict.
             raise errors.Unavailable(
                 "usage cannot be read at the moment", reason="USAGE_UNAVAILABLE", retry_after_s=1
             ) from error

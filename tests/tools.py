@@ -37,6 +37,7 @@ PACKAGES = ("chromium",)
 UNPACKED = {
     "promtool": ("prometheus",),
     "haproxy": ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"),
+    "pgbouncer": ("pgbouncer", "libc-ares2", "libevent-2.1-7"),
     "libfaketimeMT.so.1": ("libfaketime",),
 }
 INSTALL_S = 600

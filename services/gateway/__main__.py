@@ -131,7 +131,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         enter = stack.enter_async_context
         if settings.server.mutual_tls:
             await enter(beside(certificates.show_expiry(settings.server.tls_cert)))
-        pool = await enter(postgres.pool(settings.database.reveal()))
+        pooler = settings.transaction_pooler
+        pool = await enter(postgres.pool(settings.database.reveal(), transaction_pooler=pooler))
         client = redis.connect(settings.redis_url.reveal())
         stack.push_async_callback(client.aclose)
 
@@ -323,7 +324,12 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
 
 def _reports_pool(settings: Settings) -> AbstractAsyncContextManager[postgres.Pool]:
     """Connections to the replica that reports are read from."""
-    return postgres.pool(settings.reports_database.reveal(), size=READERS, measured=False)
+    return postgres.pool(
+        settings.reports_database.reveal(),
+        size=READERS,
+        measured=False,
+        transaction_pooler=settings.transaction_pooler,
+    )
 
 
 def _sessions(settings: Settings) -> Sessions:

@@ -19,6 +19,9 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 # Longest wait for a connection, for a statement, and for a lock, in seconds.
 TIMEOUT_S = 2.0
 
+# Prepared statements that a connection keeps.
+STATEMENTS = 100
+
 # What a call may raise when PostgreSQL is gone, restarting, full or slow: the data is not at fault.
 ERRORS = (
     OSError,
@@ -63,7 +66,12 @@ async def _prepare(connection: asyncpg.Connection) -> None:
 
 @asynccontextmanager
 async def pool(
-    url: str, *, size: int = 8, timeout_s: float = TIMEOUT_S, measured: bool = True
+    url: str,
+    *,
+    size: int = 8,
+    timeout_s: float = TIMEOUT_S,
+    measured: bool = True,
+    transaction_pooler: bool = False,
 ) -> AsyncIterator[Pool]:
     """Connect lazily: a process starts, and stays, while PostgreSQL is away.
 
@@ -72,8 +80,16 @@ async def pool(
         size: The most connections this process ever holds; the server needs room for all processes' together.
         timeout_s: Longest wait for a statement or a new connection.
         measured: Whether the metrics show this pool; they show one of a process.
+        transaction_pooler: Whether a pooler is at that address which gives each transaction another connection. Nothing
+            outlives a transaction then: no prepared statement, and no setting, so that the server's own deadlines are
+            those of its role.
     """
     milliseconds = str(int(timeout_s * 1000))
+    deadlines = {
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": str(int(timeout_s * 5000)),
+    }
     made = asyncpg.create_pool(
         url,
         min_size=0,
@@ -83,12 +99,11 @@ async def pool(
         max_inactive_connection_lifetime=60,
         init=_prepare,
         server_settings={
-            "statement_timeout": milliseconds,
-            "lock_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": str(int(timeout_s * 5000)),
+            **({} if transaction_pooler else deadlines),
             "application_name": "lumni",
             "timezone": "UTC",
         },
+        statement_cache_size=0 if transaction_pooler else STATEMENTS,
     )
     await made
     if measured:

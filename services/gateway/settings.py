@@ -40,6 +40,11 @@ class Settings:
         "LUMNI_EXECUTOR", "127.0.0.1:50053", "gRPC target of the executor; inproc: in services.together"
     )
     database: Secret = variable("DATABASE_URL", doc="address of PostgreSQL")
+    transaction_pooler: bool = variable(
+        "LUMNI_DATABASE_TRANSACTION_POOLER",
+        default=False,
+        doc="whether the gateway reaches PostgreSQL through PgBouncer in transaction mode, or a pooler like it",
+    )
     reports_database: Secret = variable(
         "LUMNI_REPORTS_DATABASE_URL",
         Secret(""),

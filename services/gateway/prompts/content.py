@@ -1,6 +1,6 @@
 """What a version of a prompt says: messages or a partial's text, declared variables, and defaults of a request."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -147,15 +147,16 @@ def _templates(messages: Any) -> Iterator[tuple[str, str]]:
             raise Invalid(f"{place}.role: expected one of {', '.join(ROLES)}", param=f"{place}.role")
         if not message.get("content") and "tool_calls" not in message:
             raise Invalid(f"{place}.content: expected a text or a list of parts", param=f"{place}.content")
-        yield from _texts(message, place)
+        yield from texts(message, place)
 
 
-def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """All texts of messages or of a part of them, each with its place."""
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, dict):
         for name, one in value.items():
-            yield from _texts(one, f"{place}.{name[:64]}")
-    elif isinstance(value, Sequence):
+            yield from texts(one, f"{place}.{name[:64]}")
+    elif isinstance(value, Iterable):
         for i, one in enumerate(value):
-            yield from _texts(one, f"{place}[{i}]")
+            yield from texts(one, f"{place}[{i}]")

@@ -11,6 +11,7 @@ from typing import Any
 
 from services.chassis.errors import Invalid
 from services.gateway.prompts import template
+from services.gateway.prompts.content import texts
 
 # Of a version at Portkey, what is not carried: a credential there, an older way to name tools, and what its page shows.
 NOT_CARRIED = ("virtual_key", "functions", "template_metadata")
@@ -80,7 +81,9 @@ def to_portkey(content: Mapping[str, Any]) -> Converted:
 def partials(content: Mapping[str, Any]) -> frozenset[str]:
     """The partials that the templates of a version name."""
     said = content.get("messages", content.get("text"))
-    return frozenset().union(*(template.check(text, "string").partials for text in _texts(said)))
+    return frozenset().union(
+        *(template.check(text, "string").partials for _, text in texts(said, "messages"))
+    )
 
 
 def _messages(string: Any) -> list[Any]:
@@ -102,7 +105,7 @@ def _messages(string: Any) -> list[Any]:
 
 def _variables(messages: Iterable[Any], partials: Mapping[str, str]) -> Iterator[str]:
     """All names that templates may take from a request, those in sections and in partials included."""
-    waiting = list(_texts(messages))
+    waiting = [text for _, text in texts(messages, "messages")]
     seen: set[str] = set()
     while waiting:
         used = template.check(waiting.pop(), "string")
@@ -110,14 +113,3 @@ def _variables(messages: Iterable[Any], partials: Mapping[str, str]) -> Iterator
         for name in used.partials - seen:
             seen.add(name)
             waiting.append(partials.get(name.partition("@")[0], ""))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _texts(one)
-    elif isinstance(value, Iterable):
-        for one in value:
-            yield from _texts(one)

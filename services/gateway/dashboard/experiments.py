@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from services.chassis import errors
 from services.gateway.dashboard.formats import NOTHING
+from services.gateway.dashboard.paged import ASKED, paged
 from services.gateway.dashboard.pages import HOME, Pages, redirect
 from services.gateway.experiments.conclusion import METRICS, Metric
 from services.gateway.experiments.results import ExperimentResults
@@ -17,7 +18,6 @@ from services.gateway.keys.audit import AuditTrail
 
 LIST = f"{HOME}/experiments"
 # Experiments on one page, and events of one experiment.
-PAGE = 50
 EVENTS = 20
 STOP_VARIANT = "stop-variant"
 # What a variant sets, by the fields of its definition.
@@ -57,12 +57,13 @@ def router(
 
     @routes.get("/experiments")
     async def listed(request: Request) -> Response:
-        found = await store.find(after=request.query_params.get("after", ""), limit=PAGE + 1)
+        found = await store.find(after=request.query_params.get("after", ""), limit=ASKED)
+        rows, last = paged(found)
         return await pages.page(
             request,
             "experiments.html",
-            rows=found[:PAGE],
-            following=found[PAGE - 1]["experiment_id"] if len(found) > PAGE else "",
+            rows=rows,
+            following=last["experiment_id"] if last else "",
         )
 
     @routes.get("/experiments/{experiment_id}")

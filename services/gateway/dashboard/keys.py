@@ -13,6 +13,7 @@ from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.dashboard import formats
 from services.gateway.dashboard.forms import Form
+from services.gateway.dashboard.paged import ASKED, paged
 from services.gateway.dashboard.pages import HOME, Pages, redirect
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.store import KeyStore
@@ -21,7 +22,6 @@ from services.gateway.rest import schemas
 
 LIST = f"{HOME}/keys"
 # Keys on one page, and events of one key.
-PAGE = 50
 EVENTS = 20
 # What a form may say of a key, by the names of the REST API.
 TEXTS = (
@@ -69,14 +69,15 @@ def router(
             user_id=asked["user_id"] or None,
             organization_id=asked["organization_id"] or None,
             after=request.query_params.get("after", ""),
-            limit=PAGE + 1,
+            limit=ASKED,
         )
+        rows, last = paged(found)
         return await pages.page(
             request,
             "keys.html",
             code,
-            rows=[schemas.shown_key(row) for row in found[:PAGE]],
-            following=found[PAGE - 1]["key_id"] if len(found) > PAGE else "",
+            rows=[schemas.shown_key(row) for row in rows],
+            following=last["key_id"] if last else "",
             asked=asked,
             form=form or {"plan": plans.current.default.name},
             plans=sorted(plans.current.by_name),

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from services.gateway.config.live import Live
+from services.gateway.dashboard.paged import ASKED, paged
 from services.gateway.dashboard.pages import HOME, Pages
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.prompts import files
@@ -14,8 +15,7 @@ from services.gateway.prompts.reference import PRODUCTION, Reference
 from services.gateway.prompts.store import PromptStore
 from services.gateway.prompts.system_prompts import Configured, Stored
 
-# Prompts on one page, and versions and events of one prompt.
-PAGE = 50
+# Versions and events of one prompt.
 VERSIONS = 50
 EVENTS = 20
 
@@ -33,12 +33,13 @@ def router(
     @routes.get("/prompts")
     async def listed(request: Request) -> Response:
         after = request.query_params.get("after", "")
-        found = await store.find(organization_id=None, everywhere=True, after=after, limit=PAGE + 1)
+        found = await store.find(organization_id=None, everywhere=True, after=after, limit=ASKED)
+        rows, last = paged(found)
         return await pages.page(
             request,
             "prompts.html",
-            rows=[{**row, "rules": _rules(rules.current.stored, row)} for row in found[:PAGE]],
-            following=found[PAGE - 1]["prompt_id"] if len(found) > PAGE else "",
+            rows=[{**row, "rules": _rules(rules.current.stored, row)} for row in rows],
+            following=last["prompt_id"] if last else "",
         )
 
     @routes.get("/prompts/{prompt_id}")

@@ -13,6 +13,7 @@ from lumni.events.v1 import events_pb2
 
 from services.chassis import errors
 from services.gateway.dashboard import charts, formats, reasons
+from services.gateway.dashboard.paged import paged
 from services.gateway.dashboard.pages import HOME, Pages, redirect
 from services.gateway.dashboard.periods import PERIODS, period
 from services.gateway.dashboard.session import Session
@@ -44,10 +45,9 @@ def router(
         shown = period(asked.get("period", ""))
         wanted = _query(asked, shown.starts(datetime.now(UTC))[0])
         found = await requests.find(wanted)
-        rows = found[:PAGE]
+        rows, last = paged(found, PAGE)
         following = ""
-        if len(found) > PAGE:
-            last = rows[-1]
+        if last:
             kept = {name: value for name, value in asked.items() if value and name not in ("at", "id")}
             following = f"{LIST}?" + urlencode(
                 {**kept, "at": last["at"].isoformat(), "id": last["request_id"]}

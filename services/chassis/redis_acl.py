@@ -77,6 +77,7 @@ USERS: Mapping[str, tuple[Grant, ...]] = {
         ),
         Grant(("set",), (redis_keys.probe(_PARTS),), "W"),
         Grant(_words("xadd xread xrevrange"), (redis_keys.KEY_CHANGES,)),
+        Grant(_words("hset hgetall hdel"), (redis_keys.CONFIGURATIONS,)),
         # Of usage it appends what its cache answered.
         Grant(("xadd",), (*_DECISIONS, *_USAGE), "W"),
         Grant(

@@ -67,6 +67,9 @@ KEY_CHANGES = f"{PREFIX}:keys:changes"
 # Entries it keeps; a process that missed more finds them in PostgreSQL.
 KEY_CHANGES_LENGTH = 10_000
 
+# A hash from gateway process to the version of the configuration files that it serves; readers remove who has gone.
+CONFIGURATIONS = f"{PREFIX}:configurations"
+
 # Everything that one admission or settlement touches lives in one slot of a cluster, since one script touches it all:
 # in a partition. There is one, or in a cluster so many (services.gateway.limits.partitions).
 MONEY = "money"

@@ -52,6 +52,7 @@ from services.gateway.mirroring.target import Target
 from services.gateway.peers import clients
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
+from services.gateway.peers.versions import PublishedVersions, Served
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.expander import RequestExpander
@@ -88,6 +89,7 @@ from services.gateway.rest import (
     usage,
 )
 from services.gateway.rest import cache as cache_routes
+from services.gateway.rest import configuration as configuration_routes
 from services.gateway.rest import experiments as experiment_routes
 from services.gateway.rest import learning as learning_routes
 from services.gateway.rest import mirrors as mirror_routes
@@ -273,6 +275,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             results=learnt,
         )
         oidc = await enter(_oidc(settings.oidc)) if settings.oidc.issuer else None
+        versions = PublishedVersions(
+            client, lambda: Served(configuration.version.current, configuration.mistake)
+        )
         draining = Draining(settings.drain_delay_s)
         app = application.create(
             [
@@ -281,6 +286,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 provider_health.router(keys, provider_reports),
                 admin.router(keys, stores, reports),
                 cache_routes.router(keys, audit, cache),
+                configuration_routes.router(keys, configuration, versions),
                 prompt_routes.router(keys, stored),
                 experiment_routes.router(keys, divided, learnt),
                 usage.router(keys, reports, SavingsReports(readers)),
@@ -318,7 +324,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             )
         )
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
-        async with beside(configuration.watch(settings.reload_s)):
+        async with beside(configuration.watch(settings.reload_s)), beside(versions.publishing()):
             yield
 
 

@@ -3,17 +3,18 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import prometheus_client
 
-from services.chassis import litellm_config
+from services.chassis import litellm_config, yaml
 from services.chassis.config import Mistakes
 from services.chassis.deployments import Fleet
 from services.chassis.watch import Watch
-from services.gateway.config import plans, switches
+from services.gateway.config import alerts, facts, plans, switches
+from services.gateway.config.alerts import Thresholds
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.config.switches import Switches
@@ -44,6 +45,19 @@ class Contents:
     switches: Switches
     system_prompts: Configured
     mirrors: Mapping[str, Mirror]
+    alerts: Thresholds
+    # Sections that others read, and what is read at the start alone, as facts.
+    elsewhere: Mapping[str, str]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """All that the files say, by name; never a secret."""
+        said = {rule.name: rule.text for rule in self.system_prompts.written.rules}
+        said |= {name: str(one.reference) for name, one in self.system_prompts.stored.items()}
+        return {
+            **facts.of(self.fleet, self.plans, self.switches, self.alerts, said),
+            **self.elsewhere,
+        }
 
 
 class Configuration:
@@ -58,6 +72,9 @@ class Configuration:
         self._folder = folder
         self._files = Watch(*(folder / name for name in FILES))
         found = read(folder)
+        self.contents = found
+        # Why the files as they are now are not in force; empty when they are.
+        self.mistake = ""
         _warn(found.fleet)
         self.version = Live(found.version)
         self.fleet = Live(found.fleet)
@@ -77,11 +94,13 @@ class Configuration:
             self._take(await asyncio.to_thread(read, self._folder))
         except (Mistakes, OSError) as mistake:
             RELOADS.labels("mistake").inc()
+            self.mistake = str(mistake)
             log.error("the changed configuration is not used: %s", mistake)  # noqa: TRY400  (its lines say all)
             return
-        except Exception:
+        except Exception as error:
             # Unforeseen: no file of an operator's may end a gateway that serves.
             RELOADS.labels("mistake").inc()
+            self.mistake = f"the files cannot be read: {type(error).__name__}"
             log.exception("the changed configuration cannot be read and is not used")
             return
         RELOADS.labels("taken").inc()
@@ -93,6 +112,7 @@ class Configuration:
 
     def _take(self, found: Contents) -> None:
         _warn(found.fleet)
+        self.contents, self.mistake = found, ""
         self.version.replace(found.version)
         self.fleet.replace(found.fleet)
         self.plans.replace(found.plans)
@@ -116,7 +136,16 @@ def read(folder: Path) -> Contents:
         switches=switches.load(lumni),
         system_prompts=system_prompts.load(lumni, known.by_name),
         mirrors=mirroring.load(lumni, known.by_name),
+        alerts=alerts.load(lumni),
+        elsewhere=dict(_elsewhere(fleet, lumni)),
     )
+
+
+def _elsewhere(fleet: Path, lumni: Path) -> Iterator[tuple[str, str]]:
+    for section in ("environment_variables", "general_settings"):
+        yield from facts.written(section, yaml.load(fleet).plain(section, None), hidden=True)
+    for section in ("selector", "mirror", "learning", "exploration"):
+        yield from facts.written(section, yaml.load(lumni).plain(section, None), hidden=False)
 
 
 def version_of(folder: Path) -> str:

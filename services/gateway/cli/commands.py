@@ -16,6 +16,7 @@ import typer
 from services.chassis.config import Mistakes
 from services.gateway.cli import (
     check,
+    configuration,
     evaluate,
     experiments,
     explain,
@@ -52,6 +53,7 @@ app.add_typer(
 )
 app.add_typer(imports.app, name="import", help="Take over keys, budgets and usage from another gateway.")
 app.add_typer(mirror.app, name="mirror", help="See how a second target does with a share of the requests.")
+app.add_typer(configuration.app, name="config", help="Compare configurations, and see which is served.")
 app.command()(usage.usage)
 app.command()(logs.logs)
 app.command()(trace.trace)

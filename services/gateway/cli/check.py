@@ -15,6 +15,7 @@ from services.chassis.deployments import Deployment, Fleet
 from services.chassis.money import usd
 from services.gateway.cli.output import facts, show, table
 from services.gateway.config import alerts, plans, switches
+from services.gateway.mirroring import definition as mirroring
 from services.gateway.prompts import system_prompts
 
 T = TypeVar("T")
@@ -60,9 +61,11 @@ def _check_own(file: Path) -> None:
 
     known = read(plans.load)
     prompts = read(partial(system_prompts.load, plans=known.by_name if known else ()))
+    mirrors = read(partial(mirroring.load, plans=known.by_name if known else ()))
     taken = {
         "plans": ", ".join(known.by_name) if known else None,
         "system_prompts": ", ".join(prompts.names) if prompts else None,
+        "mirror": ", ".join(mirrors) if mirrors else None,
         "switches": _shown(read(switches.load)),
         "alerts": _shown(read(alerts.load)),
     }

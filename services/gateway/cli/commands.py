@@ -29,6 +29,7 @@ from services.gateway.cli import (
     portkey_prompts,
     prompts,
     replay,
+    rollout,
     savings,
     trace,
     usage,
@@ -52,6 +53,7 @@ app.add_typer(
     experiments.app, name="experiments", help="Divide requests among variants, and see which is better."
 )
 app.add_typer(imports.app, name="import", help="Take over keys, budgets and usage from another gateway.")
+app.add_typer(rollout.app, name="rollout", help="Route keys to another target, share by share.")
 app.add_typer(mirror.app, name="mirror", help="See how a second target does with a share of the requests.")
 app.add_typer(configuration.app, name="config", help="Compare configurations, and see which is served.")
 app.command()(usage.usage)

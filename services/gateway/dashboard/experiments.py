@@ -1,6 +1,6 @@
 """Experiments: what their variants do, what may be concluded, and what ends them; for admins alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,7 @@ from services.chassis import errors
 from services.gateway.dashboard.formats import NOTHING
 from services.gateway.dashboard.paged import ASKED, paged
 from services.gateway.dashboard.pages import HOME, Pages, redirect
-from services.gateway.experiments.conclusion import METRICS, Metric
+from services.gateway.experiments.conclusion import GOALS, METRICS, Metric
 from services.gateway.experiments.results import ExperimentResults
 from services.gateway.experiments.store import CHANGES, ExperimentStore
 from services.gateway.keys.audit import AuditTrail
@@ -21,7 +21,9 @@ LIST = f"{HOME}/experiments"
 EVENTS = 20
 STOP_VARIANT = "stop-variant"
 # What a variant sets, by the fields of its definition.
-SETS = ("model", "strategy", "powerful_share", "prompt_version", "parameters")
+# How a variant that leaves something open says so.
+UNSET: Sequence[Any] = (None, "", [], {})
+SETS = ("model", "strategy", "powerful_share", "tier", "access_groups", "prompt_version", "parameters")
 
 
 def router(
@@ -49,7 +51,7 @@ def router(
             code,
             experiment=row,
             found=found,
-            metrics=[metric.name for metric in METRICS.values()],
+            metrics=GOALS,
             variants=[_variant(row, one, found) for one in row["definition"]["variants"]],
             events=await audit.newest(f"experiment:{row['experiment_id']}", EVENTS),
             message=message,
@@ -97,16 +99,13 @@ def _variant(
         "name": name,
         "weight": described.get("weight", 1),
         "sets": ", ".join(
-            f"{field}: {described[field]}" for field in SETS if described.get(field) is not None
+            f"{field}: {described[field]}" for field in SETS if described.get(field) not in UNSET
         ),
         "stopped": row["stopped"].get(name, ""),
         "promoted": row["promoted"] == name,
         "requests": numbers["requests"] if numbers else None,
         "units": numbers["units"] if numbers else None,
-        "metrics": {
-            metric.name: _shown(metric, numbers[metric.name]) if numbers else None
-            for metric in METRICS.values()
-        },
+        "metrics": {name: _shown(METRICS[name], numbers[name]) if numbers else None for name in GOALS},
     }
 
 

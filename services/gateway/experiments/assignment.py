@@ -15,6 +15,7 @@ import orjson
 
 from services.chassis.operations import Operation
 from services.gateway.experiments.definition import OUTPUT_CAP, Definition, Sticky, Variant
+from services.gateway.experiments.rollout import WHOLE
 from services.gateway.keys.permissions import Caller
 from services.gateway.requests import system_text
 from services.gateway.requests.assignment import Assignment
@@ -25,6 +26,8 @@ MESSAGE_CHARS = 4096
 MOST_MESSAGES = 64
 # Of a unit's number: as many as a bigint has above zero.
 UNIT_BITS = 63
+# The model of an experiment that requests take part in whatever they ask for.
+ANY = "*"
 # Either caps the answer.
 CAPS = ("max_tokens", OUTPUT_CAP)
 
@@ -40,6 +43,7 @@ class Running:
         prompt_id: The id of the prompt that it is about; empty where it is about none.
         stopped: The variants that a guardrail has stopped: their requests are as if there was no experiment.
         promoted: The variant that all requests get; empty while they are divided.
+        share: The share of a rollout's variant, in %; None where weights divide requests.
 
     """
 
@@ -49,6 +53,15 @@ class Running:
     prompt_id: str = ""
     stopped: frozenset[str] = frozenset()
     promoted: str = ""
+    share: int | None = None
+
+    @property
+    def variants(self) -> Sequence[Variant]:
+        """The variants with their weights of this moment."""
+        if self.share is None:
+            return self.definition.variants
+        control, variant = self.definition.variants
+        return replace(control, weight=WHOLE - self.share), replace(variant, weight=self.share)
 
 
 def of_request(running: Sequence[Running], caller: Caller, request: ModelRequest) -> ModelRequest:
@@ -85,7 +98,7 @@ def assigned(one: Running, caller: Caller, body: Mapping[str, Any]) -> tuple[Ass
         variant = next(each for each in definition.variants if each.name == one.promoted)
         return Assignment(one.experiment_id, definition.name, variant.name, None), variant
     unit = hashed(one.salt, _unit(definition.sticky, caller, body))
-    variant = chosen(definition.variants, unit)
+    variant = chosen(one.variants, unit)
     assignment = Assignment(one.experiment_id, definition.name, variant.name, unit)
     return assignment, None if variant.name in one.stopped else variant
 
@@ -103,7 +116,8 @@ def chosen(variants: Sequence[Variant], unit: int) -> Variant:
         point -= one.weight
         if point < 0:
             return one
-    return variants[-1]
+    # What is left over by rounding belongs to the last variant that has a share.
+    return next(one for one in reversed(variants) if one.weight)
 
 
 def changed(request: ModelRequest, variant: Variant, assignment: Assignment | None) -> ModelRequest:
@@ -142,7 +156,7 @@ def _asks_for(definition: Definition, request: ModelRequest) -> bool:
     if (
         definition.prompt
         or request.assignment is not None
-        or request.model != definition.model
+        or definition.model not in (ANY, request.model)
         or request.operation not in system_text.CONVERSATIONS
     ):
         return False

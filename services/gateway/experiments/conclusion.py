@@ -39,6 +39,8 @@ COST = Metric("cost_usd", "costs less", "USD a request")
 LATENCY = Metric("latency_ms", "is faster", "ms a request")
 ERRORS = Metric("error_share", "fails less often", "% of the requests", scale=100, span=1)
 FEEDBACK = Metric("feedback", "pleases more", "points of feedback", less=False, span=20)
+# Of a guardrail alone: requests that take longer than it says.
+SLOW = Metric("slow_share", "is slow less often", "% of the requests", scale=100, span=1)
 CACHED = Metric(
     "cached_share",
     "is answered from the cache more often",
@@ -47,7 +49,10 @@ CACHED = Metric(
     less=False,
     span=1,
 )
-METRICS: Mapping[str, Metric] = {one.name: one for one in (COST, LATENCY, ERRORS, FEEDBACK, CACHED)}
+METRICS: Mapping[str, Metric] = {one.name: one for one in (COST, LATENCY, ERRORS, FEEDBACK, CACHED, SLOW)}
+GOALS = tuple(name for name in METRICS if name != SLOW.name)
+# How many may be slower than a 90th percentile.
+SLOWEST = 0.1
 
 # What was measured: by variant, then by metric.
 Measured = Mapping[str, Mapping[str, Moments]]
@@ -55,12 +60,30 @@ Measured = Mapping[str, Mapping[str, Moments]]
 
 @dataclass(frozen=True, slots=True)
 class Guardrails:
-    """How much worse than the control a variant may be before it is stopped; None is as much as it likes."""
+    """How bad a variant may be before it is stopped; None is as bad as it likes.
+
+    Increases are compared with the control, and say nothing before both have enough requests of enough units. The two
+    others are bounds of the variant alone, which count from its first request on, however few its units are.
+    """
 
     # Of the share of requests that fail, 0 to 1.
     error_increase: float | None = 0.05
     # Of the control's cost: 0.5 is half as much again.
     cost_increase: float | None = None
+    # Of the control's latency, in the same way.
+    latency_increase: float | None = None
+    # The share of requests that may fail, 0 to 1.
+    error_most: float | None = None
+    # What nine requests of ten may take at most, in milliseconds.
+    latency_p90_ms: float | None = None
+
+    @property
+    def more(self) -> int:
+        """How many are decided on beside the two that are in DECISIONS."""
+        return sum(one is not None for one in (self.latency_increase, self.error_most, self.latency_p90_ms))
+
+
+NO_MORE = Guardrails()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +103,16 @@ class Conclusion:
     sentence: str
 
 
-def level(variants: int) -> float:
+def level(variants: int, rules: Guardrails = NO_MORE) -> float:
     """The alpha of each interval, so that all decisions about an experiment are wrong with ALPHA at most."""
-    return ALPHA / (DECISIONS * (variants - 1))
+    return ALPHA / ((DECISIONS + rules.more) * (variants - 1))
 
 
-def findings(variants: Sequence[str], measured: Measured) -> dict[str, dict[str, Finding]]:
+def findings(
+    variants: Sequence[str], measured: Measured, rules: Guardrails = NO_MORE
+) -> dict[str, dict[str, Finding]]:
     """All metrics of all variants; the first variant is the control."""
-    alpha = level(len(variants))
+    alpha = level(len(variants), rules)
     control = measured[variants[0]]
     return {
         variant: {
@@ -106,10 +131,12 @@ def findings(variants: Sequence[str], measured: Measured) -> dict[str, dict[str,
     }
 
 
-def concluded(variants: Sequence[str], goal: Metric, measured: Measured) -> Conclusion:
+def concluded(
+    variants: Sequence[str], goal: Metric, measured: Measured, rules: Guardrails = NO_MORE
+) -> Conclusion:
     """What may be said of the goal: who is better than the control, or that the control is better than all others."""
     control, *others = variants
-    found = findings(variants, measured)
+    found = findings(variants, measured, rules)
     differences = {
         variant: one for variant in others if (one := found[variant][goal.name].difference) is not None
     }
@@ -153,6 +180,25 @@ def breach(
         costs = statistics.of_difference(control[COST.name], variant[COST.name], alpha, times=1 + more)
         if costs is not None and costs.low > 0:
             return f"it costs more than the control by over {more * 100:g} % of that one's cost"
+    if (longer := rules.latency_increase) is not None:
+        waits = statistics.of_difference(
+            control[LATENCY.name], variant[LATENCY.name], alpha, times=1 + longer
+        )
+        if waits is not None and waits.low > 0:
+            return f"it is slower than the control by over {longer * 100:g} % of that one's latency"
+    return _beyond(rules, variant, alpha)
+
+
+def _beyond(rules: Guardrails, variant: Mapping[str, Moments], alpha: float) -> str:
+    """Why a variant must be stopped by a bound of its own; empty when it need not."""
+    failed, slow = variant[ERRORS.name], variant[SLOW.name]
+    if (most := rules.error_most) is not None and statistics.exceeds(failed, most, alpha):
+        return f"more than {most * 100:g} % of its requests fail: {failed.total:.0f} of {failed.requests}"
+    if rules.latency_p90_ms is not None and statistics.exceeds(slow, SLOWEST, alpha):
+        return (
+            f"more than one of ten requests takes over {rules.latency_p90_ms:g} ms: {slow.total:.0f} of "
+            f"{slow.requests}"
+        )
     return ""
 
 

@@ -7,13 +7,16 @@ from typing import Any
 
 from services.chassis.errors import Invalid
 from services.chassis.strategies import STRATEGIES
-from services.gateway.experiments.conclusion import COST, METRICS, Guardrails
+from services.gateway.experiments import rollout
+from services.gateway.experiments.conclusion import COST, GOALS, Guardrails
+from services.gateway.experiments.rollout import Rollout
 from services.gateway.prompts import reference
 from services.gateway.requests import fields
 from services.gateway.requests.hints import NAME
 
 MOST_VARIANTS = 8
 MOST_NAMES = 64
+LONGEST_LATENCY_MS = 3_600_000
 TIERS = ("fast", "powerful")
 # What a variant may set beside the version of a prompt, which says all of this itself.
 SETS = ("model", "strategy", "powerful_share", "tier", "access_groups", "parameters")
@@ -71,10 +74,11 @@ class Definition:
         organization_id: Whose keys alone take part; empty is everybody's.
         plans: The plans whose keys take part; none are all.
         prompt: The stored prompt that it is about; empty where its variants set no versions.
-        model: What requests ask for that take part: auto, or a name.
+        model: What requests ask for that take part: auto, a name, or * for whatever they ask for.
         sticky: Who stays with one variant.
         goal: The metric that decides who wins.
         guardrails: When a variant is stopped.
+        rollout: By which steps the one variant takes over from the control; None where weights divide requests.
 
     """
 
@@ -87,6 +91,7 @@ class Definition:
     sticky: Sticky = Sticky.USER
     goal: str = COST.name
     guardrails: Guardrails = field(default_factory=Guardrails)
+    rollout: Rollout | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,7 +123,13 @@ def parse(given: Any) -> Definition:
     names = [one.name for one in parsed]
     if len(set(names)) < len(names):
         raise Invalid("variants: expected names that differ", param="variants")
-    for name, words in (("sticky", tuple(Sticky)), ("goal", tuple(METRICS))):
+    steps = rollout.parse(body.get("rollout"))
+    if steps is not None and (len(parsed) != 2 or any(one.weight != 1 for one in parsed)):
+        raise Invalid(
+            "rollout: expected two variants without weights, the control first: steps divide the requests",
+            param="rollout",
+        )
+    for name, words in (("sticky", tuple(Sticky)), ("goal", GOALS)):
         fields.one_of(body, name, words)
     return Definition(
         name=_name(body, "name"),
@@ -127,9 +138,10 @@ def parse(given: Any) -> Definition:
         plans=_names(body, "plans"),
         prompt=prompt,
         model=_text(body, "model") or "auto",
-        sticky=Sticky(body.get("sticky") or Sticky.USER),
+        sticky=Sticky(body.get("sticky") or (Sticky.USER if steps is None else Sticky.KEY)),
         goal=body.get("goal") or COST.name,
         guardrails=_guardrails(body.get("guardrails")),
+        rollout=steps,
     )
 
 
@@ -201,6 +213,9 @@ def _guardrails(given: Any) -> Guardrails:
     body = _known(given, "guardrails", tuple(Guardrails.__dataclass_fields__))
     _number(body, "error_increase", "guardrails", 0, 1)
     _number(body, "cost_increase", "guardrails", 0, 1000)
+    _number(body, "latency_increase", "guardrails", 0, 1000)
+    _number(body, "error_most", "guardrails", 0, 1)
+    _number(body, "latency_p90_ms", "guardrails", 1, LONGEST_LATENCY_MS)
     return Guardrails(**body)
 
 

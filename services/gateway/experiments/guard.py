@@ -1,15 +1,19 @@
-"""Stops variants that fail or cost too much, by the guardrails of their experiments; a ledger process runs it."""
+"""Stops variants by the guardrails of their experiments, and moves rollouts; a ledger process runs it."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from services.chassis import errors
 from services.chassis.outage import Outage
 from services.gateway import postgres
-from services.gateway.experiments import conclusion, definition, results
+from services.gateway.experiments import conclusion, definition, results, rollout, statistics
+from services.gateway.experiments.conclusion import ERRORS
+from services.gateway.experiments.definition import Definition
+from services.gateway.experiments.rollout import Rollout
 from services.gateway.experiments.store import ExperimentStore
 
 log = logging.getLogger(__name__)
@@ -82,6 +86,9 @@ class Guard:
 
     async def _check(self, row: Mapping[str, Any]) -> None:
         described = definition.parse(row["definition"])
+        if described.rollout is not None:
+            await self._check_rollout(row, described, described.rollout)
+            return
         async with postgres.connection(self._pool) as connection:
             measured = await results.measured(connection, row["experiment_id"], described)
         control, *others = described.names
@@ -92,8 +99,34 @@ class Guard:
                 described.guardrails,
                 measured[control],
                 measured[variant],
-                conclusion.level(len(described.names)),
+                conclusion.level(len(described.names), described.guardrails),
             )
             if reason:
                 log.warning("experiment %s: the variant %s is stopped: %s", row["name"], variant, reason)
                 await self._store.stop_variant(ACTOR, row["experiment_id"], variant, reason)
+
+    async def _check_rollout(self, row: Mapping[str, Any], described: Definition, steps: Rollout) -> None:
+        """Take a rollout back to its last good share, or on to its next step, by the requests of its present share."""
+        progress = rollout.read(row["rollout"])
+        since = datetime.fromtimestamp(progress.since, UTC)
+        ident, (control, variant) = row["experiment_id"], described.names
+        async with postgres.connection(self._pool) as connection:
+            measured = await results.measured(connection, ident, described, since)
+            compared = measured[control]
+            if progress.share == rollout.WHOLE:
+                # Nobody has the control any more: its requests of the shares before stand for it.
+                compared = (await results.measured(connection, ident, described))[control]
+        reason = conclusion.breach(
+            described.guardrails,
+            compared,
+            measured[variant],
+            rollout.level(conclusion.level(len(described.names), described.guardrails), progress),
+        )
+        if reason and progress.share:
+            log.warning("rollout %s: falls back from %d %%: %s", row["name"], progress.share, reason)
+            await self._store.fall_back(ACTOR, ident, progress, reason)
+        elif measured[variant][ERRORS.name].requests >= statistics.LEAST_REQUESTS:
+            share = rollout.following(steps, progress, time.time())
+            if share is not None:
+                log.info("rollout %s: goes on to %d %%", row["name"], share)
+                await self._store.set_share(ACTOR, ident, share)

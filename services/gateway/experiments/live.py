@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import prometheus_client
+
 from services.chassis.background import beside
 from services.chassis.errors import Invalid
 from services.chassis.outage import Outage
@@ -21,8 +23,14 @@ log = logging.getLogger(__name__)
 
 # How long a change takes at most to count for requests, in seconds.
 POLL_S = 1.0
+SHARE = prometheus_client.Gauge(
+    "lumni_gateway_rollout_share_percent",
+    "The share of a rollout's variant, by the experiment; 0 once that is over.",
+    ["experiment"],
+    multiprocess_mode="livemax",
+)
 READ = """
-SELECT experiment_id, name, salt, definition, prompt_id, stopped, promoted FROM experiments
+SELECT experiment_id, name, salt, definition, prompt_id, stopped, promoted, rollout FROM experiments
 WHERE state IN ('running', 'promoted')
 ORDER BY started_at, experiment_id
 """
@@ -36,6 +44,8 @@ class LiveExperiments:
         self._live: Sequence[Running] = ()
         # The ids of those that cannot be read, so that each is logged once.
         self._unread: set[str] = set()
+        # The rollouts that the metric has named since the start.
+        self._shown: set[str] = set()
 
     def of_request(self, caller: Caller, request: ModelRequest) -> ModelRequest:
         """The request as its variant has it; as it is where it takes part in none."""
@@ -83,9 +93,18 @@ class LiveExperiments:
                     row["prompt_id"],
                     frozenset(row["stopped"]),
                     row["promoted"],
+                    row["rollout"]["share"] if row["rollout"] else None,
                 )
             )
         self._live, self._unread = live, unread
+        self._show_shares()
+
+    def _show_shares(self) -> None:
+        """Show the shares of this moment: 0 for a rollout that is over, as workers cannot take a series back."""
+        shares = {one.definition.name: one.share for one in self._live if one.share is not None}
+        for name in self._shown | shares.keys():
+            SHARE.labels(name).set(shares.get(name, 0))
+        self._shown |= shares.keys()
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:

@@ -1,6 +1,7 @@
 """What the requests of an experiment were like, by variant: sums over the ledger, from which everything follows."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -8,7 +9,16 @@ import asyncpg
 from services.chassis.money import NANO
 from services.gateway import postgres
 from services.gateway.experiments import conclusion, definition, statistics
-from services.gateway.experiments.conclusion import CACHED, COST, ERRORS, FEEDBACK, LATENCY, METRICS, Measured
+from services.gateway.experiments.conclusion import (
+    CACHED,
+    COST,
+    ERRORS,
+    FEEDBACK,
+    LATENCY,
+    METRICS,
+    SLOW,
+    Measured,
+)
 from services.gateway.experiments.definition import Definition
 from services.gateway.experiments.statistics import Interval, Moments
 from services.gateway.reports.readers import Readers
@@ -22,6 +32,7 @@ SCALES: Mapping[str, float] = {
     ERRORS.name: 1,
     FEEDBACK.name: 1,
     CACHED.name: 1,
+    SLOW.name: 1,
 }
 # Why a request is refused whatever variant it has: the limits and budgets are its caller's. One who does not wait asks
 # again and again, which would outweigh all others.
@@ -37,15 +48,18 @@ WITH requests AS (
         sum(duration_ms) AS {LATENCY.name},
         (NOT bool_or(kind IN ('final', 'cached') OR error_class = 'cancelled'))::int::float8
             AS {ERRORS.name},
-        bool_or(kind = 'cached')::int::float8 AS {CACHED.name}
+        bool_or(kind = 'cached')::int::float8 AS {CACHED.name},
+        (sum(duration_ms) > $3::float8)::int::float8 AS {SLOW.name}
     FROM usage_records
     WHERE experiment_id = $1 AND experiment_unit IS NOT NULL AND kind <> 'unknown'
+        AND ($4::timestamptz IS NULL OR started_at >= $4)
     GROUP BY 1, 2, 3
     UNION ALL
-    SELECT variant, experiment_unit, request_id, NULL, NULL, 1, NULL
+    SELECT variant, experiment_unit, request_id, NULL, NULL, 1, NULL, NULL
     FROM model_selections
     WHERE experiment_id = $1 AND experiment_id <> '' AND experiment_unit IS NOT NULL
         AND refusal <> '' AND refusal <> ALL($2::text[])
+        AND ($4::timestamptz IS NULL OR decided_at >= $4)
 ), judged AS (
     SELECT requests.*, feedback.value::float8 AS {FEEDBACK.name}
     FROM requests LEFT JOIN feedback USING (request_id)
@@ -64,13 +78,19 @@ FROM units GROUP BY 1, 2
 """  # noqa: S608
 
 
-async def measured(connection: postgres.Connection, experiment_id: str, described: Definition) -> Measured:
-    """The moments of each metric in each variant."""
+async def measured(
+    connection: postgres.Connection,
+    experiment_id: str,
+    described: Definition,
+    since: datetime | None = None,
+) -> Measured:
+    """The moments of each metric in each variant, of requests that began since a moment."""
+    slow_ms = described.guardrails.latency_p90_ms
     found = {name: dict.fromkeys(METRICS, Moments()) for name in described.names}
     async with connection.transaction(readonly=True):
         # The pool's own deadline is that of calls that others wait for.
         await connection.execute(f"SET LOCAL statement_timeout = {SLOW_S * 1000:.0f}")
-        rows = await connection.fetch(MEASURE, experiment_id, CALLERS_OWN, timeout=SLOW_S)
+        rows = await connection.fetch(MEASURE, experiment_id, CALLERS_OWN, slow_ms, since, timeout=SLOW_S)
     for row in rows:
         if row["variant"] in found:
             found[row["variant"]][row["metric"]] = _moments(row, SCALES[row["metric"]])
@@ -97,8 +117,9 @@ class ExperimentResults:
 
 def shown(described: Definition, moments: Measured) -> dict[str, Any]:
     """What a person reads: each variant with its metrics, and what may be concluded."""
-    found = conclusion.findings(described.names, moments)
-    concluded = conclusion.concluded(described.names, METRICS[described.goal], moments)
+    rules = described.guardrails
+    found = conclusion.findings(described.names, moments, rules)
+    concluded = conclusion.concluded(described.names, METRICS[described.goal], moments, rules)
     return {
         "goal": described.goal,
         "control": described.names[0],
@@ -119,7 +140,7 @@ def shown(described: Definition, moments: Measured) -> dict[str, Any]:
             }
             for name, findings in found.items()
         ],
-        "level": 1 - conclusion.level(len(described.names)),
+        "level": 1 - conclusion.level(len(described.names), rules),
         "least": {"requests": statistics.LEAST_REQUESTS, "units": statistics.LEAST_UNITS},
         "winner": concluded.winner or None,
         "conclusion": concluded.sentence,

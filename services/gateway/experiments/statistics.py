@@ -25,6 +25,8 @@ from dataclasses import dataclass
 # Of all requests and units of a variant, before anything is said about it.
 LEAST_REQUESTS = 100
 LEAST_UNITS = 30
+# The shares that a share above a bound is looked for at: so many, evenly between the bound and 1.
+GRID = 50
 # The information at which the interval is as narrow as the method allows; it holds at any other, too.
 TIGHTEST = 250.0
 
@@ -129,6 +131,32 @@ def of_difference(
         variant.request_variance + times**2 * control.request_variance,
         alpha,
     )
+
+
+def exceeds(one: Moments, most: float, alpha: float) -> bool:
+    """Whether more than a share of the requests surely is so, of a number that is 0 or 1 for each request.
+
+    A test by betting (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", Journal of
+    the Royal Statistical Society B 86(1), 2024): the likelihood of larger shares, on average over a grid, against that
+    of `most`. While each request is so with at most that probability, whatever came before, this is a supermartingale,
+    and by Ville's inequality ever exceeds 1 / alpha with probability alpha at most. So it needs no least number of
+    requests or units, and requests of one unit may be alike.
+
+    Args:
+        one: The numbers.
+        most: The bound, 0 to 1.
+        alpha: How probable it may be that this is ever said of a share that is not above the bound.
+    """
+    so, others = one.total, one.requests - one.total
+    if not 0 < most < 1:
+        return most <= 0 < so
+    bets = []
+    for point in range(GRID):
+        share = most + (1 - most) * (point + 0.5) / GRID
+        bets.append(so * math.log(share / most) + others * math.log((1 - share) / (1 - most)))
+    largest = max(bets)
+    wealth = largest + math.log(math.fsum(math.exp(bet - largest) for bet in bets) / GRID)
+    return wealth >= -math.log(alpha)
 
 
 def _interval(estimate: float, variance: float, request_variance: float, alpha: float) -> Interval:

@@ -1,6 +1,7 @@
 """Experiments in PostgreSQL: what admins change, and what guardrails stop, each in the audit trail."""
 
 import secrets
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,8 +10,9 @@ import asyncpg
 
 from services.chassis.errors import Conflict, Invalid, NotFound
 from services.gateway import postgres
-from services.gateway.experiments import definition
+from services.gateway.experiments import definition, rollout
 from services.gateway.experiments.definition import Definition
+from services.gateway.experiments.rollout import Progress
 from services.gateway.keys import audit
 from services.gateway.keys.database import KeyDatabase
 from services.gateway.prompts.reference import Reference
@@ -25,7 +27,9 @@ CHANGES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "promote": (("running", "stopped"), "promoted"),
     "roll_back": (("promoted",), "stopped"),
 }
-COLUMNS = "experiment_id, name, definition, state, stopped, promoted, created_at, started_at, ended_at"
+COLUMNS = (
+    "experiment_id, name, definition, state, stopped, promoted, rollout, created_at, started_at, ended_at"
+)
 FIND = f"SELECT {COLUMNS} FROM experiments WHERE experiment_id = $1 OR name = $1"  # noqa: S608
 LIST = f"""
 SELECT {COLUMNS} FROM experiments WHERE experiment_id > $1 AND ($2::text IS NULL OR state = $2)
@@ -38,9 +42,11 @@ ON CONFLICT (name) DO NOTHING RETURNING {COLUMNS}
 CHANGE = f"""
 UPDATE experiments SET state = $2, promoted = $3, stopped = $4,
     started_at = CASE WHEN $2 = 'running' THEN coalesce(started_at, clock_timestamp()) ELSE started_at END,
-    ended_at = CASE WHEN $2 = 'running' THEN NULL ELSE clock_timestamp() END
+    ended_at = CASE WHEN $2 = 'running' THEN NULL ELSE clock_timestamp() END,
+    rollout = coalesce($5, rollout)
 WHERE experiment_id = $1 RETURNING {COLUMNS}
 """  # noqa: S608
+MOVE = f"UPDATE experiments SET rollout = $2 WHERE experiment_id = $1 RETURNING {COLUMNS}"  # noqa: S608
 DELETE = "DELETE FROM experiments WHERE experiment_id = $1"
 PROMPT = """
 SELECT prompt_id, labels, newest FROM prompts
@@ -114,8 +120,9 @@ class ExperimentStore:
                 )
             if action == "promote":
                 _check_variant(row, variant)
-            stopped = row["stopped"]
-            changed = await connection.fetchrow(CHANGE, row["experiment_id"], after, variant, stopped)
+            stopped, steps = row["stopped"], definition.parse(row["definition"]).rollout
+            begun = rollout.begun(steps, time.time()).kept if steps and action == "start" else None
+            changed = await connection.fetchrow(CHANGE, row["experiment_id"], after, variant, stopped, begun)
             assert changed is not None
             detail = {"from": row["state"], "to": after, "variant": variant or row["promoted"] or None}
             await _record(connection, actor, action, row, detail)
@@ -143,11 +150,35 @@ class ExperimentStore:
                 return dict(row)
             stopped = {**row["stopped"], variant: reason}
             state = "stopped" if stopped.keys() >= set(others) else "running"
-            changed = await connection.fetchrow(CHANGE, row["experiment_id"], state, "", stopped)
+            changed = await connection.fetchrow(CHANGE, row["experiment_id"], state, "", stopped, None)
             assert changed is not None
             detail = {"variant": variant, "reason": reason, "to": state}
             await _record(connection, actor, "stop_variant", row, detail)
         return dict(changed)
+
+    async def set_share(self, actor: str, ident: str, share: int) -> dict[str, Any]:
+        """Give a rollout's variant another share, in %.
+
+        Raises:
+            NotFound: there is no such experiment.
+            Conflict: it is no rollout, or not running.
+        """
+        async with self._database.transaction() as connection:
+            row = await _found(connection, ident, lock=True)
+            progress = rollout.moved(_progress(row), share, time.time())
+            return await _move(connection, actor, "set_share", row, progress)
+
+    async def fall_back(self, actor: str, ident: str, seen: Progress, reason: str) -> dict[str, Any]:
+        """Take a rollout back to its last good share, unless it was moved since it was `seen`.
+
+        Raises:
+            NotFound, Conflict: as `set_share`.
+        """
+        async with self._database.transaction() as connection:
+            row = await _found(connection, ident, lock=True)
+            if _progress(row) != seen:
+                return dict(row)
+            return await _move(connection, actor, "fall_back", row, rollout.fallen(seen, reason, time.time()))
 
     async def delete(self, actor: str, ident: str) -> None:
         """Forget an experiment; its requests stay in the ledger.
@@ -172,6 +203,25 @@ async def _found(connection: postgres.Connection, ident: str, *, lock: bool = Fa
     if row is None:
         raise NotFound(f"there is no experiment {ident[:128]!r}", reason="EXPERIMENT_NOT_FOUND")
     return row
+
+
+def _progress(row: asyncpg.Record) -> Progress:
+    if row["state"] != "running" or row["rollout"] is None:
+        raise Conflict(
+            f"the experiment {row['name']} is {row['state']}; a share needs a rollout that is running",
+            reason="EXPERIMENT_STATE",
+        )
+    return rollout.read(row["rollout"])
+
+
+async def _move(
+    connection: postgres.Connection, actor: str, action: str, row: asyncpg.Record, progress: Progress
+) -> dict[str, Any]:
+    moved = await connection.fetchrow(MOVE, row["experiment_id"], progress.kept)
+    assert moved is not None
+    detail = {"from": row["rollout"]["share"], "to": progress.share, "reason": progress.held or None}
+    await _record(connection, actor, action, row, detail)
+    return dict(moved)
 
 
 def _check_variant(row: asyncpg.Record, variant: str) -> None:

@@ -33,6 +33,14 @@ class Stop(BaseModel):
     reason: Annotated[str, Field(max_length=1000)] = ""
 
 
+class Share(BaseModel):
+    """The share of a rollout's variant, in %."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    share: Annotated[int, Field(ge=0, le=100, strict=True)]
+
+
 def router(keys: Authenticator, store: ExperimentStore, results: ExperimentResults) -> APIRouter:
     """The routes below /admin/experiments."""
     routes = APIRouter(prefix="/admin/experiments", route_class=admin_route(keys))
@@ -76,6 +84,10 @@ def router(keys: Authenticator, store: ExperimentStore, results: ExperimentResul
     async def roll_back(experiment: Experiment, who: Actor) -> Response:
         return JsonResponse(_shown(await store.change(who, experiment, "roll_back")))
 
+    @routes.post("/{experiment}/share")
+    async def set_share(experiment: Experiment, fields: Share, who: Actor) -> Response:
+        return JsonResponse(_shown(await store.set_share(who, experiment, fields.share)))
+
     @routes.post("/{experiment}/variants/{variant}/stop")
     async def stop_variant(experiment: Experiment, variant: Variant, fields: Stop, who: Actor) -> Response:
         row = await store.stop_variant(who, experiment, variant, fields.reason or f"by {who}")
@@ -95,4 +107,4 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("experiment_id", "name", "state", "stopped", "promoted")}
+    return {name: row[name] for name in ("experiment_id", "name", "state", "stopped", "promoted", "rollout")}

@@ -49,13 +49,22 @@ def described(name: str = "test", *, control: str = "a", **more: Any) -> Definit
 
 
 async def write(
-    pool: postgres.Pool, experiment_id: str, variant: str, costs: list[int], *, failed: int = 0
+    pool: postgres.Pool,
+    experiment_id: str,
+    variant: str,
+    costs: list[int],
+    *,
+    failed: int = 0,
+    started_us: int = 0,
 ) -> None:
     """Book a request of a user of its own for each cost, in nano-USD; of the first so many every attempt failed."""
     events = []
     for unit, cost in enumerate(costs):
         one = event(
-            FAILED if unit < failed else FINAL, request=request_id(), cost=0 if unit < failed else cost
+            FAILED if unit < failed else FINAL,
+            request=request_id(),
+            cost=0 if unit < failed else cost,
+            started_us=started_us,
         )
         one.context.assignment.CopyFrom(
             chat_pb2.Assignment(experiment_id=experiment_id, variant=variant, unit=unit)

@@ -36,5 +36,7 @@ CREATE TABLE mirrored_requests (
     grade                smallint,
     target_grade         smallint
 );
+-- How far an experiment is that goes on in steps; null for all others.
+ALTER TABLE experiments ADD COLUMN rollout jsonb;
 CREATE INDEX mirrored_requests_by_mirror ON mirrored_requests (mirror, asked_at);
 CREATE INDEX mirrored_requests_by_expiry ON mirrored_requests (expires_at);

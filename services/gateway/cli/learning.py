@@ -8,7 +8,7 @@ import typer
 
 from services.chassis import config
 from services.chassis.money import nano
-from services.gateway.cli import spans
+from services.gateway.cli import moments
 from services.gateway.cli.client import Gateway, RefusedError, Settings
 from services.gateway.cli.output import show, table
 
@@ -54,7 +54,7 @@ def judge(
     except ValueError as error:
         raise RefusedError(f"--budget: {error}") from error
     gateway = Gateway()
-    began = spans.moment("--since", since)
+    began = moments.iso("--since", since)
     idents = gateway("GET", "/admin/learning/judgements/open", params={"from": began, "share": share})["data"]
     judged, unread, spent = asyncio.run(_judged(gateway, by, most, idents))
     show(f"{judged} of {len(idents)} answers judged by {by}, {unread} cannot be; spent {spent}")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from services.gateway.cli import spans
+from services.gateway.cli import moments
 from services.gateway.cli.client import Gateway
 from services.gateway.cli.output import show, table
 
@@ -52,7 +52,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="all that the gateway answers, as JSON")] = False,
 ) -> None:
     """Compare the answers, latency and cost of a mirror's target with what callers got."""
-    span = {"from": spans.moment("--since", since), "to": spans.moment("--until", until) if until else None}
+    span = {"from": moments.iso("--since", since), "to": moments.iso("--until", until) if until else None}
     params = {name: value for name, value in span.items() if value is not None}
     found = Gateway()("GET", f"{PATH}/{mirror}/report", params=params, timeout=TIMEOUT_S)
     if as_json:

@@ -13,7 +13,7 @@ from services.chassis import redis
 from services.chassis.errors import Conflict, Invalid
 from services.gateway import postgres
 from services.gateway.experiments import assignment, definition, rollout, statistics
-from services.gateway.experiments.assignment import Live
+from services.gateway.experiments.assignment import Running
 from services.gateway.experiments.guard import ACTOR, Guard
 from services.gateway.experiments.live import LiveExperiments
 from services.gateway.experiments.rollout import Progress, Rollout
@@ -36,7 +36,7 @@ def test_who_has_the_new_target_at_one_share_has_it_at_every_larger_one() -> Non
     keys = [replace(CALLER, key_id=f"key-{n}", user_id="") for n in range(500)]
     before: set[str] = set()
     for share in (0, 10, 25, 50, 100):
-        one = Live("ex-1", SALT, described(), share=share)
+        one = Running("ex-1", SALT, described(), share=share)
         moved = {caller.key_id for caller in keys if variant_of(one, caller, chat()) == "new"}
 
         assert before <= moved
@@ -46,7 +46,7 @@ def test_who_has_the_new_target_at_one_share_has_it_at_every_larger_one() -> Non
 
 
 def test_whatever_they_ask_for_takes_part_and_goes_to_the_old_groups() -> None:
-    one = Live("ex-1", SALT, described(), share=0)
+    one = Running("ex-1", SALT, described(), share=0)
     for model in ("auto", "gpt-4o"):
         changed = assignment.of_request([one], CALLER, chat(model=model))
         assert (model, ("old",)) == (changed.model, changed.hints.access_groups)

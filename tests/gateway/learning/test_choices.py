@@ -10,9 +10,9 @@ import pytest
 from services.gateway import postgres
 from services.gateway.config import plans
 from services.gateway.replays.configuration import Wanted
-from services.gateway.replays.past_requests import Span
 from services.gateway.replays.replay import Replays
 from services.gateway.reports.readers import Readers
+from services.gateway.reports.time_range import TimeRange
 from tests.gateway.money import caller
 from tests.gateway.replays import traffic
 
@@ -52,7 +52,7 @@ async def test_each_choice_that_may_teach_has_a_row_and_is_repeated_by_a_replay(
     began = datetime.fromtimestamp(traffic.BEGAN_S, UTC)
     async with traffic.selecting(folder) as selector:
         replays = Replays(Readers(pool), selector, folder)
-        span = Span(began - timedelta(hours=1), began + timedelta(days=2))
+        span = TimeRange(began - timedelta(hours=1), began + timedelta(days=2))
         again = await replays.compare(span, Wanted())
         without = await replays.compare(span, Wanted(lumni_yaml=traffic.LUMNI))
 

@@ -12,6 +12,7 @@ from services.chassis import bounds, errors, json_bounds
 from services.chassis.bounds import NAME, Bounds
 from services.gateway.experiments import definition
 from services.gateway.experiments.results import ExperimentResults
+from services.gateway.experiments.rollout import WHOLE
 from services.gateway.experiments.store import ExperimentStore
 from services.gateway.rpc import admission
 
@@ -86,12 +87,23 @@ class ExperimentServicer(experiments_pb2_grpc.ExperimentServiceServicer):
     async def ChangeExperiment(
         self, request: pb.ChangeExperimentRequest, context: object
     ) -> pb.ChangeExperimentResponse:
-        """POST /admin/experiments/{experiment}/start, stop, promote and roll-back."""
+        """POST /admin/experiments/{experiment}/start, stop, promote, roll-back and share."""
         actor = admission.admin()
         bounds.check(request, VARIANT)
+        if request.change == pb.EXPERIMENT_CHANGE_SET_SHARE:
+            if request.variant:
+                raise errors.Invalid("variant: expected with PROMOTE, and with nothing else", param="variant")
+            if not 0 <= request.share <= WHOLE:
+                raise errors.Invalid(f"share: expected 0 to {WHOLE}", param="share")
+            row = await self._store.set_share(actor, request.experiment, request.share)
+            return pb.ChangeExperimentResponse(experiment=_experiment(row))
         action = CHANGES.get(request.change)
         if action is None:
-            raise errors.Invalid("change: expected START, STOP, PROMOTE or ROLL_BACK", param="change")
+            raise errors.Invalid(
+                "change: expected START, STOP, PROMOTE, ROLL_BACK or SET_SHARE", param="change"
+            )
+        if request.share:
+            raise errors.Invalid("share: expected with SET_SHARE, and with nothing else", param="share")
         if bool(request.variant) != (action == "promote"):
             raise errors.Invalid("variant: expected with PROMOTE, and with nothing else", param="variant")
         row = await self._store.change(actor, request.experiment, action, request.variant)
@@ -125,6 +137,7 @@ def _experiment(row: Mapping[str, Any]) -> pb.Experiment:
         state=pb.ExperimentState.Value(f"EXPERIMENT_STATE_{row['state'].upper()}"),
         stopped=row["stopped"],
         promoted=row["promoted"],
+        rollout_json=orjson.dumps(row["rollout"]).decode() if row["rollout"] else "",
     )
     for name in ("created_at", "started_at", "ended_at"):
         if row[name] is not None:

@@ -5,9 +5,11 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lumni.gateway.v1 import experiments_pb2 as pb
 
 from services.chassis import redis
 from services.chassis.errors import Conflict, Invalid
@@ -16,11 +18,15 @@ from services.gateway.experiments import assignment, definition, rollout, statis
 from services.gateway.experiments.assignment import Running
 from services.gateway.experiments.guard import ACTOR, Guard
 from services.gateway.experiments.live import LiveExperiments
+from services.gateway.experiments.results import ExperimentResults
 from services.gateway.experiments.rollout import Progress, Rollout
 from services.gateway.experiments.statistics import Moments
 from services.gateway.experiments.store import ExperimentStore
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.database import KeyDatabase
+from services.gateway.reports.readers import Readers
+from services.gateway.rpc import admission
+from services.gateway.rpc.experiment_servicer import ExperimentServicer
 from tests.gateway.experiments.test_assignment import CALLER, SALT, chat, variant_of
 from tests.gateway.experiments.test_store import write
 
@@ -191,3 +197,21 @@ async def test_a_rollout_that_is_slow_falls_back_and_one_that_is_well_goes_on(
     assert (0, "more than one of ten requests takes over 1 ms: 120 of 120") == (held["share"], held["held"])
     progress = (await store.get("well"))["rollout"]
     assert (25, [10]) == (progress["share"], progress["good"])
+
+
+async def test_a_share_is_set_over_grpc_too(store: ExperimentStore, pool: postgres.Pool) -> None:
+    servicer = ExperimentServicer(store, ExperimentResults(Readers(pool)))
+    admission.caller.set(replace(CALLER, is_admin=True))
+    await store.create("eve", described())
+    await store.change("eve", "move", "start")
+
+    def asked(share: int, change: str = "SET_SHARE") -> pb.ChangeExperimentRequest:
+        number = pb.ExperimentChange.Value(f"EXPERIMENT_CHANGE_{change}")
+        return pb.ChangeExperimentRequest(experiment="move", change=number, share=share)
+
+    changed = await servicer.ChangeExperiment(asked(50), None)
+    assert 50 == orjson.loads(changed.experiment.rollout_json)["share"]
+    for wrong in (asked(101), asked(-1), asked(5, "STOP")):
+        with pytest.raises(Invalid) as refused:
+            await servicer.ChangeExperiment(wrong, None)
+        assert "share" == refused.value.param

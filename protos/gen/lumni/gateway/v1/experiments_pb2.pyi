@@ -68,6 +68,8 @@ class _ExperimentChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Expe
     """EXPERIMENT_CHANGE_PROMOTE gives all requests one variant."""
     EXPERIMENT_CHANGE_ROLL_BACK: _ExperimentChange.ValueType  # 4
     """EXPERIMENT_CHANGE_ROLL_BACK takes a promotion back."""
+    EXPERIMENT_CHANGE_SET_SHARE: _ExperimentChange.ValueType  # 5
+    """EXPERIMENT_CHANGE_SET_SHARE gives a rollout's variant another share."""
 
 class ExperimentChange(_ExperimentChange, metaclass=_ExperimentChangeEnumTypeWrapper):
     """ExperimentChange is what is done to an experiment."""
@@ -82,6 +84,8 @@ EXPERIMENT_CHANGE_PROMOTE: ExperimentChange.ValueType  # 3
 """EXPERIMENT_CHANGE_PROMOTE gives all requests one variant."""
 EXPERIMENT_CHANGE_ROLL_BACK: ExperimentChange.ValueType  # 4
 """EXPERIMENT_CHANGE_ROLL_BACK takes a promotion back."""
+EXPERIMENT_CHANGE_SET_SHARE: ExperimentChange.ValueType  # 5
+"""EXPERIMENT_CHANGE_SET_SHARE gives a rollout's variant another share."""
 Global___ExperimentChange: _TypeAlias = ExperimentChange  # noqa: Y015
 
 @_typing.final
@@ -119,6 +123,7 @@ class Experiment(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
+    ROLLOUT_JSON_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
     """experiment_id names it for good."""
     name: _builtins.str
@@ -129,6 +134,8 @@ class Experiment(_message.Message):
     """state is how far it is."""
     promoted: _builtins.str
     """promoted is the variant that all requests get; empty while there is none."""
+    rollout_json: _builtins.str
+    """rollout_json is how far a rollout is, as docs/moving.md describes it; empty for all other experiments."""
     @_builtins.property
     def stopped(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """stopped says by variant why it was stopped."""
@@ -157,10 +164,11 @@ class Experiment(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
+        rollout_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "definition_json", b"definition_json", "ended_at", b"ended_at", "experiment_id", b"experiment_id", "name", b"name", "promoted", b"promoted", "started_at", b"started_at", "state", b"state", "stopped", b"stopped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "definition_json", b"definition_json", "ended_at", b"ended_at", "experiment_id", b"experiment_id", "name", b"name", "promoted", b"promoted", "rollout_json", b"rollout_json", "started_at", b"started_at", "state", b"state", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -369,22 +377,26 @@ class ChangeExperimentRequest(_message.Message):
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
     """experiment is its id or name."""
     change: Global___ExperimentChange.ValueType
     """change is what is done."""
     variant: _builtins.str
     """variant is the one to promote; empty for all other changes."""
+    share: _builtins.int
+    """share is that of a rollout's variant, 0 to 100 %; 0 for all other changes."""
     def __init__(
         self,
         *,
         experiment: _builtins.str = ...,
         change: Global___ExperimentChange.ValueType = ...,
         variant: _builtins.str = ...,
+        share: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "experiment", b"experiment", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "experiment", b"experiment", "share", b"share", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

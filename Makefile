@@ -5,7 +5,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos chart programs packages
+.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos chart programs packages eval-learning
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -92,6 +92,9 @@ eval-selector: setup ## quality against cost of classify-and-select (DATA=folder
 
 eval-free-tier: setup ## a day of traffic on free tiers: the strategy free_first against others
 	$(bin)/python scripts/evaluate_free_tier.py
+
+eval-learning: setup ## simulated users with a drift: regret with and without learning from outcomes (PLOT=picture)
+	$(bin)/python -m tests.bench.learning $(if $(PLOT),--plot $(PLOT))
 
 catalog: setup ## make prices and the selector's catalog anew (SOURCES=folder of clones of public repositories, made if missing; READ=date)
 	$(bin)/python -m scripts.prices

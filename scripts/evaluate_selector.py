@@ -12,7 +12,8 @@ import csv
 import gzip
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from services.chassis import prices
 from services.chassis.deployments import Deployment, Fleet
 from services.chassis.eligibility import Policy, Requirements
+from services.chassis.measured_scores import Scores
 from services.chassis.prices import Price, Row, rates_of
 from services.classifier import heads
 from services.classifier.classify import Classifier
@@ -112,10 +114,19 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def outcomes(name: str, path: Path, models: tuple[Model, ...]) -> Outcomes:
+@dataclass(frozen=True)
+class Judged:
+    """What the classifier said of each prompt."""
+
+    rates: Array
+    categories: list[str]
+
+
+def outcomes(name: str, path: Path, models: tuple[Model, ...], *, held: bool = True) -> Outcomes:
+    """The held-out prompts of a file, or those that are not."""
     prompts, correct = [], []
     for row in rows(path):
-        if held_out(row["question"]) and all(row[model.column] for model in models):
+        if held_out(row["question"]) is held and all(row[model.column] for model in models):
             # What a user would send: the question with its choices, where it has any.
             prompts.append("\n".join(filter(None, (row["question"], row.get("options", "")))))
             correct.append([float(row[model.column]) for model in models])
@@ -139,40 +150,68 @@ def price_of(model: Model) -> Price:
     return Price((Row("", 0, rates_of({"input": rates.input, "output": rates.output})),))
 
 
-def chain(data: Outcomes, classifier: Classifier, strategy: str, options: Options) -> dict[float, Array]:
-    """For each share of powerful requests, which model the chain sends each prompt to."""
-    known = catalog.load()
+def classified(data: Outcomes, classifier: Classifier) -> Judged:
+    judged = [classifier.classify([read([Turn("user", prompt)])])[0] for prompt in data.prompts]
+    return Judged(
+        np.array([one.strong_win_rate for one in judged]), [one.category.replace(" ", "_") for one in judged]
+    )
+
+
+published = cache(catalog.load)
+
+
+def chain(
+    data: Outcomes,
+    judged: Judged,
+    options: Options,
+    measured: Scores | None = None,
+    asked: Sequence[int] | None = None,
+) -> dict[float, Array]:
+    """For each share of powerful requests, which model the chain sends each prompt to.
+
+    Args:
+        data: The prompts.
+        judged: What the classifier said of them.
+        options: The selector's section of `lumni.yaml`.
+        measured: What was measured, as `lumni evaluate` writes it.
+        asked: Which prompts are asked; all when left out.
+    """
+    known = published()
     deployments = tuple(
         Deployment(
             id=model.name, model=model.name, provider=model.provider, litellm_model=model.name, price=price
         )
         for model, price in zip(data.models, data.prices, strict=True)
     )
-    fleet = Fleet(deployments)
-    selector = Selector(DeploymentTable(fleet, known, replace(options, default_strategy=strategy)), known)
+    selector = Selector(DeploymentTable(Fleet(deployments), known, options, measured), known)
     moment = snapshot.unknown(selector.table)
-    judged = [classifier.classify([read([Turn("user", prompt)])])[0] for prompt in data.prompts]
-    rates = np.array([one.strong_win_rate for one in judged])
-    categories = [one.category.replace(" ", "_") for one in judged]
-    chosen: dict[float, Array] = {}
-    picks: dict[tuple[int, bool], int] = {}
-    for share in SHARES:
-        threshold = np.quantile(rates, 1 - share) if share else np.inf
-        sent = []
-        for place, (rate, category) in enumerate(zip(rates, categories, strict=True)):
-            powerful = bool(rate >= threshold)
-            if (place, powerful) not in picks:
+    places = range(len(data.prompts)) if asked is None else asked
+    rates = judged.rates[list(places)]
+    # With nothing else under way a selection depends on these alone.
+    chosen: dict[tuple[str, int, bool], int] = {}
+    for place in places:
+        for powerful in (False, True):
+            key = judged.categories[place], data.prompt_tokens[place], powerful
+            if key not in chosen:
                 selection = selector.select(
-                    Task(category, powerful),
-                    Requirements(prompt_tokens=data.prompt_tokens[place], output_tokens=ANSWER_TOKENS),
+                    Task(key[0], powerful),
+                    Requirements(prompt_tokens=key[1], output_tokens=ANSWER_TOKENS),
                     Policy(),
                     Preferences(seed=str(place)),
                     moment,
                 )
-                picks[place, powerful] = selection.candidates[0].index
-            sent.append(picks[place, powerful])
-        chosen[share] = np.array(sent, dtype=np.float64)
-    return chosen
+                chosen[key] = selection.candidates[0].index
+    fast, strong = (
+        np.array(
+            [chosen[judged.categories[place], data.prompt_tokens[place], tier] for place in places],
+            dtype=np.float64,
+        )
+        for tier in (False, True)
+    )
+    return {
+        share: np.where(rates >= (np.quantile(rates, 1 - share) if share else np.inf), strong, fast)
+        for share in SHARES
+    }
 
 
 def point(data: Outcomes, sent: Array) -> Point:
@@ -250,8 +289,10 @@ def report(data: Outcomes, classifier: Classifier, axis: Any) -> None:
     best = max(singles, key=lambda single: single[1])
     cheapest = min(singles)
     dearest = max(singles)
+    judged = classified(data, classifier)
     chains = {
-        strategy: chain(data, classifier, strategy, Options()) for strategy in ("balanced", "quality", "cost")
+        strategy: chain(data, judged, Options(default_strategy=strategy))
+        for strategy in ("balanced", "quality", "cost")
     }
     curves = {
         strategy: {share: point(data, sent) for share, sent in chosen.items()}

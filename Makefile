@@ -5,7 +5,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos chart programs packages eval-learning
+.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos chart programs packages eval-learning capacity
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ lint: setup ## ruff, mypy and buf
 	$(bin)/buf lint
 	$(bin)/buf format --diff --exit-code
 
-tools: programs packages ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, compose-go, promtool, Chromium, packages of Node
+tools: programs packages ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, vegeta, compose-go, HAProxy, promtool, Chromium, packages of Node
 
 programs: setup
 	@$(bin)/python -m tests.tools
@@ -125,8 +125,11 @@ fuzz: setup ## CPU time of the parsers, 3,000 malformed bodies over HTTP, then r
 	$(bin)/python -m tests.fuzz.cpu_time
 	$(bin)/python -m tests.fuzz --minutes $(MINUTES)
 
-load: tools ## run ghz on every RPC against the simulator (needs Go to install ghz)
-	$(bin)/python -m tests.load
+load: tools ## run ghz on every RPC and vegeta over HTTP against the simulator, and write a report (needs Go to install both; RATE=20 answers a second, STREAMS=10)
+	$(bin)/python -m tests.load $(if $(RATE),--rate $(RATE)) $(if $(STREAMS),--streams $(STREAMS))
 
 chaos: tools ## faults over a network of namespaces: partitions, loss, kills, rolling restarts, bad versions, clock steps, a soak (DRILL=name, MINUTES=30, RATE=100 a second, STREAMS=50; Linux, root)
 	$(bin)/python -m tests.chaos --report .lumni/chaos.md $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES)) $(if $(DRILL),--drill $(DRILL)) $(if $(RATE),--rate $(RATE)) $(if $(STREAMS),--streams $(STREAMS))
+
+capacity: setup ## CPU a request of each service, the curve from 1 to 4 replicas under CPU quotas, and what 1,000 to 100,000 requests a second need: written into docs/scaling.md (hours of a quiet machine; CHECK=1 only prints)
+	$(bin)/python -m tests.load.capacity $(if $(CHECK),--check)

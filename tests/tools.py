@@ -7,6 +7,7 @@ than a test may.
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ MODULES = {
     "compose-go": "github.com/compose-spec/compose-go/v2/cmd@v2.16.2",
     "ghz": "github.com/bojand/ghz/cmd/ghz@v0.120.0",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
+    "vegeta": "github.com/tsenart/vegeta/v12@v12.13.0",
 }
 # Programs in Go that are installed only by their names: minutes.
 SLOW_MODULES = {"helm": "helm.sh/helm/v3/cmd/helm@v3.22.0"}
@@ -121,8 +123,9 @@ def _install(go: str, path: Path) -> None:
         raise Absent(f"go install {module} took more than {INSTALL_S} s") from None
     if done.returncode != 0:
         raise Absent(f"go install {module} failed: {done.stderr.strip().splitlines()[-1:]}")
-    # Go names a program after the last part of its path.
-    (FOLDER / module.partition("@")[0].rpartition("/")[2]).rename(path)
+    # Go names a program after the last part of its path that is no version.
+    parts = [part for part in module.partition("@")[0].split("/") if not re.fullmatch(r"v\d+", part)]
+    (FOLDER / parts[-1]).rename(path)
 
 
 def _build(go: str, name: str) -> None:

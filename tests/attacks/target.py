@@ -120,7 +120,7 @@ async def of(cluster: Cluster) -> Target:
         key="",
         admin_key=ADMIN_KEY,
         simulator=cluster.provider,
-        internal={name: cluster.listen[name] for name in ("classifier", "selector", "executor-0")},
+        internal={name: cluster.listen[name] for name in ("classifier-0", "selector-0", "executor-0")},
         pids={name: pid for name, pid in pids.items() if pid},
         redis=cluster.valkey.url,
         database=cluster.postgres.url,

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ REDIS_TIMEOUT_S = 2
 STALLED_S = 180
 # By which the services know each other.
 SERVICE_TOKEN = "faults-service-token"
+# How many of what only decides.
+ONE_EACH = {"classifier": 1, "selector": 1}
 # A line of a gateway's metrics.
 COUNTS_IN_REDIS = "lumni_gateway_limiter_redis 1.0"
 
@@ -106,6 +108,7 @@ async def running(
     gateways: int,
     executors: int,
     ledgers: int,
+    deciders: Mapping[str, int] = ONE_EACH,
     fleet: str = FLEET,
     plans: str = PLANS,
     timeout_s: float = TIMEOUT_S,
@@ -113,7 +116,8 @@ async def running(
 ) -> AsyncIterator[Cluster]:
     """Run it all on free ports until the block ends; the provider remembers `keep` requests for the audit.
 
-    Without executors each gateway has all services in its own process.
+    Without executors each gateway has all services in its own process; else `deciders` says how many classifiers and
+    selectors there are.
     """
     async with AsyncExitStack() as ends:
         postgres = await ends.enter_async_context(started(Postgres(folder / "postgres")))
@@ -128,7 +132,7 @@ async def running(
         config.mkdir()
         (config / "litellm_config.yaml").write_text(fleet.format(url=provider.url))
         (config / "lumni.yaml").write_text(plans)
-        _describe(cluster, folder, config, gateways, executors, ledgers, timeout_s)
+        _describe(cluster, folder, config, gateways, executors, ledgers, deciders, timeout_s)
         for service in cluster.services.values():
             service.spawn()
             ends.push_async_callback(service.stop, 2.0)
@@ -145,6 +149,7 @@ def _describe(
     gateways: int,
     executors: int,
     ledgers: int,
+    deciders: Mapping[str, int],
     timeout_s: float,
 ) -> None:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -178,17 +183,12 @@ def _describe(
             for name in ("selector", "executor")
         } | provider_key
     else:
-        addresses = {name: f"127.0.0.1:{free_port()}" for name in ("classifier", "selector")}
-        for name, listen in addresses.items():
-            add(name, f"services.{name}", listen, {})
-        listens = [f"127.0.0.1:{free_port()}" for _ in range(executors)]
-        for i, listen in enumerate(listens):
-            add(f"executor-{i}", "services.executor", listen, provider_key)
-        peers = {
-            "LUMNI_CLASSIFIER": addresses["classifier"],
-            "LUMNI_SELECTOR": addresses["selector"],
-            "LUMNI_EXECUTOR": f"ipv4:{','.join(listens)}",
-        }
+        peers = {}
+        for kind, count in {**deciders, "executor": executors}.items():
+            listens = [f"127.0.0.1:{free_port()}" for _ in range(count)]
+            for i, listen in enumerate(listens):
+                add(f"{kind}-{i}", f"services.{kind}", listen, provider_key if kind == "executor" else {})
+            peers[f"LUMNI_{kind.upper()}"] = f"ipv4:{','.join(listens)}"
     for i in range(ledgers):
         add(f"ledger-{i}", "services.gateway.ledger", "", {"DATABASE_URL": cluster.postgres.url})
     for i in range(gateways):

@@ -1,12 +1,14 @@
-r"""Run the load: python -m tests.load [name ...], or `make load`.
+r"""Run the load: python -m tests.load [name ...] [--rate 20] [--streams 10] [--seconds 30], or `make load`.
 
 Each `<service>_<rpc>.json` in this folder is a ghz configuration that also works by itself against `make run`:
 
     ghz --config tests/load/classifier_classify.json -m "{\"x-lumni-service-token\": \"$LUMNI_SERVICE_TOKEN\"}"
 
-Here they run against services started for them, with the simulator as provider and an empty state folder.
+Here they run against services started for them, with the simulator as provider and an empty state folder. Then vegeta asks
+over HTTP. What was seen is written to a report in Markdown, with vegeta's page of graphs beside it.
 """
 
+import argparse
 import asyncio
 import json
 import os
@@ -14,7 +16,7 @@ import signal
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,16 @@ from typing import Any
 from services.chassis.rpc.settings import TOKEN_KEY
 from services.local import ports
 from tests import tools
-from tests.simulator import spawned
+from tests.load import http, report
+from tests.simulator import Simulator, spawned
 
 FOLDER = Path(__file__).parent
 START_S = 180
 RUN_S = 300
 SERVICES = ("gateway", "classifier", "selector", "executor")
+REST = "rest"
+# The name of the load over HTTP, beside those of the configurations.
+HTTP = "http"
 
 
 def configurations(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
@@ -50,7 +56,7 @@ def _folder() -> Iterator[Path]:
 
 @asynccontextmanager
 async def lumni(provider: str, state: Path) -> AsyncIterator[tuple[dict[str, str], dict[str, str]]]:
-    """A whole Lumni that asks `provider`; gives each service's address, and what its callers export."""
+    """A whole Lumni that asks `provider`; gives each service's address, REST's too, and what its callers export."""
     first = ports.free(16)
     environ = os.environ | {
         "LUMNI_CONFIG_DIR": str(FOLDER / "config"),
@@ -70,7 +76,8 @@ async def lumni(provider: str, state: Path) -> AsyncIterator[tuple[dict[str, str
     try:
         async with asyncio.timeout(START_S):
             await _ready(process)
-        yield {name: f"127.0.0.1:{first + number}" for number, name in enumerate(SERVICES)}, exported(state)
+        addresses = {name: f"127.0.0.1:{first + number}" for number, name in enumerate(SERVICES)}
+        yield addresses | {REST: f"http://127.0.0.1:{first + 15}"}, exported(state)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
@@ -122,43 +129,94 @@ async def measure(ghz: Path, name: str, address: str, metadata: Path) -> dict[st
     return report
 
 
-def shown(name: str, report: dict[str, Any]) -> str:
-    """One line of the table; latencies in milliseconds."""
-    percentiles = {each["percentage"]: each["latency"] / 1e6 for each in report["latencyDistribution"] or ()}
-    failed = {status: count for status, count in report["statusCodeDistribution"].items() if status != "OK"}
-    return (
-        f"{name:28} {report['count']:7} {report['rps']:9.0f} "
-        f"{percentiles.get(50, 0):8.2f} {percentiles.get(95, 0):8.2f} {percentiles.get(99, 0):8.2f}"
-        f"{'  ' + str(failed) if failed else ''}"
+def arguments(given: Sequence[str]) -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", help=f"beginnings of configurations' names, or {HTTP}; all by default"
     )
+    parser.add_argument("--rate", type=int, default=20, help="answers a second over HTTP")
+    parser.add_argument("--streams", type=int, default=10, help="streams under way at once over HTTP")
+    parser.add_argument("--seconds", type=int, default=30, help="of the load over HTTP")
+    parser.add_argument("--report", type=Path, default=tools.ROOT / ".lumni" / "load" / "report.md")
+    return parser.parse_args(given)
 
 
-async def main(names: Sequence[str]) -> int:
+async def main(given: argparse.Namespace) -> int:
     """Measure; 1 when any call failed."""
+    seen = report.Seen()
+    given.report.parent.mkdir(parents=True, exist_ok=True)
+    with _folder() as folder:
+        async with spawned() as simulator, lumni(simulator.url, folder / "state") as (addresses, keys):
+            rpcs = [name for name in given.names if name != HTTP]
+            if rpcs or not given.names:
+                await _over_grpc(seen, rpcs, addresses, keys, folder / "metadata.json")
+            if HTTP in given.names or not given.names:
+                await _over_http(seen, given, addresses[REST], keys, simulator, folder)
+            counts = await simulator.counts()
+            seen.notes.append(
+                f"the provider saw {counts['requests']} requests, {counts['in_flight']} unfinished"
+            )
+    given.report.write_text(report.written(seen))
+    print(f"{report.written(seen)}\nwritten to {given.report}")
+    return int(seen.failed)
+
+
+async def _over_grpc(
+    seen: report.Seen,
+    names: Sequence[str],
+    addresses: Mapping[str, str],
+    keys: Mapping[str, str],
+    metadata: Path,
+) -> None:
+    """Run ghz on every RPC."""
     try:
         ghz = await asyncio.to_thread(tools.find, "ghz")
     except tools.Absent as absent:
-        print(f"load: skipped, {absent}")
-        return 0
-    failed = False
-    with _folder() as folder:
-        async with spawned() as simulator, lumni(simulator.url, folder / "state") as (addresses, keys):
-            metadata = folder / "metadata.json"
-            metadata.touch(mode=0o600)
-            metadata_of_calls = {
-                "authorization": f"Bearer {keys['OPENAI_API_KEY']}",
-                TOKEN_KEY: keys["LUMNI_SERVICE_TOKEN"],
-            }
-            metadata.write_text(json.dumps(metadata_of_calls))
-            print(f"{'rpc':28} {'calls':>7} {'per s':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8}")
-            for name in configurations(names):
-                report = await measure(ghz, name, addresses[name.partition("_")[0]], metadata)
-                print(shown(name, report), flush=True)
-                failed = failed or set(report["statusCodeDistribution"]) != {"OK"}
-            counts = await simulator.counts()
-            print(f"the provider saw {counts['requests']} requests, {counts['in_flight']} unfinished")
-    return int(failed)
+        seen.notes.append(f"RPCs: skipped, {absent}")
+        return
+    metadata.touch(mode=0o600)
+    metadata_of_calls = {
+        "authorization": f"Bearer {keys['OPENAI_API_KEY']}",
+        TOKEN_KEY: keys["LUMNI_SERVICE_TOKEN"],
+    }
+    metadata.write_text(json.dumps(metadata_of_calls))
+    for name in configurations(names):
+        found = await measure(ghz, name, addresses[name.partition("_")[0]], metadata)
+        seen.rpcs[name] = found
+        seen.failed = seen.failed or set(found["statusCodeDistribution"]) != {"OK"}
+        print(report.rpc_line(name, found), flush=True)
+
+
+async def _over_http(
+    seen: report.Seen,
+    given: argparse.Namespace,
+    rest: str,
+    keys: Mapping[str, str],
+    simulator: Simulator,
+    folder: Path,
+) -> None:
+    """Run vegeta, and compare what it was answered with what the provider has answered."""
+    try:
+        vegeta = await asyncio.to_thread(tools.find, "vegeta")
+    except tools.Absent as absent:
+        seen.notes.append(f"HTTP: skipped, {absent}")
+        return
+    page = given.report.with_suffix(".html")
+    before = await simulator.counts()
+    amount = http.Amount(given.rate, given.streams, given.seconds)
+    seen.over_http = await http.run(vegeta, rest, keys["OPENAI_API_KEY"], amount, folder=folder, page=page)
+    after = await simulator.counts()
+    reached = after["requests"] - before["requests"]
+    seen.notes.append(
+        f"over HTTP: {amount.rate} answers a second and {amount.streams} streams of {http.STREAM_S} s at once, for "
+        f"{amount.seconds} s; {seen.over_http.sent} requests, of which the provider saw {reached}; graphs: {page.name}"
+    )
+    seen.notes.append(
+        f"{seen.over_http.wrong} of them were not answered, or streams without all their chunks"
+    )
+    seen.failed = seen.failed or bool(seen.over_http.wrong) or seen.over_http.sent != reached
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(sys.argv[1:])))
+    sys.exit(asyncio.run(main(arguments(sys.argv[1:]))))

@@ -13,7 +13,8 @@ from lumni.selector.v1 import selector_pb2
 from services.chassis import litellm_config
 from services.gateway.config import plans
 from tests import tools
-from tests.load.__main__ import FOLDER, configurations, shown
+from tests.load import report
+from tests.load.__main__ import FOLDER, configurations
 
 METHODS = {
     method.full_name: method
@@ -55,11 +56,11 @@ def test_the_loads_own_plan_has_no_limits() -> None:
 
 
 def test_a_report_is_shown_in_a_line() -> None:
-    report = {
+    found = {
         "count": 10,
         "rps": 99.6,
         "latencyDistribution": [{"percentage": 50, "latency": 1_500_000}],
         "statusCodeDistribution": {"OK": 9, "Unavailable": 1},
     }
 
-    assert shown("x", report).split() == ["x", "10", "100", "1.50", "0.00", "0.00", "{'Unavailable':", "1}"]
+    assert report.rpc_line("x", found) == "| x | 10 | 100 | 1.50 | 0.00 | 0.00 | 1 Unavailable |"

@@ -6,11 +6,13 @@ reason, and every bill is counted again. The exit code is 1 when something was w
 """
 
 import argparse
+import asyncio
 import os
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import uvloop
@@ -19,6 +21,7 @@ from services.local.server import Failed
 from tests import tools
 from tests.chaos import cluster as clusters
 from tests.chaos import hosts
+from tests.chaos.cluster import HostedCluster
 from tests.chaos.drills import DRILLS, OWN
 from tests.chaos.report import written
 from tests.chaos.scene import Scene
@@ -62,45 +65,55 @@ def arguments() -> argparse.Namespace:
 
 
 async def main(given: argparse.Namespace) -> int:
-    """Run the drills."""
+    """Run the drills; the folder of all logs is kept when something was wrong."""
     verdicts: list[Verdict] = []
     folder = Path(tempfile.mkdtemp(prefix="lumni-chaos-"))
     # PostgreSQL does not run as root, and must get through.
     folder.chmod(0o711)
-    async with (
-        hosts.network(clusters.HOSTS) as network,
-        clusters.running(folder, network, keep=KEPT, redis_s=given.redis_deadline) as cluster,
-    ):
-        keys = await make_keys(cluster)
-        for name in given.drill or DRILLS:
-            known = frozenset(problem for one in verdicts for problem in one.problems)
-            traffic = Traffic(f"{cluster.proxy.url}/v1/chat/completions", keys)
-            minutes = given.minutes or (SOAK_MINUTES if name == "soak" else MINUTES)
-            scene = Scene(cluster, traffic, given.seconds, minutes)
-            began = time.monotonic()
-            rate, streams = _amount(name, given)
-            scene.say(
-                f"{rate:.3g} requests a second and {streams} streams at once, on {os.cpu_count()} cores"
-            )
-            async with traffic.flowing(rate, streams):
-                await scene.flow(QUIET_S)
-                try:
-                    await DRILLS[name](scene)
-                except (Failed, TimeoutError, AssertionError) as error:
-                    scene.stuck = f"the drill could not go on: {error!r}"
-                await scene.flow(QUIET_S)
-            verdicts.append(await judge(scene, name, time.monotonic() - began, known=known))
-            print(written(verdicts[-1:]), flush=True)
-            if scene.stuck:
-                break
-    if given.report:
-        given.report.write_text(written(verdicts))
-    wrong = any(verdict.problems for verdict in verdicts)
-    if wrong:
-        print(f"logs: {folder}")
-    else:
+    try:
+        async with (
+            hosts.network(clusters.HOSTS) as network,
+            clusters.running(folder, network, keep=KEPT, redis_s=given.redis_deadline) as cluster,
+        ):
+            async for verdict in _drilled(given, cluster):
+                verdicts.append(verdict)
+                print(written([verdict]), flush=True)
+                if given.report:
+                    given.report.parent.mkdir(parents=True, exist_ok=True)
+                    given.report.write_text(written(verdicts))
+    except (hosts.NotAllowed, tools.Absent, asyncio.CancelledError):
         shutil.rmtree(folder)
-    return int(wrong)
+        raise
+    if any(verdict.problems for verdict in verdicts):
+        print(f"logs: {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+async def _drilled(given: argparse.Namespace, cluster: HostedCluster) -> AsyncGenerator[Verdict, None]:
+    """What became of one drill after the other, up to the first that could not go on."""
+    keys = await make_keys(cluster)
+    known: set[str] = set()
+    for name in given.drill or DRILLS:
+        traffic = Traffic(f"{cluster.proxy.url}/v1/chat/completions", keys)
+        minutes = given.minutes or (SOAK_MINUTES if name == "soak" else MINUTES)
+        scene = Scene(cluster, traffic, given.seconds, minutes)
+        began = time.monotonic()
+        rate, streams = _amount(name, given)
+        scene.say(f"{rate:.3g} requests a second and {streams} streams at once, on {os.cpu_count()} cores")
+        async with traffic.flowing(rate, streams):
+            await scene.flow(QUIET_S)
+            try:
+                await DRILLS[name](scene)
+            except (Failed, TimeoutError, AssertionError) as error:
+                scene.stuck = f"the drill could not go on: {error!r}"
+            await scene.flow(QUIET_S)
+        verdict = await judge(scene, name, time.monotonic() - began, known=frozenset(known))
+        known.update(verdict.problems)
+        yield verdict
+        if scene.stuck:
+            return
 
 
 def _amount(name: str, given: argparse.Namespace) -> tuple[float, int]:

@@ -112,6 +112,8 @@ class Writer:
         Raises:
             DifferentError: a sum is not the source's.
         """
+        # A temporary table is analyzed by nobody else, and a plan for an empty one takes hours for millions of rows.
+        await self._connection.execute("ANALYZE incoming, imported_costs")
         await self._connection.execute(ROUND)
         self._written.sums = await store.write_staged(self._connection)
         if different := await self._connection.fetch(DIFFERENT):

@@ -237,7 +237,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store), longest=LONGEST_KEY
         )
         readers = Readers(await enter(_reports_pool(settings)) if settings.reports_database else pool)
-        stored = PromptStore(database, lambda: configured.current.references)
+        stored = PromptStore(database, configured)
         divided, learnt = ExperimentStore(database), ExperimentResults(readers)
         experiment_service = rpc.Service(
             EXPERIMENTS,

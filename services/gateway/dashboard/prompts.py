@@ -13,7 +13,7 @@ from services.gateway.keys.audit import AuditTrail
 from services.gateway.prompts import files
 from services.gateway.prompts.reference import PRODUCTION, Reference
 from services.gateway.prompts.store import PromptStore
-from services.gateway.prompts.system_prompts import Configured, Stored
+from services.gateway.prompts.system_prompts import Configured
 
 # Versions and events of one prompt.
 VERSIONS = 50
@@ -38,7 +38,7 @@ def router(
         return await pages.page(
             request,
             "prompts.html",
-            rows=[{**row, "rules": _rules(rules.current.stored, row)} for row in rows],
+            rows=[{**row, "rules": _rules(rules.current, row)} for row in rows],
             following=last["prompt_id"] if last else "",
         )
 
@@ -59,19 +59,13 @@ def router(
             text=files.write({}, found["content"]),
             labels=labels,
             history=await store.versions(row["prompt_id"], row["newest"] + 1, VERSIONS),
-            rules=_rules(rules.current.stored, row),
+            rules=_rules(rules.current, row),
             events=await audit.newest(f"prompt:{row['prompt_id']}", EVENTS),
         )
 
     return routes
 
 
-def _rules(rules: Mapping[str, Stored], row: Mapping[str, Any]) -> list[str]:
+def _rules(rules: Configured, row: Mapping[str, Any]) -> list[str]:
     """The system prompts that a prompt says, and by which of its versions."""
-    if row["organization_id"] is not None:
-        return []
-    return [
-        f"{name} ({one.reference.which})"
-        for name, one in rules.items()
-        if one.reference.prompt in (row["name"], row["prompt_id"])
-    ]
+    return [f"{name} ({one.which})" for name, one in rules.naming(row).items()]

@@ -5,18 +5,20 @@ admins who edit at once neither undoes what the other did without having read it
 """
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
 
 from services.chassis.errors import Conflict, Invalid, NotFound
 from services.gateway import postgres
+from services.gateway.config.live import Live
 from services.gateway.keys import audit
 from services.gateway.keys.database import KeyDatabase
 from services.gateway.prompts import reference
 from services.gateway.prompts.content import Content, Kind
-from services.gateway.prompts.reference import ID_PREFIX, PRODUCTION, Reference
+from services.gateway.prompts.reference import ID_PREFIX, PRODUCTION
+from services.gateway.prompts.system_prompts import Configured
 
 MOST_LABELS = 32
 # How many versions a label can be taken back to.
@@ -71,15 +73,13 @@ class PromptStore:
 
     Args:
         database: Where they are.
-        ruling: Says which versions the operator's system prompts name.
+        rules: The operator's system prompts, which may name versions; None where there are none.
 
     """
 
-    def __init__(
-        self, database: KeyDatabase, ruling: Callable[[], Collection[Reference]] = frozenset
-    ) -> None:
+    def __init__(self, database: KeyDatabase, rules: Live[Configured] | None = None) -> None:
         self._database = database
-        self._ruling = ruling
+        self._rules = rules
 
     async def create(
         self,
@@ -245,10 +245,10 @@ class PromptStore:
 
     def _check_unruled(self, row: asyncpg.Record, label: str = "") -> None:
         """Refuse to take away what a system prompt of the operator's says: no gateway would start without it."""
-        if row["organization_id"] is not None or row["kind"] != Kind.PROMPT:
+        if self._rules is None or row["kind"] != Kind.PROMPT:
             return
-        for one in self._ruling():
-            if one.prompt in (row["name"], row["prompt_id"]) and label in ("", one.which):
+        for one in self._rules.current.naming(dict(row)).values():
+            if label in ("", one.which):
                 raise Conflict(
                     f"system_prompts of lumni.yaml names {one}; take it out there first",
                     reason="PROMPT_IN_USE",

@@ -153,10 +153,15 @@ class Configured:
             *(f"{name}={one.reference}" for name, one in self.stored.items()),
         ]
 
-    @property
-    def references(self) -> frozenset[Reference]:
-        """The versions of stored prompts that rules name."""
-        return frozenset(one.reference for one in self.stored.values())
+    def naming(self, prompt: Mapping[str, Any]) -> Mapping[str, Reference]:
+        """The rules that name a stored prompt, by its name or its id, and what they name; one of everybody's alone."""
+        if prompt["organization_id"] is not None:
+            return {}
+        return {
+            rule: one.reference
+            for rule, one in self.stored.items()
+            if one.reference.prompt in (prompt["name"], prompt["prompt_id"])
+        }
 
 
 def load(path: Path, plans: Collection[str]) -> Configured:

@@ -53,11 +53,11 @@ def test_groups_and_wildcards_are_the_models_that_they_name(tmp_path: Path) -> N
     names = ModelNames(litellm_config.load(file))
 
     assert None is names.scope([]) is names.scope(["small", "all-proxy-models"])
-    assert {"small"} == names.scope(["small"]) == names.scope(["cheap"])
-    assert {"openai/large"} == names.scope(["openai/*"])
-    assert {"small", "openai/large"} == names.scope(["cheap", "dear"])
+    assert frozenset({"small"}) == names.scope(["small"]) == names.scope(["cheap"])
+    assert frozenset({"openai/large"}) == names.scope(["openai/*"])
+    assert frozenset({"small", "openai/large"}) == names.scope(["cheap", "dear"])
     # What is gone reaches nothing, and does not become everything.
-    assert {"gone"} == names.scope(["gone"])
+    assert frozenset({"gone"}) == names.scope(["gone"])
     assert frozenset() == names.scope(["nobody/*"])
     assert ["gone"] == names.unknown(["gone", "small"])
 
@@ -65,7 +65,7 @@ def test_groups_and_wildcards_are_the_models_that_they_name(tmp_path: Path) -> N
 def test_a_key_may_what_its_team_may_too() -> None:
     one, other = frozenset({"a", "b"}), frozenset({"b", "c"})
 
-    assert {"b"} == within(one, other)
+    assert frozenset({"b"}) == within(one, other)
     assert one == within(one, None) == within(None, one)
     assert None is within(None, None)
     assert frozenset() == within(one, frozenset())

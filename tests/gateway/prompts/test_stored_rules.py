@@ -25,7 +25,7 @@ CONFIGURED = Configured(SystemPrompts(languages={"fr": "Vous."}), {"base": Store
 
 @pytest.fixture
 def store(pool: postgres.Pool, client: redis.Redis) -> PromptStore:
-    return PromptStore(KeyDatabase(pool, client), lambda: CONFIGURED.references)
+    return PromptStore(KeyDatabase(pool, client), Live(CONFIGURED))
 
 
 def said(text: str, *, role: str = "system", **variables: str) -> content.Content:

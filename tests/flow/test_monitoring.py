@@ -16,7 +16,7 @@ from tests.flow.stack import ALLOWED_FAILS, Stack
 from tests.gateway.conftest import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-# Made-up paths, methods, models, keys, tenants and users. Ten times as many of each kind are in
+# Made-up paths, methods, models, keys, tenants and users together. More of each kind are in
 # tests/gateway/test_bounded_labels.py, at what sets the labels.
 NAMES = 1_000
 # Series that a busy machine may add meanwhile: a deadline that passes is a code of its own.

@@ -45,7 +45,7 @@ GATEWAY_CORES = """
     cipher confidence
     config.alerts config.budgets config.plans config.switches
     conversations.conversation
-    dashboard.assets dashboard.charts dashboard.formats dashboard.periods dashboard.remembered
+    dashboard.assets dashboard.charts dashboard.formats dashboard.paged dashboard.periods dashboard.remembered
     dashboard.oidc.roles dashboard.oidc.settings
     dashboard.session dashboard.sign_in_limit
     evaluation.checks evaluation.design evaluation.estimates evaluation.format_rules evaluation.grader evaluation.judge evaluation.past_answers evaluation.report

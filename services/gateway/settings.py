@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.chassis import rpc, stream_partitions
+from services.chassis import redis_address, rpc, stream_partitions
 from services.chassis.config import Secret, Secrets, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway.cache.settings import Settings as CacheSettings
@@ -123,6 +123,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         stream_partitions.check(self.partitions)
+        redis_address.parse(self.redis_url.reveal())
         if not 0 <= self.drain_delay_s <= LONGEST_DRAIN_DELAY_S:
             raise ValueError(f"LUMNI_DRAIN_DELAY_S: expected 0 to {LONGEST_DRAIN_DELAY_S}")
         if self.max_mistakes < 0:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.chassis import rpc
+from services.chassis import redis_address, rpc
 from services.chassis.config import Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 
@@ -25,6 +25,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         rpc.check_listen(self.listen, self.server)
+        if self.redis_url:
+            redis_address.parse(self.redis_url.reveal())
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.chassis import stream_partitions
+from services.chassis import redis_address, stream_partitions
 from services.chassis.config import Secret, part, variable
 from services.chassis.telemetry import Settings as Telemetry
 from services.gateway.alerts.messenger import FORMATS
@@ -43,6 +43,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         stream_partitions.check(self.partitions)
+        redis_address.parse(self.redis_url.reveal())
         if self.alerts_format not in FORMATS:
             raise ValueError(f"LUMNI_ALERTS_FORMAT: expected {' or '.join(FORMATS)}")
         address = self.alerts_webhook.reveal()

@@ -113,7 +113,7 @@ async def running(folder: Path, *, timeout_s: float = TIMEOUT_S) -> AsyncIterato
 async def of(cluster: Cluster) -> Target:
     """The cluster as a target."""
     pids = {name: service.pid for name, service in cluster.services.items()}
-    pids |= {"postgres": cluster.postgres.pid, "valkey": cluster.valkey.pid}
+    pids |= {"postgres": cluster.postgres.pid, "valkey": cluster.one_valkey.pid}
     target = Target(
         rest=cluster.rests[0],
         grpc=cluster.listen["gateway-0"],

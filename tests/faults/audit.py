@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
-import redis.asyncio as redis
 
-from services.chassis import redis_keys
+from services.chassis import redis, redis_keys, stream_partitions
 from services.gateway.config.budgets import Period, token
+from services.gateway.limits.partitions import Partitions
 from tests.faults.cluster import STALLED_S, Cluster
 
 # All partitions of the counters of money.
@@ -37,16 +37,23 @@ async def settled(cluster: Cluster) -> float:
     """Wait until nothing is open, in the stream, or reserved; how long that took, in seconds."""
     began = time.monotonic()
     connection = await asyncpg.connect(cluster.postgres.url)
-    async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
+    async with redis.connect(cluster.valkey.url, timeout_s=5) as client:
+        streams = stream_partitions.all_of(redis_keys.USAGE_STREAM, cluster.partitions)
+        reserved: list[redis.Command] = [
+            ("ZCARD", redis_keys.reservations(part)) for part in Partitions(client).names
+        ]
         try:
             while True:
-                info = await client.xinfo_stream(redis_keys.USAGE_STREAM)
-                groups = await client.xinfo_groups(redis_keys.USAGE_STREAM)
+                infos = [await client.xinfo_stream(stream) for stream in streams]
+                groups = [(await client.xinfo_groups(stream))[0] for stream in streams]
                 left = {
-                    "in the stream": info["last-generated-id"] != groups[0]["last-delivered-id"],
-                    "not acknowledged": groups[0]["pending"],
+                    "in the stream": sum(
+                        info["last-generated-id"] != group["last-delivered-id"]
+                        for info, group in zip(infos, groups, strict=True)
+                    ),
+                    "not acknowledged": sum(group["pending"] for group in groups),
                     "open attempts": await connection.fetchval("SELECT count(*) FROM open_attempts"),
-                    "reservations": await client.zcard(redis_keys.reservations()),
+                    "reservations": sum(redis.checked(await redis.exchange(client, reserved))),
                     "spooled": sum(1 for one in _spooled(cluster)),
                 }
                 if not any(left.values()):
@@ -59,8 +66,7 @@ async def settled(cluster: Cluster) -> float:
 
 
 def _spooled(cluster: Cluster) -> list[Any]:
-    folder = cluster.valkey.log.parent.parent
-    return list(folder.glob("executor-*/**/*.usage"))
+    return list(cluster.folder.glob("executor-*/**/*.usage"))
 
 
 async def audit(cluster: Cluster) -> Audit:
@@ -152,18 +158,23 @@ def _compare_sums(found: Audit, rows: list[Any], spend: dict[tuple[str, str], in
 
 
 async def _compare_redis(found: Audit, cluster: Cluster, spend: dict[tuple[str, str], int]) -> None:
-    async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
-        async for key in client.scan_iter(match=redis_keys.held("*", PARTS)):
-            held = int(await client.get(key) or 0)
-            found.check(held == 0, f"{key.decode()} holds {held} though nothing is reserved")
-        async for key in client.scan_iter(match=redis_keys.spent("*", "*", PARTS)):
-            facts = await client.hgetall(key)
-            subject, period = _subject(key.decode())
-            cached = int(facts.get(b"ledger", 0)) + int(facts.get(b"pending", 0))
-            found.check(
-                cached == spend.get((subject, period), 0),
-                f"Redis says {subject} spent {cached} in {period}, the ledger {spend.get((subject, period), 0)}",
-            )
+    async with redis.connect(cluster.valkey.url, timeout_s=5) as client:
+        for server in await redis.servers(client):
+            await _compare_server(found, server, spend)
+
+
+async def _compare_server(found: Audit, client: redis.Redis, spend: dict[tuple[str, str], int]) -> None:
+    async for key in client.scan_iter(match=redis_keys.held("*", PARTS)):
+        held = int(await client.get(key) or 0)
+        found.check(held == 0, f"{key.decode()} holds {held} though nothing is reserved")
+    async for key in client.scan_iter(match=redis_keys.spent("*", "*", PARTS)):
+        facts = await client.hgetall(key)
+        subject, period = _subject(key.decode())
+        cached = int(facts.get(b"ledger", 0)) + int(facts.get(b"pending", 0))
+        found.check(
+            cached == spend.get((subject, period), 0),
+            f"Redis says {subject} spent {cached} in {period}, the ledger {spend.get((subject, period), 0)}",
+        )
 
 
 def _subject(key: str) -> tuple[str, str]:

@@ -20,6 +20,8 @@ from tests import simulator
 from tests.deadlines import with_deadline
 from tests.flow.stack import ADMIN_KEY, KEPT
 from tests.simulator import Simulator
+from tests.stores import valkey_cluster
+from tests.stores.valkey_cluster import PRIMARIES, ValkeyCluster
 
 # Short, so that what a dead process left behind is closed while the test looks on.
 TIMEOUT_S = 6
@@ -73,8 +75,9 @@ class Cluster:
     """What runs, by name; several of one kind are numbered."""
 
     postgres: Postgres
-    valkey: Valkey
+    valkey: Valkey | ValkeyCluster
     provider: Simulator
+    folder: Path
     rests: list[str] = field(default_factory=list)
     # The gRPC address of each service.
     listen: dict[str, str] = field(default_factory=dict)
@@ -89,6 +92,17 @@ class Cluster:
         service.kill()
         service.spawn()
         await service.ready(STALLED_S)
+
+    @property
+    def partitions(self) -> int:
+        """Of each stream."""
+        return PRIMARIES if isinstance(self.valkey, ValkeyCluster) else 1
+
+    @property
+    def one_valkey(self) -> Valkey:
+        """The only Valkey."""
+        assert isinstance(self.valkey, Valkey)
+        return self.valkey
 
     async def recovered(self) -> None:
         """Wait until every gateway reaches an executor, and counts in Redis again."""
@@ -113,21 +127,25 @@ async def running(
     plans: str = PLANS,
     timeout_s: float = TIMEOUT_S,
     keep: int = 100_000,
+    sharded: bool = False,
 ) -> AsyncIterator[Cluster]:
     """Run it all on free ports until the block ends; the provider remembers `keep` requests for the audit.
 
     Without executors each gateway has all services in its own process; else `deciders` says how many classifiers and
     selectors there are.
+    `sharded` is with a cluster of Valkey.
     """
     async with AsyncExitStack() as ends:
         postgres = await ends.enter_async_context(started(Postgres(folder / "postgres")))
         # Whatever Valkey promised is on its disk when it is killed.
-        valkey = await ends.enter_async_context(
-            started(Valkey(folder / "valkey", settings={"appendonly": "yes", "appendfsync": "always"}))
+        valkey: Valkey | ValkeyCluster = await ends.enter_async_context(
+            valkey_cluster.running(folder / "valkey", appendonly="yes")
+            if sharded
+            else started(Valkey(folder / "valkey", settings={"appendonly": "yes", "appendfsync": "always"}))
         )
         provider = await ends.enter_async_context(simulator.spawned(keep=keep))
         await migrate(postgres.url)
-        cluster = Cluster(postgres, valkey, provider)
+        cluster = Cluster(postgres, valkey, provider, folder)
         config = folder / "config"
         config.mkdir()
         (config / "litellm_config.yaml").write_text(fleet.format(url=provider.url))
@@ -160,6 +178,7 @@ def _describe(
         "LUMNI_REQUEST_TIMEOUT_S": str(timeout_s),
         "LUMNI_LEDGER_GRACE_S": str(GRACE_S),
         "LUMNI_LEDGER_TAKEOVER_S": "1",
+        "LUMNI_STREAM_PARTITIONS": str(cluster.partitions),
     }
 
     def add(name: str, module: str, listen: str, environ: dict[str, str]) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 import redis.asyncio as redis
 
+from services.chassis import redis_keys
 from tests.faults import cluster as clusters
 from tests.faults.audit import Audit, audit
 from tests.faults.cluster import Cluster
 from tests.faults.load import Load, drive, make_keys, on_a_budget_for_one
+from tests.stores.valkey_cluster import ValkeyCluster
 
 Fault = Callable[[Cluster, random.Random], Coroutine[Any, Any, None]]
 
@@ -33,19 +35,19 @@ def _crashes(kind: str) -> Fault:
 
 
 async def _freeze_valkey(cluster: Cluster, rng: random.Random) -> None:
-    cluster.valkey.pause()
+    cluster.one_valkey.pause()
     await asyncio.sleep(rng.uniform(1, 10))
-    cluster.valkey.resume()
+    cluster.one_valkey.resume()
 
 
 async def _restart_valkey(cluster: Cluster, rng: random.Random) -> None:
-    cluster.valkey.kill()
+    cluster.one_valkey.kill()
     await asyncio.sleep(rng.uniform(0, 2))
-    await cluster.valkey.start()
+    await cluster.one_valkey.start()
 
 
 async def _empty_valkey(cluster: Cluster, rng: random.Random) -> None:
-    async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
+    async with redis.from_url(cluster.one_valkey.url, socket_timeout=5) as client:
         await client.flushall()
 
 
@@ -57,14 +59,28 @@ async def _restart_postgres(cluster: Cluster, rng: random.Random) -> None:
 
 async def _deliver_twice(cluster: Cluster, rng: random.Random) -> None:
     """Append what is in the streams once more, as a spool does whose acknowledgement was lost."""
-    async with redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
+    async with redis.from_url(cluster.one_valkey.url, socket_timeout=5) as client:
         for stream in ("lumni:usage", "lumni:decisions"):
             entries: list[Any] = await client.xrange(stream, count=200) or []
             for _, fields in entries:
                 await client.xadd(stream, fields)
 
 
+async def _kill_a_primary(cluster: Cluster, rng: random.Random) -> None:
+    """Kill a primary of a cluster, and start it again as a replica of the one that was promoted."""
+    assert isinstance(cluster.valkey, ValkeyCluster)
+    # Where much is: usage on its way to the ledger, or the money of an organization.
+    keys = [redis_keys.partition(redis_keys.USAGE_STREAM, number) for number in range(cluster.partitions)]
+    key = rng.choice(keys)
+    dead = await cluster.valkey.primary_of(key)
+    dead.kill()
+    await cluster.valkey.promoted(dead, key)
+    await dead.start()
+    await cluster.valkey.whole()
+
+
 EXECUTOR_KILLED = "executor-killed"
+PRIMARY_KILLED = "primary-killed"
 FAULTS: dict[str, Fault] = {
     "none": _nothing,
     "gateway-killed": _crashes("gateway"),
@@ -75,6 +91,7 @@ FAULTS: dict[str, Fault] = {
     "valkey-emptied": _empty_valkey,
     "postgres-restarted": _restart_postgres,
     "delivered-twice": _deliver_twice,
+    PRIMARY_KILLED: _kill_a_primary,
 }
 # One after the other, in an order of chance; those that are over soon.
 MIXED = ("gateway-killed", EXECUTOR_KILLED, "ledger-killed", "valkey-emptied", "delivered-twice")
@@ -107,7 +124,13 @@ async def run(
     """
     rng = random.Random(seed)
     mixed = [kind for kind in MIXED if executors or kind != EXECUTOR_KILLED]
-    async with clusters.running(folder, gateways=gateways, executors=executors, ledgers=ledgers) as cluster:
+    async with clusters.running(
+        folder,
+        gateways=gateways,
+        executors=executors,
+        ledgers=ledgers,
+        sharded=name == PRIMARY_KILLED,
+    ) as cluster:
         load = Load(await make_keys(cluster))
         kinds: list[str] = []
         for first in range(0, requests, a_round):

@@ -156,7 +156,8 @@ class Outbox:
             await asyncio.sleep(RETRY_S)
             try:
                 await self._replay(self._stream)
-                if self._appended or self._replayed:
+                # At first in any case: only who knows the server sees that it is another one.
+                if self._appended or self._replayed or not self._stream.is_known:
                     await self._follow(await self._stream.progress())
             except ERRORS as error:
                 log.debug("the spool is kept, Redis does not answer: %s", type(error).__name__)

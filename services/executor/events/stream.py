@@ -74,6 +74,11 @@ class UsageStream:
         """Whether Redis failed so recently that it is not called."""
         return self._outage.resting
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the server of the stream has been looked at, so that another one in its place is noticed."""
+        return bool(self._process)
+
     async def append(self, events: Sequence[bytes]) -> list[Appended] | None:
         """Append events, all or none; None when Redis does not take them."""
         if self._outage.resting:

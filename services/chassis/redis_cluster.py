@@ -97,6 +97,12 @@ class Cluster(redis.Redis):
             self._doubt()
             raise
 
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Any:
+        """Not here: a pipeline of redis-py is of one server."""
+        raise NotImplementedError(
+            "a cluster has no pipelines: use services.chassis.redis.exchange or transaction"
+        )
+
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """As `redis_connections.exchange`, of as many servers as it takes, all at once.
 
@@ -104,20 +110,24 @@ class Cluster(redis.Redis):
         the answers to their commands.
 
         Raises:
-            ERRORS: none of the servers answered.
+            ERRORS: all commands are for one server, and it did not answer; or the cluster does not say whose they are.
         """
         if commands[0][0] == "MULTI":
             return await self._transaction(commands)
+        answers: list[Any] = [None] * len(commands)
         places: dict[Node, list[int]] = defaultdict(list)
         for place, command in enumerate(commands):
-            places[await self._owner(_slot(command))].append(place)
-        if len(places) == 1:
-            return await self._exchange(next(iter(places)), commands)
+            try:
+                places[await self._owner(_slot(command))].append(place)
+            except ClusterDownError as error:
+                # No server has this slot; others may have the others.
+                answers[place] = error
+        if len(places) == 1 and len(places[node := next(iter(places))]) == len(commands):
+            return await self._exchange(node, commands)
         parts = await asyncio.gather(
             *(self._exchange(node, [commands[at] for at in ats]) for node, ats in places.items()),
             return_exceptions=True,
         )
-        answers: list[Any] = [None] * len(commands)
         for ats, part in zip(places.values(), parts, strict=True):
             if isinstance(part, BaseException) and not isinstance(part, ERRORS):
                 raise part

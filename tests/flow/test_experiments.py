@@ -115,7 +115,8 @@ async def test_a_variant_that_is_always_refused_counts_as_failed(
         for i in range(200):
             body = {"messages": [{"role": "user", "content": f"Tell me about {i}."}]}
             counts[(await client.post("/v1/chat/completions", json=body)).status_code] += 1
-            if counts[404] >= 3:
+            # Which of both comes first is a hash of what no test knows.
+            if counts[404] >= 3 and counts[200]:
                 break
     assert {200, 404} == counts.keys()
 
@@ -123,7 +124,7 @@ async def test_a_variant_that_is_always_refused_counts_as_failed(
         results = (await admin.get(f"{PATH}/refused/results")).json()
         _, broken = results["variants"]
         assert (0, None) == (broken["cost_usd"]["requests"], broken["cost_usd"]["mean"])
-        return bool((3, 1) == (broken["requests"], broken["error_share"]["mean"]))
+        return bool((counts[404], 1) == (broken["requests"], broken["error_share"]["mean"]))
 
     await eventually(counted)
     assert "stopped" == (await admin.post(f"{PATH}/refused/stop")).json()["state"]

@@ -287,7 +287,17 @@ async def test_models_are_listed_and_described_as_far_as_one_may_use_them(
 async def test_an_operators_score_replaces_the_published_one(stub: pb_grpc.SelectorServiceStub) -> None:
     described = (await stub.GetModel(pb.GetModelRequest(name="quick"))).model
     [score] = [one for one in described.benchmarks if one.name == "MMLU-Pro"]
-    assert (60.0, False) == (score.score, score.imputed)
+    assert (60.0, False, 0.0) == (score.score, score.imputed, score.uncertainty)
+    assert pb.PUBLISHER_OPERATOR == score.publisher
+
+
+async def test_every_score_says_who_answers_for_it(stub: pb_grpc.SelectorServiceStub) -> None:
+    described = (await stub.GetModel(pb.GetModelRequest(name="strong"))).model
+
+    published = [one for one in described.benchmarks if not one.imputed]
+    assert {pb.PUBLISHER_MAKER, pb.PUBLISHER_INDEPENDENT} >= {one.publisher for one in published}
+    assert all(one.published >= "2025" and one.uncertainty > 0 for one in published)
+    assert {pb.PUBLISHER_UNSPECIFIED} == {one.publisher for one in described.benchmarks if one.imputed}
 
 
 async def publish(url: str, replica: str, *reports: executor_pb2.DeploymentHealth) -> None:

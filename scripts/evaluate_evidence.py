@@ -1,6 +1,6 @@
 """Quality against cost where a tenth of the prompts was asked beforehand, as `lumni evaluate` does.
 
-    .venv/bin/python -m scripts.evaluate_evidence --data ../shared/data/routing
+    .venv/bin/python -m scripts.evaluate_evidence --data folder
 
 Evidence is measured scores of all models by the code of `lumni evaluate`, read by the selector that serves. It is
 each tenth of the held-out prompts in turn, judged on the other nine tenths; or a number of prompts that are not held

@@ -117,7 +117,9 @@ async def running(
         (config / "lumni.yaml").write_text(PLANS)
         gateways = [network[name] for name in NAMES if name.startswith("gateway")]
         proxy = Proxy(network["proxy"], gateways, folder)
-        cluster = HostedCluster(postgres, valkey, Simulator(provider.url, http), network=network, proxy=proxy)
+        cluster = HostedCluster(
+            postgres, valkey, Simulator(provider.url, http), folder, network=network, proxy=proxy
+        )
         for name in NAMES:
             module, port, environ = _described(cluster, folder, name, redis_s)
             service = HostedService(network[name], module, port=port, environ=environ, folder=folder)

@@ -62,7 +62,7 @@ async def killed_in_turn(scene: Scene) -> None:
 async def frozen_in_turn(scene: Scene) -> None:
     """Each kind of process and store is frozen for a while: what it has to do is late, and nothing is lost."""
     frozen = [scene.cluster.hosted[f"{kind}-0"] for kind in REPLICAS]
-    for service in (*frozen, scene.cluster.valkey, scene.cluster.postgres):
+    for service in (*frozen, scene.cluster.one_valkey, scene.cluster.postgres):
         scene.say(f"{service.name} is frozen")
         service.pause()
         await scene.flow(scene.seconds / 3)

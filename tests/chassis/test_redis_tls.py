@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from services.chassis import redis
-from tests.chassis.certificates import make
+from tests.chassis import certificates
 
 
 @asynccontextmanager
@@ -36,7 +37,9 @@ async def terminating(context: ssl.SSLContext, port: int) -> AsyncIterator[int]:
 
 
 async def test_certificates_of_both_sides_are_checked(valkey: str, tmp_path: Path) -> None:
-    own = make(tmp_path)
+    authority = trustme.CA()
+    certificates.write(tmp_path / "own", authority.issue_cert("localhost"), authority)
+    own = certificates.settings(tmp_path / "own")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=own.tls_ca)
     context.load_cert_chain(own.tls_cert, own.tls_key)
     context.verify_mode = ssl.CERT_REQUIRED

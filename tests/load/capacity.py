@@ -72,7 +72,7 @@ async def main(given: argparse.Namespace) -> int:
 async def _cost(seconds: float) -> Cost:
     """What a request costs each process, Redis and PostgreSQL, with one of each and no quota."""
     async with _running({}) as (cluster, key), redis.from_url(cluster.valkey.url, socket_timeout=5) as client:
-        parts = {**cluster.services, "valkey": cluster.valkey, "postgres": cluster.postgres}
+        parts = {**cluster.services, "valkey": cluster.one_valkey, "postgres": cluster.postgres}
         processes = {
             name.partition("-")[0]: psutil.Process(part.pid) for name, part in parts.items() if part.pid
         }

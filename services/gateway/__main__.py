@@ -2,32 +2,21 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import grpc
-import httpx
 from lumni.gateway.v1 import experiments_pb2_grpc, gateway_pb2_grpc, keys_pb2_grpc
 
 from services.chassis import configured_environment, redis, rpc, workers
 from services.chassis.background import beside
 from services.chassis.byte_budget import ByteBudget
 from services.chassis.config import reader
-from services.gateway import certificates, postgres
-from services.gateway.cache import store as cached
-from services.gateway.cache.answer_key import AnswerKeys, ConfigurationVersion
-from services.gateway.cache.response_cache import ResponseCache
-from services.gateway.cache.similar_questions import SimilarQuestions
-from services.gateway.cipher import Cipher
+from services.gateway import certificates, chosen_parts, postgres
 from services.gateway.configuration import Configuration
-from services.gateway.conversations import store as conversations
-from services.gateway.conversations.store import ResponseStore
 from services.gateway.dashboard import routes as dashboard
 from services.gateway.dashboard.models import FleetReports
-from services.gateway.dashboard.oidc.provider import TIMEOUT_S, Provider
-from services.gateway.dashboard.oidc.settings import Settings as OidcSettings
 from services.gateway.dashboard.playground import Playground
-from services.gateway.dashboard.session import Role, Sessions
 from services.gateway.experiments.live import LiveExperiments
 from services.gateway.experiments.results import ExperimentResults
 from services.gateway.experiments.store import ExperimentStore
@@ -60,14 +49,9 @@ from services.gateway.prompts.library import PromptLibrary
 from services.gateway.prompts.store import PromptStore
 from services.gateway.prompts.stored_rules import StoredRules
 from services.gateway.recording import sinks as recording
-from services.gateway.recording import text_store
-from services.gateway.recording.record import Content
-from services.gateway.recording.text_store import TextStore
 from services.gateway.replays.replay import Replays
-from services.gateway.reports import portkey_feedback
 from services.gateway.reports.feedback import FeedbackStore
-from services.gateway.reports.portkey_feedback import PortkeyFeedback
-from services.gateway.reports.readers import READERS, Readers
+from services.gateway.reports.readers import Readers
 from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.savings import SavingsReports
 from services.gateway.reports.usage import UsageReports
@@ -114,7 +98,6 @@ EXPERIMENTS = "lumni.gateway.v1.ExperimentService"
 LONGEST_KEY = 512 * 1024
 # Of one about an experiment: 8 variants.
 LONGEST_EXPERIMENT = 64 * 1024
-HOUR_S = 3600
 
 
 async def main(settings: Settings) -> None:
@@ -192,7 +175,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             switches=configuration.switches,
             version=configuration.version,
         )
-        cache = await enter(_caching(client, classifier, settings)) if settings.cache.key else None
+        cache = (
+            await enter(chosen_parts.caching(client, classifier, settings)) if settings.cache.key else None
+        )
         if settings.cache.semantic and not any(
             plan.semantic_cache for plan in loaded.current.by_name.values()
         ):
@@ -202,7 +187,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         configured = configuration.system_prompts
         rules = StoredRules(pool, configured)
         await enter(rules.following())
-        texts = _text_store(pool, settings)
+        texts = chosen_parts.text_store(pool, settings)
         sinks = await enter(recording.opened(settings.records, texts))
         added = rules.texts.derived(SystemPromptRules)
         target = Target(decider=decider, executor=executor, limits=limits, decisions=decisions, rules=added)
@@ -236,7 +221,9 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         key_service = rpc.Service(
             KEYS, keys_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer(store), longest=LONGEST_KEY
         )
-        readers = Readers(await enter(_reports_pool(settings)) if settings.reports_database else pool)
+        readers = Readers(
+            await enter(chosen_parts.reports_pool(settings)) if settings.reports_database else pool
+        )
         stored = PromptStore(database, configured)
         divided, learnt = ExperimentStore(database), ExperimentResults(readers)
         experiment_service = rpc.Service(
@@ -247,7 +234,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         )
         served = [service, key_service, experiment_service]
         grpc_address = await enter(rpc.serve(settings.listen, settings.server, served, admit=by_key(keys)))
-        portkey = await enter(_portkey(settings)) if settings.portkey_feedback else None
+        portkey = await enter(chosen_parts.portkey(settings)) if settings.portkey_feedback else None
         reports = UsageReports(readers)
         health: dict[str, Callable[[], Awaitable[bool]]] = {
             "classifier": classifier.ready,
@@ -274,14 +261,14 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             experiments=divided,
             results=learnt,
         )
-        oidc = await enter(_oidc(settings.oidc)) if settings.oidc.issuer else None
+        oidc = await enter(chosen_parts.oidc(settings.oidc)) if settings.oidc.issuer else None
         versions = PublishedVersions(
             client, lambda: Served(configuration.version.current, configuration.mistake)
         )
         draining = Draining(settings.drain_delay_s)
         app = application.create(
             [
-                dashboard.router(_sessions(settings), sources, oidc=oidc),
+                dashboard.router(chosen_parts.sessions(settings), sources, oidc=oidc),
                 operations.router(keys, health, draining),
                 provider_health.router(keys, provider_reports),
                 admin.router(keys, stores, reports),
@@ -302,7 +289,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             *prompt_calls.routes(pipeline, prompts),
             *messages.routes(pipeline),
             *simple.routes(pipeline),
-            *responses.routes(pipeline, prompts, _response_store(pool, settings)),
+            *responses.routes(pipeline, prompts, chosen_parts.response_store(pool, settings)),
             *not_served.routes(),
             *inference.routes(keys, pipeline, prompts, selector, fleet),
         ]
@@ -326,74 +313,6 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         log.info("the gateway serves REST on %s and gRPC on %s", rest_address, grpc_address)
         async with beside(configuration.watch(settings.reload_s)), beside(versions.publishing()):
             yield
-
-
-def _reports_pool(settings: Settings) -> AbstractAsyncContextManager[postgres.Pool]:
-    """Connections to the replica that reports are read from."""
-    return postgres.pool(
-        settings.reports_database.reveal(),
-        size=READERS,
-        measured=False,
-        transaction_pooler=settings.transaction_pooler,
-    )
-
-
-def _sessions(settings: Settings) -> Sessions:
-    keys = {Role.ADMIN: settings.admin_key, Role.VIEWER: settings.viewer_key}
-    return Sessions(
-        keys,
-        settings.key_secret,
-        settings.session_hours * HOUR_S,
-        provider_secret=settings.oidc.client_secret,
-    )
-
-
-@asynccontextmanager
-async def _oidc(settings: OidcSettings) -> AsyncIterator[dashboard.Oidc]:
-    """Who else signs people in at the page."""
-    async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-        yield dashboard.Oidc(Provider(client, settings), settings)
-
-
-def _response_store(pool: postgres.Pool, settings: Settings) -> ResponseStore | None:
-    if not settings.responses_key:
-        return None
-    return ResponseStore(pool, Cipher(settings.responses_key, conversations.PURPOSE), settings.responses_days)
-
-
-def _text_store(pool: postgres.Pool, settings: Settings) -> TextStore | None:
-    if not settings.records.prompts_key:
-        return None
-    content = Content(settings.records.prompts_content)
-    return TextStore(
-        pool, Cipher(settings.records.prompts_key, text_store.PURPOSE), settings.records.prompts_days, content
-    )
-
-
-@asynccontextmanager
-async def _caching(
-    client: redis.Redis, classifier: clients.Classifier, settings: Settings
-) -> AsyncIterator[ResponseCache]:
-    limits = settings.cache
-    bounds = cached.Bounds(
-        answer=limits.answer_kib * 2**10,
-        tenant=limits.tenant_mib * 2**20,
-        total=limits.total_mib * 2**20,
-        request_s=settings.server.timeout_s,
-    )
-    store = cached.AnswerStore(client, Cipher(limits.key, cached.PURPOSE), bounds)
-    keys = AnswerKeys(limits.key.reveal(), ConfigurationVersion(settings.config_dir))
-    similar = SimilarQuestions(store, keys, classifier.embed) if limits.semantic else None
-    async with store.delivering():
-        yield ResponseCache(store, keys, ttl_s=limits.ttl_s, wait_s=limits.wait_s, similar=similar)
-
-
-@asynccontextmanager
-async def _portkey(settings: Settings) -> AsyncIterator[PortkeyFeedback]:
-    async with httpx.AsyncClient(timeout=portkey_feedback.TIMEOUT_S) as client:
-        one = PortkeyFeedback(client, settings.portkey_feedback, settings.telemetry.spans.portkey_key)
-        async with one.sending():
-            yield one
 
 
 async def _answers(client: redis.Redis) -> bool:

@@ -2,26 +2,20 @@
 
 import asyncio
 import json
-import shutil
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.clients import environments
-from tests.clients.environments import AGENTS, NODE, PYTHON
+from tests.clients import environments, examples
+from tests.clients.environments import AGENTS, PYTHON
+from tests.clients.examples import beside_packages, found_or_skip
 from tests.flow.stack import API_KEY, Stack
 from tests.simulator import Simulator
-from tests.tools import ROOT, Absent, find_or_skip
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 # All checks of one probe; on a busy machine the slowest takes a third of it.
 PROBE_S = 240.0
-EXAMPLES = ROOT / "examples" / "clients"
-RUNS = (".py", ".mjs", ".sh")
-# The SDKs that the project's own environment has.
-OURS = ("openai_python", "anthropic_python")
 NODE_PROBES = ("openai_node", "anthropic_node", "vercel_ai")
 FRAMEWORKS = (
     "langchain_chat",
@@ -67,21 +61,6 @@ async def ran(command: Sequence[str | Path], variables: Mapping[str, str]) -> st
     return out.decode()
 
 
-def beside_packages(folder: Path, scripts: Iterable[Path]) -> None:
-    """Copy scripts beside the packages of Node that are in the environment: they are looked for there."""
-    for path in scripts:
-        shutil.copy(path, folder)
-    (folder / "node_modules").symlink_to(found_or_skip(NODE) / "node_modules")
-
-
-def found_or_skip(environment: environments.Environment) -> Path:
-    """The folder of an environment; a test that needs an absent one is skipped, saying why."""
-    try:
-        return environment.find()
-    except Absent as absent:
-        pytest.skip(str(absent))
-
-
 def failed(printed: str) -> str:
     """What failed of a probe's checks, by its report; empty where nothing did."""
     checks: dict[str, str | None] = json.loads(printed.splitlines()[-1])
@@ -108,29 +87,16 @@ async def test_a_framework_of_python_works_in_its_default_mode(
     assert "" == failed(await ran([python, script], variables))
 
 
-@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.*") if path.suffix in RUNS))
-async def test_an_example_runs_as_it_is(variables: Mapping[str, str], tmp_path: Path, example: str) -> None:
-    path = EXAMPLES / example
-    if path.suffix == ".mjs":
-        beside_packages(tmp_path, [path])
-        command: list[str | Path] = ["node", tmp_path / example]
-    elif path.suffix == ".sh":
-        program = find_or_skip(path.stem)
-        variables = {**variables, "PATH": f"{program.parent}:{variables['PATH']}"}
-        command = ["sh", path]
-    elif path.stem in OURS:
-        command = [sys.executable, path]
-    else:
-        command = [found_or_skip(PYTHON) / ".venv" / "bin" / "python", path]
-
-    assert "Echo" in await ran(command, variables)
+@pytest.mark.parametrize("example", examples.NAMES)
+async def test_an_example_runs_as_it_is(variables: dict[str, str], tmp_path: Path, example: str) -> None:
+    assert "Echo" in await ran(*examples.command(example, tmp_path, variables))
 
 
 async def test_codex_works_with_the_settings_of_the_example(
     stack: Stack, variables: Mapping[str, str], tmp_path: Path
 ) -> None:
     codex = found_or_skip(AGENTS) / "node_modules" / ".bin" / "codex"
-    settings = (EXAMPLES / "codex.toml").read_text().replace("http://localhost:8080", stack.rest)
+    settings = (examples.FOLDER / "codex.toml").read_text().replace("http://localhost:8080", stack.rest)
     (tmp_path / "config.toml").write_text(settings)
     command: list[str | Path] = [
         codex,
@@ -149,7 +115,7 @@ async def test_claude_code_works_with_the_settings_of_the_example(
     stack: Stack, variables: Mapping[str, str], model: str
 ) -> None:
     claude = found_or_skip(AGENTS) / "node_modules" / ".bin" / "claude"
-    settings = json.loads((EXAMPLES / "claude_code.json").read_text())["env"]
+    settings = json.loads((examples.FOLDER / "claude_code.json").read_text())["env"]
     own = {
         "ANTHROPIC_BASE_URL": stack.rest,
         "ANTHROPIC_AUTH_TOKEN": API_KEY,

@@ -4,7 +4,11 @@ import pytest
 from redis.crc import key_slot
 
 from services.chassis import redis, redis_keys
+from services.chassis.learning import Learning, Mode
 from services.chassis.lua import Script
+from services.selector.live.exploration_bounds import ExplorationBounds
+from services.selector.live.learned_evidence import LearnedEvidence
+from services.selector.live.learned_sync import LearnedSync
 from tests.gateway.conftest import eventually
 from tests.stores.valkey_cluster import ValkeyCluster
 
@@ -40,6 +44,15 @@ async def test_a_script_runs_at_each_server_though_none_knows_it(client: redis.R
 
     assert [1, 2, 3] == await script.run_all(client, [([key], [n]) for n, key in enumerate(APART, 1)])
     assert 5 == await script.run(client, ["a"], [4])
+
+
+async def test_a_replica_leases_the_exploration_budget(client: redis.Redis) -> None:
+    bounds, now = ExplorationBounds(), 86_400.0 * 3
+    sync = LearnedSync(LearnedEvidence(), bounds, lambda: Learning(Mode.ON, 0.02, 1000))
+
+    await sync.exchange(client, now)
+
+    assert 20 == bounds.left_nano_usd(now)
 
 
 async def test_a_transaction_is_of_one_slot(client: redis.Redis) -> None:

@@ -80,11 +80,8 @@ class LearnedSync:
 
     async def _lease(self, client: redis.Redis, budget_nano_usd: int, part: int, day: int) -> None:
         key = redis_keys.exploration(day)
-        async with client.pipeline(transaction=True) as pipe:
-            pipe.incrby(key, part)
-            # A day longer than it counts for.
-            pipe.expire(key, 2 * DAY_S)
-            asked, _ = await pipe.execute()
+        # It expires a day later than it counts.
+        asked, _ = await redis.transaction(client, [("INCRBY", key, part), ("EXPIRE", key, 2 * DAY_S)])
         # Whoever asks after the budget is given out gets nothing, so all leases add up to no more than it.
         granted = min(part, max(0, budget_nano_usd - (asked - part)))
         self._bounds.lease(day, granted)

@@ -13,6 +13,7 @@ from lumni.selector.v1 import selector_pb2
 from services.chassis.candidates import UNPINNED
 from services.chassis.enums import word
 from services.gateway import savings
+from services.gateway.keys.permissions import MIRROR
 from services.gateway.ledger.rows import Decided, Ended, Kind, Started
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -180,8 +181,12 @@ def decision(event: bytes) -> Decided:
 
 
 def _may_teach(message: events_pb2.DecisionEvent) -> bool:
-    """Whether something can be learnt from a decision: the selector chose, and the request was executed."""
-    return not message.refusal and message.asked.circumstances.HasField("learning")
+    """Whether something can be learnt from a decision: the selector chose, and a user saw the answer."""
+    return (
+        not message.refusal
+        and message.asked.circumstances.HasField("learning")
+        and not message.context.key_id.startswith(MIRROR)
+    )
 
 
 def _choice(message: events_pb2.DecisionEvent) -> tuple[Any, ...]:

@@ -67,6 +67,8 @@ def caller_of(mirror: Mirror, caller: Caller) -> Caller:
         max_request_tokens=0,
         budget=None,
         at_limit=AtLimit.REFUSE,
+        # No user sees the answers, so nothing is learnt from what would be tried.
+        exploration_share=0.0,
         # Uncounted, it could cost more than its budget.
         redis_down=WithoutRedis.DENY,
     )

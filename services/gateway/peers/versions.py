@@ -54,9 +54,14 @@ class PublishedVersions:
             "the configuration's version is not published",
             "the configuration's version is published again",
         )
+        cleaned = False
         while True:
             try:
                 await self._publish()
+                if not cleaned:
+                    # Whoever starts deletes what those before it left, so that they do not add up.
+                    await self._entries()
+                    cleaned = True
                 outage.end()
             except redis.ERRORS as error:
                 outage.begin(error)
@@ -69,12 +74,7 @@ class PublishedVersions:
             Unavailable: Redis does not answer.
         """
         try:
-            found = await self._redis.hgetall(redis_keys.CONFIGURATIONS)
-            entries = {redis.text(name): orjson.loads(entry) for name, entry in found.items()}
-            now = time.time()
-            gone = [name for name, entry in entries.items() if entry["at"] < now - GONE_S]
-            if gone:
-                await self._redis.hdel(redis_keys.CONFIGURATIONS, *gone)
+            entries = await self._entries()
         except redis.ERRORS as error:
             raise Unavailable(
                 "which versions are served cannot be asked at the moment",
@@ -89,8 +89,17 @@ class PublishedVersions:
                 "refuses": entry["refuses"] or None,
             }
             for name, entry in sorted(entries.items())
-            if name not in gone
         ]
+
+    async def _entries(self) -> dict[str, Any]:
+        """What processes that are alive have published, by their names; the others' is deleted."""
+        found = await self._redis.hgetall(redis_keys.CONFIGURATIONS)
+        entries = {redis.text(name): orjson.loads(entry) for name, entry in found.items()}
+        earliest = time.time() - GONE_S
+        gone = [name for name, entry in entries.items() if entry["at"] < earliest]
+        if gone:
+            await self._redis.hdel(redis_keys.CONFIGURATIONS, *gone)
+        return {name: entry for name, entry in entries.items() if name not in gone}
 
     async def _publish(self) -> None:
         served = self._served()

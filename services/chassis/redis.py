@@ -56,7 +56,9 @@ def connect(url: str, *, timeout_s: float = 0.1, connections: int = 64) -> Redis
     options = redis_connections.options(timeout_s, connections)
 
     def single(url: str) -> Redis:
-        client: Redis = redis.from_url(url, **options)
+        # A Unix socket has no peer that vanishes, and its connections do not know the option.
+        known = {name: value for name, value in options.items() if name != "socket_keepalive"}
+        client: Redis = redis.from_url(url, **(known if url.startswith("unix:") else options))
         redis_connections.bound(client.connection_pool)
         return client
 

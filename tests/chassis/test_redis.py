@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 import redis.asyncio as redis_client
@@ -91,3 +92,16 @@ async def test_connections_that_the_server_closed_meanwhile_fail_no_command(valk
 
         for _ in range(5):
             assert await client.ping()
+
+
+async def test_a_server_behind_a_unix_socket_is_spoken_to(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Whatever a connection begins with is taken; the last line of a PING is its name.
+        while line := await reader.readline():
+            if line.startswith(b"*"):
+                writer.write(b"+PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, tmp_path / "valkey"):
+        async with redis.connect(f"unix://{tmp_path}/valkey?protocol=2", timeout_s=5) as client:
+            assert [b"PONG"] == await redis.exchange(client, [("PING",)])

@@ -72,12 +72,12 @@ class Housekeeping:
         while True:
             try:
                 await self._tables()
-                await self._recovery.publish_again()
                 await _behind_ms(self._decisions)
                 # Only a ledger that has written every event may say that an attempt has no end.
                 if await _behind_ms(self._usage) < BEHIND_MS:
                     await self._recovery.close_overdue()
                     await self._recovery.release_abandoned()
+                await self._recovery.publish_again()
                 outage.end()
             except (*redis.ERRORS, *postgres.FAILURES) as error:
                 outage.begin(error)

@@ -1,7 +1,6 @@
 """lumni learned and lumni judge: what outcomes have taught, and a judge on a share of the answers."""
 
 import asyncio
-import os
 from typing import Annotated, Any
 
 import typer
@@ -66,7 +65,7 @@ async def _judged(gateway: Gateway, name: str, most: int, idents: list[str]) -> 
     from services.gateway.evaluation.past_answers import BudgetError, graded, read
     from services.gateway.evaluation.spending import Spending
 
-    settings, spending = config.from_environ(Settings, os.environ), Spending(most)
+    settings, spending = config.from_environ(Settings, config.environment()), Spending(most)
     judged = unread = 0
     async with Caller(settings.base, settings.key.reveal()) as caller:
         try:

@@ -10,7 +10,6 @@ settings = from_environ(Settings, environment())
 
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field
@@ -21,7 +20,7 @@ S = TypeVar("S")
 # Behind a variable: the file that holds its value.
 IN_FILE = "_FILE"
 # Variables of ours; those of clouds' libraries may end so, and mean something else.
-_IS_OURS = re.compile(r"LUMNI_\w+|DATABASE_URL|REDIS_URL|\w+_API_KEY")
+_STORES = ("DATABASE_URL", "REDIS_URL")
 
 
 class Secret:
@@ -186,7 +185,7 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     found, mistakes = dict(environ), []
     for file_variable, path in environ.items():
         name = file_variable.removesuffix(IN_FILE)
-        if name == file_variable or not _IS_OURS.fullmatch(name):
+        if name == file_variable or not _is_ours(name):
             continue
         del found[file_variable]
         if path and environ.get(name):
@@ -200,6 +199,10 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     if mistakes:
         raise Mistakes(mistakes)
     return found
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("LUMNI_") or name.endswith("_API_KEY") or name in _STORES
 
 
 def from_environ_or_exit(kind: type[S]) -> S:

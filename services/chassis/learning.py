@@ -43,13 +43,17 @@ class Learning:
     budget_nano_usd: int = money.NANO
 
 
+# What YAML's older versions take on and off for, and what tools that know these write in their place, means the same.
+_MODES = {**{mode.value: mode for mode in Mode}, "true": Mode.ON, "false": Mode.OFF}
+
+
 def read(root: Section) -> Learning:
     """Read both keys; mistakes are noted, and raised by `Section.finish`."""
     default = Learning()
     exploration = root.section("exploration")
     budget = exploration.decimal("budget_usd", None, low=0, high=money.LARGEST_USD)
     return Learning(
-        mode=Mode(root.choice("learning", tuple(Mode), default.mode)),
+        mode=_MODES[root.choice("learning", tuple(_MODES), default.mode)],
         share=exploration.number("share", default.share, low=0, high=MOST_SHARE),
         budget_nano_usd=default.budget_nano_usd if budget is None else int(budget * money.NANO),
     )

@@ -94,7 +94,7 @@ async def test_a_command_that_is_spelt_wrong_says_how_it_is_used(stack: Stack) -
 
 
 async def test_an_import_says_which_settings_are_missing(stack: Stack) -> None:
-    code, _, err = await lumni(stack, "import", "old.sqlite")
+    code, _, err = await lumni(stack, "import", "sqlite", "old.sqlite")
 
     assert (1, True) == (code, "DATABASE_URL: is not set" in err)
 

@@ -19,7 +19,7 @@ from services.chassis.config import Secrets
 from services.gateway import postgres
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
-from services.gateway.keys import permissions, rekeying
+from services.gateway.keys import permissions, store
 from services.gateway.keys.cache import KeyCache, KnownKey
 from services.gateway.keys.changes import ChangeFeed
 from services.gateway.keys.digests import IMPORTED_PREFIX, Digests
@@ -226,7 +226,7 @@ class Authenticator:
         async with postgres.connection(self._pool) as connection:
             row = await connection.fetchrow(QUERY, stored["key"], stored["sha256"])
             if row is not None and row["digest"] != digest:
-                await rekeying.rekey(connection, row["digest"], digest, self._digests.keyed_by)
+                await store.rekey(connection, row["digest"], digest, self._digests.keyed_by)
         if row is None or not any(
             hmac.compare_digest(row["digest"], one) for one in stored[row["digest_of"]]
         ):

@@ -3,11 +3,14 @@
 Secrets are shown once and never stored.
 """
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
+
+import asyncpg
 
 from services.chassis import errors
 from services.gateway import postgres
@@ -17,6 +20,8 @@ from services.gateway.keys import audit, changes, counters, digests, owners, rek
 from services.gateway.keys.database import KeyDatabase, found
 from services.gateway.keys.digests import Digests
 from services.gateway.keys.fields import assignments
+
+log = logging.getLogger(__name__)
 
 # The last characters of a secret, so that people can tell their keys apart.
 HINT = 4
@@ -52,6 +57,11 @@ WITH made AS (
     SELECT $2, key_id, $3, $18 FROM made WHERE $2 IS NOT NULL
 )
 SELECT key_id FROM made
+"""
+
+REKEY = """
+UPDATE key_secrets SET digest = $2, digest_of = 'key', keyed_by = $3 WHERE digest = $1 AND NOT EXISTS
+(SELECT FROM key_secrets WHERE digest = $2)
 """
 
 
@@ -95,6 +105,21 @@ async def import_key(connection: postgres.Connection, actor: str, key: ImportedK
     await audit.append(connection, actor, "key.import", f"key:{key.key_id}", detail)
     await changes.record(connection, f"key:{key.key_id}")
     return True
+
+
+async def rekey(connection: postgres.Connection, old: bytes, new: bytes, keyed_by: str) -> None:
+    """Store a key as a new one is stored, as it was found under an earlier secret or as another system kept it.
+
+    Only when it is used, for only who holds a key has what its digest is made of.
+
+    Where it cannot be stored, or another process was quicker, the key is good all the same.
+    """
+    try:
+        await connection.execute(REKEY, old, new, keyed_by)
+    except asyncpg.UniqueViolationError:
+        return
+    except asyncpg.PostgresError as error:
+        log.warning("a key stays as it was stored before for now: %s", error)
 
 
 class KeyStore:

@@ -38,6 +38,8 @@ QUOTA = 0.05
 CLIENTS = 16
 # Before anything is measured.
 WARM_UP_S = 3
+# What is done without requests is no request's.
+IDLE_S = 5
 # PostgreSQL counts a connection's work once it is idle for so long.
 LATE_S = 2
 WRITTEN = """
@@ -55,9 +57,9 @@ async def main(given: argparse.Namespace) -> int:
     try:
         curve = {
             name: {n: await _rate(name, n, quota, given.seconds) for n in given.replicas}
-            for name in given.service or SERVICES
+            for name in (given.service or SERVICES if given.replicas else ())
         }
-        lines += [*paper.of_replicas(curve, quota), ""]
+        lines += [*paper.of_replicas(curve, quota), ""] if curve else []
     except NotAllowed as problem:
         lines += [f"No curve of replicas: {problem}.", ""]
     lines += paper.of_many(cost)
@@ -76,17 +78,24 @@ async def _cost(seconds: float) -> Cost:
         processes = {
             name.partition("-")[0]: psutil.Process(part.pid) for name, part in parts.items() if part.pid
         }
-        used, commands, rows = _used(processes), await _commands(client), await _rows(cluster)
+
+        async def counted() -> list[float]:
+            used = [cpu_ms(process) for process in processes.values()]
+            return [*used, await _commands(client), *await _rows(cluster)]
+
+        before = await counted()
+        await asyncio.sleep(IDLE_S)
+        idle = [(now - then) / IDLE_S for now, then in zip(await counted(), before, strict=True)]
+        before = await counted()
         answered = await ask(cluster.rests, key, CLIENTS, seconds)
         # What is written late is a request's, too.
         await asyncio.sleep(LATE_S)
-        now = _used(processes)
-        written = [new - old for new, old in zip(await _rows(cluster), rows, strict=True)]
-        return Cost(
-            {name: (now[name] - ms) / answered.whole for name, ms in used.items()},
-            (await _commands(client) - commands) / answered.whole,
-            *(value / answered.whole for value in written),
-        )
+        each = [
+            (now - then - rate * (seconds + LATE_S)) / answered.whole
+            for now, then, rate in zip(await counted(), before, idle, strict=True)
+        ]
+        used, others = each[: len(processes)], each[len(processes) :]
+        return Cost(dict(zip(processes, used, strict=True)), *others)
 
 
 async def _rate(name: str, replicas: int, quota: float, seconds: float) -> Answered:
@@ -115,10 +124,6 @@ async def _running(replicas: Mapping[str, int]) -> AsyncIterator[tuple[Cluster, 
             key = (await make_keys(cluster, 1))[0]
             await ask(cluster.rests, key, CLIENTS, WARM_UP_S)
             yield cluster, key
-
-
-def _used(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
-    return {name: cpu_ms(process) for name, process in processes.items()}
 
 
 async def _commands(client: redis.Redis) -> int:

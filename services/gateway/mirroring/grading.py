@@ -1,7 +1,7 @@
 """Grades of both answers by a model, from 1 to 5, as `lumni evaluate` has answers graded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 from lumni.chat.v1 import chat_pb2
@@ -13,6 +13,7 @@ from services.gateway.mirroring import answers
 from services.gateway.mirroring.answers import Said
 from services.gateway.mirroring.target import NotAdmittedError, Target
 from services.gateway.requests import chat_request
+from services.gateway.requests.hints import Hints
 from services.gateway.requests.model_request import ModelRequest
 
 ROLES = {chat_pb2.ROLE_SYSTEM: "system", chat_pb2.ROLE_ASSISTANT: "assistant"}
@@ -57,27 +58,40 @@ class Grading:
             of: The id of the request that is mirrored.
         """
         task = _task(request.messages)
+        if task is None:
+            return Grades()
+        # The limits of a key are of those models that it may call itself.
+        asks = replace(caller, models=())
         found = []
         for one in said:
-            if task is None or (grade := await self._grade(caller, model, task, one, deadline_s, of)) is None:
+            wanted = _wanted(model, task, one, request.hints)
+            if (grade := await self._grade(asks, wanted, deadline_s, of)) is None:
                 return Grades()
             found.append(grade)
         return Grades(*found)
 
-    async def _grade(
-        self, caller: Caller, model: str, task: Task, said: Said, deadline_s: float, of: str
-    ) -> int | None:
-        body = {
-            "model": model,
-            "messages": judge.messages(task, "", said.text or said.refusal, answer_first=True),
-            "max_completion_tokens": judge.ANSWER_TOKENS,
-        }
-        asked = chat_request.parse(orjson.dumps(body))
+    async def _grade(self, caller: Caller, wanted: ModelRequest, deadline_s: float, of: str) -> int | None:
         try:
-            found = await self._target.ask(caller, asked, deadline_s, of)
+            found = await self._target.ask(caller, wanted, deadline_s, of)
         except NotAdmittedError:
             return None
-        return judge.grade(answers.read(asked.operation, found.pieces, stream=False).text)
+        return judge.grade(answers.read(wanted.operation, found.pieces, stream=False).text)
+
+
+def _wanted(model: str, task: Task, said: Said, hints: Hints) -> ModelRequest:
+    """What the judge is asked about one answer; what the caller denies for privacy is denied to it, too."""
+    body = {
+        "model": model,
+        "messages": judge.messages(task, "", said.text or said.refusal, answer_first=True),
+        "max_completion_tokens": judge.ANSWER_TOKENS,
+    }
+    denied = Hints(
+        denied_providers=hints.denied_providers,
+        denied_regions=hints.denied_regions,
+        # The operator's texts are for callers' conversations, and would stand before what the judge is told to do.
+        system_prompts=False,
+    )
+    return replace(chat_request.parse(orjson.dumps(body)), hints=denied)
 
 
 def _task(messages: Sequence[chat_pb2.Message]) -> Task | None:

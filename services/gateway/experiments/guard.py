@@ -129,4 +129,4 @@ class Guard:
             share = rollout.following(steps, progress, time.time())
             if share is not None:
                 log.info("rollout %s: goes on to %d %%", row["name"], share)
-                await self._store.set_share(ACTOR, ident, share)
+                await self._store.go_on(ACTOR, ident, progress, share)

@@ -168,17 +168,30 @@ class ExperimentStore:
             progress = rollout.moved(_progress(row), share, time.time())
             return await _move(connection, actor, "set_share", row, progress)
 
+    async def go_on(self, actor: str, ident: str, seen: Progress, share: int) -> dict[str, Any]:
+        """Take a rollout to its next share, unless it was moved since it was `seen`.
+
+        Raises:
+            NotFound, Conflict: as `set_share`.
+        """
+        return await self._step(actor, "set_share", ident, seen, rollout.moved(seen, share, time.time()))
+
     async def fall_back(self, actor: str, ident: str, seen: Progress, reason: str) -> dict[str, Any]:
         """Take a rollout back to its last good share, unless it was moved since it was `seen`.
 
         Raises:
             NotFound, Conflict: as `set_share`.
         """
+        return await self._step(actor, "fall_back", ident, seen, rollout.fallen(seen, reason, time.time()))
+
+    async def _step(
+        self, actor: str, action: str, ident: str, seen: Progress, progress: Progress
+    ) -> dict[str, Any]:
         async with self._database.transaction() as connection:
             row = await _found(connection, ident, lock=True)
             if _progress(row) != seen:
                 return dict(row)
-            return await _move(connection, actor, "fall_back", row, rollout.fallen(seen, reason, time.time()))
+            return await _move(connection, actor, action, row, progress)
 
     async def delete(self, actor: str, ident: str) -> None:
         """Forget an experiment; its requests stay in the ledger.

@@ -215,3 +215,28 @@ async def test_a_share_is_set_over_grpc_too(store: ExperimentStore, pool: postgr
         with pytest.raises(Invalid) as refused:
             await servicer.ChangeExperiment(wrong, None)
         assert "share" == refused.value.param
+
+
+class Overtaken(ExperimentStore):
+    """Where an operator sets another share while the guard reads the ledger."""
+
+    async def find(self, *, after: str, limit: int, state: str | None = None) -> list[dict[str, Any]]:
+        rows = await super().find(after=after, limit=limit, state=state)
+        for row in rows:
+            await self.set_share("eve", row["experiment_id"], 0)
+        return rows
+
+
+async def test_the_guard_overrides_no_share_that_was_set_since_it_looked(
+    store: ExperimentStore, pool: postgres.Pool, client: redis.Redis
+) -> None:
+    ident = (await store.create("eve", described(rollout={"hold_s": 1})))["experiment_id"]
+    await store.change("eve", ident, "start")
+    await pool.execute(
+        "UPDATE experiments SET rollout = jsonb_set(rollout, '{since}', to_jsonb(extract(epoch FROM now()) - 60))"
+    )
+    await write(pool, ident, "new", [1000] * 120, started_us=now_us())
+    await Guard(pool, Overtaken(KeyDatabase(pool, client))).check()
+
+    now = (await store.get(ident))["rollout"]
+    assert (0, 2) == (now["share"], now["number"])

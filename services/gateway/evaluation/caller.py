@@ -20,6 +20,8 @@ PATIENCE_S = 300.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 # A limit, an overload, or a model without a healthy deployment: it passes.
 PASSING = (429, 502, 503, 504)
+# The request itself is refused: it is malformed, too long, or its content is against a provider's policy.
+OF_REQUEST = (400, 413, 422)
 
 
 class CallError(Exception):
@@ -28,6 +30,10 @@ class CallError(Exception):
 
 class SpentError(CallError):
     """The key's own budget is spent: nothing more will be answered."""
+
+
+class RequestRefusedError(CallError):
+    """One request is refused; another one may be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,7 @@ class Caller:
 
         Raises:
             SpentError: the key has nothing left.
+            RequestRefusedError: this will not be answered, and something else may be.
             CallError: there is no answer, whatever is waited.
         """
         body = {
@@ -152,6 +159,8 @@ class Caller:
             message, code = _error(answer)
             if code == "insufficient_quota":
                 raise SpentError(message)
+            if answer.status_code in OF_REQUEST:
+                raise RequestRefusedError(message)
             asked_s = _seconds(answer.headers.get("retry-after"))
             # Callers who were refused together do not return together.
             pause_s = (wait_s if asked_s is None else asked_s) + random.random()

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from services.gateway.evaluation import judge
-from services.gateway.evaluation.caller import Caller, Model
+from services.gateway.evaluation.caller import Caller, Model, RequestRefusedError
 from services.gateway.evaluation.grader import judge_tokens
 from services.gateway.evaluation.spending import Spending
 from services.gateway.evaluation.tasks import Task
@@ -41,11 +41,13 @@ def read(texts: Mapping[str, Any] | None) -> tuple[Task, str] | None:
 
 
 async def graded(caller: Caller, by: Model, spending: Spending, task: Task, answer: str) -> float | None:
-    """How good an answer is by two grades with what is read in both orders, 0 to 1; None where a grade is missing.
+    """How good an answer is by two grades with what is read in both orders, 0 to 1.
+
+    None where a grade is missing, or the judge refuses to read this.
 
     Raises:
         BudgetError: it could cost more than what is left.
-        CallError: the judge does not answer.
+        CallError: the judge answers nothing.
     """
     orders = [judge.messages(task, "", answer, answer_first=first) for first in (False, True)]
     bound = sum(
@@ -61,6 +63,8 @@ async def graded(caller: Caller, by: Model, spending: Spending, task: Task, answ
             found = judge.grade(said.text)
             if found is not None:
                 grades.append(found)
+    except RequestRefusedError:
+        return None
     finally:
         spending.release(bound)
     return judge.share(grades) if len(grades) == len(orders) else None

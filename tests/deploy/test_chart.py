@@ -46,6 +46,7 @@ def test_the_rendered_manifests_are_fresh(helm: str) -> None:
         ("executor.settings.REDIS_URL=redis://x", "/executor/settings"),
         ("image.digests.gateway=sha256:1", "/image/digests/gateway"),
         ("secrets.database=", "/secrets/database"),
+        ("secrets.gatewayDatabase=Pooler", "/secrets/gatewayDatabase"),
         ("gateway.ingress.enabled=true", "/gateway/ingress/host"),
     ],
 )
@@ -129,6 +130,24 @@ def test_one_process_takes_the_place_of_four_at_the_same_address(helm: str) -> N
     services = [named(one, "Service", "lumni-gateway")["spec"] for one in (apart, together)]
     assert services[0]["ports"] == services[1]["ports"]
     assert "together" == services[1]["selector"]["app.kubernetes.io/component"]
+
+
+@pytest.mark.parametrize(
+    ("arrangement", "front"), [("apart", "lumni-gateway"), ("together", "lumni-together")]
+)
+def test_the_gateway_alone_goes_through_a_pooler(helm: str, arrangement: str, front: str) -> None:
+    def databases(*given: str) -> dict[str, str]:
+        return {
+            one["metadata"]["name"]: variable["valueFrom"]["secretKeyRef"]["name"]
+            for one in rendered(helm, f"--set=arrangement={arrangement}", *given)
+            if one["kind"] in ("Deployment", "Job")
+            for variable in one["spec"]["template"]["spec"]["containers"][0].get("env", ())
+            if variable["name"] == "DATABASE_URL"
+        }
+
+    direct = dict.fromkeys((front, "lumni-ledger", "lumni-migration"), "lumni-database")
+    assert direct == databases()
+    assert {**direct, front: "lumni-pooler"} == databases("--set=secrets.gatewayDatabase=lumni-pooler")
 
 
 def test_a_digest_goes_before_the_tag(helm: str) -> None:

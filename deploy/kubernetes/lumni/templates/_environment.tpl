@@ -35,7 +35,7 @@ env:
   {{- include "lumni.secret" (list "LUMNI_SERVICE_TOKEN" $secrets.service "LUMNI_SERVICE_TOKEN") | nindent 2 }}
   {{- end }}
   {{- if $is.database }}
-  {{- include "lumni.secret" (list "DATABASE_URL" $secrets.database "DATABASE_URL") | nindent 2 }}
+  {{- include "lumni.secret" (list "DATABASE_URL" (ternary (default $secrets.database $secrets.gatewayDatabase) $secrets.database (default false $is.public)) "DATABASE_URL") | nindent 2 }}
   {{- end }}
   {{- if $is.valkey }}
   {{- include "lumni.secret" (list "REDIS_URL" $secrets.redis (ternary "gateway" $service (eq $service "together"))) | nindent 2 }}

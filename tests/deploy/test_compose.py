@@ -222,6 +222,14 @@ def test_the_one_process_starts_only_when_asked_for_and_has_what_its_services_ha
         assert services[name]["environment"]["REDIS_URL"] == given[f"LUMNI_{name.upper()}_REDIS_URL"]
 
 
+def test_who_reads_the_configuration_sees_the_folder_that_is_edited(services: dict[str, Any]) -> None:
+    readers = {name for name in OURS if re.search(r'variable\(\s*"LUMNI_CONFIG_DIR"', _sources(OURS[name]))}
+
+    assert {"ledger", "gateway", "selector", "executor"} <= readers
+    for name in readers:
+        assert "./config:/app/config:ro" in services[name].get("volumes", ()), name
+
+
 def test_every_service_says_how_it_is(services: dict[str, Any]) -> None:
     assert {name for name, service in services.items() if "healthcheck" not in service} == WITHOUT_HEALTHCHECK
 

@@ -109,8 +109,7 @@ bench-peers: setup ## the same for LiteLLM's proxy and Portkey's gateway beside 
 overload: setup ## latency and refusals at 1, 2 and 5 times of capacity, with a greedy tenant and nine modest ones
 	$(bin)/python -m tests.bench.overload
 
-MINUTES ?= 30
-
+attacks: MINUTES ?= 30
 attacks: setup ## every attack script in turn beside honest clients (MINUTES=30), then count every bill again
 	$(bin)/python -m tests.attacks --minutes $(MINUTES)
 
@@ -119,8 +118,7 @@ REQUESTS ?= 3000
 faults: setup ## kill, freeze, empty and restart everything under load, then count every bill again
 	$(bin)/python -m tests.faults --requests $(REQUESTS)
 
-MINUTES ?= 10
-
+fuzz: MINUTES ?= 10
 fuzz: setup ## CPU time of the parsers, 3,000 malformed bodies over HTTP, then random bytes for every RPC, route and parser (MINUTES=10); what fails is kept in tests/fuzz/cases
 	$(bin)/python -m tests.fuzz.cpu_time
 	$(bin)/python -m tests.fuzz --minutes $(MINUTES)
@@ -128,8 +126,8 @@ fuzz: setup ## CPU time of the parsers, 3,000 malformed bodies over HTTP, then r
 load: tools ## run ghz on every RPC and vegeta over HTTP against the simulator, and write a report (needs Go to install both; RATE=20 answers a second, STREAMS=10)
 	$(bin)/python -m tests.load $(if $(RATE),--rate $(RATE)) $(if $(STREAMS),--streams $(STREAMS))
 
-chaos: tools ## faults over a network of namespaces: partitions, loss, kills, rolling restarts, bad versions, clock steps, a soak (DRILL=name, MINUTES=30, RATE=100 a second, STREAMS=50; Linux, root)
-	$(bin)/python -m tests.chaos --report .lumni/chaos.md $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES)) $(if $(DRILL),--drill $(DRILL)) $(if $(RATE),--rate $(RATE)) $(if $(STREAMS),--streams $(STREAMS))
+chaos: tools ## faults over a network of namespaces: partitions, loss, kills, rolling restarts, bad versions, clock steps, a soak (DRILL=name, MINUTES=10 and of the soak 30, RATE=100 a second, STREAMS=50; Linux, root)
+	$(bin)/python -m tests.chaos --report .lumni/chaos.md $(if $(MINUTES),--minutes $(MINUTES)) $(if $(DRILL),--drill $(DRILL)) $(if $(RATE),--rate $(RATE)) $(if $(STREAMS),--streams $(STREAMS))
 
 capacity: setup ## CPU a request of each service, the curve from 1 to 4 replicas under CPU quotas, and what 1,000 to 100,000 requests a second need: written into docs/scaling.md (hours of a quiet machine; CHECK=1 only prints)
 	$(bin)/python -m tests.load.capacity $(if $(CHECK),--check)

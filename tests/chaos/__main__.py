@@ -52,7 +52,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=15, help="that a fault lasts")
     parser.add_argument(
-        "--minutes", type=float, default=10, help="of what happens once a minute, and of the soak"
+        "--minutes",
+        type=float,
+        help=f"of what happens once a minute ({MINUTES}), and of the soak ({SOAK_MINUTES})",
     )
     parser.add_argument(
         "--redis-deadline",
@@ -97,8 +99,7 @@ async def _drilled(given: argparse.Namespace, cluster: HostedCluster) -> AsyncGe
     known: set[str] = set()
     for name in given.drill or DRILLS:
         traffic = Traffic(f"{cluster.proxy.url}/v1/chat/completions", keys)
-        minutes = given.minutes or (SOAK_MINUTES if name == "soak" else MINUTES)
-        scene = Scene(cluster, traffic, given.seconds, minutes)
+        scene = Scene(cluster, traffic, given.seconds, minutes(name, given))
         began = time.monotonic()
         rate, streams = _amount(name, given)
         scene.say(f"{rate:.3g} requests a second and {streams} streams at once, on {os.cpu_count()} cores")
@@ -114,6 +115,12 @@ async def _drilled(given: argparse.Namespace, cluster: HostedCluster) -> AsyncGe
         yield verdict
         if scene.stuck:
             return
+
+
+def minutes(name: str, given: argparse.Namespace) -> float:
+    """How long a drill goes on, where it has no end of its own."""
+    asked: float | None = given.minutes
+    return asked or (SOAK_MINUTES if name == "soak" else MINUTES)
 
 
 def _amount(name: str, given: argparse.Namespace) -> tuple[float, int]:

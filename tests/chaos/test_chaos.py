@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.chaos import __main__ as chaos
 from tests.chaos import hosts, servers
 from tests.chaos.hosts import Host, Network
 from tests.chaos.scene import Excuse
@@ -79,3 +80,13 @@ def test_only_what_was_under_way_may_fail_and_only_as_it_must(
     excuse = Excuse("was under way", 10.0, 11.0)
 
     assert covered is excuse.covers(Ended("quick", began, status, took_s=took_s))
+
+
+@pytest.mark.parametrize(("given", "lasts"), [([], (10, 30)), (["--minutes", "2"], (2, 2))])
+def test_the_soak_lasts_longer_than_what_happens_each_minute_unless_told(
+    monkeypatch: pytest.MonkeyPatch, given: list[str], lasts: tuple[float, float]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["chaos", *given])
+    asked = chaos.arguments()
+
+    assert lasts == (chaos.minutes("executors-killed", asked), chaos.minutes("soak", asked))

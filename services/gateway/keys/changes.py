@@ -33,7 +33,12 @@ CUT_OFF = prometheus_client.Gauge(
 )
 
 RECORD = "INSERT INTO key_changes (subject) VALUES ($1)"
-PRUNE = "DELETE FROM key_changes WHERE changed_at < now() - make_interval(secs => $1)"
+# What a longer transaction, such as that of an import, already deletes is left to it: nobody waits for it.
+PRUNE = """
+DELETE FROM key_changes WHERE change_id IN (
+    SELECT change_id FROM key_changes WHERE changed_at < now() - make_interval(secs => $1) FOR UPDATE SKIP LOCKED
+)
+"""
 # A user is revoked when each of his keys is.
 READ = """
 SELECT change_id, subject, coalesce(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 
 from services.chassis import redis, redis_keys
@@ -12,7 +13,7 @@ from services.gateway import postgres
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys.authenticator import Authenticator
-from services.gateway.keys.changes import KEPT_S, OVERLAP_S, ChangeFeed
+from services.gateway.keys.changes import KEPT_S, OVERLAP_S, ChangeFeed, record
 from services.gateway.keys.owners import OwnerStore
 from services.gateway.keys.store import KeyStore
 from services.gateway.migrate import migrate
@@ -194,3 +195,24 @@ async def test_a_revocation_that_redis_did_not_take_is_marked_as_one(
 
             await eventually(all_read)
     assert (f"key:{left}", True) not in changes
+
+
+async def test_a_change_does_not_wait_for_a_longer_transaction_that_deletes_old_changes(
+    database: str, pool: postgres.Pool, store: KeyStore
+) -> None:
+    made = await store.create("admin", {})
+    await pool.execute(
+        "INSERT INTO key_changes (subject, changed_at) VALUES ('key:old', now() - make_interval(secs => $1))",
+        KEPT_S + 60,
+    )
+    importing = await asyncpg.connect(database)
+    try:
+        async with importing.transaction():
+            await record(importing, "key:imported")
+
+            await asyncio.wait_for(store.revoke("admin", made["key_id"]), 10)
+    finally:
+        await importing.close()
+
+    assert await pool.fetchval("SELECT revoked_at FROM virtual_keys WHERE key_id = $1", made["key_id"])
+    assert not await pool.fetchval("SELECT count(*) FROM key_changes WHERE subject = 'key:old'")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 __all__ = ["Address", "Kind", "Node", "parse"]
 
@@ -85,7 +85,7 @@ def parse(url: str) -> Address:
         raise ValueError(
             "REDIS_URL: redis+sentinel:// ends with the name of the servers, such as .../lumni; a database is ?db=1"
         )
-    own = f"{sentinel_user}:{sentinel_password}@" if sentinel_password else ""
+    own = f"{quote(sentinel_user, safe='')}:{quote(sentinel_password, safe='')}@" if sentinel_password else ""
     return Address(
         Kind.SENTINEL,
         _template(scheme, user + at, query),

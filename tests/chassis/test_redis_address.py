@@ -1,6 +1,9 @@
 """Addresses of Redis: one server, a cluster, servers that Sentinel watches."""
 
+from urllib.parse import quote
+
 import pytest
+from redis.asyncio.connection import parse_url
 
 from services.chassis import redis, redis_address
 from services.chassis.redis_address import Kind
@@ -32,6 +35,16 @@ def test_sentinels_have_a_name_for_the_servers_and_a_password_of_their_own() -> 
     assert (("a", 26379), ("b", 2)) == address.nodes
     assert "redis://u:p@c:3?db=1&socket_timeout=3" == address.url_of(("c", 3))
     assert "redis://:s@a:26379?socket_timeout=3" == address.sentinel_url_of(address.nodes[0])
+
+
+@pytest.mark.parametrize("secret", ["a%2Fb", "%", "a/b:c@d?e#f"])
+def test_the_user_and_password_of_sentinels_may_have_any_characters(secret: str) -> None:
+    query = f"sentinel_username={quote(secret, safe='')}&sentinel_password={quote(secret, safe='')}"
+    address = redis_address.parse(f"redis+sentinel://a/lumni?{query}")
+
+    read = parse_url(address.sentinel_url_of(("a", 1)))
+
+    assert (secret, secret, "a", 1) == (read["username"], read["password"], read["host"], read["port"])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import asyncpg
 import pytest
 
 from services.chassis import redis, redis_keys
@@ -205,14 +204,11 @@ async def test_a_change_does_not_wait_for_a_longer_transaction_that_deletes_old_
         "INSERT INTO key_changes (subject, changed_at) VALUES ('key:old', now() - make_interval(secs => $1))",
         KEPT_S + 60,
     )
-    importing = await asyncpg.connect(database)
-    try:
+    async with postgres.pool(database) as other, postgres.connection(other) as importing:
         async with importing.transaction():
             await record(importing, "key:imported")
 
             await asyncio.wait_for(store.revoke("admin", made["key_id"]), 10)
-    finally:
-        await importing.close()
 
     assert await pool.fetchval("SELECT revoked_at FROM virtual_keys WHERE key_id = $1", made["key_id"])
     assert not await pool.fetchval("SELECT count(*) FROM key_changes WHERE subject = 'key:old'")

@@ -125,7 +125,8 @@ class Guard:
         if reason and progress.share:
             log.warning("rollout %s: falls back from %d %%: %s", row["name"], progress.share, reason)
             await self._store.fall_back(ACTOR, ident, progress, reason)
-        elif measured[variant][ERRORS.name].requests >= statistics.LEAST_REQUESTS:
+        # At a share of 0 nobody asks the variant, and nothing speaks against the first step.
+        elif not progress.share or measured[variant][ERRORS.name].requests >= statistics.LEAST_REQUESTS:
             share = rollout.following(steps, progress, time.time())
             if share is not None:
                 log.info("rollout %s: goes on to %d %%", row["name"], share)

@@ -23,7 +23,7 @@ class Ledger:
         *,
         grace_s: float = 60.0,
         retention_days: int = 0,
-        learning_days: int = 0,
+        learnt_days: int = 0,
         partitions: int = 1,
     ) -> None:
         self.store = LedgerStore(pool, grace_s=grace_s)
@@ -43,7 +43,7 @@ class Ledger:
             self.decisions,
             pause_s=0.05,
             retention_days=retention_days,
-            learning_days=learning_days,
+            learnt_days=learnt_days,
         )
 
     def _consumer(self, client: redis.Redis, stream: str, write: Any) -> Consumer:

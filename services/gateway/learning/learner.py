@@ -6,7 +6,7 @@ on, finds the same, and Redis has nothing that could be lost.
 
 import asyncio
 import logging
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import asyncpg
 from lumni.classifier.v1 import classifier_pb2
@@ -38,9 +38,20 @@ class Learner:
 
     """
 
-    def __init__(self, pool: postgres.Pool, client: redis.Redis, *, pause_s: float = PAUSE_S) -> None:
+    def __init__(
+        self, pool: postgres.Pool, client: redis.Redis, *, kept_days: int = 0, pause_s: float = PAUSE_S
+    ) -> None:
+        """Learn from `pool`, and publish through `client`.
+
+        Args:
+            pool: The ledger.
+            client: Where selectors read what was learnt.
+            kept_days: For how many days retention keeps what outcomes are made of; 0 is for good.
+            pause_s: Between two rounds.
+        """
         self._pool = pool
         self._redis = client
+        self._kept_days = kept_days
         self._pause_s = pause_s
         # When the last round began; after a start all days are summed.
         self._since: datetime | None = None
@@ -69,12 +80,18 @@ class Learner:
             if await connection.fetchval("SELECT pg_try_advisory_lock($1)", outcomes.LOCK):
                 try:
                     for day in await outcomes.changed_days(connection, self._since, today):
-                        await outcomes.sum_day(connection, day, today)
+                        if not self._is_pruned(day, now) or not evidence.faded(day, today):
+                            await outcomes.sum_day(connection, day, today)
                 finally:
                     await connection.execute("SELECT pg_advisory_unlock($1)", outcomes.LOCK)
                 self._since = now - OVERLAP
             days, compared = await outcomes.sums(connection, today)
         await self._redis.set(redis_keys.LEARNED, published(days, compared, now).SerializeToString())
+
+    def _is_pruned(self, day: date, now: datetime) -> bool:
+        """Whether retention may have deleted rows of a day: its sums would lack them, and stay as they are."""
+        begin = datetime.combine(day, time(), UTC)
+        return bool(self._kept_days) and begin < now - timedelta(days=self._kept_days)
 
 
 def published(

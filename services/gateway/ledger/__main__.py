@@ -81,12 +81,12 @@ async def main(settings: Settings) -> None:
             usage,
             decisions,
             retention_days=settings.retention_days,
-            learning_days=settings.learning_days,
+            learnt_days=settings.learnt_days,
             hourly=[expiry.measure],
         )
         guard = Guard(pool, ExperimentStore(KeyDatabase(pool, client)))
         consumers = [asyncio.create_task(one.run()) for one in (*usage, *decisions)]
-        learner = Learner(pool, client)
+        learner = Learner(pool, client, kept_days=settings.learnt_days)
         tasks = [*consumers, *(asyncio.create_task(part.run()) for part in (housekeeping, guard, learner))]
         if watch is not None:
             tasks.append(asyncio.create_task(watch.run(lambda: max(one.behind_s for one in usage))))

@@ -34,7 +34,7 @@ class Housekeeping:
         *,
         pause_s: float = 5.0,
         retention_days: int = 0,
-        learning_days: int = 0,
+        learnt_days: int = 0,
         hourly: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         """Put the rounds together.
@@ -46,16 +46,14 @@ class Housekeeping:
             decisions: The same of decision events.
             pause_s: Between two rounds.
             retention_days: For how long usage is kept; 0 is for good.
-            learning_days: For how long feedback and features are kept; 0 is as long as usage.
+            learnt_days: For how long feedback and features are kept, no longer than usage; 0 is for good.
             hourly: What else is done once an hour.
         """
         self._retention = retention
         self._recovery = recovery
         self._usage = usage
         self._decisions = decisions
-        # What deletes a batch of rows that are older than so many days. Nothing learnt outlives its usage row;
-        # responses and texts have ends of their own.
-        learnt_days = min(filter(None, (retention_days, learning_days)), default=0)
+        # What deletes a batch of rows that are older than so many days; responses and texts have ends of their own.
         self._prunes: list[tuple[int, Callable[[datetime], Awaitable[int]]]] = [(0, retention.prune_expired)]
         if retention_days:
             self._prunes.append((retention_days, retention.prune))

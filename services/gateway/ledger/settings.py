@@ -41,6 +41,11 @@ class Settings:
     partitions: int = variable("LUMNI_STREAM_PARTITIONS", 1, stream_partitions.DOC)
     telemetry: Telemetry = part()
 
+    @property
+    def learnt_days(self) -> int:
+        """For how many days what is learnt from is kept, which is never longer than its usage; 0 is for good."""
+        return min(filter(None, (self.retention_days, self.learning_days)), default=0)
+
     def __post_init__(self) -> None:
         stream_partitions.check(self.partitions)
         redis_address.parse(self.redis_url.reveal())

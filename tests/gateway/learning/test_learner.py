@@ -156,6 +156,25 @@ async def test_what_was_asked_before_the_answer_had_come_or_all_day_long_is_no_c
     assert [] == list((await ledger.learnt()).outcomes)
 
 
+async def test_sums_of_days_whose_rows_retention_deletes_stay_until_they_count_no_more(
+    ledger: Ledger,
+) -> None:
+    ledger.learner = Learner(ledger.pool, ledger.client, kept_days=2)
+    first, second = [await ledger.answer() for _ in range(2)]
+    await ledger.judge(first, 10)
+    await ledger.learnt()
+    before = await ledger.tables()
+    later = NOW + timedelta(days=3)
+    await ledger.pool.execute("DELETE FROM learning_choices WHERE request_id = $1", first)
+    await ledger.judge(second, 10)
+    await ledger.pool.execute("UPDATE feedback SET given_at = $1", later)
+
+    assert 1 == len((await ledger.learnt(later)).outcomes)
+    assert before == await ledger.tables()
+    assert [] == list((await ledger.learnt(NOW + timedelta(days=400))).outcomes)
+    assert not any(await ledger.tables())
+
+
 async def test_summing_all_anew_finds_what_was_summed_round_by_round(ledger: Ledger) -> None:
     given: list[str] = []
     for hours in range(0, 240, 7):

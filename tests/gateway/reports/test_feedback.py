@@ -223,11 +223,11 @@ async def test_what_was_learnt_is_deleted_in_batches_when_it_is_old(pool: postgr
     )
 
 
-@pytest.mark.parametrize(("learning_days", "retention_days", "left"), [(90, 0, 1), (0, 0, 2), (0, 90, 1)])
+@pytest.mark.parametrize(("learnt_days", "retention_days", "left"), [(90, 0, 1), (0, 0, 2), (90, 90, 1)])
 async def test_the_ledger_keeps_what_was_learnt_as_long_as_configured_and_no_longer_than_usage(
-    pool: postgres.Pool, client: redis.Redis, learning_days: int, retention_days: int, left: int
+    pool: postgres.Pool, client: redis.Redis, learnt_days: int, retention_days: int, left: int
 ) -> None:
-    ledger = Ledger(pool, client, grace_s=0, learning_days=learning_days, retention_days=retention_days)
+    ledger = Ledger(pool, client, grace_s=0, learnt_days=learnt_days, retention_days=retention_days)
     now = datetime.now(UTC)
     await pool.executemany(
         "INSERT INTO feedback (request_id, user_id, value, asked_at) VALUES ($1, 'ann', 1, $2)",

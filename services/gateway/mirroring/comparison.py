@@ -35,7 +35,7 @@ class Side:
         latency_ms: From the beginning of its decision to the end of the answer.
         first_ms: The same to its first piece; None for one that was not streamed.
         cost_nano_usd: What it cost; None where a price is not known.
-        said: The answer; None without one.
+        said: The answer; None without one, and where it is too long to be compared.
 
     """
 

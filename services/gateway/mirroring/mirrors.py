@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,9 +19,10 @@ from services.gateway import postgres
 from services.gateway.config.live import Live
 from services.gateway.keys.permissions import Caller
 from services.gateway.mirroring import answers, target
-from services.gateway.mirroring.comparison import Side, Wanted, compare
+from services.gateway.mirroring.comparison import Compared, Side, Wanted, compare
 from services.gateway.mirroring.definition import Mirror
 from services.gateway.mirroring.grading import Grades, Grading
+from services.gateway.mirroring.pieces import too_long
 from services.gateway.mirroring.store import MirrorStore, Pair
 from services.gateway.mirroring.target import Answered, NotAdmittedError, Target
 from services.gateway.requests import system_text
@@ -32,9 +34,11 @@ log = logging.getLogger(__name__)
 # mirrored late says nothing of the same moment.
 MOST_WAITING = 64
 AT_ONCE = 8
-# The longest prompt, by the bound of its tokens, and the longest answer, in characters: all that waits takes 40 MiB.
+# The longest prompt, by the bound of its tokens. With the longest answer all that waits takes 40 MiB.
 LONGEST_PROMPT = 131_072
-LONGEST_ANSWER = 262_144
+# Reads and compares answers, which takes up to a tenth of a second: beside the event loop, and apart from the worker of
+# the texts that callers wait for.
+_WORKER = ThreadPoolExecutor(1, thread_name_prefix="mirrored-answers")
 
 MIRRORED = prometheus_client.Counter(
     "lumni_gateway_mirrored_requests",
@@ -101,9 +105,9 @@ class Mirrors:
 
     def add(self, drawn: Sequence[Mirror], caller: Caller, request: ModelRequest, own: Answered) -> None:
         """Take a request that was answered, or failed at its providers; returns at once."""
-        size = sum(map(len, own.pieces))
+        long = request.prompt_tokens > LONGEST_PROMPT or too_long(own.pieces)
         for mirror in drawn:
-            if request.prompt_tokens > LONGEST_PROMPT or size > LONGEST_ANSWER:
+            if long:
                 MIRRORED.labels(mirror.name, "long").inc()
                 continue
             try:
@@ -146,7 +150,9 @@ class Mirrors:
         caller = target.caller_of(mirror, one.caller)
         changed = target.request_of(mirror, request)
         found = await self._target.ask(caller, changed, mirror.deadline_s, one.own.request_id)
-        own, theirs = _side(request, one.own), _side(request, found)
+        own, theirs, compared = await asyncio.get_running_loop().run_in_executor(
+            _WORKER, _compared, request, one.own, found
+        )
         grades = await self._grades(one, caller, own, theirs)
         await self._store.add(
             Pair(
@@ -158,7 +164,7 @@ class Mirrors:
                 category=one.own.category or found.category,
                 own=own,
                 target=theirs,
-                compared=compare(own, theirs, wanted(request)),
+                compared=compared,
                 grades=grades,
             )
         )
@@ -202,17 +208,24 @@ def _can_be_mirrored(request: ModelRequest) -> bool:
     )
 
 
+def _compared(request: ModelRequest, own: Answered, found: Answered) -> tuple[Side, Side, Compared]:
+    mine, theirs = _side(request, own), _side(request, found)
+    return mine, theirs, compare(mine, theirs, wanted(request))
+
+
 def _side(request: ModelRequest, found: Answered) -> Side:
     report = found.report or executor_pb2.Report()
     last = report.attempts[-1] if report.attempts else executor_pb2.Attempt()
     unpriced = any(one.unpriced for one in report.attempts)
-    # Message by message as Anthropic has it; all else is read by its own API.
-    said = answers.read(Operation(request.operation), found.pieces, stream=request.stream)
+    said = None
+    if not found.failure and not too_long(found.pieces):
+        # Message by message as Anthropic has it; all else is read by its own API.
+        said = answers.read(Operation(request.operation), found.pieces, stream=request.stream)
     return Side(
         model=last.model,
         failure=found.failure,
         latency_ms=report.timing.provider_ms,
         first_ms=(report.timing.first_chunk_ms or None) if request.stream else None,
         cost_nano_usd=None if unpriced else report.cost_nano_usd,
-        said=None if found.failure else said,
+        said=said,
     )

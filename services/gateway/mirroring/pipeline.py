@@ -12,7 +12,8 @@ from services.chassis import errors, telemetry
 from services.chassis.enums import word
 from services.gateway.keys.permissions import Caller
 from services.gateway.mirroring.definition import Mirror
-from services.gateway.mirroring.mirrors import LONGEST_ANSWER, Mirrors
+from services.gateway.mirroring.mirrors import Mirrors
+from services.gateway.mirroring.pieces import Pieces
 from services.gateway.mirroring.target import Answered
 from services.gateway.pipeline.measures import OURS
 from services.gateway.pipeline.pipeline import Answer, Stream
@@ -69,21 +70,17 @@ class MirroringPipeline(RecordingPipeline):
         self, drawn: Sequence[Mirror], caller: Caller, request: ModelRequest, stream: Stream
     ) -> AsyncGenerator[str, None]:
         """The chunks, after an empty text; of a stream that its caller leaves nothing can be compared."""
-        pieces: list[str] = []
-        size = 0
+        pieces = Pieces()
         async with aclosing(stream.chunks):
             yield ""
             try:
                 async for chunk in stream.chunks:
-                    # The first one that is too many stays, and says that it was too long.
-                    if size <= LONGEST_ANSWER:
-                        size += len(chunk)
-                        pieces.append(chunk)
+                    pieces.add(chunk)
                     yield chunk
             except errors.Fault as fault:
                 self._failed(drawn, caller, request, fault)
                 raise
-        self._answered(drawn, caller, request, pieces, stream.report, "")
+        self._answered(drawn, caller, request, pieces.kept, stream.report, "")
 
     def _answered(
         self,

@@ -57,11 +57,13 @@ class Metric:
 
 
 ANSWERED = "failure = '' AND target_failure = ''"
+# Both answered, and neither answer was too long to be read.
+READ = "refused IS NOT NULL AND target_refused IS NOT NULL"
 
 
-def _of_answers(name: str, column: str, worse: str, unit: str, per: int = 1) -> Metric:
+def _of_answers(name: str, column: str, worse: str, unit: str, per: int = 1, where: str = ANSWERED) -> Metric:
     """A metric of requests that both answered: a column, divided by `per`."""
-    own, target = (f"CASE WHEN {ANSWERED} THEN {one} / {per}.0 END" for one in (column, f"target_{column}"))
+    own, target = (f"CASE WHEN {where} THEN {one} / {per}.0 END" for one in (column, f"target_{column}"))
     return Metric(name, own, target, worse, unit, margin=MARGIN)
 
 
@@ -85,10 +87,8 @@ METRICS: Sequence[Metric] = (
     _share("refused_share", "refused::int", "target_refused::int", "refuses more often"),
     Metric("grade", "grade", "target_grade", "is graded lower", "of 5", less=False, span=8.0),
     # Neither direction of these is worse; of the last three the caller's side is what an equal answer has.
-    _of_answers("characters", "characters", "", "characters"),
-    Metric(
-        "finish_equal_share", f"CASE WHEN {ANSWERED} THEN 1 END", "(finish = target_finish)::int", span=2.0
-    ),
+    _of_answers("characters", "characters", "", "characters", where=READ),
+    Metric("finish_equal_share", f"CASE WHEN {READ} THEN 1 END", "(finish = target_finish)::int", span=2.0),
     Metric("tools_equal_share", "1", "tools_equal::int", span=2.0),
     Metric("similarity", "1", "similarity", span=2.0),
 )

@@ -19,6 +19,7 @@ from services.gateway.experiments import assignment
 from services.gateway.keys.permissions import MIRROR, UNLIMITED, Caller, Subject
 from services.gateway.limits.admission import Limits
 from services.gateway.mirroring.definition import Mirror
+from services.gateway.mirroring.pieces import Pieces
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.pipeline import execute_request, request_context
@@ -44,7 +45,7 @@ class Answered:
     Attributes:
         request_id: Its id.
         category: Of what it asks, as it was classified; empty where it was not.
-        pieces: The JSON of the answer, or of each event of its stream.
+        pieces: The JSON of the answer, or of each event of its stream; of one that is too long the beginning.
         report: Its attempts, as far as they are known.
         failure: Why there is no answer; empty where there is one.
 
@@ -173,10 +174,11 @@ class Target:
         if not stream:
             response = await self._executor.execute(wanted, deadline_s)
             return [response.body_json], response.report
-        pieces: list[str] = []
+        pieces = Pieces()
         async with aclosing(self._executor.stream(wanted, deadline_s)) as responses:
             async for one in responses:
-                pieces += one.chunks.chunk_json
+                for piece in one.chunks.chunk_json:
+                    pieces.add(piece)
                 if one.WhichOneof("piece") == "report":
-                    return pieces, one.report
+                    return pieces.kept, one.report
         raise errors.Unavailable("the executor ended without a report")

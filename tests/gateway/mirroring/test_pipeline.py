@@ -1,6 +1,7 @@
 """A mirrored request costs its caller nothing: no time, no failure, no money; and what is too much is dropped."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,11 +15,13 @@ from services.chassis import errors, telemetry
 from services.gateway.config.live import Live
 from services.gateway.experiments.definition import Variant
 from services.gateway.mirroring import mirrors as mirroring
+from services.gateway.mirroring import pieces
+from services.gateway.mirroring.comparison import Compared
 from services.gateway.mirroring.definition import Judging, Mirror
 from services.gateway.mirroring.mirrors import Mirrors
 from services.gateway.mirroring.pipeline import MirroringPipeline
 from services.gateway.mirroring.store import MirrorStore, Pair
-from services.gateway.mirroring.target import Target
+from services.gateway.mirroring.target import Answered, Target
 from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.system_prompts import SystemPrompts
 from services.gateway.requests import chat_request
@@ -224,3 +227,44 @@ async def test_a_caller_who_leaves_a_stream_leaves_nothing_to_compare() -> None:
     await asyncio.sleep(0)
 
     assert (0, [None]) == (one.behind.executor.calls, one.front.limits.ends)
+
+
+async def test_a_targets_answer_without_end_is_read_up_to_its_bill_and_not_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pieces, "LONGEST_ANSWER", 100 * len(WORD))
+    one = Mirrored([WORD, FINISH, REPORT], [*[WORD] * 500, FINISH, REPORT])
+    kept: list[Answered] = []
+    ask = one.mirrors._target.ask
+
+    async def asked(*args: Any) -> Answered:
+        kept.append(await ask(*args))
+        return kept[-1]
+
+    monkeypatch.setattr(one.mirrors._target, "ask", asked)
+    chat = chat_request.parse(b'{"stream": true, "messages": [{"role": "user", "content": "Hi"}]}')
+    async with one.compared("compared"):
+        await one.front.read([], chat)
+
+    (pair,) = one.kept.pairs
+    assert [WORD] * 101 == kept[0].pieces
+    assert ("", None, 7) == (pair.target.failure, pair.target.said, pair.target.cost_nano_usd)
+    assert (None, [REPORT]) == (pair.compared.similarity, one.behind.limits.ends)
+
+
+async def test_answers_are_compared_beside_the_loop_that_serves_callers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def compare(*sides: Any) -> Compared:
+        threads.append(threading.current_thread())
+        return Compared()
+
+    monkeypatch.setattr(mirroring, "compare", compare)
+    one = Mirrored([ANSWER, REPORT], [ANSWER, REPORT])
+    async with one.compared("compared"):
+        await one.front.pipeline.complete(caller(), CHAT)
+
+    assert 1 == len(threads)
+    assert threading.current_thread() not in threads

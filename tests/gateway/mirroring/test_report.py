@@ -1,6 +1,7 @@
 """A report names the regressions that were planted, and none where there is none."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -92,3 +93,17 @@ def test_alike_targets_are_called_worse_in_few_of_many_reports_however_often_one
                 wrong += 1
                 break
     assert wrong <= 5
+
+
+async def test_an_answer_that_is_too_long_to_be_read_counts_in_time_and_cost_alone(
+    pool: postgres.Pool,
+) -> None:
+    store, reports = MirrorStore(pool), MirrorReports(Readers(pool))
+    for pair in pairs("endless", 3, Random(1), worse=False):
+        unread = replace(pair.target, said=None) if pair.request_id == "endless-0" else pair.target
+        await store.add(replace(pair, target=unread))
+
+    sums = await reports.sums("endless", SINCE, UNTIL)
+    counted = {one.metric: one.requests for one in sums if one.group is report.Group.ALL}
+    assert (3, 3, 3) == (counted["error_share"], counted["latency_ms"], counted["cost_usd"])
+    assert (2, 2) == (counted["characters"], counted["finish_equal_share"])

@@ -49,6 +49,7 @@ FROM imported_costs c JOIN incoming i USING (attempt_id)
 JOIN usage_records u ON u.attempt_id = i.attempt_id AND u.started_at = i.started_at
 GROUP BY 1, 2, 3 HAVING round(sum(c.nano_usd)) <> sum(u.cost_nano_usd) ORDER BY 1, 2, 3 LIMIT 5
 """
+KNOWN = "SELECT key_id FROM virtual_keys WHERE key_id = ANY($1)"
 WRITTEN = "SELECT count(*) AS rows, coalesce(sum(cost_nano_usd), 0)::bigint AS nano_usd FROM changed"
 
 
@@ -81,7 +82,8 @@ class Writer:
         self._digests = digests
         self._plan = plan
         self._source = source
-        self._key_ids: dict[str, str] = {}
+        # By what the source calls a key; usage may belong to none.
+        self._key_ids = {"": ""}
         self._written = Written()
 
     @staticmethod
@@ -92,6 +94,7 @@ class Writer:
 
     async def add(self, batch: Sequence[Organization | User | Key | Spend]) -> None:
         """Write owners and keys; stage what was spent."""
+        await self._find_keys(batch)
         spends = []
         for record in batch:
             match record:
@@ -136,19 +139,13 @@ class Writer:
         )
 
     async def _key(self, key: Key) -> None:
-        ident = self._key_ids[key.ref] = self._key_id(key)
         if key.organization_id:
             await owners.make_organizations(self._connection, [key.organization_id])
         if key.user_id:
             await owners.make_users(self._connection, [key.user_id])
-        digest = None
-        if key.secret:
-            digest = self._digests.of(key.secret)
-        elif key.sha256:
-            digest = self._digests.of_sha256(key.sha256)
         row = ImportedKey(
-            key_id=ident,
-            digest=digest,
+            key_id=self._key_ids[key.ref],
+            digests=self._accepted(key) if key.secret or key.sha256 else [],
             digest_of="sha256" if key.sha256 else "key",
             hint=key.hint,
             user_id=key.user_id,
@@ -164,25 +161,40 @@ class Writer:
         )
         self._written.new["keys"] += await keys.import_key(self._connection, ACTOR, row, self._source)
 
-    def _key_id(self, key: Key) -> str:
-        """The same for the same key, wherever it is read; keyed, so that no weak key can be guessed by it."""
-        if key.secret:
-            return _id_of(self._digests.of(key.secret))
-        return _id_of(self._digests.of_sha256(key.sha256)) if key.sha256 else self._id_of_ref(key.ref)
+    async def _find_keys(self, batch: Sequence[Organization | User | Key | Spend]) -> None:
+        """Work out the ids of keys: that of an earlier import where there is one, under whichever secret that was."""
+        possible: dict[str, list[str]] = {}
+        for record in batch:
+            match record:
+                case Key(ref=ref) | Spend(key_ref=ref) if ref not in self._key_ids and ref not in possible:
+                    possible[ref] = [_id_of(digest) for digest in self._accepted(record)]
+        rows = await self._connection.fetch(
+            KNOWN, [ident for idents in possible.values() for ident in idents]
+        )
+        known = {row["key_id"] for row in rows}
+        for ref, idents in possible.items():
+            self._key_ids[ref] = next((ident for ident in idents if ident in known), idents[0])
 
-    def _id_of_ref(self, ref: str) -> str:
-        """The id of a key that only its usage tells of, as it was deleted there."""
-        if not ref:
-            return ""
+    def _accepted(self, record: Key | Spend) -> list[bytes]:
+        """Digests of a key under each secret, the same wherever it is read; keyed, so that no weak key can be guessed.
+
+        Of a key that was deleted there only its usage tells.
+        """
+        if isinstance(record, Key):
+            if record.secret:
+                return self._digests.accepted(record.secret)
+            if record.sha256:
+                return self._digests.accepted_hashed(record.sha256)
+        ref = record.ref if isinstance(record, Key) else record.key_ref
         if len(ref) == SHA256_HEX and all(letter in "0123456789abcdef" for letter in ref):
-            return _id_of(self._digests.of_sha256(bytes.fromhex(ref)))
-        return _id_of(self._digests.of(ref))
+            return self._digests.accepted_hashed(bytes.fromhex(ref))
+        return self._digests.accepted(ref)
 
     async def _stage(self, spends: Sequence[Spend]) -> None:
         rows, costs = [], []
         for spend in spends:
             request = f"import-{hashlib.sha256(spend.identity.encode()).hexdigest()[:32]}"
-            key_id = self._key_ids.get(spend.key_ref) or self._id_of_ref(spend.key_ref)
+            key_id = self._key_ids[spend.key_ref]
             values = _values(spend, request, key_id)
             rows.append(tuple(values[name] for name in USAGE_COLUMNS))
             costs.append((values["attempt_id"], key_id, spend.model, spend.at.date(), spend.cost_usd * NANO))

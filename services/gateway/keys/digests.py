@@ -52,20 +52,19 @@ class Digests:
         """What is stored of a key."""
         return digest(key, self._secret)
 
-    def of_sha256(self, hashed: bytes) -> bytes:
-        """What is stored of a key of which another system kept the SHA-256 alone.
-
-        Whoever reads that system's table has no key for this one: what is hashed here is no text that a key can be.
-        """
-        return _digest_of_sha256(hashed, self._secret)
-
     def accepted(self, key: str) -> list[bytes]:
         """What may be stored of a key: first what is stored of a new one, then what was under earlier secrets."""
         return [digest(key, secret) for secret in (self._secret, *self._earlier)]
 
     def accepted_sha256(self, key: str) -> list[bytes]:
         """As `accepted`, of a key of which another system kept the SHA-256 alone."""
-        hashed = hashlib.sha256(key.encode("utf-8", "replace")).digest()
+        return self.accepted_hashed(hashlib.sha256(key.encode("utf-8", "replace")).digest())
+
+    def accepted_hashed(self, hashed: bytes) -> list[bytes]:
+        """As `accepted_sha256`, of the SHA-256 itself.
+
+        Whoever reads that system's table has no key for this one: what is hashed here is no text that a key can be.
+        """
         return [_digest_of_sha256(hashed, secret) for secret in (self._secret, *self._earlier)]
 
     def derived(self, purpose: str) -> str:

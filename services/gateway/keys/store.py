@@ -50,11 +50,11 @@ WITH made AS (
         budget_period, created_at, expires_at, revoked_at, metadata)
     SELECT $1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, coalesce($14, now()), $15, $16, $17
     WHERE NOT EXISTS (SELECT FROM virtual_keys WHERE key_id = $1)
-      AND NOT EXISTS (SELECT FROM key_secrets WHERE digest = $2)
+      AND NOT EXISTS (SELECT FROM key_secrets WHERE digest = ANY($2::bytea[]))
     RETURNING key_id
 ), secret AS (
     INSERT INTO key_secrets (digest, key_id, digest_of, keyed_by)
-    SELECT $2, key_id, $3, $18 FROM made WHERE $2 IS NOT NULL
+    SELECT ($2::bytea[])[1], key_id, $3, $18 FROM made WHERE cardinality($2::bytea[]) > 0
 )
 SELECT key_id FROM made
 """
@@ -70,8 +70,9 @@ class ImportedKey:
     """A key of another system, as its row is here."""
 
     key_id: str
-    # What is stored of its secret: a digest of the key, or of its SHA-256; None where the other system shows neither.
-    digest: bytes | None
+    # What is stored of its secret: a digest of the key, or of its SHA-256; none where the other system shows neither.
+    # Behind the first are those under earlier secrets, by which it may be known already.
+    digests: Sequence[bytes]
     digest_of: str
     hint: str
     user_id: str | None
@@ -87,7 +88,7 @@ class ImportedKey:
     expires_at: datetime | None
     revoked_at: datetime | None
     metadata: Mapping[str, Any]
-    # The fingerprint of the secret that keyed the digest.
+    # The fingerprint of the secret that keyed the first of the digests.
     keyed_by: str
 
 

@@ -12,7 +12,7 @@ from services.chassis import errors, redis
 from services.gateway import postgres
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
-from tests.gateway.authentication import authenticating, store_of, until_refused
+from tests.gateway.authentication import PEPPER, authenticating, store_of, until_refused
 from tests.gateway.conftest import eventually
 from tests.gateway.imports.conftest import ANN, BOB, OFF, OLD, sha256
 
@@ -28,6 +28,7 @@ HERE = """
 SELECT model, (started_at AT TIME ZONE 'UTC')::date AS day, key_id AS key, sum(cost_nano_usd)::bigint AS nano_usd
 FROM usage_records GROUP BY 1, 2, 3
 """
+KEYS = "SELECT * FROM virtual_keys JOIN key_secrets USING (key_id) ORDER BY key_id"
 
 
 def fetch(address: str, query: str) -> list[dict[str, Any]]:
@@ -76,6 +77,29 @@ def test_every_key_day_and_model_adds_up_to_the_nano_dollar_however_often_it_is_
         "SELECT sum(spend) * 1e9 AS nano FROM \"LiteLLM_SpendLogs\" WHERE team_id = 'data' OR request_id = 'x'",
     )
     assert abs(spent["spent_nano_usd"] - of_team["nano"]) < 10
+
+
+def test_a_key_that_was_imported_under_an_earlier_secret_is_not_made_again(
+    lumni: Lumni, litellm: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lumni("import", "litellm", litellm)
+    fetch(database, "UPDATE virtual_keys SET revoked_at = now() WHERE user_id = 'ann' RETURNING key_id")
+    before = fetch(database, KEYS)
+    fetch(
+        litellm,
+        f"""INSERT INTO "LiteLLM_SpendLogs" (request_id, call_type, api_key, spend, "startTime", "endTime", model, "user", updated_at)
+        VALUES ('late', 'acompletion', '{sha256(ANN)}', 0.5, '2026-11-20', '2026-11-20', 'm', 'ann', now()) RETURNING request_id""",
+    )
+    monkeypatch.setenv("LUMNI_KEY_SECRET", f"another,{PEPPER.reveal()}")
+
+    assert 0 == lumni("import", "litellm", litellm)[0]
+
+    assert before == fetch(database, KEYS)
+    (late,) = fetch(
+        database,
+        "SELECT user_id, revoked_at FROM usage_records JOIN virtual_keys USING (key_id, user_id) WHERE model = 'm'",
+    )
+    assert ("ann", True) == (late["user_id"], late["revoked_at"] is not None)
 
 
 def test_what_comes_later_between_rows_of_before_is_added_exactly(

@@ -38,6 +38,8 @@ Redis = redis.Redis
 Entry: TypeAlias = tuple[str, Mapping[bytes, bytes]]
 # What a server answers that does not serve a key at the moment.
 PASSING = (AskError, ClusterDownError, ReadOnlyError, TryAgainError)
+# The same of a primary that lacks replicas (`min-replicas-to-write`); the client has no type for it.
+NO_REPLICAS = "NOREPLICAS"
 
 
 def check_url(url: str) -> str:
@@ -137,9 +139,9 @@ def checked(answers: list[Any]) -> list[Any]:
 
 def is_passing(answer: Any) -> bool:
     """Whether an answer is the error of a server that does not answer or serve the key now: the same again may do."""
-    return isinstance(answer, ERRORS) and (
-        not isinstance(answer, ResponseError) or isinstance(answer, PASSING)
-    )
+    if isinstance(answer, ResponseError):
+        return isinstance(answer, PASSING) or NO_REPLICAS in str(answer)
+    return isinstance(answer, ERRORS)
 
 
 def text(value: Any) -> str:

@@ -225,6 +225,17 @@ def test_sums_of_days_stand_for_requests_that_were_deleted_and_never_beside_them
     assert "it would count twice" in said
 
 
+def test_a_table_that_has_no_rows_does_not_keep_the_other_one_out(
+    lumni: Lumni, litellm: str, database: str
+) -> None:
+    fetch(litellm, 'DELETE FROM "LiteLLM_SpendLogs"')
+    assert 0 == lumni("import", "litellm", litellm)[0]
+
+    assert 0 == lumni("import", "litellm", litellm, "--spend", "days")[0]
+
+    assert [{"cost_nano_usd": 1_234_567_892}] == fetch(database, "SELECT cost_nano_usd FROM usage_records")
+
+
 def test_what_is_no_database_of_litellm_is_refused_without_its_password(lumni: Lumni, database: str) -> None:
     code, said = lumni("import", "litellm", database)
     assert (1, True) == (code, "lacks budget_id" in said)

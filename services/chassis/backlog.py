@@ -56,25 +56,15 @@ class Backlog(Generic[T]):
         """How many items are not delivered."""
         return len(self._items)
 
-    @property
-    def oldest(self) -> T | None:
-        """The item that was added first, if any."""
-        return self._items[0] if self._items else None
-
     def append(self, item: T) -> bool:
         """Add an item; returns at once, and says whether the oldest had to make room."""
         full = len(self._items) == self._most
         if full:
-            self.drop_oldest()
+            self._drop_oldest()
         self._items.append(item)
         self._empty.clear()
         self._wake.set()
         return full
-
-    def drop_oldest(self) -> None:
-        """Give the oldest item up."""
-        self._items.popleft()
-        self._in_flight = max(0, self._in_flight - 1)
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
@@ -100,7 +90,11 @@ class Backlog(Generic[T]):
             self._in_flight = len(batch)
             if await self._delivered(batch):
                 while self._in_flight:
-                    self.drop_oldest()
+                    self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._items.popleft()
+        self._in_flight = max(0, self._in_flight - 1)
 
     def _next(self) -> list[T]:
         batch: list[T] = []

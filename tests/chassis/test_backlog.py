@@ -71,18 +71,6 @@ async def test_the_oldest_makes_room_and_what_is_in_flight_then_takes_nothing_el
     assert [[1, 2], [3, 4], [5]] == receiver.batches
 
 
-async def test_an_item_can_be_given_up() -> None:
-    receiver = Receiver()
-    backlog = Backlog(receiver.take, batch=2)
-
-    backlog.append(1)
-    backlog.append(2)
-    assert 1 == backlog.oldest
-    backlog.drop_oldest()
-
-    assert (2, 1) == (backlog.oldest, len(backlog))
-
-
 async def test_what_cannot_be_delivered_at_the_end_stays_and_holds_the_end_up_only_so_long() -> None:
     receiver = Receiver()
     receiver.open.clear()

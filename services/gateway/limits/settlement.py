@@ -1,5 +1,6 @@
-"""Settlements: reservations replaced by what the attempts of a request did cost, in the background and in order."""
+"""Settlements: reservations replaced by what the attempts of a request did cost, in the background."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -90,6 +91,8 @@ class Settlements:
         self._probe = probe
         self._abandoned_ms = int(min(ABANDONED_S, grace_s) * 1000)
         self._pending: Backlog[_Pending] = Backlog(self._deliver, batch=BATCH)
+        # How many of the last in the backlog were put there again, since something else was sent.
+        self._behind = 0
         measuring.follow(WAITING, lambda: len(self._pending))
 
     def settle(self, part: str, request_id: str, report: Report) -> None:
@@ -119,40 +122,56 @@ class Settlements:
             UNSETTLED.inc(len(self._pending))
 
     async def _deliver(self, batch: Sequence[_Pending]) -> bool:
-        try:
-            answers = await scripts.run_all(
-                scripts.SETTLE, self._redis, [(one.part, one.argument) for one in batch]
-            )
-        except redis.ERRORS as error:
-            for part in {one.part for one in batch}:
-                self._probe.failed(part, error)
+        """Send what is for partitions that answer; the others' settlements, and what fails now, go behind the rest."""
+        if self._behind >= len(self._pending):
             await self._probe.pause()
-            self._give_up()
-            return False
-        except Exception as error:  # noqa: BLE001  (a mistake of ours must not end all settling)
-            answers = [error] * len(batch)
-        down = False
-        for one, answer in zip(batch, answers, strict=True):
-            if redis.is_passing(answer) and one.give_up > time.monotonic():
-                # One server of a cluster: the others' settlements go before it.
-                self._probe.failed(one.part, answer)
+            self._behind = 0
+        again: list[_Pending] = []
+        due: list[_Pending] = []
+        for one in batch:
+            (again if self._probe.down(one.part) else due).append(one)
+        if due:
+            self._behind = 0
+            again += await self._send(due)
+        else:
+            # A long row of them must not keep the process from its requests.
+            await asyncio.sleep(0)
+        now = time.monotonic()
+        for one in again:
+            if one.give_up > now:
                 self._pending.append(one)
-                down = True
-                continue
-            if isinstance(answer, Exception):
-                stages.fail(one.span, type(answer).__name__)
-                UNSETTLED.inc()
-                log.error("a settlement was left to the ledger: %s", answer)
-            one.span.end()
-        if down:
-            await self._probe.pause()
+                self._behind += 1
+            else:
+                self._leave(one, "timeout")
         return True
 
-    def _give_up(self) -> None:
-        """Leave to the ledger what has been tried for too long."""
-        now = time.monotonic()
-        while (oldest := self._pending.oldest) and oldest.give_up < now:
-            stages.fail(oldest.span, "timeout")
-            oldest.span.end()
-            self._pending.drop_oldest()
-            UNSETTLED.inc()
+    async def _send(self, due: Sequence[_Pending]) -> list[_Pending]:
+        """Settle, in one round trip; returns what is to be tried again."""
+        try:
+            answers = await scripts.run_all(
+                scripts.SETTLE, self._redis, [(one.part, one.argument) for one in due]
+            )
+        except redis.ERRORS as error:
+            # The only server does not answer, or the one of a cluster that has all of these.
+            for one in due:
+                self._probe.failed(one.part, error)
+            return list(due)
+        except Exception as error:  # noqa: BLE001  (a mistake of ours must not end all settling)
+            answers = [error] * len(due)
+        again = []
+        for one, answer in zip(due, answers, strict=True):
+            if redis.is_passing(answer):
+                self._probe.failed(one.part, answer)
+                again.append(one)
+            elif isinstance(answer, Exception):
+                self._leave(one, type(answer).__name__)
+                log.error("a settlement was left to the ledger: %s", answer)
+            else:
+                one.span.end()
+        return again
+
+    def _leave(self, one: _Pending, reason: str) -> None:
+        """Leave a settlement to the ledger."""
+        stages.fail(one.span, reason)
+        one.span.end()
+        UNSETTLED.inc()

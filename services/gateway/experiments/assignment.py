@@ -6,7 +6,7 @@ independently. Of several experiments that a request could take part in, the one
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -141,6 +141,14 @@ def changed(request: ModelRequest, variant: Variant, assignment: Assignment | No
     )
 
 
+def leaves_open(request: ModelRequest, names: Collection[str]) -> bool:
+    """Whether these parameters can be set: no request sets one itself, and they are those of chat completions."""
+    if not names:
+        return True
+    sets = {*names, *CAPS} if OUTPUT_CAP in names else names
+    return request.operation is Operation.CHAT and all(request.body.get(name) is None for name in sets)
+
+
 def _takes(definition: Definition, caller: Caller) -> bool:
     """Whether a caller takes part: he may use every model that a variant sets."""
     models = {one.model for one in definition.variants if one.model}
@@ -161,14 +169,8 @@ def _asks_for(definition: Definition, request: ModelRequest) -> bool:
     ):
         return False
     hints, variants = request.hints, definition.variants
-    names = {name for one in variants for name in one.parameters}
-    if names and request.operation is not Operation.CHAT:
-        return False
-    if OUTPUT_CAP in names:
-        names |= set(CAPS)
-    return not (
-        any(request.body.get(name) is not None for name in names)
-        or (hints.strategy and any(one.strategy for one in variants))
+    return leaves_open(request, {name for one in variants for name in one.parameters}) and not (
+        (hints.strategy and any(one.strategy for one in variants))
         or (
             (hints.threshold is not None or hints.task_type != "auto")
             and any(one.tier or one.powerful_share is not None for one in variants)

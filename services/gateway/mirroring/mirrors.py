@@ -17,6 +17,7 @@ from services.chassis import measuring
 from services.chassis.operations import Operation
 from services.gateway import postgres
 from services.gateway.config.live import Live
+from services.gateway.experiments import assignment
 from services.gateway.keys.permissions import Caller
 from services.gateway.mirroring import answers, target
 from services.gateway.mirroring.comparison import Compared, Side, Wanted, compare
@@ -100,6 +101,7 @@ class Mirrors:
             for one in self._configured.current.values()
             if (not one.plans or caller.plan.name in one.plans)
             and (not one.keys or caller.key_id in one.keys)
+            and assignment.leaves_open(request, one.target.parameters)
             and self._random.random() < one.share
         ]
 

@@ -24,7 +24,8 @@ from services.gateway.mirroring.store import MirrorStore, Pair
 from services.gateway.mirroring.target import Answered, Target
 from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.system_prompts import SystemPrompts
-from services.gateway.requests import chat_request
+from services.gateway.requests import chat_request, messages_request
+from services.gateway.requests.model_request import ModelRequest
 from tests.gateway.conftest import eventually
 from tests.gateway.money import caller
 from tests.gateway.pipeline.test_pipeline import (
@@ -268,3 +269,34 @@ async def test_answers_are_compared_beside_the_loop_that_serves_callers(
 
     assert 1 == len(threads)
     assert threading.current_thread() not in threads
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_drawn"),
+    [
+        (CHAT, True),
+        (chat_request.parse(b'{"messages": [{"role": "user", "content": "Hi"}], "temperature": 1}'), True),
+        (chat_request.parse(b'{"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9}'), False),
+        (
+            chat_request.parse(
+                b'{"messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 9}'
+            ),
+            False,
+        ),
+        (
+            messages_request.parse(
+                b'{"model": "small", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}'
+            ),
+            False,
+        ),
+    ],
+)
+def test_parameters_of_a_target_are_of_chats_that_leave_them_open(
+    asked: ModelRequest, is_drawn: bool
+) -> None:
+    capped = Mirror("new", 1.0, Variant("target", parameters={"max_completion_tokens": 500}), 1)
+    one = Mirrored([], [], capped)
+
+    assert is_drawn is bool(one.mirrors.drawn(caller(), asked))
+    one.configured.replace({"new": ALL})
+    assert one.mirrors.drawn(caller(), asked)

@@ -165,7 +165,7 @@ class Settings:
             raise ValueError(
                 f"allowed_routes: here a key may call every route of models; allow {MODEL_ROUTES}, or delete it"
             )
-        name = str(row.get("key_alias") or row.get("key_name") or token[:8])
+        name = str(row.get("key_alias") or row.get("key_name") or _shown(row, "token"))
         owner = row["team_id"] or row.get("organization_id")
         models, reachable = self._allowed(row, name)
         blocked = row.get("blocked") or self._teams.get(str(row["team_id"]), {}).get("blocked")

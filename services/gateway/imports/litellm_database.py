@@ -93,7 +93,13 @@ async def opened(address: str) -> AsyncIterator[Database]:
     """
     try:
         connection = await asyncpg.connect(address, timeout=10, command_timeout=TIMEOUT_S)
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except ValueError as error:
+        # Neither the address nor what is said of it: what was taken for its port may be a part of its password.
+        raise UnreadableError(
+            "LiteLLM's database cannot be opened: its address cannot be read; expected "
+            "postgresql://USER:PASSWORD@HOST/NAME, with / # ? @ in the password as %2F %23 %3F %40"
+        ) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         # Never the address: it has a password.
         raise UnreadableError(
             f"LiteLLM's database cannot be opened: {type(error).__name__}: {error}"

@@ -2,16 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from services.chassis import errors, redis
+from services.chassis import errors, litellm_config, redis
 from services.gateway import postgres
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
+from services.gateway.imports import litellm as litellm_tables
+from services.gateway.imports.model_names import ModelNames
+from services.gateway.imports.records import Note
 from tests.gateway.authentication import PEPPER, authenticating, store_of, until_refused
 from tests.gateway.conftest import eventually
 from tests.gateway.imports.conftest import ANN, BOB, OFF, OLD, sha256
@@ -242,6 +247,25 @@ def test_what_is_no_database_of_litellm_is_refused_without_its_password(lumni: L
 
     code, said = lumni("import", "litellm", "postgresql://me:hush@127.0.0.1:1/litellm")
     assert (1, True, False) == (code, "cannot be opened" in said, "hush" in said)
+
+
+@pytest.mark.parametrize("password", ["hush/1", "hush#1", "hush?1"])
+def test_an_address_that_cannot_be_read_shows_no_part_of_its_password(lumni: Lumni, password: str) -> None:
+    code, said = lumni("import", "litellm", f"postgresql://me:{password}@127.0.0.1/litellm")
+
+    assert (1, True, False) == (code, "its address cannot be read" in said, "hush" in said)
+
+
+def test_a_key_that_is_stored_as_it_is_shows_no_part_of_itself(tmp_path: Path) -> None:
+    fleet = tmp_path / "litellm_config.yaml"
+    fleet.write_text("model_list: [{model_name: small, litellm_params: {model: openai/gpt-4o-mini}}]")
+    row = {"token": "sk-hush-of-litellm", "models": [], "user_id": None, "team_id": None, "expires": None}
+    tables = litellm_tables.Tables({litellm_tables.KEYS: [{**row, "metadata": {}, "blocked": True}]})
+
+    settings = litellm_tables.Settings(tables, ModelNames(litellm_config.load(fleet)), datetime.now(UTC))
+    _, note = settings.records()
+
+    assert Note("a blocked key: is revoked here, for good", "without a name") == note
 
 
 async def test_callers_go_on_with_the_key_that_they_have_and_with_nothing_else(

@@ -1,13 +1,13 @@
 """An import from beginning to end: every record of a source in one transaction, or nothing at all."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from dataclasses import dataclass
 
 import asyncpg
 
 from services.chassis import redis
 from services.gateway import postgres
-from services.gateway.imports.records import Mistake, Note, Record
+from services.gateway.imports.records import Key, Mistake, Note, Record, User
 from services.gateway.imports.summary import Summary
 from services.gateway.imports.writer import ACTOR, DifferentError, Writer, Written
 from services.gateway.keys import audit
@@ -22,6 +22,8 @@ NOTE_SPEND = """
 INSERT INTO imports (file_digest, source, last_row) VALUES ($1, $2, $3)
 ON CONFLICT (file_digest, source) DO UPDATE SET last_row = excluded.last_row, imported_at = now()
 """
+# Whoever was erased here, for as long as that is kept.
+ERASED = "SELECT user_id FROM erasures"
 # Sums that are published together.
 SUMS = 1000
 # For one statement of a long import, in seconds: the last ones work on all of its rows.
@@ -93,7 +95,9 @@ class Importer:
             )
         writer = Writer(connection, self._digests, order.plan, order.source)
         batch = []
-        async for record in records:
+        erased = {row["user_id"] for row in await connection.fetch(ERASED)}
+        async for found in records:
+            record = _without(erased, found)
             summary.count(record)
             if not isinstance(record, Note | Mistake):
                 batch.append(record)
@@ -114,3 +118,10 @@ class Importer:
         ledger = LedgerWriter(self._redis, LedgerStore(self._pool))
         for start in range(0, len(written.sums), SUMS):
             await ledger.publish(written.sums[start : start + SUMS], [])
+
+
+def _without(erased: Set[str], record: Record) -> Record:
+    """The record, or in the place of an erased user, and of each key of one, a note that it is left out."""
+    if isinstance(record, User | Key) and record.user_id in erased:
+        return Note("an erased user: is left out, with every key", str(record.user_id))
+    return record

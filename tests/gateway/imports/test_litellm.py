@@ -17,6 +17,8 @@ from services.gateway.config.plans import Plans
 from services.gateway.imports import litellm as litellm_tables
 from services.gateway.imports.model_names import ModelNames
 from services.gateway.imports.records import Note
+from services.gateway.keys.database import KeyDatabase
+from services.gateway.keys.erasure import PersonalData
 from tests.gateway.authentication import PEPPER, authenticating, store_of, until_refused
 from tests.gateway.conftest import eventually
 from tests.gateway.imports.conftest import ANN, BOB, OFF, OLD, sha256
@@ -228,6 +230,21 @@ def test_sums_of_days_stand_for_requests_that_were_deleted_and_never_beside_them
     code, said = lumni("import", "litellm", litellm)
     assert 1 == code
     assert "it would count twice" in said
+
+
+async def test_an_erased_user_is_not_imported_again(
+    lumni: Lumni, litellm: str, pool: postgres.Pool, client: redis.Redis
+) -> None:
+    await asyncio.to_thread(lumni, "import", "litellm", litellm)
+    await PersonalData(KeyDatabase(pool, client)).erase("admin", "ann")
+
+    code, said = await asyncio.to_thread(lumni, "import", "litellm", litellm)
+
+    assert (0, True) == (code, "an erased user: is left out, with every key: ann" in said)
+    assert 0 == await pool.fetchval(
+        "SELECT (SELECT count(*) FROM users WHERE user_id = 'ann') + (SELECT count(*) FROM virtual_keys WHERE user_id = 'ann')"
+    )
+    assert await pool.fetchval("SELECT count(*) FROM virtual_keys WHERE user_id = 'bob'")
 
 
 def test_a_table_that_has_no_rows_does_not_keep_the_other_one_out(

@@ -165,3 +165,25 @@ async def test_an_outage_is_logged_once_and_not_for_every_request(
 
     logged = [one.message for one in caplog.records if one.name.startswith("services.gateway")]
     assert ["Redis cannot count,", "limits are counted"] == [" ".join(one.split()[:3]) for one in logged]
+
+
+async def test_a_settlement_waits_while_a_primary_lacks_the_replicas_that_it_must_have(
+    limits: Limits, client: redis.Redis
+) -> None:
+    admission = await admit(limits, caller(budget=TOTAL))
+    await client.config_set("min-replicas-to-write", 1)
+    try:
+        limits.settle(admission, bill(admission, 400))
+
+        async def refused() -> bool:
+            return not counted_in_redis()
+
+        await eventually(refused)
+        assert 0 == await spent(client, "key:k1")
+    finally:
+        await client.config_set("min-replicas-to-write", 0)
+
+    async def settled() -> bool:
+        return 400 == await spent(client, "key:k1")
+
+    await eventually(settled, within_s=20)

@@ -276,7 +276,13 @@ def test_an_address_that_cannot_be_read_shows_no_part_of_its_password(lumni: Lum
 def test_a_key_that_is_stored_as_it_is_shows_no_part_of_itself(tmp_path: Path) -> None:
     fleet = tmp_path / "litellm_config.yaml"
     fleet.write_text("model_list: [{model_name: small, litellm_params: {model: openai/gpt-4o-mini}}]")
-    row = {"token": "sk-hush-of-litellm", "models": [], "user_id": None, "team_id": None, "expires": None}
+    row: dict[str, object] = {
+        "token": "sk-hush-of-litellm",
+        "models": [],
+        "user_id": None,
+        "team_id": None,
+        "expires": None,
+    }
     tables = litellm_tables.Tables({litellm_tables.KEYS: [{**row, "metadata": {}, "blocked": True}]})
 
     settings = litellm_tables.Settings(tables, ModelNames(litellm_config.load(fleet)), datetime.now(UTC))

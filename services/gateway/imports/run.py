@@ -107,7 +107,8 @@ class Importer:
         await writer.add(batch)
         written = await writer.finish()
         summary.new, summary.new_nano_usd = written.new, written.nano_usd
-        await connection.execute(NOTE_SPEND, identity, order.spend, summary.read["requests"])
+        if summary.read["requests"]:
+            await connection.execute(NOTE_SPEND, identity, order.spend, summary.read["requests"])
         if any(written.new.values()):
             detail = {**written.new, "nano_usd": written.nano_usd, "left_behind": summary.left_behind.total()}
             await audit.append(connection, ACTOR, "import", f"source:{order.source}", detail)

@@ -56,7 +56,7 @@ class PgBouncer(Store):
 
     def environment(self) -> dict[str, str]:
         """Where its libraries are, if they are not the system's."""
-        return {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": str(tools.FOLDER)}
+        return {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": str(self._program.parent)}
 
     async def answers(self) -> bool:
         """Whether the server answers through it."""
@@ -77,9 +77,10 @@ async def pooled(database: str, postgres_server: Postgres, servers_folder: Path)
         pytest.skip(str(reason))
     folder = servers_folder / "pgbouncer"
     folder.mkdir(mode=0o711)
-    # Where nobody may run it.
-    program = folder / "program"
-    shutil.copy(found, program)
+    # Where nobody may run it, and read the libraries that were unpacked with it.
+    for path in (found, *found.parent.glob("lib*.so.*")) if found.parent == tools.FOLDER else (found,):
+        shutil.copy(path, folder)
+    program = folder / found.name
     async with started(PgBouncer(folder, program, database)) as server:
         yield server.url
 

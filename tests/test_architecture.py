@@ -54,7 +54,7 @@ GATEWAY_CORES = """
     experiments.assignment experiments.conclusion experiments.definition experiments.rollout experiments.statistics
     health.deployments
     imports.fields imports.litellm imports.litellm_spend imports.model_names imports.openrouter imports.periods
-    imports.portkey imports.previous imports.records imports.summary
+    imports.portkey imports.previous imports.records imports.spend_lines imports.summary
     learning.comparison learning.evidence learning.sums learning.turns
     keys.cache keys.digests keys.fields keys.permissions
     ledger.rows

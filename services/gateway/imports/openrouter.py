@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from services.gateway.imports import fields
-from services.gateway.imports.records import Mistake, Note, Record, Spend
+from services.gateway.imports.records import Record, Spend
+from services.gateway.imports.spend_lines import spends
 from services.gateway.ledger.rows import Kind
 
 Row: TypeAlias = Mapping[str, str]
@@ -21,26 +22,13 @@ NEEDED = (
 
 
 def records(rows: Iterable[tuple[int, Row]], file: str) -> Iterator[Record]:
-    """Each row, which is named by its line, as what it cost.
+    """Each row, which is named by its line, as what it cost."""
+    return spends(rows, file, ident="generation_id", read=_spend, notes=_notes)
 
-    Raises:
-        ValueError: the file has other columns.
-    """
-    seen: set[str] = set()
-    for line, row in rows:
-        try:
-            spend = _spend(row)
-            if spend.identity in seen:
-                raise ValueError("generation_id: is there twice; delete one of the rows")
-            seen.add(spend.identity)
-        except ValueError as error:
-            yield Mistake(file, f"line {line}", str(error))
-            continue
-        yield spend
-        if fields.dollars("byok_usage_inference", row.get("byok_usage_inference")):
-            yield Note(
-                "byok_usage_inference: is billed by the provider itself, and no cost here", f"line {line}"
-            )
+
+def _notes(row: Row) -> Iterator[str]:
+    if fields.dollars("byok_usage_inference", row.get("byok_usage_inference")):
+        yield "byok_usage_inference: is billed by the provider itself, and no cost here"
 
 
 def _spend(row: Row) -> Spend:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from services.gateway.imports import fields
 from services.gateway.imports.records import Key, Limits, Mistake, Note, Record, Spend
+from services.gateway.imports.spend_lines import spends
 from services.gateway.ledger.rows import Kind
 
 Row: TypeAlias = Mapping[str, Any]
@@ -32,17 +33,7 @@ def key_records(keys: Iterable[Row]) -> Iterator[Record]:
 
 def log_records(rows: Iterable[tuple[int, Row]], file: str) -> Iterator[Record]:
     """The lines of a log export, each with its number."""
-    seen: set[str] = set()
-    for line, row in rows:
-        try:
-            spend = _spend(row)
-            if spend.identity in seen:
-                raise ValueError("id: is there twice; delete one of the lines")
-            seen.add(spend.identity)
-        except ValueError as error:
-            yield Mistake(file, f"line {line}", str(error))
-        else:
-            yield spend
+    return spends(rows, file, ident="id", read=_spend)
 
 
 def _key(row: Row) -> Iterator[Record]:

@@ -63,6 +63,11 @@ def test_an_export_of_openrouter_adds_up_exactly_and_counts_once(
         ("gen-7,", "gen-8,", "line 9: generation_id: is there twice"),
         ("gen-7,", ",", "line 8: generation_id: is empty"),
         (",7.00000000049e-4,", ",free,", "line 8: cost_total: 'free'; expected US dollars"),
+        (
+            "-0.0001,0,0,700,",
+            "-0.0001,0,own,700,",
+            "line 8: byok_usage_inference: 'own'; expected US dollars",
+        ),
         (",700,7,", ",700,many,", "line 8: tokens_completion: 'many'; expected a whole number"),
         (",cost_total,", ",cost,", "lacks the columns cost_total"),
         (",700,7,", ",700,", "line 8: has not as many fields as the heading"),

@@ -37,6 +37,7 @@ EXECUTE: Bounds = {
     "likely_prompt_tokens": Number(0, 2**34),
     "web_search": Number(0, bounds.MOST_SEARCHES),
     "audio_ms": Number(0, bounds.MOST_AUDIO_MS),
+    "timeout_ms": COUNT,
     "file": {"name": NAME, "content_type": NAME},
 }
 CANDIDATE: Bounds = {"deployment": NAME, "max_cost_nano_usd": COUNT}
@@ -160,16 +161,18 @@ async def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         raise errors.Invalid("file: is needed for transcriptions, and taken by nothing else", param="file")
     if stream and operation in WHOLE:
         raise errors.Invalid(f"operation: {operation} is not streamed; call Execute", param="operation")
-    deadline = time.monotonic() + rpc.remaining_s()
-    if request.context.deadline_unix_ms:
-        deadline = min(deadline, time.monotonic() + request.context.deadline_unix_ms / 1000 - time.time())
+    timeout_s = rpc.remaining_s()
+    if request.timeout_ms:
+        timeout_s = min(timeout_s, request.timeout_ms / 1000)
+    # The ledger compares it with when attempts began, which is by this clock; the caller's may differ.
+    request.context.deadline_unix_ms = int((time.time() + timeout_s) * 1000)
     return Work(
         request_id=request.context.request_id,
         operation=operation,
         body=body,
         stream=stream,
         candidates=messages.candidates(request.candidates),
-        deadline=deadline,
+        deadline=time.monotonic() + timeout_s,
         likely_prompt_tokens=request.likely_prompt_tokens or len(request.body_json) // CHARS_PER_TOKEN + 1,
         max_billed_attempts=request.max_billed_attempts,
         file=messages.file(request),

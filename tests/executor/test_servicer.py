@@ -12,7 +12,8 @@ from lumni.executor.v1 import executor_pb2 as pb
 from services.chassis import errors
 from services.chassis.rpc import interceptor
 from services.chassis.rpc.settings import MAX_MESSAGE
-from services.executor.attempts.model import Report
+from services.executor.attempts.messages import Origin
+from services.executor.attempts.model import Report, Work
 from services.executor.formats.base import Chunk
 from services.executor.servicer import BACKLOG, BACKLOG_CHARS, ExecutorServicer
 
@@ -86,3 +87,35 @@ async def test_a_caller_that_disconnects_closes_the_run() -> None:
     await responses.aclose()
 
     assert run.closed.is_set()
+
+
+@pytest.mark.parametrize("ahead_s", [-3600, 0, 3600])
+async def test_a_callers_clock_that_is_wrong_neither_ends_a_call_nor_prolongs_it(ahead_s: int) -> None:
+    begun: list[Work] = []
+
+    def start(work: Work) -> Any:
+        begun.append(work)
+        return EndlessRun()
+
+    interceptor.deadline.set(time.monotonic() + 60)
+    context = chat_pb2.RequestContext(
+        request_id="r", deadline_unix_ms=int((time.time() + ahead_s + 30) * 1000)
+    )
+    execute = pb.ExecuteRequest(
+        context=context,
+        body_json='{"messages": []}',
+        candidates=[pb.Candidate(deployment="d")],
+        timeout_ms=30_000,
+    )
+    before, before_ms = time.monotonic(), int(time.time() * 1000)
+    servicer = ExecutorServicer(start, lambda: ())
+    responses = servicer.StreamExecute(pb.StreamExecuteRequest(execute=execute), None)
+    await anext(responses)
+    await responses.aclose()
+
+    after, after_ms = time.monotonic(), int(time.time() * 1000)
+    [work] = begun
+    assert before + 30 <= work.deadline <= after + 30
+    # By this process' clock, as the attempts' own times are.
+    assert isinstance(work.origin, Origin)
+    assert before_ms + 30_000 <= work.origin.context.deadline_unix_ms <= after_ms + 30_000

@@ -1,5 +1,7 @@
 """What the executor is asked for: the body, and the candidates that were admitted for it."""
 
+import time
+
 import orjson
 from lumni.executor.v1 import executor_pb2
 
@@ -10,9 +12,12 @@ from services.gateway.requests.model_request import ModelRequest
 
 
 def made(
-    decision: Decision, admission: Admission, request: ModelRequest, limits: Limits
+    decision: Decision, admission: Admission, request: ModelRequest, limits: Limits, timeout_s: float
 ) -> executor_pb2.ExecuteRequest:
-    """The call of the executor for an admitted request."""
+    """The call of the executor for an admitted request, which has `timeout_s` from when it was begun to be decided.
+
+    What is left of that travels as a duration: no two clocks agree, and any may step.
+    """
     admitted = set(admission.deployments)
     body = system_prompts.added(decision.system_prompts, request, request.capped(admission.output_cap))
     return executor_pb2.ExecuteRequest(
@@ -36,6 +41,8 @@ def made(
         store=bool(request.body.get("store")),
         file=_file(request),
         audio_ms=request.units.audio_ms,
+        # 0 would be no timeout.
+        timeout_ms=max(1, int((decision.began + timeout_s - time.perf_counter()) * 1000)),
     )
 
 

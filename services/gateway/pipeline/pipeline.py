@@ -159,7 +159,8 @@ class Pipeline:
             ):
                 async with Reservation(self._limits, admission) as reservation:
                     response = await self._executor.execute(
-                        execute_request.made(decision, admission, request, self._limits), self._timeout_s
+                        execute_request.made(decision, admission, request, self._limits, self._timeout_s),
+                        self._timeout_s,
                     )
                     reservation.report = measured.report = response.report
             recording.add(response.body_json)
@@ -221,7 +222,9 @@ class Pipeline:
                         Reservation(self._limits, admission) as reservation,
                         aclosing(
                             self._executor.stream(
-                                execute_request.made(decision, admission, request, self._limits),
+                                execute_request.made(
+                                    decision, admission, request, self._limits, self._timeout_s
+                                ),
                                 self._timeout_s,
                             )
                         ) as responses,

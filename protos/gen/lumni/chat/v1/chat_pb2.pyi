@@ -179,7 +179,9 @@ class RequestContext(_message.Message):
     plan: _builtins.str
     """plan is the name of the key's plan."""
     deadline_unix_ms: _builtins.int
-    """deadline_unix_ms is when the caller stops waiting, in milliseconds since 1970; 0 means the call's own deadline."""
+    """deadline_unix_ms is when the caller stops waiting, in milliseconds since 1970 by the clock of whoever sends this: it is
+    recorded, and ends no call, since clocks differ.
+    """
     traceparent: _builtins.str
     """traceparent is the W3C trace context of the request."""
     admitted_unix_ms: _builtins.int

@@ -207,6 +207,7 @@ class ExecuteRequest(_message.Message):
     STORE_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
     AUDIO_MS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     operation: Global___Operation.ValueType
     """operation is the kind of call."""
     body_json: _builtins.str
@@ -227,6 +228,10 @@ class ExecuteRequest(_message.Message):
     """store is true when the provider may keep the answer in its account, as the body asks it to."""
     audio_ms: _builtins.int
     """audio_ms is how long the sound in file is taken to be, in milliseconds, where its provider does not say."""
+    timeout_ms: _builtins.int
+    """timeout_ms is how long the caller goes on waiting after it sent this, in milliseconds; 0 means the call's own deadline,
+    which is never exceeded.
+    """
     @_builtins.property
     def context(self) -> _chat_pb2.RequestContext:
         """context says on whose behalf."""
@@ -254,10 +259,11 @@ class ExecuteRequest(_message.Message):
         store: _builtins.bool = ...,
         file: Global___File | None = ...,
         audio_ms: _builtins.int = ...,
+        timeout_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "file", b"file"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_ms", b"audio_ms", "body_json", b"body_json", "candidates", b"candidates", "category", b"category", "context", b"context", "file", b"file", "likely_prompt_tokens", b"likely_prompt_tokens", "max_billed_attempts", b"max_billed_attempts", "operation", b"operation", "store", b"store", "tier", b"tier", "web_search", b"web_search"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_ms", b"audio_ms", "body_json", b"body_json", "candidates", b"candidates", "category", b"category", "context", b"context", "file", b"file", "likely_prompt_tokens", b"likely_prompt_tokens", "max_billed_attempts", b"max_billed_attempts", "operation", b"operation", "store", b"store", "tier", b"tier", "timeout_ms", b"timeout_ms", "web_search", b"web_search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,7 @@ from services.gateway.cache.similar_questions import SimilarQuestions
 from services.gateway.cache.store import AnswerStore, Kept, Looked, Question
 from services.gateway.cipher import UnreadableError
 from services.gateway.keys.permissions import Caller
+from services.gateway.limits.scripts import Count
 from services.gateway.requests.model_request import ModelRequest
 
 log = logging.getLogger(__name__)
@@ -107,10 +108,14 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An earlier answer, its age in seconds, and whether the same was asked in other words."""
+    """An earlier answer, its age in seconds, and whether the same was asked in other words.
+
+    `counted` is as in `Looked`.
+    """
 
     answer: events_pb2.CachedAnswer
     age_s: int
+    counted: bytes = b""
     semantic: bool = False
 
     @property
@@ -180,6 +185,7 @@ class ResponseCache:
         policy: bytes,
         token: str,
         ttl_s: int,
+        count: Count | None = None,
         *,
         only_equal: bool = False,
     ) -> Found:
@@ -191,10 +197,11 @@ class ResponseCache:
             policy: As in `AnswerKeys.of`.
             token: The id of the request.
             ttl_s: What `kept_for` says of the request, above 0.
+            count: What counts the request in the step that finds an answer; None where it is counted by itself.
             only_equal: Its last message decides on more than the answer, so that only an equal request may have it.
         """
         key = await self._keys.of(caller, request, policy)
-        found = await self._found(key, request, token, ttl_s)
+        found = await self._found(key, request, token, ttl_s, count)
         if not only_equal and key.body_bytes <= MOST_COMPARED and _compared(caller, request, found):
             found = await self._semantic(caller, request, policy, found)
         if found.result:
@@ -211,8 +218,13 @@ class ResponseCache:
         """
         return await self._store.purge(None if tenant is None else self._keys.tenant(tenant))
 
-    async def _found(self, key: AnswerKey, request: ModelRequest, token: str, ttl_s: int) -> Found:
+    async def _found(
+        self, key: AnswerKey, request: ModelRequest, token: str, ttl_s: int, count: Count | None
+    ) -> Found:
         wishes = request.cache
+        if wishes.max_age_s is not None:
+            # What is found may be too old, and the request be admitted with what it costs.
+            count = None
         kept_s = 0 if wishes.no_store else ttl_s
         unshared = Recording(self._store, key, ttl_s=kept_s)
         if wishes.no_cache:
@@ -220,7 +232,7 @@ class ResponseCache:
         began = time.monotonic()
         leaders: set[str] = set()
         while True:
-            looked = await self._store.look_up(key, token if kept_s else "")
+            looked = await self._store.look_up(key, token if kept_s else "", count)
             if looked is None:
                 return not_cached()
             if looked.text is not None:
@@ -262,7 +274,7 @@ class ResponseCache:
         except (UnreadableError, DecodeError):
             log.warning("a cached answer cannot be read, and is made anew")
             return None
-        return Hit(answer, max(0, looked.now_ms - answer.made_unix_ms) // 1000)
+        return Hit(answer, max(0, looked.now_ms - answer.made_unix_ms) // 1000, looked.counted)
 
 
 def _is_fresh(hit: Hit, request: ModelRequest) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from services.chassis import redis_keys
 from services.chassis.lua import Script
+from services.gateway.limits.scripts import ADMIT_TEXT
 
 __all__ = ["FINISH", "LOOK_UP", "NAMED", "PURGE", "RENEW"]
 
@@ -19,12 +20,21 @@ local PURGED = '{redis_keys.CACHE_PURGED}'
 """
 
 
-def _script(name: str) -> Script:
+# The admission of limits/admit.lua as a function of its keys and arguments, so that an answer is found and its request
+# counted in one step.
+COUNT = f"""
+local function count(KEYS, ARGV)
+{ADMIT_TEXT}
+end
+"""
+
+
+def _script(name: str, before: str = "") -> Script:
     texts = [Path(__file__).with_name(f"{one}.lua").read_text(encoding="utf-8") for one in ("common", name)]
-    return Script("\n".join((KEYS, *texts)))
+    return Script("\n".join((before, KEYS, *texts)))
 
 
-LOOK_UP = _script("look_up")
+LOOK_UP = _script("look_up", COUNT)
 RENEW = _script("renew")
 FINISH = _script("finish")
 PURGE = _script("purge")

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import prometheus_client
 
@@ -21,6 +21,7 @@ from services.gateway.cache import scripts
 from services.gateway.cache.answer_key import AnswerKey
 from services.gateway.cache.semantic.reading import Reading
 from services.gateway.cipher import Cipher, UnreadableError
+from services.gateway.limits.scripts import Count
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ PURGED_AT_ONCE = 500
 # Questions that a new one is compared with: reading them takes Redis and the gateway below a millisecond.
 MOST_QUESTIONS = 200
 EVERYBODY = "all"
+NOT_COUNTED = Count("", b"")
 
 BYTES = prometheus_client.Gauge(
     "lumni_gateway_cache_bytes",
@@ -66,11 +68,12 @@ class Bounds:
 class Looked:
     """What Redis has: the text of an answer, the lead in making it, the token of who leads, or nothing.
 
-    `now_ms` is Redis' clock, and set with a text.
+    `now_ms` is Redis' clock, and set with a text; `counted` is what `Limits.counted` reads, where that was asked.
     """
 
     text: bytes | None = None
     now_ms: int = 0
+    counted: bytes = b""
     leads: bool = False
     leader: str = ""
 
@@ -106,6 +109,14 @@ class Kept:
     question: Question | None = None
 
 
+class _Asked(NamedTuple):
+    """What is looked up, by whom, and what counts that request."""
+
+    key: AnswerKey
+    token: str
+    count: Count
+
+
 @dataclass(frozen=True, slots=True)
 class _Ended:
     """A request that made an answer, or did not."""
@@ -137,8 +148,8 @@ class AnswerStore:
         self._ended: Backlog[_Ended] = Backlog(self._tell, batch=BATCH, most=MOST_PENDING)
         # The answers that requests of this process make: token by key.
         self._led: dict[AnswerKey, str] = {}
-        self._asked: Batcher[tuple[AnswerKey, str], Looked] = Batcher(
-            self._ask, BATCH, lambda asked: self.finish(*asked)
+        self._asked: Batcher[_Asked, Looked] = Batcher(
+            self._ask, BATCH, lambda asked: self.finish(asked.key, asked.token)
         )
 
     @property
@@ -146,17 +157,18 @@ class AnswerStore:
         """The most characters of an answer that are worth collecting: compressed, a quarter of them is left at most."""
         return self._bounds.answer * 4
 
-    async def look_up(self, key: AnswerKey, token: str) -> Looked | None:
+    async def look_up(self, key: AnswerKey, token: str, count: Count | None = None) -> Looked | None:
         """What there is; None where Redis does not say.
 
         Args:
             key: Of the answer.
             token: Of the request that makes the answer if nobody does; empty for one that does not.
+            count: What counts the request when there is an answer; None where it is counted by itself.
         """
         if self._outage.resting:
             return None
         try:
-            looked = await self._asked((key, token))
+            looked = await self._asked(_Asked(key, token, count or NOT_COUNTED))
         except redis.ERRORS as error:
             self._outage.begin(error)
             # The lead may have been given all the same, and only the answer be lost.
@@ -248,8 +260,10 @@ class AnswerStore:
         async with self._ended.delivering(), background.beside(self._renew()):
             yield
 
-    async def _ask(self, asked: Sequence[tuple[AnswerKey, str]]) -> list[Looked | Exception]:
-        calls = [(scripts.NAMED, (key.digest, token, int(LEASE_S * 1000))) for key, token in asked]
+    async def _ask(self, asked: Sequence[_Asked]) -> list[Looked | Exception]:
+        calls = [
+            (scripts.NAMED, (key.digest, token, int(LEASE_S * 1000), *count)) for key, token, count in asked
+        ]
         answers = await scripts.LOOK_UP.run_all(self._redis, calls)
         return [answer if isinstance(answer, Exception) else _looked(answer) for answer in answers]
 
@@ -318,7 +332,7 @@ def _text(digest: str) -> str:
 def _looked(answer: Sequence[Any]) -> Looked:
     match redis.text(answer[0]):
         case "answer":
-            return Looked(text=answer[1], now_ms=int(answer[2]))
+            return Looked(text=answer[1], now_ms=int(answer[2]), counted=answer[3])
         case "lead":
             return Looked(leads=True)
         case "wait":

@@ -13,17 +13,18 @@ from typing import Any, TypeAlias
 import orjson
 import prometheus_client
 
-from services.chassis import errors, redis
+from services.chassis import errors, redis, redis_keys
 from services.chassis.batching import Batcher
 from services.gateway import postgres
 from services.gateway.config.plans import WithoutRedis
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits import arguments, headers, scripts, spending
-from services.gateway.limits.arguments import Bounds, Candidate
+from services.gateway.limits.arguments import NO_CALL, Bounds, Candidate
 from services.gateway.limits.local import LocalCounts
 from services.gateway.limits.partitions import Partitions
 from services.gateway.limits.probe import Probe
 from services.gateway.limits.refusal import Refusal, RefusalMemory
+from services.gateway.limits.scripts import Count
 from services.gateway.limits.settlement import Report, Settlements
 
 # Requests that one round trip admits; Redis does nothing else meanwhile.
@@ -115,7 +116,6 @@ class Limits:
         output_tokens: int,
         candidates: Sequence[Candidate],
         likely_prompt_tokens: int | None = None,
-        under_way: bool = True,
     ) -> Admission:
         """Check and reserve everything, together or not at all.
 
@@ -126,8 +126,6 @@ class Limits:
             output_tokens: The number of answers times the cap of one.
             candidates: In the order in which they would be tried, each with the most one attempt can cost.
             likely_prompt_tokens: What the prompt will probably take, for tokens per minute; else the bound.
-            under_way: Whether it is under way until it is settled. Else it is counted and over: nothing is reserved,
-                and there is nothing to settle.
 
         Raises:
             TooLarge: more tokens than the plan allows for one request.
@@ -143,26 +141,78 @@ class Limits:
                 reason="CONTEXT_LENGTH_EXCEEDED",
                 param="max_completion_tokens",
             )
-        if refusal := self._refusals.recall(caller.key_id, tokens):
-            raise refusal.fault("memory")
-        part = self._partitions.of(caller.key_id, caller.user_id, caller.organization_id)
-        if self._probe.down(part):
-            return self._without_redis(caller, request_id, tokens, candidates)
         if not candidates:
             raise errors.Unavailable("there is no candidate to admit")
-        argument = arguments.admission(
-            caller, request_id, tokens, candidates, self._bounds, under_way=under_way
+        return await self._ask(
+            caller,
+            tokens,
+            candidates,
+            arguments.admission(caller, request_id, tokens, candidates, self._bounds),
         )
+
+    def count(self, caller: Caller, request_id: str) -> Count | None:
+        """What counts a request that calls no model and is over at once, for whoever asks Redis for more meanwhile.
+
+        None where it is to be counted by itself: in a cluster the counters lie with their partition, and what Redis did
+        not count, or is sure to refuse, needs none of it.
+        """
+        if (
+            len(self._partitions.names) > 1
+            or self._probe.down(self._part(caller))
+            or self._refusals.recall(caller.key_id, 0)
+        ):
+            return None
+        argument = self._count(caller, request_id)
+        return Count(redis_keys.reservations(self._part(caller)), orjson.dumps(argument))
+
+    async def counted(self, caller: Caller, request_id: str, answer: bytes = b"") -> Admission:
+        """The same counted: `answer` is what Redis said of its `Count`, if it was asked so.
+
+        It has no tokens, reserves nothing, and there is nothing to settle.
+
+        Raises:
+            Fault: as `admit`.
+        """
+        if answer:
+            return self._read(caller, request_id, 0, (NO_CALL,), orjson.loads(answer))
+        return await self._ask(caller, 0, (NO_CALL,), self._count(caller, request_id))
+
+    def _count(self, caller: Caller, request_id: str) -> dict[str, Any]:
+        return arguments.admission(caller, request_id, 0, (NO_CALL,), self._bounds, under_way=False)
+
+    def _part(self, caller: Caller) -> str:
+        return self._partitions.of(caller.key_id, caller.user_id, caller.organization_id)
+
+    async def _ask(
+        self, caller: Caller, tokens: int, candidates: Sequence[Candidate], argument: dict[str, Any]
+    ) -> Admission:
+        """Ask Redis, unless it is known what it says or that it does not answer."""
+        request_id, part = argument["request"], self._part(caller)
+        if refusal := self._refusals.recall(caller.key_id, tokens):
+            raise refusal.fault("memory")
+        if self._probe.down(part):
+            return self._without_redis(caller, request_id, tokens, candidates)
         try:
             answer = await self._decide(part, argument)
         except redis.ERRORS as error:
             self._probe.failed(part, error)
             # It may have been reserved all the same, and only the answer be lost.
-            if under_way:
+            if argument["under_way"]:
                 self._settlements.abandon(part, request_id)
             return self._without_redis(caller, request_id, tokens, candidates)
         except _SpendUnknownError:
             return self._without_redis(caller, request_id, tokens, candidates)
+        return self._read(caller, request_id, tokens, candidates, answer)
+
+    def _read(
+        self,
+        caller: Caller,
+        request_id: str,
+        tokens: int,
+        candidates: Sequence[Candidate],
+        answer: Mapping[str, Any],
+    ) -> Admission:
+        """The permission that admit.lua gives, or its refusal."""
         if "refusal" in answer:
             refusal = Refusal(**answer["refusal"])
             self._refusals.remember(caller.key_id, refusal, tokens)
@@ -174,9 +224,9 @@ class Limits:
                 **headers.rate_limits(answer.get("requests"), answer.get("tokens"), answer["reset_ms"]),
                 **headers.budget_warning(answer.get("warnings") or ()),
             },
-            output_cap=plan.max_output_tokens,
+            output_cap=caller.plan.max_output_tokens,
             admitted_unix_ms=answer["now"],
-            part=part,
+            part=self._part(caller),
             reserved_nano_usd=int(answer["amount"]),
         )
 

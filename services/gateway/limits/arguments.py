@@ -20,6 +20,17 @@ class Candidate(Protocol):
     def max_cost_nano_usd(self) -> int: ...  # noqa: D102
 
 
+class NoCall:
+    """The one candidate of a request that calls no model: it costs nothing."""
+
+    deployment = ""
+    model = ""
+    max_cost_nano_usd = 0
+
+
+NO_CALL = NoCall()
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """How long requests last and what they may cost, for all requests of a process.

@@ -5,7 +5,7 @@ Scripts put their keys together themselves, all of one partition and so in one s
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -13,17 +13,24 @@ from services.chassis import redis_keys
 from services.chassis.lua import Script
 from services.chassis.redis import Redis
 
-__all__ = ["ADMIT", "PUBLISH", "SETTLE", "run_all"]
+__all__ = ["ADMIT", "ADMIT_TEXT", "PUBLISH", "SETTLE", "Count", "run_all"]
 
 
-def _script(*names: str) -> Script:
-    texts = [Path(__file__).with_name(f"{name}.lua").read_text(encoding="utf-8") for name in names]
-    return Script("\n".join(texts))
+class Count(NamedTuple):
+    """What `ADMIT_TEXT` is given, within another script of the same server, to count one request."""
+
+    reservations: str
+    argument: bytes
 
 
-ADMIT = _script("common", "calendar", "admit")
-SETTLE = _script("common", "settle")
-PUBLISH = _script("common", "publish")
+def _text(*names: str) -> str:
+    return "\n".join(Path(__file__).with_name(f"{name}.lua").read_text(encoding="utf-8") for name in names)
+
+
+ADMIT_TEXT = _text("common", "calendar", "admit")
+ADMIT = Script(ADMIT_TEXT)
+SETTLE = Script(_text("common", "settle"))
+PUBLISH = Script(_text("common", "publish"))
 
 
 async def run_all(script: Script, client: Redis, calls: Sequence[tuple[str, Any]]) -> list[Any]:

@@ -9,7 +9,6 @@ from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from lumni.executor.v1 import executor_pb2
-from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, stages, telemetry
 from services.gateway.cache.response_cache import Found, Hit, ResponseCache, not_cached
@@ -17,6 +16,7 @@ from services.gateway.config.live import Live
 from services.gateway.experiments.live import LiveExperiments
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
+from services.gateway.limits.arguments import NO_CALL
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.pipeline import (
@@ -37,8 +37,7 @@ from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.system_prompts import SystemPrompts
 from services.gateway.requests.model_request import ModelRequest
 
-# What a request that calls no model takes of a plan's limits, and what it cost.
-NO_CALL = selector_pb2.Candidate()
+# What a request that calls no model cost.
 NO_COST = executor_pb2.Report()
 NO_RULES = SystemPromptRules(SystemPrompts())
 
@@ -268,7 +267,10 @@ class Pipeline:
             permitted += rules.fingerprint(caller, request)
             only_equal = rules.vary_by_message(caller, request)
             ident = telemetry.request_id.get()
-            found = await self._cache.find(caller, request, permitted, ident, ttl_s, only_equal=only_equal)
+            count = self._limits.count(caller, ident)
+            found = await self._cache.find(
+                caller, request, permitted, ident, ttl_s, count, only_equal=only_equal
+            )
             span.set_attribute("lumni.cache", found.result or "unavailable")
             return found
 
@@ -280,14 +282,7 @@ class Pipeline:
         decision = cached_answer.decision(hit, request, context, self._decider.version)
         decision.system_prompts = rules.chosen(caller, request, decision)
         try:
-            admission = await self._limits.admit(
-                caller,
-                request_id=context.request_id,
-                prompt_tokens=0,
-                output_tokens=0,
-                candidates=[NO_CALL],
-                under_way=False,
-            )
+            admission = await self._limits.counted(caller, context.request_id, hit.counted)
             decision.context.admitted_unix_ms = admission.admitted_unix_ms
         except errors.Fault as fault:
             self.events.publish(decision.context, request, decision, refusal=fault.reason)

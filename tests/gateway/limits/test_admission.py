@@ -106,9 +106,7 @@ async def test_what_is_over_at_once_counts_and_holds_nothing(limits: Limits, cli
     who = caller(rate=Rate(rpm=2, parallel=1), budget=TOTAL)
 
     async def count(ident: str) -> Admission:
-        return await limits.admit(
-            who, request_id=ident, prompt_tokens=0, output_tokens=0, candidates=[Offer()], under_way=False
-        )
+        return await limits.counted(who, ident)
 
     first, second = await count("r1"), await count("r2")
 

@@ -132,6 +132,12 @@ class RecordingLimits(Limits):
             raise self._refusal
         return Admission(request_id, self.admitted, output_cap=100, admitted_unix_ms=1)
 
+    def count(self, caller: Caller, request_id: str) -> None:
+        return None
+
+    async def counted(self, caller: Caller, request_id: str, answer: bytes = b"") -> Admission:
+        return await self.admit(caller, request_id=request_id)
+
     def settle(self, admission: Admission, report: Report) -> None:
         self.ends.append(report)
 

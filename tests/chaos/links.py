@@ -3,12 +3,15 @@
 import time
 from collections.abc import Sequence
 
-from tests.chaos.cluster import NAMES, TIMEOUT_S
+from tests.chaos.cluster import NAMES
 from tests.chaos.scene import Scene
 
 # Of a packet, each way: as between regions, which nobody should put between Lumni and its Redis.
 DELAY_MS = 15.0
 LOSS = 0.01
+# Until a gateway that reaches no executor gets no more requests, in seconds: two of the proxy's checks (deploy/haproxy.cfg),
+# which the gateway answers within half a second each, and what a busy machine adds.
+NOTICED_S = 5.0
 
 
 async def apart(scene: Scene, pairs: Sequence[tuple[str, str]]) -> tuple[float, float]:
@@ -57,11 +60,11 @@ async def from_postgres(scene: Scene) -> None:
 
 async def one_gateway_alone(scene: Scene) -> None:
     """One of two gateways reaches nothing behind it; the proxy still reaches it."""
-    since, until = await apart(
+    since, _ = await apart(
         scene, [("gateway-0", other) for other in (*NAMES, "valkey", "postgres") if other != "gateway-0"]
     )
-    # Until its connections to the executors are given up, and its admissions and streams with them.
-    scene.must_fail("was at the gateway that reached no executor", since, until + TIMEOUT_S)
+    # Later ones must not get there.
+    scene.must_fail("was at the gateway that reached no executor", since, since + NOTICED_S)
 
 
 async def delay(scene: Scene) -> None:

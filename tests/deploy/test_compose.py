@@ -141,10 +141,8 @@ def test_the_proxy_reaches_the_gateways_and_nothing_behind_them(
     assert compose["networks"]["edge"]["internal"]
     given = services["gateway"]["environment"]
     addresses = re.findall(r"gateway:(\d+)", (ROOT / "deploy" / "haproxy.cfg").read_text())
-    assert [
-        given["LUMNI_REST_LISTEN"].rpartition(":")[2],
-        given["LUMNI_LISTEN"].rpartition(":")[2],
-    ] == addresses
+    rest, grpc = (given[name].rpartition(":")[2] for name in ("LUMNI_REST_LISTEN", "LUMNI_LISTEN"))
+    assert [rest, rest, grpc] == addresses
 
 
 async def test_a_caller_is_known_by_its_own_address_whatever_it_claims(
@@ -185,7 +183,7 @@ async def test_a_caller_is_known_by_its_own_address_whatever_it_claims(
     assert ("203.0.113.7", "http") == await seen("203.0.113.7", tls, "198.51.100.1")
 
 
-def test_the_proxy_waits_as_long_as_a_request_may_take_and_keeps_gateways_whose_executor_is_gone(
+def test_the_proxy_waits_as_long_as_a_request_may_take_and_prefers_gateways_that_reach_an_executor(
     services: dict[str, Any],
 ) -> None:
     text = (ROOT / "deploy" / "haproxy.cfg").read_text()
@@ -194,10 +192,11 @@ def test_the_proxy_waits_as_long_as_a_request_may_take_and_keeps_gateways_whose_
 
     assert min(float(timeouts["client"]), float(timeouts["server"])) > longest
     assert float(timeouts["check"]) < longest
-    assert ["/health/ready"] == re.findall(r"option httpchk GET (\S+)", text)
-    # Of a gateway that is not ready only the one that drains is taken out, and before it takes no more requests: a check,
-    # and a second one, each of which may fail at the end of its time.
-    assert ["! string draining"] == re.findall(r"http-check expect (.+)", text)
+    assert {"/health/ready"} == set(re.findall(r"option httpchk GET (\S+)", text))
+    # Gateways that are ready come first; where there are none, only one that drains is taken out. Both before it takes no
+    # more requests: a check, and a second one, each of which may fail at the end of its time.
+    assert ["! string draining", "status 200"] == re.findall(r"http-check expect (.+)", text)
+    assert "use_backend rest_ready if { nbsrv(rest_ready) ge 1 }" in text
     interval, quick, times = re.findall(r"inter (\d+)s fastinter (\d+)ms fall (\d+)", text)[0]
     notices_s = int(interval) + (int(times) - 1) * int(quick) / 1000
     assert notices_s < float(_filled_in(services["gateway"]["environment"]["LUMNI_DRAIN_DELAY_S"]))

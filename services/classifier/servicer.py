@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 
 import prometheus_client
@@ -72,6 +73,8 @@ SHADOWED = prometheus_client.Counter(
 SHADOW_FAILURES = prometheus_client.Counter(
     "lumni_classifier_shadow_failures", "Requests that a shadow failed to judge.", ["version"]
 )
+# The metrics of each kind of call and classification, looked up once.
+_latency, _score, _classified = cache(LATENCY.labels), cache(SCORE.labels), cache(CLASSIFIED.labels)
 
 
 class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
@@ -87,7 +90,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
 
     async def Classify(self, request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:
         """Judge one conversation."""
-        with LATENCY.labels("Classify").time():
+        with _latency("Classify").time():
             [outcome] = await self._judge([request])
         if isinstance(outcome, Fault):
             raise outcome
@@ -100,7 +103,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         if len(request.requests) > MOST_REQUESTS:
             raise Invalid(f"requests: at most {MOST_REQUESTS} in one call", param="requests")
         began_ns = time.time_ns()
-        with LATENCY.labels("BatchClassify").time():
+        with _latency("BatchClassify").time():
             outcomes = await self._judge(request.requests)
         for item, outcome in zip(request.requests, outcomes, strict=True):
             fault = outcome if isinstance(outcome, Fault) else None
@@ -119,7 +122,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         bounds.check(request, CLASSIFY)
         if not request.text.strip():
             raise Invalid("text: expected some", param="text")
-        with LATENCY.labels("Embed").time():
+        with _latency("Embed").time():
             return pb.EmbedResponse(vector=self._versions.of(request.context.request_id).embed(request.text))
 
     async def _judge(self, requests: Sequence[pb.ClassifyRequest]) -> list[pb.Classification | Fault]:
@@ -158,10 +161,8 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
             log.exception("one of %d requests failed", len(requests))
             return {places[0][0]: Internal("internal error")}
         for judged in served:
-            SCORE.labels(judged.version, "yes").observe(judged.strong_win_rate)
-            CLASSIFIED.labels(
-                judged.version, judged.category, "powerful" if judged.powerful else "fast"
-            ).inc()
+            _score(judged.version, "yes").observe(judged.strong_win_rate)
+            _classified(judged.version, judged.category, "powerful" if judged.powerful else "fast").inc()
         if self._shadow is not None:
             await self._shadowed(self._shadow, seen, served)
         return {**outcomes}
@@ -190,7 +191,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
                 log.exception("the shadow %s fails to judge", version)
             return
         for judged, beside in zip(served, shadowed, strict=True):
-            SCORE.labels(version, "no").observe(beside.strong_win_rate)
+            _score(version, "no").observe(beside.strong_win_rate)
             SHADOWED.labels(version, "yes" if beside.powerful == judged.powerful else "no").inc()
 
 

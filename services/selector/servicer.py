@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from functools import cache
 
 import numpy as np
 import prometheus_client
@@ -50,6 +51,8 @@ SELECTED = prometheus_client.Counter(
 REFUSED = prometheus_client.Counter(
     "lumni_selector_refusals", "Requests that nothing was left for, by reason.", ["reason"]
 )
+# The metrics of each kind of call and selection, looked up once.
+_latency, _selected = cache(LATENCY.labels), cache(SELECTED.labels)
 
 
 class SelectorServicer(pb_grpc.SelectorServiceServicer):
@@ -80,7 +83,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
 
     async def Select(self, request: pb.SelectRequest, context: object) -> pb.SelectResponse:
         """Select for one request."""
-        with LATENCY.labels("Select").time():
+        with _latency("Select").time():
             return pb.SelectResponse(selection=self._select(request))
 
     async def BatchSelect(self, request: pb.BatchSelectRequest, context: object) -> pb.BatchSelectResponse:
@@ -88,7 +91,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         if len(request.requests) > MOST_REQUESTS:
             raise errors.Invalid(f"requests: at most {MOST_REQUESTS} at once", param="requests")
         response = pb.BatchSelectResponse()
-        with LATENCY.labels("BatchSelect").time():
+        with _latency("BatchSelect").time():
             others_at = time.monotonic() + TURN_S
             for one in request.requests:
                 if time.monotonic() > others_at:
@@ -113,7 +116,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         """Select once more for requests of the past, in a thread, until nobody waits for it; one replay at a time."""
         given_up = threading.Event()
         async with self._replaying:
-            with LATENCY.labels("Replay").time():
+            with _latency("Replay").time():
                 try:
                     return await asyncio.to_thread(
                         replay_servicer.replayed, self._configuration, request, given_up
@@ -183,7 +186,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             best = table.deployments[selection.candidates[0].index]
             self._recent.observe(tenant, best.model, now)
         tier = classifier_pb2.TIER_POWERFUL if powerful else classifier_pb2.TIER_FAST
-        SELECTED.labels(selection.strategy, "powerful" if powerful else "fast", task.category).inc()
+        _selected(selection.strategy, "powerful" if powerful else "fast", task.category).inc()
         packed.tier, packed.reason, packed.pinned = tier, selection.reason, selection.pinned
         packed.strategy, packed.threshold = selection.strategy, threshold
         for removal in selection.removals:

@@ -4,6 +4,7 @@ The constants are ours: the published Python ones are deprecated. Portkey still 
 """
 
 import time
+from functools import cache
 
 import prometheus_client
 from opentelemetry.trace import SpanKind, StatusCode
@@ -33,6 +34,11 @@ FIRST_CHUNK = prometheus_client.Histogram(
 )
 TOKENS = prometheus_client.Counter("lumni_tokens", "Tokens, by kind.", ["deployment", "kind"])
 COST = prometheus_client.Counter("lumni_provider_cost_nano_usd", "What attempts cost.", ["deployment"])
+
+# The metrics of each deployment, looked up once.
+_attempts, _duration, _first_chunk, _tokens, _cost = map(
+    cache, (ATTEMPTS.labels, DURATION.labels, FIRST_CHUNK.labels, TOKENS.labels, COST.labels)
+)
 
 # The conventions' names of providers, where they differ from LiteLLM's.
 PROVIDERS = {
@@ -65,17 +71,17 @@ class Observer:
 
 def _measure(attempt: Attempt) -> None:
     name = attempt.deployment.id
-    ATTEMPTS.labels(name, attempt.error or "").inc()
+    _attempts(name, attempt.error or "").inc()
     exemplar = telemetry.exemplar()
-    DURATION.labels(name).observe(attempt.duration_ms / 1000, exemplar)
+    _duration(name).observe(attempt.duration_ms / 1000, exemplar)
     if attempt.first_chunk_ms:
-        FIRST_CHUNK.labels(name).observe(attempt.first_chunk_ms / 1000, exemplar)
+        _first_chunk(name).observe(attempt.first_chunk_ms / 1000, exemplar)
     if attempt.state is not AttemptState.FAILED:
-        TOKENS.labels(name, "prompt").inc(attempt.usage.prompt_tokens)
-        TOKENS.labels(name, "completion").inc(attempt.usage.completion_tokens)
-        TOKENS.labels(name, "cached").inc(attempt.usage.cached_tokens)
-        TOKENS.labels(name, "reasoning").inc(attempt.usage.reasoning_tokens)
-        COST.labels(name).inc(attempt.cost_nano_usd)
+        _tokens(name, "prompt").inc(attempt.usage.prompt_tokens)
+        _tokens(name, "completion").inc(attempt.usage.completion_tokens)
+        _tokens(name, "cached").inc(attempt.usage.cached_tokens)
+        _tokens(name, "reasoning").inc(attempt.usage.reasoning_tokens)
+        _cost(name).inc(attempt.cost_nano_usd)
 
 
 def _trace(work: Work, attempt: Attempt) -> None:

@@ -6,6 +6,7 @@ No label holds anything that a caller chose: operations, tiers, outcomes and sta
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import prometheus_client
 from lumni.classifier.v1 import classifier_pb2
@@ -60,6 +61,8 @@ BASELINE = prometheus_client.Counter(
     "lumni_baseline_cost_nano_usd",
     "What the tokens of the same requests cost at the most powerful model that was allowed for each.",
 )
+# The counter of each kind of request, looked up once.
+_requests = cache(REQUESTS.labels)
 
 # Whose doing these are, no caller can mend.
 OURS = (errors.Unavailable, errors.TimedOut, errors.Internal)
@@ -67,7 +70,7 @@ OURS = (errors.Unavailable, errors.TimedOut, errors.Internal)
 
 def refused(operation: Operation, decision: Decision | None, fault: errors.Fault) -> None:
     """Count a request that was not executed."""
-    REQUESTS.labels(operation, _tier(decision), _outcome(fault)).inc()
+    _requests(operation, _tier(decision), _outcome(fault)).inc()
 
 
 @contextmanager
@@ -93,7 +96,7 @@ def admitted(decision: Decision) -> None:
 
 def cached(operation: Operation, decision: Decision) -> None:
     """Count a request that an earlier answer did for."""
-    REQUESTS.labels(operation, _tier(decision), "cached").inc()
+    _requests(operation, _tier(decision), "cached").inc()
 
 
 class Execution:
@@ -128,7 +131,7 @@ def execution(operation: Operation, decision: Decision) -> Iterator[Execution]:
     finally:
         if running.report is not None:
             PROVIDER.observe(running.report.timing.provider_ms / 1000, telemetry.exemplar())
-        REQUESTS.labels(operation, _tier(decision), outcome).inc()
+        _requests(operation, _tier(decision), outcome).inc()
 
 
 def _answered(decision: Decision, report: executor_pb2.Report) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import cache
 from urllib.parse import parse_qsl
 
 import prometheus_client
@@ -24,6 +25,8 @@ DURATION = prometheus_client.Histogram(
 IN_FLIGHT = prometheus_client.Gauge(
     "lumni_http_in_flight", "Requests under way.", multiprocess_mode="livesum"
 )
+# The metric of each route, looked up once.
+_duration = cache(DURATION.labels)
 
 
 class RequestMiddleware:
@@ -73,7 +76,7 @@ class RequestMiddleware:
                 IN_FLIGHT.dec()
                 # The route's pattern, never the path: scanners must not become labels.
                 route = getattr(scope.get("route"), "path", "other")
-                DURATION.labels(route, str(code)).observe(took, telemetry.exemplar())
+                _duration(route, str(code)).observe(took, telemetry.exemplar())
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attributes({"http.route": route, "http.response.status_code": code})
                 if code >= 500:

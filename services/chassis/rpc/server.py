@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.chassis import memory
 from services.chassis.config import Mistakes
 from services.chassis.rpc import credentials
 from services.chassis.rpc.certificates import CertificateFiles
@@ -160,6 +161,7 @@ async def until_stopped() -> None:
     """
     gc.collect()
     gc.freeze()
+    memory.gather()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

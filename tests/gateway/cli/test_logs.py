@@ -5,7 +5,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -82,15 +83,26 @@ async def followed(folder: Path, request: pytest.FixtureRequest) -> AsyncIterato
     command = ("-m", "services.gateway.cli.commands", "logs", str(folder), "--follow", *request.param)
     # As users run it: into a pipe Python writes blocks.
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, env=environ, stdout=asyncio.subprocess.PIPE
-    )
+    with not_ignored(signal.SIGINT):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, env=environ, stdout=asyncio.subprocess.PIPE
+        )
     assert process.stdout
     yield process.stdout
     process.send_signal(signal.SIGINT)
     rest = await asyncio.wait_for(process.stdout.read(), DEADLINE_S)
     await process.wait()
     assert b"id-" not in rest, "a request was printed twice"
+
+
+@contextmanager
+def not_ignored(number: signal.Signals) -> Iterator[None]:
+    """Start processes that a signal ends, where pytest itself ignores it: shells start what is in the background so."""
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 async def until(printed: asyncio.StreamReader, request_id: str) -> list[str]:

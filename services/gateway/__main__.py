@@ -49,6 +49,7 @@ from services.gateway.prompts.library import PromptLibrary
 from services.gateway.prompts.store import PromptStore
 from services.gateway.prompts.stored_rules import StoredRules
 from services.gateway.recording import sinks as recording
+from services.gateway.recording.consented_prompts import ConsentedPrompts
 from services.gateway.replays.replay import Replays
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.reports.readers import Readers
@@ -74,6 +75,7 @@ from services.gateway.rest import (
 )
 from services.gateway.rest import cache as cache_routes
 from services.gateway.rest import configuration as configuration_routes
+from services.gateway.rest import evaluation as evaluation_routes
 from services.gateway.rest import experiments as experiment_routes
 from services.gateway.rest import learning as learning_routes
 from services.gateway.rest import mirrors as mirror_routes
@@ -281,6 +283,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 replay_routes.router(keys, Replays(readers, selector, settings.config_dir)),
                 request_story.router(keys, requests, texts),
                 feedback.router(keys, FeedbackStore(pool, portkey=portkey), pipeline),
+                evaluation_routes.router(keys, ConsentedPrompts(pool, texts, loaded)),
                 learning_routes.router(keys, Judgements(pool), LearningReports(readers)),
             ]
         )

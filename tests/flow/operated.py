@@ -25,8 +25,10 @@ from tests.webhook import Webhook
 KEY = "pk-recording"
 # Breakers close soon after what opened them is mended.
 FLEET = stacks.FLEET.replace("num_retries: 0", "num_retries: 0\n  cooldown_time: 1")
-# Of a key of this plan nothing is kept.
-PRIVATE = "plans:\n  private: {access_groups: [all], store_prompts: false}"
+# Of a key of the one plan nothing is kept, and of the other one what it asked may be evaluated.
+PRIVATE = """plans:
+  private: {access_groups: [all], store_prompts: false}
+  shared: {access_groups: [all], evaluate_prompts: true}"""
 PLANS = f"""{stacks.PLANS.replace("plans:", PRIVATE)}
 system_prompts:
   base: Answer briefly.

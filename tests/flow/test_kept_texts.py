@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from tests.flow.operated import Operated
 from tests.flow.stack import ADMIN_KEY, VIEWER_KEY
 from tests.flow.test_cli import lumni
+from tests.flow.test_evaluate import evaluate
 from tests.otlp import Collector
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -55,6 +57,11 @@ async def page(operated: Operated, key: str, path: str) -> str:
         return answer.text
 
 
+def files(operated: Operated) -> list[dict[str, Any]]:
+    """What is logged of requests."""
+    return [json.loads(one.read_text()) for one in operated.folder.glob("*.json")]
+
+
 async def test_admins_read_prompt_and_answer_until_the_user_is_erased(operated: Operated) -> None:
     request_id, said = await ask(operated, await made(operated, user_id="reader"))
     texts = (await story(operated, request_id, texts=True))["texts"]
@@ -70,6 +77,42 @@ async def test_admins_read_prompt_and_answer_until_the_user_is_erased(operated: 
     erased = await operated.client.delete("/admin/users/reader", headers=ADMIN)
     assert erased.is_success
     assert (await story(operated, request_id, texts=False))["texts"] is None
+
+
+async def test_users_prompts_are_evaluated_where_their_plan_lets_them_be(
+    operated: Operated, tmp_path: Path
+) -> None:
+    shared, _ = await ask(operated, await made(operated, user_id="shares", plan="shared"))
+    other, _ = await ask(operated, await made(operated, user_id="does-not"))
+    for ident in (shared, other):
+        await story(operated, ident, texts=True)
+    file = tmp_path / "r.jsonl"
+    given = ["--traffic=1d", "--models=small,large", "--budget=1", f"--results={file}"]
+    given += [f"--scores={tmp_path / 's.yaml'}", f"--report={tmp_path / 'r.html'}"]
+
+    without_judge = await evaluate(operated.stack, *given)
+    of_another = await evaluate(operated.stack, *given, "--judge=large", "--of-plan=open")
+    code, printed, err = await evaluate(operated.stack, *given, "--judge=large")
+
+    assert (1, True) == (without_judge[0], "need --judge" in without_judge[2])
+    assert (1, True) == (of_another[0], "'open' does not let prompts be evaluated" in of_another[2])
+    assert 0 == code, err
+    assert "Sent to small, large: 1 prompts of users of the plan shared, which let" in " ".join(
+        printed.split()
+    )
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [shared] == next(row["requests"] for row in rows if row["kind"] == "prompts")
+    answers = [row for row in rows if row["kind"] == "answer"]
+    assert {("small", shared), ("large", shared)} == {(row["model"], row["task"]) for row in answers}
+    # What was asked for it is not kept once more, where an erasure of the user would not find it.
+    async with asyncio.timeout(60):
+        while not (logged := [one for one in files(operated) if one["user_id"] == "lumni-evaluate"]):
+            await asyncio.sleep(0.05)
+    assert {None} == {one["request"] for one in logged}
+    erased = await operated.client.delete("/admin/users/shares", headers=ADMIN)
+    assert erased.is_success
+    given += ["--judge=large", f"--results={tmp_path / 'new.jsonl'}"]
+    assert "no prompt of the plan shared" in (await evaluate(operated.stack, *given))[2]
 
 
 @pytest.mark.parametrize(

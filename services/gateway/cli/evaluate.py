@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ import typer
 
 from services.chassis import config, measured_scores
 from services.chassis.money import nano, usd
+from services.gateway.cli import moments
 from services.gateway.cli.client import Gateway, RefusedError, Settings
 from services.gateway.cli.output import show, table
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from services.gateway.evaluation.report import Report
     from services.gateway.evaluation.runner import Runner
     from services.gateway.evaluation.tasks import Task
+    from services.gateway.evaluation.traffic import Wanted
 
 # A key that is made for an evaluation ends by itself, whatever happens to the command.
 KEY_LIVES = timedelta(days=2)
@@ -43,6 +45,18 @@ def evaluate(
             help="a file of tasks, as docs/evaluation.md describes it; the packaged suite when left out"
         ),
     ] = None,
+    traffic: Annotated[
+        str | None,
+        typer.Option(
+            help="ask what users asked since then (7d, or a date), where their plan lets prompts be evaluated and they "
+            "are kept; sends these to all of the models and to the judge"
+        ),
+    ] = None,
+    of_plan: Annotated[str | None, typer.Option(help="with --traffic: only requests of this plan")] = None,
+    each: Annotated[
+        int, typer.Option(min=1, max=200, help="with --traffic: prompts of each category, at most")
+    ] = 20,
+    seed: Annotated[str, typer.Option(help="with --traffic: another one draws other prompts")] = "1",
     categories: Annotated[str | None, typer.Option(help="only these, separated by commas")] = None,
     judge: Annotated[str | None, typer.Option(help="the model that grades what no check can")] = None,
     plan: Annotated[
@@ -71,22 +85,40 @@ def evaluate(
     from services.gateway.evaluation.results import MixedError
     from services.gateway.evaluation.sandbox import NoSandboxError
     from services.gateway.evaluation.tasks import SUITE, UnreadableError, load
+    from services.gateway.evaluation.traffic import Wanted
 
     place = scores or Path(os.environ.get("LUMNI_CONFIG_DIR") or "config") / measured_scores.FILE
     if not place.parent.is_dir():
         raise RefusedError(f"{place.parent}: there is no such folder; --scores says where the selector reads")
+    if traffic and (tasks or not judge):
+        raise RefusedError(
+            "--traffic: prompts of users have no checks and need --judge, and --tasks is something else"
+        )
     try:
-        chosen, skipped = _chosen(load(tasks or SUITE), _names(categories), with_judge=bool(judge))
+        chosen: dict[str, Task] = {}
+        skipped = 0
+        if not traffic:
+            chosen, skipped = _chosen(load(tasks or SUITE), _names(categories), with_judge=bool(judge))
         budget_nano = nano(budget)
+        since = moments.iso("--traffic", traffic) if traffic else ""
+        wanted = Wanted(since, of_plan or "", each, seed, _names(categories)) if traffic else None
         options = _Options(
-            budget_nano, _names(models), judge, plan, results, answer_tokens, at_once, adaptive=not everything
+            budget_nano,
+            _names(models),
+            judge,
+            plan,
+            results,
+            answer_tokens,
+            at_once,
+            adaptive=not everything,
+            traffic=wanted,
         )
         ran = asyncio.run(_run(chosen, options))
     except (CallError, MixedError, NoSandboxError, UnreadableError) as error:
         raise RefusedError(str(error)) from error
     except ValueError as error:
         raise RefusedError(f"--budget: {error}") from error
-    _conclude(ran, chosen, skipped, place, report)
+    _conclude(ran, skipped, place, report)
 
 
 @dataclass(frozen=True)
@@ -101,6 +133,7 @@ class _Options:
     answer_tokens: int
     at_once: int
     adaptive: bool
+    traffic: "Wanted | None" = None
 
 
 def _names(given: str | None) -> list[str]:
@@ -133,48 +166,65 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
     """Ask, with progress on the standard error; Ctrl-C waits for what is under way, and a second one does not."""
     from services.gateway.evaluation.caller import Caller
     from services.gateway.evaluation.design import Design, in_order
-    from services.gateway.evaluation.results import Results
+    from services.gateway.evaluation.results import MixedError, Results
     from services.gateway.evaluation.runner import Runner, Setup
     from services.gateway.evaluation.spending import Spending
+    from services.gateway.evaluation.traffic import Traffic
 
     settings = config.from_environ(Settings, config.environment())
-    levels: dict[str, dict[str, int]] = {}
-    for one in tasks.values():
-        levels.setdefault(one.category, {})[one.id] = one.level
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         file = stack.enter_context(Results(options.results))
         key = stack.enter_context(_key(settings, options))
-        async with Caller(settings.base, key) as caller:
-            asked = {name: await caller.model(name) for name in options.models or await caller.models()}
-            by = await caller.model(options.judge) if options.judge else None
-            design = Design(
-                {category: in_order(listed) for category, listed in levels.items()},
-                list(asked),
-                adaptive=options.adaptive,
+        caller = await stack.enter_async_context(Caller(settings.base, key))
+        asked = {name: await caller.model(name) for name in options.models or await caller.models()}
+        by = await caller.model(options.judge) if options.judge else None
+        if bool(file.prompts) != bool(options.traffic) and file.rows:
+            raise MixedError(
+                f"{options.results}: it is of {'users' if file.prompts else 'other'} prompts; choose another --results"
             )
-            runner = Runner(
-                Setup(tasks, asked, by, options.answer_tokens, options.at_once),
-                design,
-                file,
-                Spending(options.budget),
-                caller,
-            )
-            stack.enter_context(_progress(runner))
-            loop = asyncio.get_running_loop()
+        reads = None
+        if options.traffic is not None:
+            admin = await stack.enter_async_context(Caller(settings.base, settings.admin_key.reveal()))
+            reads = Traffic(admin)
+            tasks = await reads.tasks(options.traffic, file)
+            readers = ", ".join(dict.fromkeys([*asked, options.judge or ""]))
+            show(f"Sent to {readers}: {reads.said(len(tasks))}", "")
+        levels: dict[str, dict[str, int]] = {}
+        for one in tasks.values():
+            levels.setdefault(one.category, {})[one.id] = one.level
+        design = Design(
+            {category: in_order(listed) for category, listed in levels.items()},
+            list(asked),
+            adaptive=options.adaptive,
+        )
+        runner = Runner(
+            Setup(tasks, asked, by, options.answer_tokens, options.at_once),
+            design,
+            file,
+            Spending(options.budget),
+            caller,
+        )
+        if reads is not None:
+            runner.withdrawn = reads.withdrawn
+        stack.enter_context(_progress(runner))
+        loop = asyncio.get_running_loop()
 
-            def interrupted() -> None:
-                runner.stop("it was interrupted; the same command goes on")
-                loop.remove_signal_handler(signal.SIGINT)
+        def interrupted() -> None:
+            runner.stop("it was interrupted; the same command goes on")
+            loop.remove_signal_handler(signal.SIGINT)
 
-            loop.add_signal_handler(signal.SIGINT, interrupted)
-            await runner.run()
-            return runner
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+        await runner.run()
+        return runner
 
 
 @contextmanager
 def _key(settings: Settings, options: _Options) -> Iterator[str]:
     """The key to ask with: the one that the environment has, else one for this evaluation, with its budget."""
-    if settings.api_key:
+    if options.traffic is not None and not settings.admin_key:
+        raise RefusedError("--traffic: set LUMNI_ADMIN_KEY; what users wrote is for admins to read")
+    # Of prompts of users nothing may be kept once more, which only a key of its own says.
+    if settings.api_key and options.traffic is None:
         yield settings.api_key.reveal()
         return
     gateway = Gateway()
@@ -183,6 +233,7 @@ def _key(settings: Settings, options: _Options) -> Iterator[str]:
         "/admin/keys",
         json={
             "user_id": "lumni-evaluate",
+            "store_prompts": False,
             "budget_usd": f"{usd(options.budget):.9f}",
             **({"plan": options.plan} if options.plan else {}),
             "expires_at": (datetime.now(UTC) + KEY_LIVES).isoformat(timespec="seconds"),
@@ -212,7 +263,7 @@ def _progress(runner: "Runner") -> Iterator[None]:
         yield
 
 
-def _conclude(runner: "Runner", tasks: Mapping[str, "Task"], skipped: int, place: Path, report: Path) -> None:
+def _conclude(runner: "Runner", skipped: int, place: Path, report: Path) -> None:
     """Write the scores and the report, and show it."""
     from services.gateway.evaluation import summary
     from services.gateway.evaluation.report import Report
@@ -222,7 +273,7 @@ def _conclude(runner: "Runner", tasks: Mapping[str, "Task"], skipped: int, place
     told = Report(
         on=datetime.now(UTC).date().isoformat(),
         models=summary.models(estimates, rows),
-        categories=list(dict.fromkeys(one.category for one in tasks.values())),
+        categories=list(dict.fromkeys(one.category for one in runner.setup.tasks.values())),
         calls=runner.design.calls,
         plain_calls=runner.design.plain_calls,
         spent=str(runner.spending),

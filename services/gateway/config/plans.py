@@ -80,6 +80,8 @@ class Plan:
     semantic_cache: bool = False
     # Whether prompts and answers may be kept, where the operator keeps them.
     store_prompts: bool = True
+    # Whether other models may be asked what these keys asked, where it is kept, to evaluate them.
+    evaluate_prompts: bool = False
     # Limits of a key for one model, by the model's public name.
     model_rates: Mapping[str, Rate] = field(default_factory=dict)
 
@@ -144,6 +146,7 @@ def _plan(name: str, section: Section) -> Plan:
         cache_ttl_s=section.integer("cache_ttl_s", None, low=0, high=MOST_CACHE_S),
         semantic_cache=section.flag("semantic_cache", default=False),
         store_prompts=section.flag("store_prompts", default=True),
+        evaluate_prompts=_evaluate_prompts(section),
         model_rates={model: _rate(below) for model, below in models.sections()},
     )
 
@@ -170,6 +173,13 @@ def _web_search(section: Section) -> int:
     search = section.section(WEB_SEARCH)
     search.require("max_uses")
     return search.integer("max_uses", 0, low=1, high=bounds.MOST_SEARCHES)
+
+
+def _evaluate_prompts(section: Section) -> bool:
+    allowed = section.flag("evaluate_prompts", default=False)
+    if allowed and not section.flag("store_prompts", default=True):
+        section.mistake("evaluate_prompts", "store_prompts is false, so no prompt of this plan is kept")
+    return allowed
 
 
 def _budget(section: Section) -> Budget | None:

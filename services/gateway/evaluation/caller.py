@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -72,6 +72,10 @@ class Answer:
         return name in (self.model, self.deployment)
 
 
+class NotFoundError(CallError):
+    """What is asked for is not there, or not for this key."""
+
+
 class Caller:
     """Calls one gateway with one key."""
 
@@ -113,6 +117,15 @@ class Caller:
             )
         prices = Prices(nano(own["input_usd_per_mtok"]), nano(own["output_usd_per_mtok"]))
         return Model(name, prices, own["max_output_tokens"] or 0, own["context_window"] or 0)
+
+    async def read(self, path: str, params: Mapping[str, Any]) -> Any:
+        """What an admin may read, as JSON.
+
+        Raises:
+            NotFoundError: it is not there.
+            CallError: the gateway refuses, or there is none.
+        """
+        return (await self._send("GET", path, params=params)).json()
 
     async def ask(self, model: str, messages: Sequence[dict[str, str]], answer_tokens: int) -> Answer:
         """Ask one model, waiting for its limits.
@@ -159,6 +172,8 @@ class Caller:
             message, code = _error(answer)
             if code == "insufficient_quota":
                 raise SpentError(message)
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                raise NotFoundError(message)
             if answer.status_code in OF_REQUEST:
                 raise RequestRefusedError(message)
             asked_s = _seconds(answer.headers.get("retry-after"))

@@ -1,17 +1,18 @@
 """The file that an evaluation writes while it runs, one JSON object a line, from which a second start goes on.
 
-A line is an answer, what its check found, or a grade that a judge gave it. Lines are only appended, each at once:
-whatever ends the process, no answer that came is asked for again. A last line that was cut is dropped.
+A line is an answer, what its check found, or a grade that a judge gave it; where prompts of users are asked, the ids of
+their requests come first. Lines are only appended, each at once: whatever ends the process, no answer that came is
+asked for again. A last line that was cut is dropped.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import orjson
 
-ANSWER, CHECK, GRADE = "answer", "check", "grade"
+ANSWER, CHECK, GRADE, PROMPTS = "answer", "check", "grade", "prompts"
 
 
 class MixedError(Exception):
@@ -27,11 +28,14 @@ class Results:
         Raises:
             MixedError: it holds something else than results, or another process writes it.
         """
-        self._file: BinaryIO = path.open("a+b")
+        self._path = path
+        self._file = _opened(path)
         try:
             _lock(self._file)
             # Answers and grades; an answer holds what its check found.
             self.rows: list[dict[str, Any]] = []
+            # The requests whose prompts are asked; empty where the tasks are from elsewhere.
+            self.prompts: list[str] = []
             for row in _rows(path, self._file):
                 self._take(row)
         except BaseException:
@@ -44,7 +48,33 @@ class Results:
         self._file.flush()
         self._take(row)
 
+    def draw(self, requests: Iterable[str]) -> None:
+        """Write down whose prompts are asked, by the ids of requests."""
+        self.append({"kind": PROMPTS, "requests": list(requests)})
+
+    def forget(self, tasks: Collection[str]) -> None:
+        """Take what was answered to some tasks out of the file; what it cost stays."""
+        held = [row for row in self.rows if row["task"] in tasks and row.get("text")]
+        if not held:
+            return
+        for row in held:
+            row["text"] = ""
+        beside = self._path.with_name(f"{self._path.name}.new")
+        beside.unlink(missing_ok=True)
+        file = _opened(beside)
+        _lock(file)
+        drawn = [{"kind": PROMPTS, "requests": self.prompts}] if self.prompts else []
+        file.writelines(orjson.dumps(row) + b"\n" for row in (*drawn, *self.rows))
+        file.flush()
+        os.fsync(file.fileno())
+        beside.replace(self._path)
+        self._file.close()
+        self._file = file
+
     def _take(self, row: dict[str, Any]) -> None:
+        if row["kind"] == PROMPTS:
+            self.prompts = row["requests"]
+            return
         if row["kind"] != CHECK:
             self.rows.append(row)
             return
@@ -60,6 +90,11 @@ class Results:
     def __exit__(self, *_: object) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file for its owner alone: it may hold what users wrote, or answers to that."""
+    return open(path, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _lock(file: BinaryIO) -> None:
@@ -81,7 +116,7 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(text[:whole].splitlines(), 1):
         try:
             row = orjson.loads(line)
-            known = row["kind"] in (ANSWER, CHECK, GRADE)
+            known = row["kind"] in (ANSWER, CHECK, GRADE, PROMPTS)
         except (orjson.JSONDecodeError, KeyError, TypeError):
             known = False
         if not known:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -45,6 +45,10 @@ class Setup:
     at_once: int = 4
 
 
+async def _never(_: Task) -> bool:
+    return False
+
+
 @dataclass
 class Runner:
     """One start of an evaluation.
@@ -52,6 +56,8 @@ class Runner:
     Attributes:
         over: Why it ended, in a few words; empty while it runs.
         left_out: Why models were left out, by name.
+        withdrawn: Whether a task may not be asked any more, which is looked at before each question.
+        withdrawals: The tasks of which that was so.
 
     """
 
@@ -61,7 +67,9 @@ class Runner:
     spending: Spending
     caller: Caller
     progress: Callable[[], None] = lambda: None
+    withdrawn: Callable[[Task], Awaitable[bool]] = _never
     over: str = ""
+    withdrawals: set[str] = field(default_factory=set)
     left_out: dict[str, str] = field(default_factory=dict)
     # What was asked at an earlier start and has no grade yet, by model and task.
     _ungraded: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -109,6 +117,8 @@ class Runner:
                     group.create_task(self._work())
         except* sandbox.NoSandboxError as errors:
             refused = errors.exceptions[0]
+        # What was under way while a task was withdrawn has been written meanwhile.
+        self.results.forget(self.withdrawals)
         if refused is not None:
             raise refused
         if self.design.unsure == 0 and self.design.adaptive:
@@ -155,6 +165,9 @@ class Runner:
         """Ask, grade and write down; a failure is the design's to know, and the judge's is no model's."""
         task = self.setup.tasks[question.task]
         try:
+            if await self._is_withdrawn(task):
+                self.design.ungraded(question)
+                return
             row = self._ungraded.pop((question.model, question.task), None)
             if row is None:
                 if self._grader.is_out and _needs_judge(task):
@@ -185,6 +198,20 @@ class Runner:
                 self.design.graded(question, share)
         finally:
             self.spending.release(bound)
+
+    async def _is_withdrawn(self, task: Task) -> bool:
+        """Whether a task may not be asked any more, in which case nothing of its answers is kept."""
+        if task.id not in self.withdrawals:
+            try:
+                if not await self.withdrawn(task):
+                    return False
+            except CallError as error:
+                # Nobody says that it still may be asked, which is no model's fault.
+                self.stop(f"it is not known whether prompts may still be used: {error}")
+                return True
+            self.withdrawals.add(task.id)
+            self.results.forget(self.withdrawals)
+        return True
 
     async def _graded(self, question: Question, task: Task, text: str, *, compared: bool) -> float | None:
         """What the judge says of an answer, as a share; None where it says nothing."""

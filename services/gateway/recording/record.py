@@ -39,6 +39,7 @@ class Record:
         response: The answer, or the chunks of it, as JSON each.
         stream: Whether the answer came in chunks.
         may_keep_texts: Whether the caller's plan and key let texts be kept anywhere.
+        may_evaluate: Whether the caller's plan lets other models be asked the same.
         began_ns: When it came, in nanoseconds since 1970.
         duration_ms: Until it ended.
         taken: The model that answered, tokens and cost; empty without an answer.
@@ -50,6 +51,7 @@ class Record:
     request: bytes
     stream: bool
     may_keep_texts: bool = True
+    may_evaluate: bool = False
     began_ns: int = field(default_factory=time.time_ns)
     response: list[str] = field(default_factory=list)
     duration_ms: float = 0.0

@@ -13,6 +13,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.pipeline.pipeline import Answer, Pipeline, Stream
 from services.gateway.recording.record import Record
 from services.gateway.recording.sinks import Sink
+from services.gateway.requests.hints import Hints
 from services.gateway.requests.model_request import ModelRequest
 
 LEFT = {"reason": "CALLER_LEFT", "message": "the caller left, or the process stopped"}
@@ -79,7 +80,13 @@ class RecordingPipeline(Pipeline):
             "organization_id": caller.organization_id,
             "plan": caller.plan.name,
         }
-        return Record(about, orjson.dumps(request.body), stream=stream, may_keep_texts=caller.store_prompts)
+        return Record(
+            about,
+            orjson.dumps(request.body),
+            stream=stream,
+            may_keep_texts=caller.store_prompts,
+            may_evaluate=_may_evaluate(caller, request.hints),
+        )
 
     @contextmanager
     def _ending(self, record: Record) -> Iterator[None]:
@@ -101,6 +108,12 @@ class RecordingPipeline(Pipeline):
             record.end(error)
             for sink in self._sinks:
                 sink.add(record)
+
+
+def _may_evaluate(caller: Caller, hints: Hints) -> bool:
+    """Whether other models may be asked the same; not where key or request say who may read it."""
+    chosen = caller.models or hints.provider or hints.denied_providers or hints.denied_regions
+    return caller.plan.evaluate_prompts and caller.store_prompts and not chosen
 
 
 def _taken(report: executor_pb2.Report) -> dict[str, Any]:

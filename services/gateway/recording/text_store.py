@@ -31,8 +31,8 @@ RETRY_S = 2.0
 TRIES = 5
 # Who was erased meanwhile is not kept: the erasure has seen no row of this request.
 KEEP = """
-INSERT INTO request_texts (request_id, user_id, sealed, asked_at, expires_at)
-SELECT $1::text, $2::text, $3::bytea, $4::timestamptz, $4::timestamptz + make_interval(days => $5::int)
+INSERT INTO request_texts (request_id, user_id, sealed, asked_at, expires_at, may_evaluate)
+SELECT $1::text, $2::text, $3::bytea, $4::timestamptz, $4::timestamptz + make_interval(days => $5::int), $6::boolean
 WHERE NOT EXISTS (SELECT FROM erasures WHERE user_id = $2::text AND erased_at >= $4::timestamptz)
 ON CONFLICT (request_id) DO NOTHING
 """
@@ -138,7 +138,7 @@ class TextStore:
         text = orjson.dumps({**record.sides(self._content), "cut": record.cut})
         asked_at = datetime.fromtimestamp(record.began_ns / 1e9, UTC)
         sealed = self._cipher.seal(text, request_id)
-        return request_id, record.about["user_id"], sealed, asked_at, self._days
+        return request_id, record.about["user_id"], sealed, asked_at, self._days, record.may_evaluate
 
     def _opened(self, sealed: bytes, request_id: str) -> dict[str, Any]:
         found: dict[str, Any] = orjson.loads(self._cipher.open(sealed, request_id))

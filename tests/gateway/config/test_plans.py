@@ -27,6 +27,7 @@ plans:
     models: {gpt: {rpm: 2}}
     hosted_tools: {web_search: {max_uses: 5}}
     store: true
+    evaluate_prompts: true
 selector: {anything: else}
 """
 
@@ -45,6 +46,7 @@ def test_a_plan_is_read_whole(tmp_path: Path) -> None:
     assert (AtLimit.FREE, WithoutRedis.DENY, 0.3) == (plan.at_limit, plan.redis_down, plan.powerful_share)
     assert {"gpt": Rate(rpm=2)} == plan.model_rates
     assert Allowed(web_search=5, store=True) == plan.allowed
+    assert (True, True) == (plan.store_prompts, plan.evaluate_prompts)
 
 
 def test_the_plans_that_ship_are_those_of_the_price_list(configured: Plans) -> None:
@@ -69,6 +71,7 @@ def test_the_plans_that_ship_are_those_of_the_price_list(configured: Plans) -> N
         (("web_search: {max_uses: 5}", "code_execution: {max_uses: 1}"), 15, "no provider bounds and counts"),
         (("{max_uses: 5}", "{}"), 15, "max_uses"),
         (("{max_uses: 5}", "{max_uses: 0}"), 15, "max_uses"),
+        (("store: true", "store_prompts: false"), 17, "no prompt of this plan is kept"),
         (("default_plan: one", "default_plan: two"), 2, "there is no plan 'two'"),
     ],
 )

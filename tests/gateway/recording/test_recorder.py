@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
 from services.chassis import errors, telemetry
+from services.gateway.config.plans import Plan
 from services.gateway.recording.record import Content, Record
 from services.gateway.recording.recorder import RecordingPipeline
+from services.gateway.requests.hints import Hints
 from tests.gateway.money import caller
 from tests.gateway.pipeline.test_pipeline import (
     CHAT,
@@ -111,3 +114,25 @@ async def test_a_caller_who_does_not_wait_is_recorded(kept: Kept) -> None:
     await leave(setup, setup.pipeline.complete(caller(), CHAT))
 
     assert ["CALLER_LEFT"] == [file["error"]["reason"] for file in kept.files]
+
+
+@pytest.mark.parametrize(
+    ("key", "hints", "may"),
+    [
+        ({}, {}, True),
+        ({"plan": Plan("closed")}, {}, False),
+        ({"store_prompts": False}, {}, False),
+        ({"models": ("small",)}, {}, False),
+        ({}, {"provider": "openai"}, False),
+        ({}, {"denied_providers": ["deepseek"]}, False),
+        ({}, {"denied_regions": ["us"]}, False),
+    ],
+)
+async def test_a_prompt_may_be_evaluated_where_the_plan_says_so_and_nobody_chose_its_readers(
+    kept: Kept, key: dict[str, Any], hints: dict[str, Any], may: bool
+) -> None:
+    setup = recorded(kept, '{"choices":[]}', REPORT)
+    who = replace(caller(), **({"plan": Plan("open", evaluate_prompts=True)} | key))
+    await setup.pipeline.complete(who, replace(CHAT, hints=Hints(**hints)))
+
+    assert [may] == [one.may_evaluate for one in kept.records]

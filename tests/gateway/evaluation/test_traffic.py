@@ -1,0 +1,108 @@
+"""Prompts of users: which become tasks, and that none is asked after it may not be any more."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.gateway.evaluation.caller import Caller, CallError
+from services.gateway.evaluation.results import Results
+from services.gateway.evaluation.tasks import Task
+from services.gateway.evaluation.traffic import LONGEST, Traffic, Wanted, task
+from tests.gateway.evaluation.fake_gateway import FakeGateway, started
+
+
+def chat(text: Any, **more: Any) -> dict[str, Any]:
+    return {"model": "a", "messages": [{"role": "user", "content": text}], **more}
+
+
+async def drawn(gateway: FakeGateway, path: Path, *, each: int = 20) -> tuple[dict[str, Task], int]:
+    async with Caller(gateway.url, "admin") as admin:
+        traffic = Traffic(admin)
+        with Results(path) as results:
+            return await traffic.tasks(
+                Wanted("2026-11-21T00:00:00Z", each=each), results
+            ), traffic.passed_over
+
+
+async def test_prompts_are_taken_evenly_one_of_each_conversation_and_again_at_the_next_start(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    later = chat("code 0")
+    later["messages"] += [{"role": "assistant", "content": "?"}, {"role": "user", "content": "Go on."}]
+    gateway.prompts = {
+        "code-0": chat("code 0"),
+        "code-1": later,
+        "code-2": chat("code 2", tools=[{"type": "function"}]),
+        "code-3": chat([{"type": "image_url", "image_url": {"url": "data:"}}]),
+        "code-4": None,
+        "code-5": chat("code 5"),
+        "code-6": chat("code 6"),
+        "math-0": chat("math 0"),
+    }
+    first, passed_over = await drawn(gateway, tmp_path / "r", each=2)
+    gateway.prompts["code-7"] = chat("code 7")
+    del gateway.prompts["code-5"]
+    second, gone = await drawn(gateway, tmp_path / "r", each=2)
+
+    assert (["code-0", "code-5", "math-0"], 4) == (list(first), passed_over)
+    assert (["code-0", "math-0"], 1) == (list(second), gone)
+    assert ("code", 3, None) == (first["code-0"].category, first["code-0"].level, first["code-0"].check)
+
+
+async def test_without_a_prompt_it_says_why(gateway: FakeGateway, tmp_path: Path) -> None:
+    with pytest.raises(
+        CallError, match="no prompt of the plan open that can be evaluated was kept since 2026"
+    ):
+        await drawn(gateway, tmp_path / "r")
+
+
+async def test_a_prompt_that_is_withdrawn_is_not_asked_and_its_answers_are_forgotten(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    path = tmp_path / "r"
+    gateway.prompts = {f"code-{n}": chat(f"code {n}") for n in range(8)}
+    tasks, _ = await drawn(gateway, path)
+    async with Caller(gateway.url, "admin") as admin:
+
+        async def withdrawn(one: Task) -> bool:
+            # The first prompt's user is erased once two models have answered it.
+            if sum(question == "code 0" for _, question in gateway.asked) == 2:
+                gateway.prompts.pop("code-0", None)
+            return await Traffic(admin).withdrawn(one)
+
+        runner = await started(gateway, path, tasks=tasks, by="judge", at_once=1, withdrawn=withdrawn)
+        gateway.prompts.pop("code-1")
+        with Results(path) as results:
+            await Traffic(admin).tasks(Wanted("2026-11-21T00:00:00Z"), results)
+
+    assert {"code-0"} == runner.withdrawals
+    assert 2 == sum(question == "code 0" for _, question in gateway.asked)
+    with Results(path) as results:
+        assert list(tasks) == results.prompts
+        answers = [row for row in results.rows if row["kind"] == "answer"]
+    assert {"code-0", "code-1"} == {row["task"] for row in answers if not row["text"]}
+    # What they cost stays.
+    assert all(row["nano_usd"] for row in answers)
+    assert 0o600 == path.stat().st_mode & 0o777
+
+
+async def test_nothing_more_is_asked_when_nobody_says_that_prompts_may_be(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    async def unknown(_: Task) -> bool:
+        raise CallError("no answer")
+
+    runner = await started(gateway, tmp_path / "r", by="judge", withdrawn=unknown)
+
+    assert "it is not known whether prompts may still be used: no answer" == runner.over
+    assert not gateway.asked
+    assert not runner.left_out
+
+
+def test_a_long_prompt_is_no_task() -> None:
+    kept = {"category": "no such category", "strong_win_rate": 1.0, "request": chat("x" * LONGEST)}
+    found = task("r", kept)
+    assert found is not None
+    assert ("other", 4) == (found.category, found.level)
+    assert task("r", {**kept, "request": chat("ü" * LONGEST)}) is None

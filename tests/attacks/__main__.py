@@ -26,7 +26,7 @@ async def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="lumni-attacks-"))
     folder.chmod(0o711)
     print(f"{len(chosen)} scripts: {', '.join(one.NAME for one in chosen)}", flush=True)
-    report = await mixed.run(folder, seconds, chosen, alone_s=max(10, seconds / 10))
+    report = await mixed.run(folder, seconds, chosen, alone_s=max(10, seconds / 10), yields=True)
     for name, lines in report.held.items():
         print(f"\n{name}")
         for line in lines:

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import itertools
+import os
 import pkgutil
 import time
 from collections.abc import Sequence
@@ -69,13 +70,21 @@ class Report:
         return [slower, *grown] if after > SLOWER * before else grown
 
 
-async def run(folder: Path, seconds: float, attacks: Sequence[ModuleType], *, alone_s: float) -> Report:
-    """Run the scripts in turn for so many seconds, after `alone_s` of the honest clients alone."""
+async def run(
+    folder: Path, seconds: float, attacks: Sequence[ModuleType], *, alone_s: float, yields: bool = False
+) -> Report:
+    """Run the scripts in turn for so many seconds, after `alone_s` of the honest clients alone.
+
+    An attacker who `yields` leaves the processors of this machine to what he attacks and to the honest clients, as one
+    with a machine of his own does; this process keeps the low priority.
+    """
     report = Report()
     async with target.running(folder) as (whole, cluster):
         async with clients.running(whole) as honest:
             await asyncio.sleep(alone_s)
             before = _resident(whole)
+            if yields:
+                os.nice(19)
             began = time.monotonic()
             await _attack(whole, report, attacks, seconds)
             seen = await honest.finish()

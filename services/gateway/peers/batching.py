@@ -30,7 +30,7 @@ class BatchedPeer(Generic[Q, A]):
         timeout_s: The longest that a request waits for its answer.
         size: Of a request, in bytes of its message.
         pause_s: How long a peer that keeps failing is left alone.
-        ask: Makes a call for each request instead, where sharing one saves nothing.
+        ask: Makes a call for each request instead, with `timeout_s` as its deadline, where sharing one saves nothing.
     """
 
     def __init__(
@@ -44,7 +44,8 @@ class BatchedPeer(Generic[Q, A]):
         ask: Callable[[Q], Awaitable[A]] | None = None,
     ) -> None:
         self._name = name
-        self._ask: Callable[[Q], Awaitable[A]] = ask or Batcher(send, size=size, most_size=MOST_BYTES)
+        self._shared: Batcher[Q, A] = Batcher(send, size=size, most_size=MOST_BYTES)
+        self._ask = ask or self._wait_for_shared
         self._timeout_s = timeout_s
         # Since the last answer.
         self._failures = 0
@@ -62,8 +63,7 @@ class BatchedPeer(Generic[Q, A]):
         if self._outage.resting:
             raise errors.Unavailable(f"the {self._name} is down")
         try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await self._ask(request)
+            answer = await self._ask(request)
         except (TimeoutError, errors.TimedOut, errors.Unavailable) as error:
             if isinstance(error, errors.Unavailable) and error.answered:
                 raise
@@ -74,3 +74,7 @@ class BatchedPeer(Generic[Q, A]):
         self._failures = 0
         self._outage.end()
         return answer
+
+    async def _wait_for_shared(self, request: Q) -> A:
+        async with asyncio.timeout(self._timeout_s):
+            return await self._shared(request)

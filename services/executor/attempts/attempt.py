@@ -13,7 +13,7 @@ from services.executor.attempts.model import Attempt, EventSink, Work
 from services.executor.attempts.repeated_timeout import RepeatedTimeout
 from services.executor.attempts.retry import RetryPolicy
 from services.executor.bridges import calling
-from services.executor.engines.base import Call, Engine, Phase, Progress
+from services.executor.engines.base import Call, Engine, Phase
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.engines.provider_errors import redacted
 from services.executor.formats.base import Chunk
@@ -48,8 +48,7 @@ class SingleAttempt:
         self.headers: Mapping[str, str] = {}
         self.retry_after_s: float | None = None
         self._work = work
-        # A progress of its own: the attempt before it may have been sent.
-        self._call = replace(call, progress=Progress())
+        self._call = call
         self._engine = engine
         self._events = events
         self._policy = policy

@@ -22,17 +22,18 @@ def whole(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat) 
         return _by_unit(attempt, call, answer, answer.units)
     usage = answer.usage or engine.estimate(call, "".join(answer.texts))
     cost = call.deployment.price.cost(usage, answer.service_tier)
-    attempt = replace(
+    searched = answer.usage is None and provider_side.searches(call.body)
+    # Where it may have searched, nothing shows how often.
+    at_bound = searched and attempt.max_cost_nano_usd > cost.total
+    return replace(
         attempt,
         state=AttemptState.FINAL,
         status_code=200,
         usage=usage,
         estimated=answer.usage is None or answer.estimated,
+        cost_nano_usd=attempt.max_cost_nano_usd if at_bound else cost.total,
+        cost_parts=None if at_bound else cost,
     )
-    if answer.usage is None and provider_side.searches(call.body) and attempt.max_cost_nano_usd > cost.total:
-        # Nothing shows how often it searched.
-        return _at_bound(attempt)
-    return _at(attempt, cost)
 
 
 def broken(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat, failed: Failed) -> Attempt:

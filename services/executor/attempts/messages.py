@@ -1,7 +1,6 @@
 """The contract's messages from and to the core's types."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from google.protobuf.message import Message
 from lumni.chat.v1 import chat_pb2
@@ -137,16 +136,18 @@ def event(work: Work, made: Attempt) -> Message:
     """What the ledger reads of an attempt; not the provider's own words, which may repeat the prompt."""
     origin = work.origin
     assert isinstance(origin, Origin)
-    return events_pb2.UsageEvent(
+    recorded = events_pb2.UsageEvent(
         kind=EVENT_KINDS[made.state],
         context=origin.context,
-        attempt=attempt(replace(made, message="")),
+        attempt=attempt(made),
         max_cost_nano_usd=made.max_cost_nano_usd,
         category=origin.category,
         tier=origin.tier,
         operation=origin.operation,
         stream=work.stream,
     )
+    recorded.attempt.ClearField("message")
+    return recorded
 
 
 def _cost_parts(cost: Cost) -> pb.CostParts:

@@ -117,6 +117,8 @@ class Report:
     @property
     def usage(self) -> Usage:
         """The sum over the attempts."""
+        if len(self.attempts) == 1:
+            return self.attempts[0].usage
         return sum((attempt.usage for attempt in self.attempts), NO_USAGE)
 
     @property

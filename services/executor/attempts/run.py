@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 
 from services.chassis import errors
 from services.chassis.candidates import OnlyOn
@@ -29,7 +30,7 @@ from services.executor.attempts.model import (
     Work,
 )
 from services.executor.attempts.retry import RULES, RetryPolicy
-from services.executor.engines.base import Call, Engine
+from services.executor.engines.base import Call, Engine, Progress
 from services.executor.engines.outcomes import ErrorClass, Failed
 from services.executor.formats.base import Chunk
 
@@ -120,6 +121,9 @@ class FallbackRun:
         retries = self._deployments.retries(deployment)
         last: Failed | None = None
         for tries in range(1, retries + 2):
+            if tries > 1:
+                # A progress of its own: the attempt before it may have been sent.
+                call = replace(call, progress=Progress())
             permit = await self._gate.acquire(deployment, self._work.likely_prompt_tokens, self._queue_s())
             if isinstance(permit, Skip):
                 self.report.skips.append(permit)

@@ -14,32 +14,34 @@ _COUNT = re.compile(r"[0-9]{1,15}")
 # Begins where a number begins, so that a long run of digits is not read anew from each of them.
 _SPAN = re.compile(r"(?<![\d.])([0-9]++(?:\.[0-9]++)?+)(ms|h|m|s|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# (quota, OpenAI's header, Anthropic's header); without a word for the span both count per minute.
-_HEADERS = (
-    ("rpm", "x-ratelimit-{}-requests", "anthropic-ratelimit-requests-{}"),
-    ("tpm", "x-ratelimit-{}-tokens", "anthropic-ratelimit-tokens-{}"),
-    ("rpd", "x-ratelimit-{}-requests-day", ""),
-    ("tpd", "x-ratelimit-{}-tokens-day", ""),
+# OpenAI's headers and Anthropic's, of which the first that is there counts; without a word for the span both count per
+# minute.
+_PATTERNS = (
+    ("rpm", "x-ratelimit-{}-requests"),
+    ("rpm", "anthropic-ratelimit-requests-{}"),
+    ("tpm", "x-ratelimit-{}-tokens"),
+    ("tpm", "anthropic-ratelimit-tokens-{}"),
+    ("rpd", "x-ratelimit-{}-requests-day"),
+    ("tpd", "x-ratelimit-{}-tokens-day"),
+)
+# (quota, the headers of its limit, of what remains, and of when it is whole again).
+_HEADERS = tuple(
+    (quota, *(pattern.format(word) for word in ("limit", "remaining", "reset")))
+    for quota, pattern in _PATTERNS
 )
 
 
 def headroom(headers: Mapping[str, str], now_unix_s: float) -> list[Headroom]:
     """What remains by a provider's own headers: those of OpenAI and its likes, or of Anthropic."""
-    found = []
-    for name, *patterns in _HEADERS:
-        for pattern in patterns:
-            if not pattern:
-                continue
-            total, remaining = (
-                headers.get(pattern.format("limit"), ""),
-                headers.get(pattern.format("remaining"), ""),
-            )
-            if _COUNT.fullmatch(total) and _COUNT.fullmatch(remaining):
-                resets = _resets(headers.get(pattern.format("reset"), ""), now_unix_s)
-                resets = min(resets, now_unix_s + DAY_S)
-                found.append(Headroom(name, int(total), int(remaining), resets, by_provider=True))
-                break
-    return found
+    found: dict[str, Headroom] = {}
+    for quota, limit, remains, reset in _HEADERS:
+        if limit not in headers or quota in found:
+            continue
+        total, remaining = headers[limit], headers.get(remains, "")
+        if _COUNT.fullmatch(total) and _COUNT.fullmatch(remaining):
+            resets = min(_resets(headers.get(reset, ""), now_unix_s), now_unix_s + DAY_S)
+            found[quota] = Headroom(quota, int(total), int(remaining), resets, by_provider=True)
+    return list(found.values())
 
 
 def _resets(text: str, now_unix_s: float) -> float:

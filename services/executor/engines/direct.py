@@ -8,7 +8,6 @@ engines send the same request and return the same answer.
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
-from dataclasses import replace
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, TypeAlias
@@ -233,7 +232,8 @@ def _read(upstream: Upstream, body: bytes, headers: Mapping[str, str], key: str 
         ) from error
     if piece.data.get("error") and (failed := provider_errors.from_body(body, key)) is not None:
         raise failed
-    return replace(piece, headers=headers)
+    piece.headers = headers
+    return piece
 
 
 def _noting_progress() -> aiohttp.TraceConfig:

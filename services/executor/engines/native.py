@@ -36,7 +36,7 @@ def translate(prepared: Prepared) -> Upstream | None:
         headers = {"x-api-key": prepared.key, "anthropic-version": "2023-06-01"}
         betas = list(_betas(call.body))
     elif provider == "openai" and call.operation in _OPENAI_PATHS:
-        base = prepared.base or known_address(call.deployment)
+        base = prepared.base or known_address(call.deployment.provider, call.deployment.litellm_model)
         url = f"{base.rstrip('/')}{_OPENAI_PATHS[call.operation]}"
         headers = {"authorization": f"Bearer {prepared.key}"}
     else:

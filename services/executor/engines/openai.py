@@ -29,7 +29,7 @@ def translate(prepared: Prepared) -> Upstream | None:
         # The answer has to be turned inside out: a schema that was sent as a tool, a stream made of a whole.
         return None
     headers = prepared.headers
-    base = prepared.base or known_address(deployment)
+    base = prepared.base or known_address(deployment.provider, deployment.litellm_model)
     parameters: dict[str, Any] = {"api_base": base or None, "custom_llm_provider": deployment.provider}
     if deployment.provider in OPENAI_CLIENT:
         url = f"{base.rstrip('/')}/chat/completions"

@@ -8,6 +8,7 @@ header, timeout, mock or fallback.
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from litellm.types.utils import all_litellm_params
@@ -160,7 +161,9 @@ class Preparer:
                 body = _without_cache_marks(body)
             call = replace(call, body=body)
         if call.operation in (Operation.CHAT, Operation.MESSAGES):
-            call = replace(call, body=self._marks.marked(call.deployment, call.operation, call.body))
+            marked = self._marks.marked(call.deployment, call.operation, call.body)
+            if marked is not call.body:
+                call = replace(call, body=marked)
         settings = self._settings(call.deployment)
         arguments, rest = split(call)
         arguments = {**_defaults(call, settings, arguments), **arguments}
@@ -188,15 +191,26 @@ class Preparer:
 def split(call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
     """What of a body LiteLLM takes as arguments, and what travels as it is; its switches do neither."""
     deployment = call.deployment
-    known = ARGUMENTS[call.operation] | parameters.OWN_FIELDS.get(deployment.provider, frozenset())
+    known, barred = _known(call.operation, deployment.provider), _barred(_router(deployment))
     arguments = {name: value for name, value in call.body.items() if name in known and value is not None}
     if "max_completion_tokens" in arguments and not _reads_max_completion_tokens(deployment):
         arguments["max_tokens"] = arguments.pop("max_completion_tokens")
     if deployment.provider in parameters.OWN_FIELDS:
         return arguments, {}
-    barred = SWITCHES | ROUTING.get(_router(deployment), frozenset())
     rest = {name: value for name, value in call.body.items() if name not in known and name not in barred}
     return arguments, rest
+
+
+@cache
+def _known(operation: Operation, provider: str) -> frozenset[str]:
+    """The fields that LiteLLM takes as arguments."""
+    return ARGUMENTS[operation] | parameters.OWN_FIELDS.get(provider, frozenset())
+
+
+@cache
+def _barred(router: str) -> frozenset[str]:
+    """The fields that no provider gets."""
+    return SWITCHES | ROUTING.get(router, frozenset())
 
 
 def _defaults(call: Call, settings: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

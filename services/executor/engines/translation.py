@@ -71,9 +71,9 @@ def config_of(deployment: Deployment) -> Any:
 
 
 @cache
-def known_address(deployment: Deployment) -> str:
+def known_address(provider: str, model: str) -> str:
     """The one address that LiteLLM knows for a provider; empty where its translation adds it."""
-    _, _, _, base = litellm.get_llm_provider(f"{deployment.provider}/{deployment.litellm_model}")
+    _, _, _, base = litellm.get_llm_provider(f"{provider}/{model}")
     return base or ""
 
 

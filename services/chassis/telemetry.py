@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -68,7 +69,8 @@ _sampling = _Sampling()
 _ids = RandomIdGenerator()
 
 # Attributes that every log record has; all others come from `extra`.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_RECORD = frozenset(vars(logging.makeLogRecord({})))
+_STANDARD = _RECORD | {"message", "asctime", "taskName", "color_message"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ class JsonLines(logging.Formatter):
             line["request_id"] = ident
         if trace_ident := trace_id():
             line["trace_id"] = trace_ident
-        line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
+        # What comes of `extra` comes after what every record has.
+        further = islice(vars(record).items(), len(_RECORD), None)
+        line.update({k: v for k, v in further if k not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()

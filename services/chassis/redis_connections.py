@@ -9,7 +9,7 @@ import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 __all__ = ["ERRORS", "Command", "bound", "exchange", "options"]
@@ -81,13 +81,13 @@ class _Bounded(AbstractConnection):
         # Its stubs know commands of one word.
         packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]
         await super().send_packed_command(packed)
-        return [await self._answer() for _ in commands]
-
-    async def _answer(self) -> Any:
         try:
-            return await self.read_response()
-        except ResponseError as error:
-            return error
+            # The parser gives a command's error as its answer.
+            return [await self._parser.read_response() for _ in commands]  # type: ignore[attr-defined]
+        except BaseException:
+            # The answers that are not read must not be taken for those to other commands.
+            await self.disconnect(nowait=True)
+            raise
 
     async def _bounded(self, work: Coroutine[Any, Any, T]) -> T:
         """Work on the connection that has one deadline, in place of one for each step."""

@@ -114,7 +114,7 @@ class _Asked(NamedTuple):
 
     key: AnswerKey
     token: str
-    count: Count
+    counting: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,8 @@ class AnswerStore:
 
     async def _ask(self, asked: Sequence[_Asked]) -> list[Looked | Exception]:
         calls = [
-            (scripts.NAMED, (key.digest, token, int(LEASE_S * 1000), *count)) for key, token, count in asked
+            (scripts.NAMED, (key.digest, token, int(LEASE_S * 1000), *counting))
+            for key, token, counting in asked
         ]
         answers = await scripts.LOOK_UP.run_all(self._redis, calls)
         return [answer if isinstance(answer, Exception) else _looked(answer) for answer in answers]

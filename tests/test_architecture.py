@@ -48,8 +48,9 @@ GATEWAY_CORES = """
     dashboard.assets dashboard.charts dashboard.formats dashboard.paged dashboard.periods dashboard.remembered
     dashboard.oidc.roles dashboard.oidc.settings
     dashboard.session dashboard.sign_in_limit
-    evaluation.checks evaluation.design evaluation.estimates evaluation.format_rules evaluation.grader evaluation.judge evaluation.past_answers evaluation.report
-    evaluation.results evaluation.runner evaluation.sandbox evaluation.sandbox_child evaluation.spending
+    evaluation.answers evaluation.checks evaluation.design evaluation.estimates evaluation.format_rules
+    evaluation.grader evaluation.judge evaluation.pairwise evaluation.past_answers evaluation.report evaluation.results
+    evaluation.runner evaluation.sandbox evaluation.sandbox_child evaluation.spending
     evaluation.summary evaluation.texts
     experiments.assignment experiments.conclusion experiments.definition experiments.rollout experiments.statistics
     health.deployments

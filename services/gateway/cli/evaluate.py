@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +20,7 @@ from services.gateway.cli.output import show, table
 
 # Only `evaluate` itself needs these and what they import.
 if TYPE_CHECKING:
+    from services.gateway.evaluation.caller import Model
     from services.gateway.evaluation.report import Report
     from services.gateway.evaluation.runner import Runner
     from services.gateway.evaluation.tasks import Task
@@ -58,7 +59,13 @@ def evaluate(
     ] = 20,
     seed: Annotated[str, typer.Option(help="with --traffic: another one draws other prompts")] = "1",
     categories: Annotated[str | None, typer.Option(help="only these, separated by commas")] = None,
-    judge: Annotated[str | None, typer.Option(help="the model that grades what no check can")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="the model that compares answers where no check tells")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="whose answers it compares them with; the best by what is known when left out"),
+    ] = None,
     plan: Annotated[
         str | None, typer.Option(help="the plan of the key that is made; it has to reach the models")
     ] = None,
@@ -106,6 +113,7 @@ def evaluate(
             budget_nano,
             _names(models),
             judge,
+            reference,
             plan,
             results,
             answer_tokens,
@@ -128,6 +136,7 @@ class _Options:
     budget: int
     models: Sequence[str]
     judge: str | None
+    reference: str | None
     plan: str | None
     results: Path
     answer_tokens: int
@@ -166,7 +175,7 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
     """Ask, with progress on the standard error; Ctrl-C waits for what is under way, and a second one does not."""
     from services.gateway.evaluation.caller import Caller
     from services.gateway.evaluation.design import Design, in_order
-    from services.gateway.evaluation.results import MixedError, Results
+    from services.gateway.evaluation.results import VERDICTS, MixedError, Results
     from services.gateway.evaluation.runner import Runner, Setup
     from services.gateway.evaluation.spending import Spending
     from services.gateway.evaluation.traffic import Traffic
@@ -178,6 +187,13 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
         caller = await stack.enter_async_context(Caller(settings.base, key))
         asked = {name: await caller.model(name) for name in options.models or await caller.models()}
         by = await caller.model(options.judge) if options.judge else None
+        # An evaluation that goes on compares with whom it began with.
+        name = options.reference or next(
+            (row["reference"] for row in file.rows if row["kind"] == VERDICTS), ""
+        )
+        reference = (await caller.model(name) if name else _best(asked.values())) if by else None
+        if reference is not None and list(asked) == [reference.name]:
+            raise RefusedError("--judge compares answers of two models; name another one with --reference")
         if bool(file.prompts) != bool(options.traffic) and file.rows:
             raise MixedError(
                 f"{options.results}: it is of {'users' if file.prompts else 'other'} prompts; choose another --results"
@@ -187,18 +203,21 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
             admin = await stack.enter_async_context(Caller(settings.base, settings.admin_key.reveal()))
             reads = Traffic(admin)
             tasks = await reads.tasks(options.traffic, file)
-            readers = ", ".join(dict.fromkeys([*asked, options.judge or ""]))
+            readers = ", ".join(
+                dict.fromkeys([*asked, reference.name if reference else "", options.judge or ""])
+            )
             show(f"Sent to {readers}: {reads.said(len(tasks))}", "")
         levels: dict[str, dict[str, int]] = {}
         for one in tasks.values():
             levels.setdefault(one.category, {})[one.id] = one.level
         design = Design(
             {category: in_order(listed) for category, listed in levels.items()},
-            list(asked),
+            # The reference first, whose answers those of others are compared with.
+            sorted(asked, key=lambda name: reference is None or name != reference.name),
             adaptive=options.adaptive,
         )
         runner = Runner(
-            Setup(tasks, asked, by, options.answer_tokens, options.at_once),
+            Setup(tasks, asked, by, reference, options.answer_tokens, options.at_once),
             design,
             file,
             Spending(options.budget),
@@ -216,6 +235,11 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
         loop.add_signal_handler(signal.SIGINT, interrupted)
         await runner.run()
         return runner
+
+
+def _best(models: Iterable["Model"]) -> "Model":
+    """The best by what is known of them; of equals the dearest."""
+    return max(models, key=lambda one: (one.standing, one.prices.output))
 
 
 @contextmanager

@@ -38,12 +38,13 @@ class RequestRefusedError(CallError):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that may be asked; 0 is not known."""
+    """A model that may be asked; 0 is not known. Its standing is the mean of what is known of it, in percent."""
 
     name: str
     prices: Prices
     most_output_tokens: int = 0
     context_window: int = 0
+    standing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,9 @@ class Caller:
                 f"{name}: nobody knows its price, so no budget can hold; set one in litellm_config.yaml"
             )
         prices = Prices(nano(own["input_usd_per_mtok"]), nano(own["output_usd_per_mtok"]))
-        return Model(name, prices, own["max_output_tokens"] or 0, own["context_window"] or 0)
+        scores = [one["score"] for one in own.get("benchmarks", [])]
+        standing = sum(scores) / len(scores) if scores else 0.0
+        return Model(name, prices, own["max_output_tokens"] or 0, own["context_window"] or 0, standing)
 
     async def read(self, path: str, params: Mapping[str, Any]) -> Any:
         """What an admin may read, as JSON.

@@ -1,16 +1,19 @@
-"""The judge at work: it is asked for the grades of an answer, and no more once it keeps failing."""
+"""The judge at work: it compares answers with those of one model, and is asked no more once it keeps failing."""
 
 from dataclasses import dataclass
 
-from services.gateway.evaluation import checks, judge
+from services.gateway.evaluation import checks, judge, pairwise
+from services.gateway.evaluation.answers import Answers, Row, asked_bytes
 from services.gateway.evaluation.caller import Caller, CallError, Model, SpentError
 from services.gateway.evaluation.design import MOST_FAILURES
-from services.gateway.evaluation.results import GRADE, Results
+from services.gateway.evaluation.results import VERDICTS, Results
 from services.gateway.evaluation.spending import Spending
 from services.gateway.evaluation.tasks import Task
 
-# Checked answers that a judge grades as well, so that its agreement with the checks is known.
+# Pairs of checked answers, one of which is right, that a judge compares as well, to know its agreement with checks.
 MOST_COMPARED = 24
+# The most bytes of a token of what a model wrote and a judge reads.
+TOKEN_BYTES = 8
 
 
 def judge_tokens(model: Model) -> int:
@@ -23,12 +26,16 @@ class Grader:
     """Asks the judge, if there is one.
 
     Attributes:
-        compared: How many checked answers it graded.
-        fault: Why it gave no grade at last.
+        by: The judge; None grades nothing.
+        reference: Whose answers all others are compared with.
+        compared: How many pairs of checked answers it compared.
+        fault: Why it gave no verdict at last.
 
     """
 
     by: Model | None
+    reference: Model | None
+    answers: Answers
     results: Results
     spending: Spending
     caller: Caller
@@ -42,63 +49,103 @@ class Grader:
         """Whether it failed so often in a row that it is asked nothing more, and no answer is paid for it."""
         return self._failures >= MOST_FAILURES
 
-    def compares(self) -> bool:
-        """Whether it is to grade a checked answer too."""
-        if self.by is None or self.is_out or self.compared >= MOST_COMPARED:
-            return False
-        self.compared += 1
-        return True
+    def bound(self, model: str, task: Task) -> int:
+        """The most that verdicts on an answer can cost, the reference's answer included, in nano-USD."""
+        if self.by is None or self.reference is None or self.is_out or model == self.reference.name:
+            return 0
+        criteria = checks.criteria(task.check) if task.check is not None else ""
+        known = len(criteria.encode()) + len(task.reference.encode())
+        # Both answers may be as long as they can; a token may be several bytes of what the judge then reads.
+        read = pairwise.MOST_PROMPT_BYTES + asked_bytes(task) + known + 2 * TOKEN_BYTES * self.answers.longest
+        return self.answers.bound(self.reference, task) + 2 * self.by.prices.bound(
+            read, judge_tokens(self.by)
+        )
 
-    async def share(self, model: str, task: Task, text: str, *, compared: bool) -> float | None:
-        """What it says of a model's answer, as a share; None where it says nothing.
+    async def share(self, task: Task, row: Row) -> float | None:
+        """What an answer is worth beside the reference's, 0 to 1; None where the judge does not say.
+
+        Raises:
+            SpentError: the key has no money left.
+            NoSandboxError: this machine cannot run code that a model wrote.
+        """
+        if self.by is None or self.reference is None or self.is_out:
+            return None
+        if row["model"] == self.reference.name:
+            return pairwise.EVEN
+        try:
+            other = await self.answers.of(self.reference, task)
+        except SpentError:
+            raise
+        except CallError as error:
+            self._failed(f"{self.reference.name}, which answers are compared with, gave none: {error}")
+            return None
+        if other["share"] == 0.0:
+            # Its check failed, as the other answer's did not.
+            return 1.0
+        verdicts = await self._verdicts(task, row, other, self.by, compared=False)
+        return pairwise.share(verdicts) if verdicts else None
+
+    async def compare(self, task: Task, row: Row) -> None:
+        """Have a checked answer compared, too, where the reference's is known and one of both is right.
 
         Raises:
             SpentError: the key has no money left.
         """
-        if self.by is None or self.is_out:
-            return None
-        try:
-            grades = await self._grades(model, task, text, self.by, compared=compared)
-        except SpentError:
-            raise
-        except CallError as error:
-            grades, self.fault = [], str(error)
-        else:
-            self.fault = f"{self.by.name} gave no grade"
-        self._failures = 0 if grades else self._failures + 1
-        return judge.share(grades) if grades else None
+        if self.by is None or self.reference is None or self.is_out or self.compared >= MOST_COMPARED:
+            return
+        other = self.answers.known(self.reference.name, task)
+        if other is None or other["share"] == row["share"]:
+            return
+        self.compared += 1
+        await self._verdicts(task, row, other, self.by, compared=True)
 
-    async def _grades(self, model: str, task: Task, text: str, by: Model, *, compared: bool) -> list[int]:
-        """Two grades; none where an answer does not end with one.
+    def _failed(self, fault: str) -> None:
+        self.fault = fault
+        self._failures += 1
+
+    async def _verdicts(self, task: Task, row: Row, other: Row, by: Model, *, compared: bool) -> list[int]:
+        """Two verdicts, written down; none where one is missing.
 
         Raises:
-            CallError: it does not answer.
+            SpentError: the key has no money left.
         """
         criteria = checks.criteria(task.check) if task.check is not None else ""
-        grades: list[int] = []
-        nano_usd, graded = 0, False
+        found: list[int] = []
+        nano_usd = 0
         try:
-            for answer_first in (False, True):
-                asked = judge.messages(task, criteria, text, answer_first=answer_first)
+            for first in (True, False):
+                asked = pairwise.messages(task, criteria, row["text"], other["text"], answer_first=first)
                 said = await self.caller.ask(by.name, asked, judge_tokens(by))
                 nano_usd += said.nano_usd
-                found = judge.grade(said.text)
-                if found is not None:
-                    grades.append(found)
-            graded = len(grades) == 2
+                one = pairwise.verdict(said.text, answer_first=first)
+                if one is not None:
+                    found.append(int(one))
+        except SpentError:
+            found = []
+            raise
+        except CallError as error:
+            found = []
+            self._failed(str(error))
+        else:
+            if len(found) == 2:
+                self._failures = 0
+            else:
+                found = []
+                self._failed(f"{by.name} gave no verdict")
         finally:
             # What the first cost was spent, whatever becomes of the second.
             self.spending.spend(nano_usd)
             self.results.append(
                 {
-                    "kind": GRADE,
-                    "model": model,
+                    "kind": VERDICTS,
+                    "model": row["model"],
                     "task": task.id,
                     "digest": task.digest,
                     "judge": by.name,
-                    "grades": grades if graded else [],
+                    "reference": other["model"],
+                    "verdicts": found,
                     "compared": compared,
                     "nano_usd": nano_usd,
                 }
             )
-        return grades if graded else []
+        return found

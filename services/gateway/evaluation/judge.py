@@ -1,4 +1,7 @@
-"""Grades by a model where no check tells: each answer is graded twice, with what the judge reads in another order."""
+"""Grades by a model of answers that stand alone: each is graded twice, with what the judge reads in another order.
+
+Answers of several models to one task are compared instead (`pairwise`).
+"""
 
 import re
 import secrets
@@ -43,7 +46,7 @@ def messages(task: Task, criteria: str, answer: str, *, answer_first: bool) -> l
     # No answer can guess it, so none can end its own part.
     mark = f"=== {secrets.token_hex(8)} ==="
     asked = "\n\n".join(f"[{message.role}]\n{message.content}" for message in task.messages)
-    parts = [_part("What a good answer has", criteria, mark), _part("A good answer", task.reference, mark)]
+    parts = [part("What a good answer has", criteria, mark), part("A good answer", task.reference, mark)]
     graded = [f"The answer to grade:\n{mark}\n{answer[:MOST_CHARACTERS] or '(empty)'}\n{mark}"]
     known = [part for part in parts if part]
     ordered = [*graded, *known] if answer_first else [*known, *graded]
@@ -51,7 +54,7 @@ def messages(task: Task, criteria: str, answer: str, *, answer_first: bool) -> l
         {"role": "system", "content": _INSTRUCTIONS.format(mark=mark)},
         {
             "role": "user",
-            "content": "\n\n".join([_part("The task", asked[:MOST_CHARACTERS], mark), *ordered]),
+            "content": "\n\n".join([part("The task", asked[:MOST_CHARACTERS], mark), *ordered]),
         },
     ]
 
@@ -68,5 +71,6 @@ def share(grades: list[int]) -> float:
     return sum(one - LEAST_GRADE for one in grades) / (len(grades) * (MOST_GRADE - LEAST_GRADE))
 
 
-def _part(title: str, text: str, mark: str) -> str:
+def part(title: str, text: str, mark: str) -> str:
+    """What a judge reads, between lines that nobody else knows; empty where there is nothing."""
     return f"{title}:\n{mark}\n{text}\n{mark}" if text else ""

@@ -74,12 +74,19 @@ class Report:
             lines.append(f"{self.skipped} tasks need a judge and were not asked; name one with --judge.")
         if (found := self.agreement) is not None:
             lines.append(
-                f"{found.judge} graded {found.twice} answers twice: {found.equal:.0%} of the pairs are equal, "
-                f"{found.within_one:.0%} are within one grade of five."
+                f"{found.judge} compared {found.pairs.n} answers with those of {found.reference}, each twice with "
+                f"their places swapped: both verdicts agree in {found.pairs.share:.0%}; the others count as ties."
             )
-            if found.checked:
+            if found.first.n:
+                low, high = found.first.interval
                 lines.append(
-                    f"It agrees with the checks on {found.with_checks:.0%} of {found.checked} answers."
+                    f"The answer that stood first got {found.first.share:.0%} ({low:.0%} to {high:.0%}) of its "
+                    "verdicts for one of the two; without a bias it is half of them."
+                )
+            if found.checked.n:
+                lines.append(
+                    f"It agrees with the checks, twice, on {found.checked.share:.0%} of {found.checked.n} pairs of "
+                    "which one answer is right."
                 )
         return lines
 

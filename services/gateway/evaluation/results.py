@@ -1,6 +1,6 @@
 """The file that an evaluation writes while it runs, one JSON object a line, from which a second start goes on.
 
-A line is an answer, what its check found, or a grade that a judge gave it; where prompts of users are asked, the ids of
+A line is an answer, what its check found, or a judge's verdicts on it; where prompts of users are asked, the ids of
 their requests come first. Lines are only appended, each at once: whatever ends the process, no answer that came is
 asked for again. A last line that was cut is dropped.
 """
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Self
 
 import orjson
 
-ANSWER, CHECK, GRADE, PROMPTS = "answer", "check", "grade", "prompts"
+ANSWER, CHECK, VERDICTS, PROMPTS = "answer", "check", "verdicts", "prompts"
 
 
 class MixedError(Exception):
@@ -32,7 +32,7 @@ class Results:
         self._file = _opened(path)
         try:
             _lock(self._file)
-            # Answers and grades; an answer holds what its check found.
+            # Answers and verdicts; an answer holds what its check found.
             self.rows: list[dict[str, Any]] = []
             # The requests whose prompts are asked; empty where the tasks are from elsewhere.
             self.prompts: list[str] = []
@@ -116,7 +116,7 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(text[:whole].splitlines(), 1):
         try:
             row = orjson.loads(line)
-            known = row["kind"] in (ANSWER, CHECK, GRADE, PROMPTS)
+            known = row["kind"] in (ANSWER, CHECK, VERDICTS, PROMPTS)
         except (orjson.JSONDecodeError, KeyError, TypeError):
             known = False
         if not known:

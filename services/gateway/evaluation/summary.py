@@ -8,10 +8,9 @@ from typing import Any
 from services.chassis.measured_scores import Measured, Scores
 from services.chassis.money import usd
 from services.gateway.confidence import Z
-from services.gateway.evaluation import judge
 from services.gateway.evaluation.design import LEAST
 from services.gateway.evaluation.estimates import Estimate, better
-from services.gateway.evaluation.results import ANSWER, GRADE
+from services.gateway.evaluation.results import ANSWER, VERDICTS
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
 
@@ -47,14 +46,22 @@ class ModelSummary:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far a judge agrees with itself and with checks; shares of `twice` and of `checked` answers."""
+    """How far a judge agrees with itself and with checks.
+
+    Attributes:
+        judge: Its name.
+        reference: Whose answers the others were compared with.
+        pairs: Pairs of answers, compared in both orders: of how many it said the same twice.
+        first: Verdicts for one answer: how many were for that which stood first, half of them without a bias.
+        checked: Pairs of which checks say which answer is right: of how many it said the same, twice.
+
+    """
 
     judge: str
-    twice: int
-    equal: float
-    within_one: float
-    checked: int
-    with_checks: float
+    reference: str
+    pairs: Estimate
+    first: Estimate
+    checked: Estimate
 
 
 def models(estimates: Estimates, rows: Iterable[Mapping[str, Any]]) -> list[ModelSummary]:
@@ -104,29 +111,26 @@ def models(estimates: Estimates, rows: Iterable[Mapping[str, Any]]) -> list[Mode
 
 
 def agreement(rows: Iterable[Mapping[str, Any]]) -> Agreement | None:
-    """How far the judge agrees; None where it graded nothing."""
+    """How far the judge agrees; None where it compared nothing."""
     listed = list(rows)
     shares = {
         (row["model"], row["task"], row["digest"]): row["share"] for row in listed if row["kind"] == ANSWER
     }
-    graded = [row for row in listed if row["kind"] == GRADE and row["grades"]]
-    if not graded:
+    judged = [row for row in listed if row["kind"] == VERDICTS and row["verdicts"]]
+    if not judged:
         return None
-    compared = [row for row in graded if row["compared"]]
-    same = [
-        (sum(row["grades"]) / len(row["grades"]) >= judge.RIGHT)
-        == (shares[row["model"], row["task"], row["digest"]] == 1.0)
-        for row in compared
-    ]
-    apart = [max(row["grades"]) - min(row["grades"]) for row in graded]
-    return Agreement(
-        graded[-1]["judge"],
-        len(apart),
-        sum(one == 0 for one in apart) / len(apart),
-        sum(one <= 1 for one in apart) / len(apart),
-        len(same),
-        sum(same) / len(same) if same else 0.0,
-    )
+    judged = [row for row in judged if row["reference"] == judged[-1]["reference"]]
+    pairs, first, checked = Estimate(), Estimate(), Estimate()
+    for row in judged:
+        # The answer stood first once, and then second.
+        one, other = row["verdicts"]
+        pairs += Estimate(1, one == other)
+        for verdict, place in ((one, 1), (other, -1)):
+            first += Estimate(verdict != 0, verdict == place)
+        if row["compared"]:
+            right = shares[row["model"], row["task"], row["digest"]] == 1.0
+            checked += Estimate(1, one == other == (1 if right else -1))
+    return Agreement(judged[-1]["judge"], judged[-1]["reference"], pairs, first, checked)
 
 
 def scores(estimates: Estimates, rows: Iterable[Mapping[str, Any]], earlier: Scores) -> Scores:

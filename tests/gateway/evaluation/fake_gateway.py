@@ -55,10 +55,12 @@ class FakeGateway:
     limited: int = 0
     spent_after: int = 10**9
     input_usd: float = 0.0
-    judge_says: str = "Fine.\nGrade: 4"
+    judge_says: str = "Fine.\nBetter: 1"
     # Which of the judge's two calls for an answer fail.
     judge_breaks: str = ""
     judge_calls: int = 0
+    # What it says of what it reads, in place of `judge_says`.
+    judges: Callable[[str], str] | None = None
     # What users asked, by request: the body of each.
     prompts: dict[str, Any] = field(default_factory=dict)
 
@@ -111,11 +113,10 @@ class FakeGateway:
         self.at_once -= 1
         if name == "judge":
             self.judge_calls += 1
-            second = question.rfind("good answer") > question.find("The answer to grade")
-            if self.judge_breaks == "both" or (self.judge_breaks == "second" and second):
+            if self.judge_breaks == "both" or (self.judge_breaks == "second" and self.judge_calls % 2 == 0):
                 return error(400, "it is out", "bad")
             self.judged.append(question)
-            return answered("judge", self.judge_says)
+            return answered("judge", self.judge_says if self.judges is None else self.judges(question))
         self.asked[name, question] += 1
         if name == "falls":
             return answered("a", "right")
@@ -149,8 +150,10 @@ async def started(
     tasks: Mapping[str, Task] = TASKS,
     usd: float = 10.0,
     by: str = "",
+    reference: str = "",
     stop_after: int = 0,
     at_once: int = 4,
+    everything: bool = False,
     withdrawn: Callable[[Task], Awaitable[bool]] | None = None,
 ) -> Runner:
     """One start; it ends where it would, or is interrupted."""
@@ -159,10 +162,15 @@ async def started(
         for one in tasks.values():
             levels.setdefault(one.category, {})[one.id] = one.level
         asked = {name: await caller.model(name) for name in models.split()}
-        design = Design({category: in_order(listed) for category, listed in levels.items()}, list(asked))
+        design = Design(
+            {category: in_order(listed) for category, listed in levels.items()},
+            list(asked),
+            adaptive=not everything,
+        )
         grader = await caller.model(by) if by else None
+        other = await caller.model(reference or models.split(maxsplit=1)[0]) if by else None
         with opened(path) as results:
-            setup = Setup(tasks, asked, grader, answer_tokens=TOKENS, at_once=at_once)
+            setup = Setup(tasks, asked, grader, other, answer_tokens=TOKENS, at_once=at_once)
             runner = Runner(setup, design, results, Spending(round(usd * NANO)), caller)
             if withdrawn is not None:
                 runner.withdrawn = withdrawn

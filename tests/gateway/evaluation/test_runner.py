@@ -76,7 +76,13 @@ async def test_long_criteria_of_a_judge_count_against_the_budget(
 
     # Each of two prompts of the judge has as many bytes, at a dollar a million tokens.
     runner = await started(
-        gateway, tmp_path / "r", models="a", tasks={"chat-0": Task.model_validate(long)}, usd=0.19, by="judge"
+        gateway,
+        tmp_path / "r",
+        models="a",
+        tasks={"chat-0": Task.model_validate(long)},
+        usd=0.19,
+        by="judge",
+        reference="b",
     )
 
     assert not gateway.asked
@@ -104,65 +110,122 @@ async def test_models_that_break_or_let_others_answer_are_left_out(
     assert ["a"] == [one.name for one in told]
 
 
-async def test_a_judge_grades_twice_in_both_orders_and_is_compared_with_checks(
+def fair(question: str) -> str:
+    """Prefers the right answer, wherever it stands."""
+    first, _, second = question.partition("Answer 1:")[2].partition("Answer 2:")
+    one, other = ("It is right." in text for text in (first, second))
+    return "Better: neither" if one == other else f"Better: {1 if one else 2}"
+
+
+async def test_a_fair_judge_decides_by_both_orders_and_is_compared_with_checks(
     gateway: FakeGateway, tmp_path: Path
 ) -> None:
+    gateway.judges = fair
     tasks = {**TASKS, **JUDGED}
     runner = await started(gateway, tmp_path / "r", tasks=tasks, by="judge")
 
-    rows = [row for row in runner.results.rows if row["kind"] == "grade"]
+    rows = [row for row in runner.results.rows if row["kind"] == "verdicts"]
     judged = [row for row in rows if not row["compared"]]
-    assert {"chat-0"} == {row["task"] for row in judged}
-    assert all([4, 4] == row["grades"] for row in rows)
-    # Of each answer, once the criteria come before it and once after it.
-    read = [text for text in gateway.judged if "It is right.\n" in text and "What a good answer has" in text]
-    first = [
-        text for text in read if text.index("What a good answer has") < text.index("The answer to grade")
-    ]
-    assert len(judged) == len(first) == len(read) / 2
+    assert {("chat-0", "a")} == {(row["task"], row["reference"]) for row in judged}
+    # Each pair stands once in either order, with what a good answer has.
+    assert len(gateway.judged) == 2 * len(rows)
+    assert all("What a good answer has" in text for text in gateway.judged if "[user]\nchat 0" in text)
     found = summary.agreement(runner.results.rows)
     assert found is not None
-    assert (1.0, 1.0, 24) == (found.equal, found.within_one, found.checked)
-    # It takes everything for right, and some of what it was compared with was wrong.
-    assert 0 < found.with_checks < 1
-    shares = {
-        row["share"] for row in runner.results.rows if row["task"] == "chat-0" and row["kind"] == "answer"
+    assert (len(rows), 1.0, 0.5) == (found.pairs.n, found.pairs.share, found.first.share)
+    assert found.checked.n == len(rows) - len(judged) <= 24
+    assert found.checked.n >= 8
+    assert 1.0 == found.checked.share
+    answers = {
+        row["model"]: row
+        for row in runner.results.rows
+        if row["kind"] == "answer" and row["task"] == "chat-0"
     }
-    assert {None} == shares
+    right = {name: "right" in row["text"] for name, row in answers.items()}
+    assert {
+        row["model"]: [(right[row["model"]] > right["a"]) - (right[row["model"]] < right["a"])] * 2
+        for row in judged
+    } == {row["model"]: row["verdicts"] for row in judged}
     again = await started(gateway, tmp_path / "r", tasks=tasks, by="judge")
     assert len(gateway.judged) == 2 * len(rows)
     assert again.design.estimates() == runner.design.estimates()
 
 
-@pytest.mark.parametrize(("breaks", "says"), [("both", ""), ("second", "Grade: 4"), ("", "I will not.")])
+async def test_a_judge_that_likes_what_stands_first_decides_nothing_and_is_told(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    runner = await started(gateway, tmp_path / "r", models="a b c", tasks=JUDGED, by="judge", everything=True)
+
+    assert {"a": 0.5, "b": 0.5, "c": 0.5} == {
+        name: one.share for name, one in runner.design.estimates()["chat"].items()
+    }
+    found = summary.agreement(runner.results.rows)
+    assert found is not None
+    assert (2, 0.0, 4, 1.0) == (found.pairs.n, found.pairs.share, found.first.n, found.first.share)
+    # The answer that all are compared with is asked for once.
+    assert {("a", "chat 0"): 1, ("b", "chat 0"): 1, ("c", "chat 0"): 1} == gateway.asked
+
+
+async def test_another_reference_is_compared_with_anew(gateway: FakeGateway, tmp_path: Path) -> None:
+    gateway.judges = fair
+    first = await started(gateway, tmp_path / "r", models="a b", tasks=JUDGED, by="judge")
+    second = await started(gateway, tmp_path / "r", models="a b", tasks=JUDGED, by="judge", reference="c")
+
+    assert 2 == len(gateway.judged) - 4
+    assert {1} == set(gateway.asked.values())
+    assert 0.5 == first.design.estimates()["chat"]["a"].share
+    found = summary.agreement(second.results.rows)
+    assert found is not None
+    assert ("c", 2) == (found.reference, found.pairs.n)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "says"), [("both", ""), ("second", "Better: 1"), ("", "I will not."), ("", "Better: 3")]
+)
 async def test_a_judge_that_fails_takes_no_grade_from_a_check_and_leaves_no_model_out(
     gateway: FakeGateway, tmp_path: Path, breaks: str, says: str
 ) -> None:
     gateway.judge_breaks, gateway.judge_says = breaks, says
+    judged = {f"chat-{n}": JUDGED["chat-0"].model_copy(update={"id": f"chat-{n}"}) for n in range(8)}
 
-    runner = await started(gateway, tmp_path / "r", models="a", tasks={**TASKS, **JUDGED}, by="judge")
+    runner = await started(
+        gateway, tmp_path / "r", models="b a", tasks={**TASKS, **judged}, by="judge", everything=True
+    )
 
     assert ["judge"] == list(runner.left_out)
     # The judge is not asked for ever; each question under way may still ask it.
     assert gateway.judge_calls <= 2 * (3 + runner.setup.at_once)
-    assert {"code": 20, "math": 20, "chat": 19} == {
+    assert {"code": 20, "math": 20, "chat": 12} == {
         category: found["a"].n for category, found in runner.design.estimates().items()
     }
     # Every call that was answered was counted and written, the first of two as well.
-    cost = 1000 * TOKENS * (PRICES["a"] * gateway.asked.total() + PRICES["judge"] * len(gateway.judged))
+    cost = sum(1000 * TOKENS * PRICES[name] * count for (name, _), count in gateway.asked.items())
+    cost += 1000 * TOKENS * PRICES["judge"] * len(gateway.judged)
     assert round(cost) == runner.spending.spent == sum(row["nano_usd"] for row in runner.results.rows)
 
 
-async def test_an_answer_without_a_grade_is_graded_later_and_not_asked_again(
+async def test_a_reference_that_does_not_answer_is_no_fault_of_the_others(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    runner = await started(
+        gateway, tmp_path / "r", models="a b", tasks=JUDGED, by="judge", reference="broken"
+    )
+
+    assert not runner.left_out
+    assert {0} == {one.n for one in runner.design.estimates()["chat"].values()}
+    assert not gateway.judged
+
+
+async def test_an_answer_without_a_verdict_is_compared_later_and_not_asked_again(
     gateway: FakeGateway, tmp_path: Path
 ) -> None:
     gateway.judge_says = "I will not."
-    first = await started(gateway, tmp_path / "r", models="a", tasks=JUDGED, by="judge")
-    gateway.judge_says = "Grade: 5"
-    second = await started(gateway, tmp_path / "r", models="a", tasks=JUDGED, by="judge")
+    first = await started(gateway, tmp_path / "r", models="a", tasks=JUDGED, by="judge", reference="b")
+    gateway.judges = fair
+    second = await started(gateway, tmp_path / "r", models="a", tasks=JUDGED, by="judge", reference="b")
 
     assert 0 == first.design.estimates()["chat"]["a"].n
-    assert 1.0 == second.design.estimates()["chat"]["a"].share
+    assert 1 == second.design.estimates()["chat"]["a"].n
     assert {1} == set(gateway.asked.values())
     assert second.spending.spent == sum(row["nano_usd"] for row in second.results.rows)
 

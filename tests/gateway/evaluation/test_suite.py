@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from services.gateway.evaluation import checks
-from services.gateway.evaluation.runner import run_code
+from services.gateway.evaluation.answers import run_code
 from services.gateway.evaluation.tasks import CATEGORIES, load
 
 TASKS = load()

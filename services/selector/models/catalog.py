@@ -6,7 +6,7 @@ The data file is made by `scripts/catalog.py`; operators add or correct entries 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,9 @@ class Catalog:
 
     def with_overrides(self, overrides: Iterable[Override]) -> "Catalog":
         """A catalog with an operator's entries; the scores they do not set are estimated anew."""
+        overrides = tuple(overrides)
+        if not overrides:
+            return self
         entries = dict(self.entries)
         for override in overrides:
             base = entries.get(override.id, Entry(override.id))
@@ -155,9 +158,10 @@ class Catalog:
         return {**estimated, **published}
 
 
-def load(path: Path = DATA) -> Catalog:
-    """Read the catalog's data file."""
-    data = orjson.loads(path.read_bytes())
+@cache
+def load() -> Catalog:
+    """The catalog of the data file: read once, whatever configurations are read over it."""
+    data = orjson.loads(DATA.read_bytes())
     sources, date = data["sources"], data["date"]
     factors = data["factors"]
     fitted = Factors(**{name: np.array(factors[name]) for name in ("center", "scale", "loadings", "noise")})

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any, cast
 
 import pytest
@@ -110,8 +111,8 @@ async def test_a_callers_clock_that_is_wrong_neither_ends_a_call_nor_prolongs_it
     before, before_ms = time.monotonic(), int(time.time() * 1000)
     servicer = ExecutorServicer(start, lambda: ())
     responses = servicer.StreamExecute(pb.StreamExecuteRequest(execute=execute), None)
-    await anext(responses)
-    await responses.aclose()
+    async with aclosing(cast("AsyncGenerator[pb.StreamExecuteResponse]", responses)):
+        await anext(responses)
 
     after, after_ms = time.monotonic(), int(time.time() * 1000)
     [work] = begun

@@ -36,9 +36,8 @@ TOKENS = prometheus_client.Counter("lumni_tokens", "Tokens, by kind.", ["deploym
 COST = prometheus_client.Counter("lumni_provider_cost_nano_usd", "What attempts cost.", ["deployment"])
 
 # The metrics of each deployment, looked up once.
-_attempts, _duration, _first_chunk, _tokens, _cost = map(
-    cache, (ATTEMPTS.labels, DURATION.labels, FIRST_CHUNK.labels, TOKENS.labels, COST.labels)
-)
+_attempts, _tokens, _cost = cache(ATTEMPTS.labels), cache(TOKENS.labels), cache(COST.labels)
+_duration, _first_chunk = cache(DURATION.labels), cache(FIRST_CHUNK.labels)
 
 # The conventions' names of providers, where they differ from LiteLLM's.
 PROVIDERS = {

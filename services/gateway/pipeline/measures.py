@@ -55,7 +55,8 @@ FIRST_CHUNK = prometheus_client.Histogram(
     buckets=SECONDS,
 )
 COST = prometheus_client.Counter(
-    "lumni_routed_cost_nano_usd", "What answered requests cost, where all prices are known."
+    "lumni_routed_cost_nano_usd",
+    "What the tokens of answered requests cost, where all prices are known.",
 )
 BASELINE = prometheus_client.Counter(
     "lumni_baseline_cost_nano_usd",
@@ -138,10 +139,13 @@ def _answered(decision: Decision, report: executor_pb2.Report) -> None:
     took = time.perf_counter() - decision.began - report.timing.provider_ms / 1000
     OVERHEAD.observe(max(0.0, took), telemetry.exemplar())
     baseline = savings.most_powerful(decision.selection.candidates)
-    if baseline.unpriced or any(attempt.unpriced for attempt in report.attempts):
-        return
-    COST.inc(report.cost_nano_usd)
     usage = report.usage
+    # Speech, transcriptions and most pictures have no tokens, and so no price at another model to compare theirs with.
+    tokens = usage.prompt_tokens + usage.completion_tokens
+    if not tokens or baseline.unpriced or any(attempt.unpriced for attempt in report.attempts):
+        return
+    # What is billed beside tokens would be all the same.
+    COST.inc(report.cost_nano_usd - sum(one.cost_parts.fees_nano_usd for one in report.attempts))
     BASELINE.inc(savings.cost_at(baseline, usage.prompt_tokens, usage.completion_tokens))
 
 

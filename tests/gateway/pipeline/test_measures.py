@@ -137,3 +137,16 @@ def test_savings_are_the_difference_of_two_counters() -> None:
 
     # 1,000 and 100 tokens at 10 and 20 millionths of a USD for a thousand of them.
     assert [1200, 12_000] == [total(name) - was for name, was in zip(names, before, strict=True)]
+
+
+def test_what_has_no_tokens_or_is_billed_beside_them_is_no_loss() -> None:
+    names = ("lumni_routed_cost_nano_usd", "lumni_baseline_cost_nano_usd")
+    before = [total(name) for name in names]
+
+    execute(pb.Report(cost_nano_usd=15_000_000, attempts=[pb.Attempt(deployment="cheap")]))
+    searched = report("cheap")
+    searched.cost_nano_usd += 10_000_000
+    searched.attempts[0].cost_parts.fees_nano_usd = 10_000_000
+    execute(searched)
+
+    assert [1200, 12_000] == [total(name) - was for name, was in zip(names, before, strict=True)]

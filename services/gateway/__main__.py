@@ -249,6 +249,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         requests = RequestReports(readers)
         provider_reports = ProviderReports(client, executor, fleet.current)
         fleet.on_change(provider_reports.take)
+        replays = Replays(readers, selector, settings.config_dir)
         sources = dashboard.Sources(
             used=reports,
             requests=requests,
@@ -262,6 +263,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             rules=configured,
             experiments=divided,
             results=learnt,
+            replays=replays,
         )
         oidc = await enter(chosen_parts.oidc(settings.oidc)) if settings.oidc.issuer else None
         versions = PublishedVersions(
@@ -280,7 +282,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
                 experiment_routes.router(keys, divided, learnt),
                 usage.router(keys, reports, SavingsReports(readers)),
                 mirror_routes.router(keys, configuration.mirrors, MirrorReports(readers), reports),
-                replay_routes.router(keys, Replays(readers, selector, settings.config_dir)),
+                replay_routes.router(keys, replays),
                 request_story.router(keys, requests, texts),
                 feedback.router(keys, FeedbackStore(pool, portkey=portkey), pipeline),
                 evaluation_routes.router(keys, ConsentedPrompts(pool, texts, loaded)),

@@ -32,6 +32,7 @@ VIEWS = (
     "/keys",
     "/prompts",
     "/experiments",
+    "/replay",
     "/playground",
 )
 # What is asked of every page: all rules of WCAG 2.2 at the levels A and AA.

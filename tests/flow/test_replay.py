@@ -1,5 +1,6 @@
 """Replays and savings over requests that all services together have served."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -66,6 +67,35 @@ async def test_what_was_served_is_replayed_to_the_nano_dollar_and_a_mistake_name
     assert [] == same["not_replayed"]
     assert (400, "lumni_yaml") == (refused.status_code, refused.json()["error"]["param"])
     assert 400 == stranger.status_code
+
+
+async def test_the_page_replays_what_the_ledger_has(
+    stack: Stack, client: openai.AsyncOpenAI, admin: httpx.AsyncClient
+) -> None:
+    await client.chat.completions.create(model="large", messages=[{"role": "user", "content": "Hello"}])
+
+    async def replayed() -> bool:
+        began = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+        answer = await admin.post("/admin/replay", json={"from": began, "plan": "open"})
+        return answer.is_success and answer.json()["total"]["requests"] > 0
+
+    await eventually(replayed)
+    async with httpx.AsyncClient(base_url=stack.rest, timeout=60, trust_env=False) as browser:
+        form = (await browser.get("/dashboard/sign-in")).text
+        signed_in = {"csrf": form.partition('name="csrf" value="')[2].partition('"')[0], "key": ADMIN_KEY}
+        await browser.post("/dashboard/sign-in", data=signed_in)
+        page = (await browser.get("/dashboard/replay")).text
+        asked = {
+            "csrf": page.partition('name="csrf" value="')[2].partition('"')[0],
+            "days": "1",
+            "plan": "open",
+        }
+        answer = await browser.post("/dashboard/replay", data=asked)
+
+    assert 200 == answer.status_code
+    assert "requests would have cost what they cost" in answer.text
+    assert "Replay by category" in answer.text
+    assert '<td class="name">open</td>' in answer.text
 
 
 async def test_the_command_shows_a_replay_and_the_savings(stack: Stack) -> None:

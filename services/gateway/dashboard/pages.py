@@ -37,6 +37,7 @@ MENU = (
     ("spend", "Spend", False),
     ("prompts", "Prompts", True),
     ("experiments", "Experiments", True),
+    ("replay", "Replay", True),
     ("keys", "Keys", True),
     ("playground", "Playground", True),
 )

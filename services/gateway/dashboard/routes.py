@@ -15,6 +15,7 @@ from services.gateway.dashboard import (
     overview,
     playground,
     prompts,
+    replay,
     requests,
     sign_in,
     spend,
@@ -37,6 +38,7 @@ from services.gateway.keys.store import KeyStore
 from services.gateway.prompts.store import PromptStore
 from services.gateway.prompts.system_prompts import Configured
 from services.gateway.recording.text_store import TextStore
+from services.gateway.replays.replay import Replays
 from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.usage import UsageReports
 
@@ -62,6 +64,7 @@ class Sources:
     rules: Live[Configured]
     experiments: ExperimentStore
     results: ExperimentResults
+    replays: Replays
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +108,6 @@ def router(sessions: Sessions, sources: Sources, *, oidc: Oidc | None = None) ->
     routes.include_router(
         experiments.router(pages, sources.experiments, sources.results, sources.audit, for_admins)
     )
+    routes.include_router(replay.router(pages, sources.replays, sources.plans, for_admins))
     routes.include_router(playground.router(pages, sources.playground, sources.fleet, for_admins))
     return routes

@@ -31,10 +31,12 @@ from services.gateway.keys.store import KeyStore
 from services.gateway.prompts.reference import Reference
 from services.gateway.prompts.store import PromptStore
 from services.gateway.prompts.system_prompts import Configured, Stored
+from services.gateway.replays.replay import Replays
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.usage import UsageReports
 from services.gateway.rest import application
+from tests.gateway.conftest import CONFIG
 
 ADMIN_KEY = "sk-admin-canary"
 VIEWER_KEY = "sk-viewer-canary"
@@ -76,6 +78,13 @@ class Peers:
             raise self.fault
         return [selector_pb2.Model(name=EVIL, callable=True, providers=[EVIL], capabilities=["tools"])]
 
+    async def replay(self, request: selector_pb2.ReplayRequest, timeout_s: float) -> list[Any]:
+        if self.fault:
+            raise self.fault
+        # No request of the ledger was recorded.
+        assert not request.decisions
+        return []
+
 
 @pytest.fixture
 def peers() -> Peers:
@@ -114,6 +123,7 @@ def app(
         rules=Live(Configured(stored={"base": Stored(Reference("house-style"))})),
         experiments=ExperimentStore(database),
         results=ExperimentResults(readers),
+        replays=Replays(readers, executor, CONFIG.parent),
     )
     keys = {Role.ADMIN: Secrets(ADMIN_KEY), Role.VIEWER: Secrets(VIEWER_KEY)}
     secret = oidc.settings.client_secret if oidc else Secrets("")

@@ -30,7 +30,7 @@ VIEWS = (
 )
 
 
-FOR_ADMINS = ("/keys", "/prompts", "/experiments", "/playground")
+FOR_ADMINS = ("/keys", "/prompts", "/experiments", "/replay", "/playground")
 
 
 async def test_who_has_not_signed_in_is_sent_to_the_sign_in(browser: Callable[..., Any]) -> None:

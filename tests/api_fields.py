@@ -326,8 +326,15 @@ async def sent(engine: Engine, simulator: Simulator, request: ModelRequest, colu
     return (await simulator.requests(1))[0]["body"] if after > before else ErrorClass.UNSUPPORTED
 
 
-async def outcome(engine: Engine, simulator: Simulator, operation: Operation, field: str, column: str) -> str:
-    """What becomes of one field at one kind of provider."""
+async def outcome(
+    engine: Engine,
+    simulator: Simulator,
+    operation: Operation,
+    field: str,
+    column: str,
+    without: dict[tuple[str, bytes], Any],
+) -> str:
+    """What becomes of one field at one kind of provider; what is sent `without` it is remembered for the next field."""
     value = FIELDS[operation][field]
     base = {**BASES[operation], **TOGETHER.get((operation, field), {})}
     parse = PARSERS[operation]
@@ -335,9 +342,13 @@ async def outcome(engine: Engine, simulator: Simulator, operation: Operation, fi
         request = parse(orjson.dumps({**base, field: value}))
     except Invalid:
         return "refused"
-    if field not in base and (plain := await sent(engine, simulator, parse(orjson.dumps(base)), column)) is (
-        ErrorClass.UNSUPPORTED
-    ):
+    plain = None
+    if field not in base:
+        key = column, orjson.dumps(base)
+        if key not in without:
+            without[key] = await sent(engine, simulator, parse(key[1]), column)
+        plain = without[key]
+    if plain is ErrorClass.UNSUPPORTED:
         return NOT_THERE
     shown = await sent(engine, simulator, request, column)
     if shown is ErrorClass.UNSUPPORTED:
@@ -355,8 +366,9 @@ async def tables() -> str:
             asked = columns(operation)
             lines += [f"### {operation}", "", f"| field | {' | '.join(asked)} |"]
             lines += ["| --- |" + " --- |" * len(asked)]
+            without: dict[tuple[str, bytes], Any] = {}
             for field in fields:
-                found = [await outcome(one, simulator, operation, field, column) for column in asked]
+                found = [await outcome(one, simulator, operation, field, column, without) for column in asked]
                 name = field if " " in field else f"`{field}`"
                 lines.append(f"| {name} | {' | '.join(found)} |")
             lines.append("")

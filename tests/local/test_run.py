@@ -26,16 +26,8 @@ ROOT = Path(__file__).parents[2]
 NAME = "smollm2-135m"
 SURROUNDINGS = ("PATH", "HOME", "PYTHONPATH")
 KEY = "a-providers-secret"
-# The other examples that need neither embeddings nor functions to call, which the local model has not.
-LOCAL = (
-    "anthropic_node.mjs",
-    "curl.sh",
-    "grpcurl.sh",
-    "litellm_sdk.py",
-    "openai_node.mjs",
-    "portkey_sdk.py",
-    "vercel_ai.mjs",
-)
+# Other examples, by HTTP and by gRPC, of an SDK and of none; tests/flow/test_clients.py runs all of them.
+LOCAL = ("curl.sh", "grpcurl.sh", "openai_node.mjs")
 PARTS = {"gateway", "executor", "selector", "classifier", "ledger", "model", "postgres", "valkey"}
 
 

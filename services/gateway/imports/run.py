@@ -10,7 +10,7 @@ from services.gateway import postgres
 from services.gateway.imports.records import Key, Mistake, Note, Record, User
 from services.gateway.imports.summary import Summary
 from services.gateway.imports.writer import ACTOR, DifferentError, Writer, Written
-from services.gateway.keys import audit
+from services.gateway.keys import audit, erasure
 from services.gateway.keys.digests import Digests
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter
@@ -24,6 +24,14 @@ ON CONFLICT (file_digest, source) DO UPDATE SET last_row = excluded.last_row, im
 """
 # Whoever was erased here, for as long as that is kept.
 ERASED = "SELECT user_id FROM erasures"
+# Those of them who were erased since, and of whom something was written all the same.
+ERASED_MEANWHILE = """
+SELECT user_id FROM erasures e WHERE NOT user_id = ANY($1) AND (
+    EXISTS (SELECT FROM users WHERE user_id = e.user_id)
+    OR EXISTS (SELECT FROM virtual_keys WHERE user_id = e.user_id)
+    OR EXISTS (SELECT FROM usage_records WHERE user_id = e.user_id)
+)
+"""
 # Sums that are published together.
 SUMS = 1000
 # For one statement of a long import, in seconds: the last ones work on all of its rows.
@@ -112,6 +120,7 @@ class Importer:
         if any(written.new.values()):
             detail = {**written.new, "nano_usd": written.nano_usd, "left_behind": summary.left_behind.total()}
             await audit.append(connection, ACTOR, "import", f"source:{order.source}", detail)
+        await _refuse_erased(connection, erased)
         return written
 
     async def _publish(self, written: Written) -> None:
@@ -119,6 +128,17 @@ class Importer:
         ledger = LedgerWriter(self._redis, LedgerStore(self._pool))
         for start in range(0, len(written.sums), SUMS):
             await ledger.publish(written.sums[start : start + SUMS], [])
+
+
+async def _refuse_erased(connection: postgres.Connection, known: Set[str]) -> None:
+    """Refuse what was written of users who were erased meanwhile; an erasure that comes later finds what was imported.
+
+    Raises:
+        RefusedError: there is some.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", erasure.LOCK)
+    if found := await connection.fetch(ERASED_MEANWHILE, list(known)):
+        raise RefusedError(f"{len(found)} of the users were erased meanwhile: import again, without them")
 
 
 def _without(erased: Set[str], record: Record) -> Record:

@@ -50,6 +50,8 @@ RENAMED: Mapping[str, str] = {
 }
 # The tables whose rows go, and may be many.
 DELETED = ("request_texts",)
+# Held by an erasure until it is committed, and shared by who looks once more whom was erased before it commits itself.
+LOCK = 0x6C756D6E_65726173  # "lumneras"
 # Rows that one statement erases or exports, and how long it may take, in seconds.
 BATCH = 5000
 SLOW_S = 60.0
@@ -134,6 +136,7 @@ class PersonalData:
 
 async def _forget(connection: postgres.Connection, user_id: str, pseudonym: str) -> None:
     """What one transaction can do: everything but the rows that may be many."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
     await connection.execute(
         "INSERT INTO erasures (user_id, stranger) VALUES ($1, $2) ON CONFLICT (user_id) "
         "DO UPDATE SET stranger = excluded.stranger, erased_at = excluded.erased_at",

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
@@ -28,6 +29,8 @@ from tests.portkey import Portkey
 
 KEY = "pk-test"
 MORE = MOST_WAITING + 3000
+# Made once: it reads what is installed, and each attempt here has a provider of its own.
+RESOURCE = Resource.create()
 
 
 class Frozen(SpanExporter):
@@ -164,7 +167,7 @@ def to_portkey(fake: Portkey, form: str, key: str = KEY) -> span_export.BoundedB
 
 def end_attempt(processor: Any, **more: Any) -> str:
     """End the span of a request and of its attempt; return the trace's id."""
-    provider = TracerProvider(shutdown_on_exit=False, active_span_processor=processor)
+    provider = TracerProvider(shutdown_on_exit=False, active_span_processor=processor, resource=RESOURCE)
     tracer = provider.get_tracer("test")
     attributes = {
         "gen_ai.provider.name": "openai",

@@ -119,7 +119,7 @@ async def test_the_context_of_a_request_stands_in_for_missing_metadata() -> None
     script = Script()
     request = pb.ClassifyRequest(context=chat_pb2.RequestContext(request_id="r-2"))
     async with served(script) as stub:
-        await stub.Classify(request, timeout=5)
+        await stub.Classify(request, timeout=60)
 
     assert script.seen[0][0] == "r-2"
 

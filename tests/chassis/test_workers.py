@@ -146,7 +146,7 @@ async def test_all_end_when_asked_to_stop(run: Run) -> None:
     run.process.send_signal(signal.SIGTERM)
 
     assert 0 == await asyncio.to_thread(run.process.wait, 120)
-    assert not psutil.wait_procs(workers, timeout=1)[1]
+    assert not psutil.wait_procs(workers, timeout=60)[1]
     assert not await probe.serves(run.listen, rpc.Settings(), timeout_s=0.5)
 
 

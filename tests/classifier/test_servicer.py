@@ -74,7 +74,7 @@ async def test_a_request_is_classified(stub: Any) -> None:
 
 async def test_no_messages_are_an_invalid_argument(stub: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.Classify(pb.ClassifyRequest(), timeout=5)
+        await stub.Classify(pb.ClassifyRequest(), timeout=60)
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "messages" in (caught.value.details() or "")
@@ -84,7 +84,7 @@ async def test_a_batch_answers_in_order_each_with_its_own_success_or_failure(stu
     batch = pb.BatchClassifyRequest(
         requests=[asking("hi"), pb.ClassifyRequest(), asking("Solve 2x + 3 = 9 for x")]
     )
-    results = (await stub.BatchClassify(batch, timeout=5)).results
+    results = (await stub.BatchClassify(batch, timeout=60)).results
 
     assert [result.WhichOneof("outcome") for result in results] == [
         "classification",
@@ -110,7 +110,7 @@ async def test_a_request_that_cannot_be_judged_fails_alone(
     batch = pb.BatchClassifyRequest(requests=[asking("hi"), asking("a zebra"), asking("hello")])
 
     async with serving(ClassifierServicer(Versions([(Classifier(weights, embedder), 1.0)]))) as stub:
-        results = (await stub.BatchClassify(batch, timeout=5)).results
+        results = (await stub.BatchClassify(batch, timeout=60)).results
 
     assert ["classification", "error", "classification"] == [one.WhichOneof("outcome") for one in results]
     assert grpc.StatusCode.INTERNAL.value[0] == results[1].error.code
@@ -118,29 +118,29 @@ async def test_a_request_that_cannot_be_judged_fails_alone(
 
 async def test_too_large_a_batch_is_refused(stub: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.BatchClassify(pb.BatchClassifyRequest(requests=[asking("hi")] * 257), timeout=5)
+        await stub.BatchClassify(pb.BatchClassifyRequest(requests=[asking("hi")] * 257), timeout=60)
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_features_come_only_when_asked_for(stub: Any) -> None:
-    response = await stub.Classify(asking("hi", include_features=True), timeout=5)
+    response = await stub.Classify(asking("hi", include_features=True), timeout=60)
 
     assert len(response.classification.features) == len(NAMES)
 
 
 async def test_features_are_counts_in_which_words_leave_no_trace(stub: Any) -> None:
-    secret = await stub.Classify(asking("my password is zebra", include_features=True), timeout=5)
-    other = await stub.Classify(asking("my password is tiger", include_features=True), timeout=5)
+    secret = await stub.Classify(asking("my password is zebra", include_features=True), timeout=60)
+    other = await stub.Classify(asking("my password is tiger", include_features=True), timeout=60)
 
     assert list(secret.classification.features) == list(other.classification.features)
     assert secret.classification.strong_win_rate != other.classification.strong_win_rate
 
 
 async def test_the_callers_category_is_reported_and_changes_no_score(stub: Any) -> None:
-    plain = (await stub.Classify(asking("the sea"), timeout=5)).classification
+    plain = (await stub.Classify(asking("the sea"), timeout=60)).classification
     hinted = (
-        await stub.Classify(asking("the sea", hints=pb.Hints(category=pb.CATEGORY_WRITING)), timeout=5)
+        await stub.Classify(asking("the sea", hints=pb.Hints(category=pb.CATEGORY_WRITING)), timeout=60)
     ).classification
 
     assert hinted.category == pb.CATEGORY_WRITING
@@ -150,12 +150,12 @@ async def test_the_callers_category_is_reported_and_changes_no_score(stub: Any) 
 async def test_versions_are_chosen_by_the_requests_id(stub: Any) -> None:
     batch = pb.BatchClassifyRequest(requests=[asking("hi", f"request-{number}") for number in range(100)])
     versions = [
-        result.classification.version for result in (await stub.BatchClassify(batch, timeout=5)).results
+        result.classification.version for result in (await stub.BatchClassify(batch, timeout=60)).results
     ]
 
     assert set(versions) == {"v1", "b"}
     assert versions == [
-        result.classification.version for result in (await stub.BatchClassify(batch, timeout=5)).results
+        result.classification.version for result in (await stub.BatchClassify(batch, timeout=60)).results
     ]
 
 
@@ -169,7 +169,7 @@ async def test_a_shadow_is_measured_and_never_served(stub: Any) -> None:
         )
 
     before = measured()
-    response = await stub.Classify(asking("a question that is new to the shadow"), timeout=5)
+    response = await stub.Classify(asking("a question that is new to the shadow"), timeout=60)
 
     assert response.classification.version != "shadow"
     assert measured() == before + 1
@@ -189,7 +189,7 @@ async def test_a_shadow_beyond_all_scores_is_only_counted(
     before = SHADOWED.labels(shadow.weights.version, agrees)._value.get()
     async with serving(beside(weights, embedder, shadow)) as stub:
         hard = asking("Prove that the product of three consecutive integers is divisible by 6")
-        results = (await stub.BatchClassify(pb.BatchClassifyRequest(requests=[hard] * 3), timeout=5)).results
+        results = (await stub.BatchClassify(pb.BatchClassifyRequest(requests=[hard] * 3), timeout=60)).results
 
     assert [result.classification.tier for result in results] == [pb.TIER_POWERFUL] * 3
     assert SHADOWED.labels(shadow.weights.version, agrees)._value.get() == before + 3
@@ -209,7 +209,7 @@ async def test_a_shadow_that_fails_is_counted_logged_once_and_not_felt(
     with caplog.at_level(logging.ERROR):
         async with serving(beside(weights, embedder, shadow)) as stub:
             for _ in range(3):
-                response = await stub.Classify(asking("hi"), timeout=5)
+                response = await stub.Classify(asking("hi"), timeout=60)
 
     assert response.classification.version == "v1"
     assert SHADOW_FAILURES.labels("failing")._value.get() == 3
@@ -217,7 +217,7 @@ async def test_a_shadow_that_fails_is_counted_logged_once_and_not_felt(
 
 
 async def test_a_message_of_five_megabytes_is_classified(stub: Any) -> None:
-    response = await stub.Classify(asking("tell me more about this " * 210_000), timeout=5)
+    response = await stub.Classify(asking("tell me more about this " * 210_000), timeout=60)
 
     assert response.classification.truncated
     assert response.classification.long_context
@@ -229,7 +229,7 @@ def test_every_category_has_a_name_on_the_wire() -> None:
 
 async def test_texts_that_are_alike_are_embedded_alike(stub: Any) -> None:
     async def vector(text: str) -> list[float]:
-        return list((await stub.Embed(pb.EmbedRequest(text=text), timeout=5)).vector)
+        return list((await stub.Embed(pb.EmbedRequest(text=text), timeout=60)).vector)
 
     one, alike, other = [
         await vector(text)
@@ -246,4 +246,4 @@ async def test_texts_that_are_alike_are_embedded_alike(stub: Any) -> None:
 
 async def test_no_text_is_not_embedded(stub: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError, match="text: expected some"):
-        await stub.Embed(pb.EmbedRequest(text=" \n"), timeout=5)
+        await stub.Embed(pb.EmbedRequest(text=" \n"), timeout=60)

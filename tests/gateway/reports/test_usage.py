@@ -89,7 +89,7 @@ async def test_readers_of_usage_leave_connections_for_those_whose_key_is_looked_
             return bool(READERS == await pool.fetchval(locked))
 
         await eventually(waiting)
-        assert 1 == await pool.fetchval("SELECT 1", timeout=1)
+        assert 1 == await pool.fetchval("SELECT 1", timeout=60)
         await asyncio.gather(*readers, return_exceptions=True)
 
 

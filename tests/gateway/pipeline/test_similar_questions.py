@@ -198,4 +198,4 @@ async def test_who_leaves_while_it_is_embedded_lets_the_next_one_go_on(gateways:
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
-    assert "miss" == result(await asyncio.wait_for(ask(other, asking(), WHO), 5))
+    assert "miss" == result(await asyncio.wait_for(ask(other, asking(), WHO), 60))

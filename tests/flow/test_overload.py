@@ -48,6 +48,7 @@ async def crowded(
         simulator=provider.url,
         fleet=MODEL,
         extra={"LUMNI_MAX_CONCURRENT_REQUESTS": str(PLACES)},
+        arrangement="together",
     ) as one:
         yield one
 

@@ -13,7 +13,7 @@ from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from tests.attacks import target as targets
 from tests.attacks.clients import Request, p99
-from tests.attacks.target import Target
+from tests.attacks.target import Target, rounds
 
 NAME = "a greedy tenant"
 KEYS = 4
@@ -32,8 +32,8 @@ REFUSALS = ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
 async def attack(target: Target, *, seconds: float) -> list[str]:
     """Send so many requests at once all the time, beside one honest client."""
     loop = asyncio.get_running_loop()
-    ends = loop.time() + seconds
     keys = [await target.make_key() for _ in range(KEYS)]
+    ends = loop.time() + seconds
     endings: Counter[str] = Counter()
     honest: list[Request] = []
 
@@ -51,7 +51,7 @@ async def attack(target: Target, *, seconds: float) -> list[str]:
     async def by_rest(session: aiohttp.ClientSession, key: str) -> None:
         body = {**CHAT, "stream": True}
         headers = {"authorization": f"Bearer {key}"}
-        while loop.time() < ends:
+        for _ in rounds(ends):
             try:
                 async with session.post(
                     f"{target.rest}/v1/chat/completions", json=body, headers=headers
@@ -70,7 +70,7 @@ async def attack(target: Target, *, seconds: float) -> list[str]:
 
     async def by_grpc(stub: gateway_pb2_grpc.GatewayServiceStub, key: str) -> None:
         ask = gateway_pb2.AskRequest(prompt="one two three", model="slow")
-        while loop.time() < ends:
+        for _ in rounds(ends):
             try:
                 await stub.Ask(ask, metadata=(("authorization", f"Bearer {key}"),), timeout=PATIENCE_S)
             except grpc.aio.AioRpcError as error:

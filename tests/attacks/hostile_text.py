@@ -48,13 +48,12 @@ async def attack(target: Target, *, seconds: float) -> list[str]:
 
     async def send(http: httpx.AsyncClient) -> None:
         nonlocal sent
-        while time.monotonic() < ends:
-            for body in bodies(*next(work)):
-                if time.monotonic() > ends:
-                    break
-                sent += 1
-                answer = await http.post("/v1/chat/completions", json=body)
-                assert answer.status_code not in (500, 502), f"{answer.status_code}: {answer.text[:300]}"
+        for body in (body for chosen in work for body in bodies(*chosen)):
+            if time.monotonic() > ends and sent >= PARALLEL:
+                break
+            sent += 1
+            answer = await http.post("/v1/chat/completions", json=body)
+            assert answer.status_code not in (500, 502), f"{answer.status_code}: {answer.text[:300]}"
 
     async def probe(http: httpx.AsyncClient) -> None:
         while True:

@@ -4,7 +4,8 @@ import argparse
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,13 @@ async def of(cluster: Cluster) -> Target:
     )
     key = await target.make_key(budget_usd=1000, budget_period="total")
     return Target(**{**vars(target), "key": key})
+
+
+def rounds(ends: float) -> Iterator[None]:
+    """One round at least, and more until the monotonic clock says so."""
+    yield
+    while time.monotonic() < ends:
+        yield
 
 
 def alone(name: str, attack: Attack) -> None:

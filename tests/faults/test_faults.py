@@ -11,18 +11,22 @@ from tests.faults.run import MIXED, run
 @pytest.mark.timeout(900)
 # A caller who gives up while its client connects may leave the socket to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.parametrize("executors", [1, 0], ids=["apart", "together"])
+@pytest.mark.parametrize(
+    ("executors", "name", "rounds", "a_round"),
+    # Together a gateway dies with its executor; what stores lose is lost alike.
+    [(1, "mixed", len(MIXED), 24), (0, "gateway-killed", 1, 48)],
+    ids=["apart", "together"],
+)
 async def test_whatever_is_killed_or_emptied_every_bill_is_right(
-    servers_folder: Path, executors: int
+    servers_folder: Path, executors: int, name: str, rounds: int, a_round: int
 ) -> None:
     folder = servers_folder / f"faults-{executors}"
     folder.mkdir(mode=0o711)
-    a_round = 24
 
     load, found = await run(
         folder,
-        "mixed",
-        a_round * len(MIXED),
+        name,
+        a_round * rounds,
         seed=5,
         gateways=2,
         executors=executors,

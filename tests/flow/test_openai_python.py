@@ -48,13 +48,16 @@ async def asked() -> list[str]:
 
 @pytest.fixture
 async def retrying(stack: Stack, asked: list[str]) -> AsyncIterator[openai.AsyncOpenAI]:
-    """The client as it is, which asks again where that may help."""
+    """The client as it is, which asks again where that may help; it is told to come soon, and waits no longer."""
 
     async def note(request: httpx.Request) -> None:
         asked.append(request.url.path)
 
+    async def hurry(response: httpx.Response) -> None:
+        response.headers["retry-after-ms"] = "1"
+
     async with (
-        httpx.AsyncClient(event_hooks={"request": [note]}, trust_env=False) as http,
+        httpx.AsyncClient(event_hooks={"request": [note], "response": [hurry]}, trust_env=False) as http,
         openai.AsyncOpenAI(
             base_url=f"{stack.rest}/v1", api_key=API_KEY, max_retries=RETRIES, http_client=http
         ) as client,

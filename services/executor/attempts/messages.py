@@ -82,8 +82,8 @@ def usage(counted: Usage) -> pb.Usage:
     )
 
 
-def attempt(made: Attempt) -> pb.Attempt:
-    """One attempt."""
+def attempt(made: Attempt, *, worded: bool = True) -> pb.Attempt:
+    """One attempt, with the provider's own words unless it is not `worded`."""
     return pb.Attempt(
         id=made.id,
         deployment=made.deployment.id,
@@ -99,7 +99,7 @@ def attempt(made: Attempt) -> pb.Attempt:
         duration_ms=made.duration_ms,
         first_chunk_ms=made.first_chunk_ms,
         estimated=made.estimated,
-        message=made.message,
+        message=made.message if worded else "",
         unpriced=not made.deployment.price.known,
         dropped=made.dropped,
     )
@@ -136,18 +136,16 @@ def event(work: Work, made: Attempt) -> Message:
     """What the ledger reads of an attempt; not the provider's own words, which may repeat the prompt."""
     origin = work.origin
     assert isinstance(origin, Origin)
-    recorded = events_pb2.UsageEvent(
+    return events_pb2.UsageEvent(
         kind=EVENT_KINDS[made.state],
         context=origin.context,
-        attempt=attempt(made),
+        attempt=attempt(made, worded=False),
         max_cost_nano_usd=made.max_cost_nano_usd,
         category=origin.category,
         tier=origin.tier,
         operation=origin.operation,
         stream=work.stream,
     )
-    recorded.attempt.ClearField("message")
-    return recorded
 
 
 def _cost_parts(cost: Cost) -> pb.CostParts:

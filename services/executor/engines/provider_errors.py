@@ -129,7 +129,8 @@ def redacted(text: str, key: str | None) -> str:
     """A provider's words without anything that looks like a key."""
     if key:
         text = text.replace(key, "***")
-    return _SECRETS.sub("***", text)[:LONGEST]
+    # Half of an emoji, where a provider cut its text, is no text to protobuf.
+    return _SECRETS.sub("***", text)[:LONGEST].encode("utf-8", "replace").decode()
 
 
 def _problem(body: bytes) -> Mapping[str, Any]:

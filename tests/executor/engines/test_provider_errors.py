@@ -58,3 +58,7 @@ def test_an_error_repeats_no_key() -> None:
     )
 
     assert failed.message == "Incorrect API key provided: *** or ***"
+
+
+def test_half_of_an_emoji_in_a_providers_words_is_replaced_as_no_message_can_carry_it() -> None:
+    assert "cannot go on after ?" == provider_errors.redacted("cannot go on after \ud83d", None)

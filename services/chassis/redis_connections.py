@@ -9,7 +9,7 @@ import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 __all__ = ["ERRORS", "Command", "bound", "exchange", "options"]
@@ -83,11 +83,15 @@ class _Bounded(AbstractConnection):
         await super().send_packed_command(packed)
         try:
             # The parser gives a command's error as its answer.
-            return [await self._parser.read_response() for _ in commands]  # type: ignore[attr-defined]
+            answers = [await self._parser.read_response() for _ in commands]  # type: ignore[attr-defined]
         except BaseException:
             # The answers that are not read must not be taken for those to other commands.
             await self.disconnect(nowait=True)
             raise
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
+            # A server that was demoted: the next connection is to the new primary.
+            await self.disconnect(nowait=True)
+        return answers
 
     async def _bounded(self, work: Coroutine[Any, Any, T]) -> T:
         """Work on the connection that has one deadline, in place of one for each step."""

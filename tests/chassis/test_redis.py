@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import redis.asyncio as redis_client
+from redis.exceptions import ReadOnlyError
 
 from services.chassis import redis
+from services.local.valkey import Valkey
 
 
 async def test_a_cancellation_takes_effect_at_whatever_moment_it_comes(valkey: str) -> None:
@@ -36,6 +39,23 @@ async def test_an_exchange_answers_in_order_and_names_what_failed(valkey: str) -
         )
         assert (b"OK", b"7") == (set_, got)
         assert isinstance(failed, redis.ERRORS)
+
+
+async def test_the_connection_to_a_demoted_primary_is_not_used_again(
+    make_valkey: Callable[[], Valkey],
+) -> None:
+    server = make_valkey()
+    await server.start()
+    async with redis.connect(server.url, timeout_s=10) as client:
+        [before] = await redis.exchange(client, [("CLIENT", "ID")])
+        [same] = await redis.exchange(client, [("CLIENT", "ID")])
+        await redis.exchange(client, [("REPLICAOF", "127.0.0.1", "1")])
+
+        [refused] = await redis.exchange(client, [("SET", "a", "b")])
+        [after] = await redis.exchange(client, [("CLIENT", "ID")])
+
+    assert isinstance(refused, ReadOnlyError)
+    assert before == same != after
 
 
 async def test_a_cancelled_exchange_leaves_no_answer_to_the_next_one(valkey: str) -> None:

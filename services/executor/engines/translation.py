@@ -77,12 +77,20 @@ def known_address(provider: str, model: str) -> str:
     return base or ""
 
 
+def _copied(value: Any) -> Any:
+    """JSON with dicts and lists of its own and the same texts, in half of deepcopy's time: a picture is not copied."""
+    if isinstance(value, dict):
+        return {name: _copied(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_copied(one) for one in value]
+    return value
+
+
 def options(prepared: Prepared, config: Any) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
     """Messages, LiteLLM's optional parameters and the rest of the body."""
     call = prepared.call
     # The translations edit in place, and the body serves the next candidate too.
-    # Copying JSON as JSON takes a seventh of deepcopy's time.
-    messages = orjson.loads(orjson.dumps(prepared.arguments.get("messages", [])))
+    messages = _copied(prepared.arguments.get("messages", []))
     messages = config.translate_developer_role_to_system_role(messages=messages)
     given = {name: value for name, value in prepared.arguments.items() if name != "messages"}
     if call.stream:

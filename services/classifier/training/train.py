@@ -42,6 +42,9 @@ FEATURE_WEIGHT = 0.03
 VARIANT_WEIGHT = 0.5
 # Share of the polite variants whose courtesies stay: something is left of preambles in words that nobody foresaw.
 STAYING_POLITE = 0.5
+# Writers who were asked that neither length nor topic tell the level, and what theirs weighs when the score is fitted:
+# to n-grams a sum among medical words is medicine, and only such requests say otherwise.
+CONTRARY, CONTRARY_WEIGHT = frozenset(("38", "39", "40", "41", "42", "43", "44")), 3.0
 # What an ordinary easy request weighs beside one with a level.
 EASY_WEIGHT = 0.2
 LEAST_SCALE = 0.05
@@ -130,6 +133,12 @@ def fit(rows: csr_array, labels: Labels, weights: Weights, strength: float) -> t
     return model.coef_[0].astype(np.float32), float(model.intercept_[0])
 
 
+def emphasis(told: Sample) -> Weights:
+    """What each request weighs when the score is fitted; in calibration all writers count alike."""
+    contrary = np.array([one.writer in CONTRARY for one in told.requests])
+    return np.where(contrary, CONTRARY_WEIGHT, 1.0) * told.weights
+
+
 def fit_score(rows: csr_array, powerful: Labels, weights: Weights, easy: csr_array) -> tuple[Array, float]:
     """The score's coefficients and intercept, from requests with levels and from easy ones."""
     size = easy.shape[0]
@@ -163,7 +172,7 @@ def train(data: Path, seed: int, version: str) -> Heads:
     columns = np.zeros((rows.shape[1], TOPICS.stop), np.float32)
     biases = np.zeros(TOPICS.stop, np.float32)
     powerful = np.array([one.powerful for one in told.requests], int)
-    columns[:, SCORE], biases[SCORE] = fit_score(rows, powerful, told.weights, easy)
+    columns[:, SCORE], biases[SCORE] = fit_score(rows, powerful, emphasis(told), easy)
     columns[:, SCORE] *= slope
     biases[SCORE] = biases[SCORE] * slope + intercept
     labelled = csr_array(vstack([rows, ordinary], format="csr"))
@@ -230,10 +239,11 @@ def calibrate(told: Sample, rows: csr_array, easy: csr_array) -> tuple[float, fl
     writers = sorted({one.writer for one in told.requests})
     group = np.array([writers.index(one.writer) % GROUPS for one in told.requests])
     powerful = np.array([one.powerful for one in told.requests], int)
+    weights = emphasis(told)
     scores = np.zeros(len(powerful))
     for held in range(GROUPS):
         others = group != held
-        coefficients, intercept = fit_score(rows[others], powerful[others], told.weights[others], easy)
+        coefficients, intercept = fit_score(rows[others], powerful[others], weights[others], easy)
         scores[~others] = rows[~others] @ coefficients + intercept
     model = LogisticRegression(C=1e3).fit(scores[:, None], powerful, sample_weight=told.weights)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])

@@ -51,7 +51,7 @@ GATEWAY_CORES = """
     evaluation.answers evaluation.checks evaluation.design evaluation.estimates evaluation.format_rules
     evaluation.grader evaluation.judge evaluation.pairwise evaluation.past_answers evaluation.report evaluation.results
     evaluation.runner evaluation.sandbox evaluation.sandbox_child evaluation.spending
-    evaluation.summary evaluation.texts
+    evaluation.summary evaluation.texts evaluation.verdicts
     experiments.assignment experiments.conclusion experiments.definition experiments.rollout experiments.statistics
     health.deployments
     imports.fields imports.litellm imports.litellm_spend imports.model_names imports.openrouter imports.periods

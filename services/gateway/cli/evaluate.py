@@ -175,7 +175,7 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
     """Ask, with progress on the standard error; Ctrl-C waits for what is under way, and a second one does not."""
     from services.gateway.evaluation.caller import Caller
     from services.gateway.evaluation.design import Design, in_order
-    from services.gateway.evaluation.results import VERDICTS, MixedError, Results
+    from services.gateway.evaluation.results import VERDICT, MixedError, Results
     from services.gateway.evaluation.runner import Runner, Setup
     from services.gateway.evaluation.spending import Spending
     from services.gateway.evaluation.traffic import Traffic
@@ -183,13 +183,14 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
     settings = config.from_environ(Settings, config.environment())
     async with AsyncExitStack() as stack:
         file = stack.enter_context(Results(options.results))
-        key = stack.enter_context(_key(settings, options))
+        spent = sum(row["nano_usd"] for row in file.rows)
+        key = stack.enter_context(_key(settings, options, spent))
         caller = await stack.enter_async_context(Caller(settings.base, key))
         asked = {name: await caller.model(name) for name in options.models or await caller.models()}
         by = await caller.model(options.judge) if options.judge else None
         # An evaluation that goes on compares with whom it began with.
         name = options.reference or next(
-            (row["reference"] for row in file.rows if row["kind"] == VERDICTS), ""
+            (row["reference"] for row in file.rows if row["kind"] == VERDICT), ""
         )
         reference = (await caller.model(name) if name else _best(asked.values())) if by else None
         if reference is not None and list(asked) == [reference.name]:
@@ -243,8 +244,8 @@ def _best(models: Iterable["Model"]) -> "Model":
 
 
 @contextmanager
-def _key(settings: Settings, options: _Options) -> Iterator[str]:
-    """The key to ask with: the one that the environment has, else one for this evaluation, with its budget."""
+def _key(settings: Settings, options: _Options, spent: int) -> Iterator[str]:
+    """The key to ask with: the one that the environment has, else one for this evaluation, with what is left."""
     if options.traffic is not None and not settings.admin_key:
         raise RefusedError("--traffic: set LUMNI_ADMIN_KEY; what users wrote is for admins to read")
     # Of prompts of users nothing may be kept once more, which only a key of its own says.
@@ -258,7 +259,7 @@ def _key(settings: Settings, options: _Options) -> Iterator[str]:
         json={
             "user_id": "lumni-evaluate",
             "store_prompts": False,
-            "budget_usd": f"{usd(options.budget):.9f}",
+            "budget_usd": f"{usd(max(0, options.budget - spent)):.9f}",
             **({"plan": options.plan} if options.plan else {}),
             "expires_at": (datetime.now(UTC) + KEY_LIVES).isoformat(timespec="seconds"),
         },

@@ -1,14 +1,16 @@
 """The judge at work: it compares answers with those of one model, and is asked no more once it keeps failing."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 
 from services.gateway.evaluation import checks, judge, pairwise
 from services.gateway.evaluation.answers import Answers, Row, asked_bytes
 from services.gateway.evaluation.caller import Caller, CallError, Model, SpentError
 from services.gateway.evaluation.design import MOST_FAILURES
-from services.gateway.evaluation.results import VERDICTS, Results
+from services.gateway.evaluation.results import VERDICT, Results
 from services.gateway.evaluation.spending import Spending
 from services.gateway.evaluation.tasks import Task
+from services.gateway.evaluation.verdicts import Pair, Said, pairs
 
 # Pairs of checked answers, one of which is right, that a judge compares as well, to know its agreement with checks.
 MOST_COMPARED = 24
@@ -43,11 +45,30 @@ class Grader:
     fault: str = ""
     # In a row.
     _failures: int = 0
+    _said: dict[Pair, Said] = field(default_factory=dict)
 
     @property
     def is_out(self) -> bool:
         """Whether it failed so often in a row that it is asked nothing more, and no answer is paid for it."""
         return self._failures >= MOST_FAILURES
+
+    def already(self, rows: Iterable[Row]) -> None:
+        """Take verdicts of earlier starts; of a pair with one of them only the other one is asked for."""
+        self._said = pairs(rows)
+        self.compared = sum(said.compared for pair, said in self._said.items() if self._is_own(pair))
+
+    def known(self, model: str, task: Task) -> float | None:
+        """What an answer that passed its check is worth beside the reference's; None before both verdicts."""
+        if self.by is None or self.reference is None:
+            return None
+        if model == self.reference.name:
+            return pairwise.EVEN
+        other = self.answers.known(self.reference.name, task)
+        if other is not None and other["share"] == 0.0:
+            # Its check failed, as the other answer's did not.
+            return 1.0
+        said = self._said.get(Pair(model, task.id, task.digest, self.by.name, self.reference.name))
+        return pairwise.share(said.both) if said is not None and said.both else None
 
     def bound(self, model: str, task: Task) -> int:
         """The most that verdicts on an answer can cost, the reference's answer included, in nano-USD."""
@@ -70,20 +91,17 @@ class Grader:
         """
         if self.by is None or self.reference is None or self.is_out:
             return None
-        if row["model"] == self.reference.name:
-            return pairwise.EVEN
-        try:
-            other = await self.answers.of(self.reference, task)
-        except SpentError:
-            raise
-        except CallError as error:
-            self._failed(f"{self.reference.name}, which answers are compared with, gave none: {error}")
-            return None
-        if other["share"] == 0.0:
-            # Its check failed, as the other answer's did not.
-            return 1.0
-        verdicts = await self._verdicts(task, row, other, self.by, compared=False)
-        return pairwise.share(verdicts) if verdicts else None
+        if row["model"] != self.reference.name:
+            try:
+                other = await self.answers.of(self.reference, task)
+            except SpentError:
+                raise
+            except CallError as error:
+                self._failed(f"{self.reference.name}, which answers are compared with, gave none: {error}")
+                return None
+            if other["share"] != 0.0:
+                await self._ask(task, row, other, self.by, compared=False)
+        return self.known(row["model"], task)
 
     async def compare(self, task: Task, row: Row) -> None:
         """Have a checked answer compared, too, where the reference's is known and one of both is right.
@@ -97,55 +115,59 @@ class Grader:
         if other is None or other["share"] == row["share"]:
             return
         self.compared += 1
-        await self._verdicts(task, row, other, self.by, compared=True)
+        await self._ask(task, row, other, self.by, compared=True)
 
     def _failed(self, fault: str) -> None:
         self.fault = fault
         self._failures += 1
 
-    async def _verdicts(self, task: Task, row: Row, other: Row, by: Model, *, compared: bool) -> list[int]:
-        """Two verdicts, written down; none where one is missing.
+    def _is_own(self, pair: Pair) -> bool:
+        """Whether today's judge compared with today's reference."""
+        return (
+            self.by is not None
+            and self.reference is not None
+            and (pair.judge, pair.reference) == (self.by.name, self.reference.name)
+        )
+
+    async def _ask(self, task: Task, row: Row, other: Row, by: Model, *, compared: bool) -> None:
+        """Ask for the verdicts on a pair that are missing; each is written as soon as it came.
 
         Raises:
             SpentError: the key has no money left.
         """
         criteria = checks.criteria(task.check) if task.check is not None else ""
-        found: list[int] = []
-        nano_usd = 0
+        pair = Pair(row["model"], task.id, task.digest, by.name, other["model"])
+        said = self._said.setdefault(pair, Said(compared))
         try:
             for first in (True, False):
-                asked = pairwise.messages(task, criteria, row["text"], other["text"], answer_first=first)
-                said = await self.caller.ask(by.name, asked, judge_tokens(by))
-                nano_usd += said.nano_usd
-                one = pairwise.verdict(said.text, answer_first=first)
-                if one is not None:
-                    found.append(int(one))
+                if first not in said.verdicts:
+                    asked = pairwise.messages(task, criteria, row["text"], other["text"], answer_first=first)
+                    answer = await self.caller.ask(by.name, asked, judge_tokens(by))
+                    verdict = pairwise.verdict(answer.text, answer_first=first)
+                    self._write(pair, said, verdict, answer_first=first, nano_usd=answer.nano_usd)
         except SpentError:
-            found = []
             raise
         except CallError as error:
-            found = []
             self._failed(str(error))
         else:
-            if len(found) == 2:
+            if said.both:
                 self._failures = 0
             else:
-                found = []
                 self._failed(f"{by.name} gave no verdict")
-        finally:
-            # What the first cost was spent, whatever becomes of the second.
-            self.spending.spend(nano_usd)
-            self.results.append(
-                {
-                    "kind": VERDICTS,
-                    "model": row["model"],
-                    "task": task.id,
-                    "digest": task.digest,
-                    "judge": by.name,
-                    "reference": other["model"],
-                    "verdicts": found,
-                    "compared": compared,
-                    "nano_usd": nano_usd,
-                }
-            )
-        return found
+
+    def _write(
+        self, pair: Pair, said: Said, verdict: int | None, *, answer_first: bool, nano_usd: int
+    ) -> None:
+        self.spending.spend(nano_usd)
+        if verdict is not None:
+            said.verdicts[answer_first] = int(verdict)
+        self.results.append(
+            {
+                "kind": VERDICT,
+                **asdict(pair),
+                "answer_first": answer_first,
+                "verdict": said.verdicts.get(answer_first),
+                "compared": said.compared,
+                "nano_usd": nano_usd,
+            }
+        )

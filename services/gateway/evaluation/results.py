@@ -1,6 +1,6 @@
 """The file that an evaluation writes while it runs, one JSON object a line, from which a second start goes on.
 
-A line is an answer, what its check found, or a judge's verdicts on it; where prompts of users are asked, the ids of
+A line is an answer, what its check found, or a verdict of a judge on it; where prompts of users are asked, the ids of
 their requests come first. Lines are only appended, each at once: whatever ends the process, no answer that came is
 asked for again. A last line that was cut is dropped.
 """
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Self
 
 import orjson
 
-ANSWER, CHECK, VERDICTS, PROMPTS = "answer", "check", "verdicts", "prompts"
+ANSWER, CHECK, VERDICT, PROMPTS = "answer", "check", "verdict", "prompts"
 
 
 class MixedError(Exception):
@@ -116,7 +116,7 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(text[:whole].splitlines(), 1):
         try:
             row = orjson.loads(line)
-            known = row["kind"] in (ANSWER, CHECK, VERDICTS, PROMPTS)
+            known = row["kind"] in (ANSWER, CHECK, VERDICT, PROMPTS)
         except (orjson.JSONDecodeError, KeyError, TypeError):
             known = False
         if not known:

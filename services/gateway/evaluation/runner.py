@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from services.gateway.evaluation import pairwise, sandbox
+from services.gateway.evaluation import sandbox
 from services.gateway.evaluation.answers import Answers, Row, needs_judge
 from services.gateway.evaluation.caller import Caller, CallError, Model, SpentError
 from services.gateway.evaluation.design import Design, Question
 from services.gateway.evaluation.grader import Grader
-from services.gateway.evaluation.results import VERDICTS, Results
+from services.gateway.evaluation.results import Results
 from services.gateway.evaluation.spending import Spending
 from services.gateway.evaluation.tasks import Task
 
@@ -75,19 +75,15 @@ class Runner:
         rows = self.results.rows
         self._answers.already(rows, setup.tasks)
         self.spending.spent += sum(row["nano_usd"] for row in rows)
-        verdicts = {}
-        for row in rows:
-            if row["kind"] == VERDICTS and setup.reference and row["reference"] == setup.reference.name:
-                self._grader.compared += row["compared"]
-                if row["verdicts"]:
-                    verdicts[row["model"], row["task"], row["digest"]] = row["verdicts"]
+        self._grader.already(rows)
         for task in setup.tasks.values():
             for model in setup.models:
                 answered = self._answers.known(model, task)
                 if answered is None:
                     continue
-                both = verdicts.get((model, task.id, task.digest))
-                share = pairwise.share(both) if answered["share"] is None and both else answered["share"]
+                share = answered["share"]
+                if share is None:
+                    share = self._grader.known(model, task)
                 if share is not None:
                     self.design.already(Question(model, task.category, task.id), share)
 

@@ -10,7 +10,8 @@ from services.chassis.money import usd
 from services.gateway.confidence import Z
 from services.gateway.evaluation.design import LEAST
 from services.gateway.evaluation.estimates import Estimate, better
-from services.gateway.evaluation.results import ANSWER, VERDICTS
+from services.gateway.evaluation.results import ANSWER
+from services.gateway.evaluation.verdicts import pairs as pairs_of
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
 
@@ -116,21 +117,21 @@ def agreement(rows: Iterable[Mapping[str, Any]]) -> Agreement | None:
     shares = {
         (row["model"], row["task"], row["digest"]): row["share"] for row in listed if row["kind"] == ANSWER
     }
-    judged = [row for row in listed if row["kind"] == VERDICTS and row["verdicts"]]
+    judged = [(pair, said.compared, said.both) for pair, said in pairs_of(listed).items() if said.both]
     if not judged:
         return None
-    judged = [row for row in judged if row["reference"] == judged[-1]["reference"]]
+    latest = judged[-1][0]
     pairs, first, checked = Estimate(), Estimate(), Estimate()
-    for row in judged:
-        # The answer stood first once, and then second.
-        one, other = row["verdicts"]
+    for pair, compared, (one, other) in judged:
+        if (pair.judge, pair.reference) != (latest.judge, latest.reference):
+            continue
         pairs += Estimate(1, one == other)
         for verdict, place in ((one, 1), (other, -1)):
             first += Estimate(verdict != 0, verdict == place)
-        if row["compared"]:
-            right = shares[row["model"], row["task"], row["digest"]] == 1.0
+        if compared:
+            right = shares[pair.model, pair.task, pair.digest] == 1.0
             checked += Estimate(1, one == other == (1 if right else -1))
-    return Agreement(judged[-1]["judge"], judged[-1]["reference"], pairs, first, checked)
+    return Agreement(latest.judge, latest.reference, pairs, first, checked)
 
 
 def scores(estimates: Estimates, rows: Iterable[Mapping[str, Any]], earlier: Scores) -> Scores:

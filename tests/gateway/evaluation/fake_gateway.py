@@ -59,6 +59,8 @@ class FakeGateway:
     # Which of the judge's two calls for an answer fail.
     judge_breaks: str = ""
     judge_calls: int = 0
+    # Its second call has begun; it is answered once it may be.
+    second_verdict: tuple[asyncio.Event, asyncio.Event] | None = None
     # What it says of what it reads, in place of `judge_says`.
     judges: Callable[[str], str] | None = None
     # What users asked, by request: the body of each.
@@ -115,6 +117,10 @@ class FakeGateway:
             self.judge_calls += 1
             if self.judge_breaks == "both" or (self.judge_breaks == "second" and self.judge_calls % 2 == 0):
                 return error(400, "it is out", "bad")
+            if self.second_verdict is not None and self.judge_calls == 2:
+                began, goes_on = self.second_verdict
+                began.set()
+                await goes_on.wait()
             self.judged.append(question)
             return answered("judge", self.judge_says if self.judges is None else self.judges(question))
         self.asked[name, question] += 1

@@ -1,5 +1,6 @@
 """An evaluation against a gateway that answers as simulated models of known strengths would."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from services.gateway.evaluation.report import Report
 from services.gateway.evaluation.results import MixedError, Results
 from services.gateway.evaluation.sandbox import NoSandboxError
 from services.gateway.evaluation.tasks import Task
+from services.gateway.evaluation.verdicts import pairs
 from tests.gateway.evaluation.fake_gateway import PRICES, STRENGTHS, TASKS, TOKENS, FakeGateway, started
 
 JUDGED = {
@@ -124,16 +126,16 @@ async def test_a_fair_judge_decides_by_both_orders_and_is_compared_with_checks(
     tasks = {**TASKS, **JUDGED}
     runner = await started(gateway, tmp_path / "r", tasks=tasks, by="judge")
 
-    rows = [row for row in runner.results.rows if row["kind"] == "verdicts"]
+    rows = [row for row in runner.results.rows if row["kind"] == "verdict"]
     judged = [row for row in rows if not row["compared"]]
     assert {("chat-0", "a")} == {(row["task"], row["reference"]) for row in judged}
     # Each pair stands once in either order, with what a good answer has.
-    assert len(gateway.judged) == 2 * len(rows)
+    assert len(gateway.judged) == len(rows) == 2 * len(pairs(rows))
     assert all("What a good answer has" in text for text in gateway.judged if "[user]\nchat 0" in text)
     found = summary.agreement(runner.results.rows)
     assert found is not None
-    assert (len(rows), 1.0, 0.5) == (found.pairs.n, found.pairs.share, found.first.share)
-    assert found.checked.n == len(rows) - len(judged) <= 24
+    assert (len(pairs(rows)), 1.0, 0.5) == (found.pairs.n, found.pairs.share, found.first.share)
+    assert 2 * found.checked.n == len(rows) - len(judged) <= 48
     assert found.checked.n >= 8
     assert 1.0 == found.checked.share
     answers = {
@@ -143,11 +145,11 @@ async def test_a_fair_judge_decides_by_both_orders_and_is_compared_with_checks(
     }
     right = {name: "right" in row["text"] for name, row in answers.items()}
     assert {
-        row["model"]: [(right[row["model"]] > right["a"]) - (right[row["model"]] < right["a"])] * 2
-        for row in judged
-    } == {row["model"]: row["verdicts"] for row in judged}
+        pair.model: ((right[pair.model] > right["a"]) - (right[pair.model] < right["a"]),) * 2
+        for pair in pairs(judged)
+    } == {pair.model: said.both for pair, said in pairs(judged).items()}
     again = await started(gateway, tmp_path / "r", tasks=tasks, by="judge")
-    assert len(gateway.judged) == 2 * len(rows)
+    assert len(gateway.judged) == len(rows)
     assert again.design.estimates() == runner.design.estimates()
 
 
@@ -189,7 +191,14 @@ async def test_a_judge_that_fails_takes_no_grade_from_a_check_and_leaves_no_mode
     judged = {f"chat-{n}": JUDGED["chat-0"].model_copy(update={"id": f"chat-{n}"}) for n in range(8)}
 
     runner = await started(
-        gateway, tmp_path / "r", models="b a", tasks={**TASKS, **judged}, by="judge", everything=True
+        gateway,
+        tmp_path / "r",
+        models="b a",
+        tasks={**TASKS, **judged},
+        by="judge",
+        everything=True,
+        # Every second call is the second one of a pair only where pairs come one after the other.
+        at_once=1 if breaks == "second" else 4,
     )
 
     assert ["judge"] == list(runner.left_out)
@@ -228,6 +237,52 @@ async def test_an_answer_without_a_verdict_is_compared_later_and_not_asked_again
     assert 1 == second.design.estimates()["chat"]["a"].n
     assert {1} == set(gateway.asked.values())
     assert second.spending.spent == sum(row["nano_usd"] for row in second.results.rows)
+
+
+async def test_of_a_pair_that_was_judged_in_one_order_only_the_other_one_is_asked_for(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    gateway.judges = fair
+    path = tmp_path / "r"
+    whole = await started(gateway, path, models="a b", tasks=JUDGED, by="judge")
+    # The process was killed between both verdicts.
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+
+    again = await started(gateway, path, models="a b", tasks=JUDGED, by="judge")
+
+    assert 3 == len(gateway.judged)
+    rows = [row for row in again.results.rows if row["kind"] == "verdict"]
+    assert [True, False] == [row["answer_first"] for row in rows]
+    assert again.design.estimates() == whole.design.estimates()
+    assert again.spending.spent == whole.spending.spent == sum(row["nano_usd"] for row in again.results.rows)
+
+
+async def test_a_start_that_is_ended_between_two_verdicts_leaves_a_file_to_go_on_from(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    began, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def ended() -> None:
+        run = asyncio.create_task(started(gateway, tmp_path / "r", models="a b", tasks=JUDGED, by="judge"))
+        await began.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    gateway.judges, gateway.second_verdict = fair, (began, goes_on)
+    await ended()
+    goes_on.set()
+    gateway.second_verdict = None
+    with Results(tmp_path / "r") as results:
+        (said,) = pairs(results.rows).values()
+        assert ([True], None) == (list(said.verdicts), said.both)
+        assert summary.agreement(results.rows) is None
+    again = await started(gateway, tmp_path / "r", models="a b", tasks=JUDGED, by="judge")
+
+    found = summary.agreement(again.results.rows)
+    assert found is not None
+    assert (1, 1) == (found.pairs.n, again.design.estimates()["chat"]["b"].n)
 
 
 async def test_an_answer_is_paid_for_once_whatever_its_check_does(

@@ -45,10 +45,12 @@ class Answers:
     _cpus: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
 
     def already(self, rows: Iterable[Row], tasks: Mapping[str, Task]) -> None:
-        """Take answers of earlier starts, but not to tasks that changed since."""
+        """Take answers of earlier starts, but not to tasks that changed since, and none that were taken out."""
         for row in rows:
             task = tasks.get(row["task"])
-            if row["kind"] == ANSWER and task and task.digest == row["digest"] and not row["failed"]:
+            if row["kind"] != ANSWER or row["failed"] or row.get("gone"):
+                continue
+            if task and task.digest == row["digest"]:
                 self._known[row["model"], row["task"]] = row
 
     def known(self, model: str, task: Task) -> Row | None:

@@ -32,7 +32,7 @@ class Results:
         self._file = _opened(path)
         try:
             _lock(self._file)
-            # Answers and verdicts; an answer holds what its check found.
+            # Answers and verdicts; an answer holds what its check found. Of what was taken out only the cost counts.
             self.rows: list[dict[str, Any]] = []
             # The requests whose prompts are asked; empty where the tasks are from elsewhere.
             self.prompts: list[str] = []
@@ -54,11 +54,13 @@ class Results:
 
     def forget(self, tasks: Collection[str]) -> None:
         """Take what was answered to some tasks out of the file; what it cost stays."""
-        held = [row for row in self.rows if row["task"] in tasks and row.get("text")]
+        held = [row for row in self.rows if row["task"] in tasks and not row.get("gone")]
         if not held:
             return
         for row in held:
-            row["text"] = ""
+            row["gone"] = True
+            if row["kind"] == ANSWER:
+                row["text"] = ""
         beside = self._path.with_name(f"{self._path.name}.new")
         beside.unlink(missing_ok=True)
         file = _opened(beside)

@@ -38,10 +38,10 @@ class Said:
 
 
 def pairs(rows: Iterable[Mapping[str, Any]]) -> dict[Pair, Said]:
-    """All pairs that a judge was asked of."""
+    """All pairs that a judge was asked of, but for those of which an answer was taken out of the file."""
     found: dict[Pair, Said] = {}
     for row in rows:
-        if row["kind"] == VERDICT:
+        if row["kind"] == VERDICT and not row.get("gone"):
             pair = Pair(row["model"], row["task"], row["digest"], row["judge"], row["reference"])
             said = found.setdefault(pair, Said(row["compared"]))
             if row["verdict"] is not None:

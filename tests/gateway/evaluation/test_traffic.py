@@ -87,6 +87,27 @@ async def test_a_prompt_that_is_withdrawn_is_not_asked_and_its_answers_are_forgo
     assert 0o600 == path.stat().st_mode & 0o777
 
 
+async def test_a_prompt_that_may_be_used_again_is_asked_and_judged_anew(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    path = tmp_path / "r"
+    gateway.prompts = {"code-0": chat("code 0")}
+    tasks, _ = await drawn(gateway, path)
+    first = await started(gateway, path, models="a b", tasks=tasks, by="judge")
+    with Results(path) as results:
+        results.forget(tasks)
+
+    again = await started(gateway, path, models="a b", tasks=tasks, by="judge")
+
+    assert {("a", "code 0"): 2, ("b", "code 0"): 2} == gateway.asked
+    assert (2, 4) == (first.design.calls, len(gateway.judged))
+    assert not any("(empty)" in read for read in gateway.judged)
+    assert 2 * first.spending.spent == again.spending.spent
+    third = await started(gateway, path, models="a b", tasks=tasks, by="judge")
+    assert third.design.estimates() == again.design.estimates()
+    assert 4 == len(gateway.judged)
+
+
 async def test_nothing_more_is_asked_when_nobody_says_that_prompts_may_be(
     gateway: FakeGateway, tmp_path: Path
 ) -> None:

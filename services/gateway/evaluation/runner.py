@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from services.gateway.evaluation import sandbox
@@ -104,8 +105,7 @@ class Runner:
                     group.create_task(self._work())
         except* sandbox.NoSandboxError as errors:
             refused = errors.exceptions[0]
-        # What was under way while a task was withdrawn has been written meanwhile.
-        self.results.forget(self.withdrawals)
+        await self._forget()
         if refused is not None:
             raise refused
         if self.design.unsure == 0 and self.design.adaptive:
@@ -180,17 +180,30 @@ class Runner:
 
     async def _is_withdrawn(self, task: Task) -> bool:
         """Whether a task may not be asked any more, in which case nothing of its answers is kept."""
-        if task.id not in self.withdrawals:
-            try:
-                if not await self.withdrawn(task):
-                    return False
-            except CallError as error:
-                # Nobody says that it still may be asked, which is no model's fault.
-                self.stop(f"it is not known whether prompts may still be used: {error}")
-                return True
-            self.withdrawals.add(task.id)
-            self.results.forget(self.withdrawals)
+        try:
+            if not await self._look_up(task):
+                return False
+        except CallError as error:
+            # Nobody says that it still may be asked, which is no model's fault.
+            self.stop(f"it is not known whether prompts may still be used: {error}")
+            return True
+        self.results.forget(self.withdrawals)
         return True
+
+    async def _look_up(self, task: Task) -> bool:
+        if task.id not in self.withdrawals and await self.withdrawn(task):
+            self.withdrawals.add(task.id)
+        return task.id in self.withdrawals
+
+    async def _forget(self) -> None:
+        """Take out the answers to all that was withdrawn by now, those that came meanwhile included."""
+        answered = {row["task"] for row in self.results.rows if not row.get("gone")}
+        # Where nobody says, the next start looks.
+        with suppress(CallError):
+            for task in self.setup.tasks.values():
+                if task.id in answered:
+                    await self._look_up(task)
+        self.results.forget(self.withdrawals)
 
     async def _judged(self, task: Task, row: Row) -> float | None:
         """What an answer is worth by its check, else by the judge; None where that says nothing."""

@@ -45,13 +45,19 @@ class Traffic:
         """The prompts by their requests' ids; those of an earlier start where the file of results has some.
 
         Raises:
-            CallError: no plan allows it, nothing is kept, or the gateway does not answer.
+            CallError: no plan allows it, nothing is kept, none is left, or the gateway does not answer.
         """
+        # Before anything else: what may not be used any more is taken out although no plan allows anything now.
+        again = await self._again(results) if results.prompts else None
         params = {"from": wanted.since, "plan": wanted.plan, "each": wanted.each, "seed": wanted.seed}
         drawn = await self._admin.read(_PATH, params)
         self._plans = drawn["plans"]
-        if results.prompts:
-            return await self._again(results)
+        if again is not None:
+            if not again:
+                raise CallError(
+                    "none of the prompts that were drawn may be used any more; choose another --results"
+                )
+            return again
         tasks: dict[str, Task] = {}
         known: set[Message] = set()
         found: Counter[str] = Counter()

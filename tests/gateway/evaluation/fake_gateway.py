@@ -65,8 +65,12 @@ class FakeGateway:
     judges: Callable[[str], str] | None = None
     # What users asked, by request: the body of each.
     prompts: dict[str, Any] = field(default_factory=dict)
+    # Whether any plan lets them be evaluated.
+    consented: bool = True
 
     async def drawn(self, request: web.Request) -> web.Response:
+        if not self.consented:
+            return error(403, "no plan lets prompts be evaluated", "permission_denied")
         data = [{"request_id": ident, "category": ident.split("-")[0]} for ident in self.prompts]
         return web.json_response({"plans": ["open"], "data": data})
 

@@ -87,6 +87,43 @@ async def test_a_prompt_that_is_withdrawn_is_not_asked_and_its_answers_are_forgo
     assert 0o600 == path.stat().st_mode & 0o777
 
 
+async def test_at_its_end_an_evaluation_looks_at_all_prompts_once_more(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    gateway.prompts = {f"code-{n}": chat(f"code {n}") for n in range(3)}
+    tasks, _ = await drawn(gateway, tmp_path / "r")
+    async with Caller(gateway.url, "admin") as admin:
+
+        async def withdrawn(one: Task) -> bool:
+            # What was asked first is withdrawn after its last question.
+            if len(gateway.asked) == 3:
+                gateway.prompts.pop("code-0", None)
+            return await Traffic(admin).withdrawn(one)
+
+        runner = await started(
+            gateway, tmp_path / "r", models="a", tasks=tasks, by="judge", at_once=1, withdrawn=withdrawn
+        )
+
+    assert (3, {"code-0"}) == (runner.design.calls, runner.withdrawals)
+    assert ["code-0"] == [row["task"] for row in runner.results.rows if not row["text"]]
+
+
+async def test_answers_go_when_no_plan_allows_anything_any_more(gateway: FakeGateway, tmp_path: Path) -> None:
+    gateway.prompts = {"code-0": chat("code 0"), "code-1": chat("code 1")}
+    tasks, _ = await drawn(gateway, tmp_path / "r")
+    await started(gateway, tmp_path / "r", models="a", tasks=tasks, by="judge")
+    gateway.prompts, gateway.consented = {}, False
+
+    with pytest.raises(CallError, match="no plan lets prompts be evaluated"):
+        await drawn(gateway, tmp_path / "r")
+    gateway.consented = True
+    with pytest.raises(CallError, match="none of the prompts that were drawn may be used any more"):
+        await drawn(gateway, tmp_path / "r")
+
+    with Results(tmp_path / "r") as results:
+        assert ["", ""] == [row["text"] for row in results.rows]
+
+
 async def test_a_prompt_that_may_be_used_again_is_asked_and_judged_anew(
     gateway: FakeGateway, tmp_path: Path
 ) -> None:

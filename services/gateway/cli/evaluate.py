@@ -108,7 +108,7 @@ def evaluate(
             chosen, skipped = _chosen(load(tasks or SUITE), _names(categories), with_judge=bool(judge))
         budget_nano = nano(budget)
         since = moments.iso("--traffic", traffic) if traffic else ""
-        wanted = Wanted(since, of_plan or "", each, seed, _names(categories)) if traffic else None
+        wanted = Wanted(since, of_plan or "", each, seed, _names(categories), traffic) if traffic else None
         options = _Options(
             budget_nano,
             _names(models),
@@ -175,7 +175,7 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
     """Ask, with progress on the standard error; Ctrl-C waits for what is under way, and a second one does not."""
     from services.gateway.evaluation.caller import Caller
     from services.gateway.evaluation.design import Design, in_order
-    from services.gateway.evaluation.results import VERDICT, MixedError, Results
+    from services.gateway.evaluation.results import VERDICT, Results
     from services.gateway.evaluation.runner import Runner, Setup
     from services.gateway.evaluation.spending import Spending
     from services.gateway.evaluation.traffic import Traffic
@@ -183,6 +183,7 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
     settings = config.from_environ(Settings, config.environment())
     async with AsyncExitStack() as stack:
         file = stack.enter_context(Results(options.results))
+        file.check(options.traffic.options if options.traffic is not None else None)
         spent = sum(row["nano_usd"] for row in file.rows)
         key = stack.enter_context(_key(settings, options, spent))
         caller = await stack.enter_async_context(Caller(settings.base, key))
@@ -195,10 +196,6 @@ async def _run(tasks: Mapping[str, "Task"], options: _Options) -> "Runner":
         reference = (await caller.model(name) if name else _best(asked.values())) if by else None
         if reference is not None and list(asked) == [reference.name]:
             raise RefusedError("--judge compares answers of two models; name another one with --reference")
-        if bool(file.prompts) != bool(options.traffic) and file.rows:
-            raise MixedError(
-                f"{options.results}: it is of {'users' if file.prompts else 'other'} prompts; choose another --results"
-            )
         reads = None
         if options.traffic is not None:
             admin = await stack.enter_async_context(Caller(settings.base, settings.admin_key.reveal()))

@@ -6,7 +6,7 @@ asked for again. A last line that was cut is dropped.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -34,8 +34,8 @@ class Results:
             _lock(self._file)
             # Answers and verdicts; an answer holds what its check found. Of what was taken out only the cost counts.
             self.rows: list[dict[str, Any]] = []
-            # The requests whose prompts are asked; empty where the tasks are from elsewhere.
-            self.prompts: list[str] = []
+            # Whose prompts are asked, and by which options they were drawn; None where the tasks are from elsewhere.
+            self._drawn: dict[str, Any] | None = None
             for row in _rows(path, self._file):
                 self._take(row)
         except BaseException:
@@ -48,9 +48,42 @@ class Results:
         self._file.flush()
         self._take(row)
 
-    def draw(self, requests: Iterable[str]) -> None:
-        """Write down whose prompts are asked, by the ids of requests."""
-        self.append({"kind": PROMPTS, "requests": list(requests)})
+    @property
+    def prompts(self) -> list[str]:
+        """The requests whose prompts are asked; empty where the tasks are from elsewhere."""
+        return self._drawn["requests"] if self._drawn is not None else []
+
+    @property
+    def plans(self) -> list[str]:
+        """The plans that these prompts were drawn from."""
+        return self._drawn["plans"] if self._drawn is not None else []
+
+    def draw(self, requests: Iterable[str], plans: Iterable[str], options: Mapping[str, Any]) -> None:
+        """Write down whose prompts are asked, by the ids of requests, of which plans, and by which options."""
+        self.append(
+            {"kind": PROMPTS, "requests": list(requests), "plans": list(plans), "options": dict(options)}
+        )
+
+    def check(self, options: Mapping[str, Any] | None) -> None:
+        """Make sure that the file can be gone on with.
+
+        Args:
+            options: By what prompts of users are to be drawn; None where the tasks are from elsewhere.
+
+        Raises:
+            MixedError: it is of other tasks.
+        """
+        drawn = self._drawn["options"] if self._drawn is not None else None
+        if drawn is None or options is None:
+            if drawn != options and (self.rows or drawn is not None):
+                kind = "other" if drawn is None else "users'"
+                raise MixedError(f"{self._path}: it is of {kind} prompts; choose another --results")
+            return
+        if drawn != options:
+            began = " ".join(f"{name} {value}" for name, value in drawn.items() if value != options.get(name))
+            raise MixedError(
+                f"{self._path}: it was begun with {began}; say the same, or choose another --results"
+            )
 
     def forget(self, tasks: Collection[str]) -> None:
         """Take what was answered to some tasks out of the file; what it cost stays."""
@@ -65,7 +98,7 @@ class Results:
         beside.unlink(missing_ok=True)
         file = _opened(beside)
         _lock(file)
-        drawn = [{"kind": PROMPTS, "requests": self.prompts}] if self.prompts else []
+        drawn = [self._drawn] if self._drawn is not None else []
         file.writelines(orjson.dumps(row) + b"\n" for row in (*drawn, *self.rows))
         file.flush()
         os.fsync(file.fileno())
@@ -75,7 +108,7 @@ class Results:
 
     def _take(self, row: dict[str, Any]) -> None:
         if row["kind"] == PROMPTS:
-            self.prompts = row["requests"]
+            self._drawn = row
             return
         if row["kind"] != CHECK:
             self.rows.append(row)

@@ -23,13 +23,31 @@ LONGEST = 64 * 1024
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which prompts: since a moment (ISO 8601), of one plan or all that allow it, so many of each category."""
+    """Which prompts: since a moment (ISO 8601), of one plan or all that allow it, so many of each category.
+
+    Attributes:
+        window: The moment as it was given, such as 7d: the same words mean the same at a later start.
+
+    """
 
     since: str
     plan: str = ""
     each: int = 20
     seed: str = ""
     categories: Collection[str] = ()
+    window: str = ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a start that goes on has to say as well, by the options' names."""
+        said = {
+            "--traffic": self.window,
+            "--of-plan": self.plan,
+            "--each": self.each,
+            "--seed": self.seed,
+            "--categories": ",".join(sorted(self.categories)),
+        }
+        return {name: value or "(none)" for name, value in said.items()}
 
 
 class Traffic:
@@ -57,6 +75,8 @@ class Traffic:
                 raise CallError(
                     "none of the prompts that were drawn may be used any more; choose another --results"
                 )
+            # Others that allow it by now have no part in it.
+            self._plans = [plan for plan in results.plans if plan in self._plans]
             return again
         tasks: dict[str, Task] = {}
         known: set[Message] = set()
@@ -78,7 +98,7 @@ class Traffic:
             raise CallError(
                 f"no prompt of {_listed(self._plans)} that can be evaluated was kept since {wanted.since}"
             )
-        results.draw(tasks)
+        results.draw(tasks, self._plans, wanted.options)
         return tasks
 
     def said(self, count: int) -> str:

@@ -67,12 +67,13 @@ class FakeGateway:
     prompts: dict[str, Any] = field(default_factory=dict)
     # Whether any plan lets them be evaluated.
     consented: bool = True
+    plans: list[str] = field(default_factory=lambda: ["open"])
 
     async def drawn(self, request: web.Request) -> web.Response:
         if not self.consented:
             return error(403, "no plan lets prompts be evaluated", "permission_denied")
         data = [{"request_id": ident, "category": ident.split("-")[0]} for ident in self.prompts]
-        return web.json_response({"plans": ["open"], "data": data})
+        return web.json_response({"plans": self.plans, "data": data})
 
     async def prompt(self, request: web.Request) -> web.Response:
         ident = request.match_info["request_id"]

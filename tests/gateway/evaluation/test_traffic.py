@@ -1,12 +1,13 @@
 """Prompts of users: which become tasks, and that none is asked after it may not be any more."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.gateway.evaluation.caller import Caller, CallError
-from services.gateway.evaluation.results import Results
+from services.gateway.evaluation.results import MixedError, Results
 from services.gateway.evaluation.tasks import Task
 from services.gateway.evaluation.traffic import LONGEST, Traffic, Wanted, task
 from tests.gateway.evaluation.fake_gateway import FakeGateway, started
@@ -48,6 +49,62 @@ async def test_prompts_are_taken_evenly_one_of_each_conversation_and_again_at_th
     assert (["code-0", "code-5", "math-0"], 4) == (list(first), passed_over)
     assert (["code-0", "math-0"], 1) == (list(second), gone)
     assert ("code", 3, None) == (first["code-0"].category, first["code-0"].level, first["code-0"].check)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"window": "14d"}, "--traffic 7d"),
+        ({"plan": "closed", "seed": "2"}, "--of-plan open --seed 1"),
+        ({"each": 3}, "--each 20"),
+        ({"categories": ["math"]}, "--categories code,math"),
+        ({"plan": ""}, "--of-plan open"),
+    ],
+)
+async def test_a_start_that_goes_on_says_the_same(
+    gateway: FakeGateway, tmp_path: Path, other: dict[str, Any], said: str
+) -> None:
+    gateway.prompts = {"code-0": chat("code 0")}
+    wanted = Wanted("2026-11-21T00:00:00Z", "open", 20, "1", ["math", "code"], "7d")
+    async with Caller(gateway.url, "admin") as admin:
+        with Results(tmp_path / "r") as results:
+            results.check(wanted.options)
+            await Traffic(admin).tasks(wanted, results)
+
+    with Results(tmp_path / "r") as results:
+        # Later 7d begins later, and means the same.
+        results.check(replace(wanted, since="2026-11-22T00:00:00Z", categories=["code", "math"]).options)
+        with pytest.raises(MixedError, match=f"it was begun with {said}; say the same"):
+            results.check(replace(wanted, **other).options)
+        # No answer is there yet, and still the file is of these prompts.
+        with pytest.raises(MixedError, match="it is of users' prompts"):
+            results.check(None)
+
+
+def test_a_file_of_other_tasks_takes_no_prompts_of_users(tmp_path: Path) -> None:
+    wanted = Wanted("2026-11-21T00:00:00Z").options
+    with Results(tmp_path / "r") as results:
+        results.check(wanted)
+        results.check(None)
+        results.append({"kind": "answer", "model": "a", "task": "t"})
+        results.check(None)
+        with pytest.raises(MixedError, match="it is of other prompts"):
+            results.check(wanted)
+
+
+async def test_a_plan_that_allows_it_later_has_no_part_in_a_start_that_goes_on(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    gateway.prompts = {"code-0": chat("code 0")}
+    await drawn(gateway, tmp_path / "r")
+    gateway.plans = ["open", "later"]
+
+    async with Caller(gateway.url, "admin") as admin:
+        traffic = Traffic(admin)
+        with Results(tmp_path / "r") as results:
+            await traffic.tasks(Wanted("2026-11-21T00:00:00Z"), results)
+
+    assert "of the plan open, which" in traffic.said(1)
 
 
 async def test_without_a_prompt_it_says_why(gateway: FakeGateway, tmp_path: Path) -> None:

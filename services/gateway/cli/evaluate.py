@@ -249,12 +249,15 @@ def _key(settings: Settings, options: _Options, spent: int) -> Iterator[str]:
     if settings.api_key and options.traffic is None:
         yield settings.api_key.reveal()
         return
+    # Only this needs it and what it imports.
+    from services.gateway.keys.permissions import EVALUATION
+
     gateway = Gateway()
     made = gateway(
         "POST",
         "/admin/keys",
         json={
-            "user_id": "lumni-evaluate",
+            "user_id": EVALUATION,
             "store_prompts": False,
             "budget_usd": f"{usd(max(0, options.budget - spent)):.9f}",
             **({"plan": options.plan} if options.plan else {}),

@@ -150,7 +150,9 @@ def leaves_open(request: ModelRequest, names: Collection[str]) -> bool:
 
 
 def _takes(definition: Definition, caller: Caller) -> bool:
-    """Whether a caller takes part: he may use every model that a variant sets."""
+    """Whether a caller takes part: he may use every model that a variant sets, and is no evaluation."""
+    if caller.is_evaluation:
+        return False
     models = {one.model for one in definition.variants if one.model}
     return (
         definition.organization_id in ("", caller.organization_id)

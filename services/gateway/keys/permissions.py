@@ -14,6 +14,8 @@ ADMIN = "admin"
 BOOTSTRAP = "bootstrap"
 # What the key ids of mirrors begin with, so that no row of the ledger is taken for a caller's.
 MIRROR = "mirror:"
+# The user of the keys that `lumni evaluate` makes for itself.
+EVALUATION = "lumni-evaluate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class Caller:
     is_admin: bool = False
     # Seconds since 1970; None never expires.
     expires_at: float | None = None
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether an evaluation asks: what users of any plan wrote, of the models that it names and of no others."""
+        return self.user_id == EVALUATION
 
     @property
     def has_budget(self) -> bool:

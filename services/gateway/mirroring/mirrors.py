@@ -94,7 +94,7 @@ class Mirrors:
 
     def drawn(self, caller: Caller, request: ModelRequest) -> Sequence[Mirror]:
         """The mirrors that get a request; of most requests there are none."""
-        if not self._configured.current or not _can_be_mirrored(request):
+        if not self._configured.current or caller.is_evaluation or not _can_be_mirrored(request):
             return ()
         return [
             one

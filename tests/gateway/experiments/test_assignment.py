@@ -135,6 +135,8 @@ def test_a_request_that_says_itself_what_variants_set_takes_no_part(
         (replace(CALLER, organization_id="rival"), {"organization_id": "acme"}),
         (CALLER, {"plans": ["free"]}),
         (replace(CALLER, models=("small",)), {}),
+        # Its texts are for the models that it names.
+        (replace(CALLER, user_id="lumni-evaluate"), {}),
     ],
 )
 def test_a_caller_who_may_not_takes_no_part(caller: Caller, more: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -205,6 +206,14 @@ async def test_pictures_and_searches_are_not_mirrored_and_a_change_counts_from_t
     assert one.mirrors.drawn(caller(), CHAT)
     one.configured.replace({})
     assert not one.mirrors.drawn(caller(), CHAT)
+
+
+async def test_what_an_evaluation_asks_goes_to_no_target() -> None:
+    one = Mirrored([ANSWER, REPORT], [])
+    evaluation = replace(caller(), user_id="lumni-evaluate", store_prompts=False)
+    assert one.mirrors.drawn(caller(), CHAT)
+    await one.front.pipeline.complete(evaluation, CHAT)
+    assert not one.mirrors.drawn(evaluation, CHAT)
 
 
 async def test_a_judge_grades_both_answers_on_the_mirrors_budget() -> None:

@@ -50,7 +50,8 @@ def router(pages: Pages, replays: Replays, plans: Live[Plans], admin_route: type
         form: Form = request.state.form
         try:
             days, share = _days(form), _share(form)
-            times = time_range(datetime.now(UTC) - timedelta(days=days), None)
+            now = datetime.now(UTC)
+            times = time_range(now - timedelta(days=days), now)
             found = await replays.compare(
                 times, Wanted(form.get("lumni_yaml", ""), "", "", share), form.get("plan", "")
             )

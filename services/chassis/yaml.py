@@ -19,16 +19,62 @@ root is exempt, as several services may share one file; `only` checks it.
 """
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from yaml.composer import ComposerError
 
 from services.chassis.config import Mistakes
 
 D = TypeVar("D")
+
+# What aliases (`*name`, `<<: *name`) may repeat in one file, in keys and values. Aliases of aliases double with every
+# line; a file of 200,000 characters has no more keys and values of its own.
+MOST_REPEATED = 100_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads a file whose aliases stand in nothing that they repeat, and repeat no more than a bound."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        # Keys and values so far, each alias counted as what it stands for; and those of each anchor.
+        self._count = 0
+        self._sizes: dict[str, int] = {}
+        self._repeated = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As PyYAML's.
+
+        Raises:
+            ComposerError: Aliases repeat too much, or one repeats itself.
+        """
+        event: Any = self.peek_event()
+        before = self._count
+        node = super().compose_node(parent, index)
+        if isinstance(event, yaml.AliasEvent):
+            self._repeat(event)
+        else:
+            self._count += 1
+            if event.anchor is not None:
+                self._sizes[event.anchor] = self._count - before
+        return node
+
+    def _repeat(self, alias: Any) -> None:
+        # It has a size when all of it has been read.
+        size = self._sizes.get(alias.anchor)
+        if size is None:
+            raise ComposerError(None, None, f"*{alias.anchor} stands in what it repeats", alias.start_mark)
+        self._count += size
+        self._repeated += size
+        if self._repeated > MOST_REPEATED:
+            raise ComposerError(
+                None, None, f"aliases repeat more than {MOST_REPEATED:,} keys and values", alias.start_mark
+            )
 
 
 class _Document:
@@ -262,12 +308,13 @@ def load(path: Path) -> Section:
     except (OSError, UnicodeDecodeError) as error:
         raise Mistakes([f"{path.name}: cannot be read: {error}"]) from error
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise Mistakes([f"{path.name}:{line}: {error.problem or error.context}"]) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # The latter two: an escaped character that there is not.
         raise Mistakes([f"{path.name}: {error}"]) from error
     except RecursionError as error:
         raise Mistakes([f"{path.name}: is nested too deeply"]) from error
@@ -285,11 +332,16 @@ def _section(document: _Document, path: str, node: yaml.Node) -> Section:
     if not isinstance(node, yaml.MappingNode):
         document.note(line, path, "expected a mapping of names to values")
         return Section(document, path, line, {})
-    written = [str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    for (key, _), name in zip(node.value, written, strict=False):
-        if written.count(name) > 1 and name != "<<":
+    written = [(str(key.value), key) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    times = Counter(name for name, _ in written)
+    for name, key in written:
+        if times[name] > 1 and name != "<<":
             document.note(key.start_mark.line + 1, path, f"{name} is written more than once")
-    document.loader.flatten_mapping(node)
+    try:
+        document.loader.flatten_mapping(node)
+    except yaml.MarkedYAMLError as error:
+        at = error.problem_mark.line + 1 if error.problem_mark else line
+        document.note(at, path, f"cannot be read: {error.problem}")
     nodes: dict[str, tuple[int, yaml.Node]] = {}
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode):

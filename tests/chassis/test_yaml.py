@@ -1,5 +1,6 @@
 """YAML whose mistakes are listed with their line, all at once."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -112,11 +113,47 @@ def test_anchors_and_merges_work(tmp_path: Path) -> None:
     assert (3, 2) == (plan.integer("rpm", 0), plan.integer("tpm", 0))
 
 
+def doubling(again: str) -> str:
+    """A file each line of which repeats the one before twice."""
+    return "p0: &p0 {a: 1}\n" + "".join(f"p{i}: &p{i} {again.format(i - 1)}\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize("again", ["{{<<: [*p{0}, *p{0}]}}", "{{a: *p{0}, b: *p{0}}}", "[*p{0}, *p{0}]"])
+def test_aliases_of_aliases_are_refused_where_they_repeat_too_much(tmp_path: Path, again: str) -> None:
+    with pytest.raises(Mistakes) as caught:
+        load(tmp_path, doubling(again))
+    (line,) = caught.value.lines
+    assert re.fullmatch(r"file\.yaml:1\d: aliases repeat more than 100,000 keys and values", line)
+
+
+@pytest.mark.parametrize("text", ["a: &a {b: *a}", "a: &a {<<: *a}", "a: &a [[*a]]"])
+def test_an_alias_in_what_it_repeats_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(Mistakes, match=r"^file\.yaml:1: \*a stands in what it repeats$"):
+        load(tmp_path, text)
+
+
+def test_many_may_repeat_the_same(tmp_path: Path) -> None:
+    models = ", ".join(f"m{i}" for i in range(200))
+    root = load(tmp_path, f"a: &all [{models}]\n" + "".join(f"p{i}: {{models: *all}}\n" for i in range(400)))
+    assert 200 == len(root.section("p399").texts("models"))
+
+
+@pytest.mark.parametrize("merged", ["3", "[3]"])
+def test_a_merge_of_what_is_no_mapping_is_a_mistake(tmp_path: Path, merged: str) -> None:
+    root = load(tmp_path, f"plan:\n  <<: {merged}\n  rpm: 3\n")
+    plan = root.section("plan")
+    assert 3 == plan.integer("rpm", 0)
+    (line,) = lines(root)
+    assert line.startswith("file.yaml:2: plan: cannot be read: expected a mapping")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("a: !!python/object:os.system {}", "a: cannot be read"),
         ("a: 2026-13-45", "a: cannot be read"),
+        (r'a: "\U00110000"', "some.yaml: chr()"),
+        (r'a: "\UFFFFFFFF"', "some.yaml: Python int too large"),
         ("a: \x1f", "special characters"),
         ("a: " + "[" * 5000, "nested too deeply"),
     ],

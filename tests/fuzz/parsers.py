@@ -7,14 +7,15 @@ searches one of them by coverage; the tests try random bytes and what was found 
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import orjson
 
-from services.chassis import json_bounds, money, prices
+from services.chassis import json_bounds, money, prices, yaml
+from services.chassis.config import Mistakes
 from services.chassis.errors import Fault
 from services.chassis.prices import Price, Row, WebSearch
 from services.executor.capacity import rate_headers
@@ -55,6 +56,7 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
         b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}], "tools": [{"name": "f"}]}',
     ),
     "spool": (b"YWJj\nZGVm\n", b"YWJj\n\n=\nYW"),
+    "yaml": (b"a: &a {b: [1, x]}\nc: {<<: *a, d: *a}\n", b'a: &a [*a, "\\U0010ffff"]\n? [b]\n: {<<: 3}\n'),
 }
 
 
@@ -176,6 +178,23 @@ def _spool(data: bytes) -> None:
     assert len(events) <= data.count(b"\n")
 
 
+def _yaml(data: bytes) -> None:
+    """A file is refused by its lines, or what is read of it is no more than it may have and repeat."""
+    with tempfile.TemporaryDirectory() as folder, suppress(Mistakes):
+        file = Path(folder, "file.yaml")
+        file.write_bytes(data)
+        root = yaml.load(file)
+        assert sum(1 for _ in _read(root)) <= len(data) + yaml.MOST_REPEATED
+        root.finish()
+
+
+def _read(section: yaml.Section) -> Iterator[str]:
+    for key, below in section.sections():
+        section.plain(key, None)
+        yield key
+        yield from _read(below)
+
+
 def _loaded(data: bytes) -> Any:
     try:
         return orjson.loads(data)
@@ -193,6 +212,7 @@ TARGETS: Mapping[str, Target] = {
     "json_bounds": _json_bounds,
     "chat": _chat,
     "spool": _spool,
+    "yaml": _yaml,
 }
 
 
@@ -202,7 +222,7 @@ def main(name: str, *options: str) -> None:
 
     target = TARGETS[name]
     # What atheris instruments are functions; it follows no import that is done already.
-    for module in (json_bounds, rate_headers, openai, provider_errors, sse, usage, spool, chat_request):
+    for module in (json_bounds, yaml, rate_headers, openai, provider_errors, sse, usage, spool, chat_request):
         for attribute, value in list(vars(module).items()):
             if (
                 callable(value)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
@@ -21,6 +22,8 @@ from services.gateway.replays.past_requests import Page, PastRequest
 from services.gateway.replays.request import Candidate, Choice, Excluded, Outcome, Request
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.time_range import TimeRange
+
+T = TypeVar("T")
 
 # Requests of one replay, and the longest time they may be of: what the selector takes in one call.
 MOST_REQUESTS = 20_000
@@ -40,6 +43,8 @@ class Replays:
         self._selector = selector
         self._folder = folder
         self._turn = asyncio.Lock()
+        # What still runs in a thread, which no timeout ends.
+        self._threads: set[asyncio.Future[Any]] = set()
 
     async def compare(self, times: TimeRange, wanted: Wanted, plan: str = "") -> Comparison:
         """What requests, those of all plans or of one, would have cost, and which models would have answered.
@@ -49,11 +54,11 @@ class Replays:
             Unavailable: the database or the selector does not answer.
         """
         times.check(LONGEST)
-        if self._turn.locked():
+        if self._turn.locked() or self._threads:
             raise errors.Unavailable("another replay is under way", retry_after_s=5)
         try:
             async with self._turn, asyncio.timeout(TIMEOUT_S):
-                other = await asyncio.to_thread(configuration.read, self._folder, wanted)
+                other = await self._in_thread(configuration.read, self._folder, wanted)
                 return await self._compared(past_requests.pages(self._readers, times, plan), other, wanted)
         except TimeoutError:
             raise _too_much(f"took longer than {TIMEOUT_S:.0f} s") from None
@@ -64,10 +69,17 @@ class Replays:
         gathered = Gathered(other, wanted)
         async for page in pages:
             # In a thread: a page takes longer to read than other requests should wait.
-            await asyncio.to_thread(gathered.add, page)
+            await self._in_thread(gathered.add, page)
         # Also without decisions: a configuration with mistakes is refused all the same.
         results = await self._selector.replay(gathered.asked, TIMEOUT_S)
-        return await asyncio.to_thread(gathered.summed, results)
+        return await self._in_thread(gathered.summed, results)
+
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Run in a thread. It goes on when nobody waits for it any more, and the next replay begins after its end."""
+        work = asyncio.ensure_future(asyncio.to_thread(function, *args))
+        self._threads.add(work)
+        work.add_done_callback(self._threads.discard)
+        return await asyncio.shield(work)
 
 
 class Gathered:

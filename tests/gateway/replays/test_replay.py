@@ -1,10 +1,11 @@
 """Replays over rows that the ledger wrote, by the selector that selected them."""
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from lumni.selector.v1 import selector_pb2
@@ -14,12 +15,15 @@ from services.gateway import postgres
 from services.gateway.config import plans
 from services.gateway.keys.permissions import Caller
 from services.gateway.ledger.rows import TOKEN_COLUMNS
+from services.gateway.peers.clients import Selector
+from services.gateway.replays import configuration, replay
 from services.gateway.replays.configuration import OtherConfiguration, Wanted
 from services.gateway.replays.past_requests import Page
 from services.gateway.replays.replay import Gathered, Replays
 from services.gateway.replays.request import Excluded
 from services.gateway.reports.readers import Readers
 from services.gateway.reports.time_range import TimeRange
+from tests.gateway.conftest import eventually
 from tests.gateway.replays import traffic
 from tests.gateway.replays.traffic import LUMNI, Day, configured, lived, selecting
 
@@ -197,6 +201,39 @@ async def test_a_time_that_is_too_long_is_refused(pool: postgres.Pool, tmp_path:
             )
 
     assert "from" == refused.value.param
+
+
+async def test_the_next_replay_begins_when_the_thread_of_one_that_took_too_long_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = threading.Event()
+
+    def read(_: Path, wanted: Wanted) -> OtherConfiguration:
+        may_end.wait()
+        raise errors.Invalid("has been read")
+
+    monkeypatch.setattr(configuration, "read", read)
+    monkeypatch.setattr(replay, "TIMEOUT_S", 0.01)
+    replays = Replays(cast("Readers", None), cast("Selector", None), tmp_path)
+    try:
+        with pytest.raises(errors.Invalid, match="took longer"):
+            await replays.compare(TIMES, Wanted())
+        with pytest.raises(errors.Unavailable, match="another replay"):
+            await replays.compare(TIMES, Wanted())
+    finally:
+        may_end.set()
+
+    async def is_free() -> bool:
+        monkeypatch.setattr(replay, "TIMEOUT_S", 60.0)
+        try:
+            await replays.compare(TIMES, Wanted())
+        except errors.Invalid:
+            return True
+        except errors.Unavailable:
+            return False
+        return False
+
+    await eventually(is_free)
 
 
 def row(number: int, recorded: bytes) -> Any:

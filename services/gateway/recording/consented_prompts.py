@@ -70,18 +70,17 @@ class ConsentedPrompts:
         """The plans that allow it, and ids with their categories, in the order in which they were drawn.
 
         Raises:
-            Forbidden: no plan, or not this one, allows it.
-            Conflict: no texts are kept.
+            Conflict: no plan, or not this one, allows it, or no texts are kept.
             Unavailable: PostgreSQL does not answer.
         """
         allowed = self._allowed()
         if draw.plan and draw.plan not in allowed:
-            raise errors.Forbidden(
+            raise errors.Conflict(
                 f"the plan {draw.plan!r} does not let prompts be evaluated: evaluate_prompts in lumni.yaml",
                 reason="NO_CONSENT",
             )
         if not allowed:
-            raise errors.Forbidden(
+            raise errors.Conflict(
                 "no plan lets prompts be evaluated, which sends what users wrote to other models: "
                 "set evaluate_prompts: true in the plans of lumni.yaml that may",
                 reason="NO_CONSENT",

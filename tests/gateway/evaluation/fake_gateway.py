@@ -71,7 +71,7 @@ class FakeGateway:
 
     async def drawn(self, request: web.Request) -> web.Response:
         if not self.consented:
-            return error(403, "no plan lets prompts be evaluated", "permission_denied")
+            return error(409, "no plan lets prompts be evaluated", "conflict")
         data = [{"request_id": ident, "category": ident.split("-")[0]} for ident in self.prompts]
         return web.json_response({"plans": self.plans, "data": data})
 

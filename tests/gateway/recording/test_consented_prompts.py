@@ -130,5 +130,5 @@ async def test_prompts_are_drawn_evenly_at_random_and_the_same_for_a_seed(pool: 
 async def test_it_is_refused_with_the_reason(
     pool: postgres.Pool, plans: list[Plan], plan: str, fault: str
 ) -> None:
-    with pytest.raises((errors.Forbidden, errors.Conflict), match=fault):
+    with pytest.raises(errors.Conflict, match=fault):
         await ids(ConsentedPrompts(pool, None, live(*plans)), plan=plan)

@@ -25,7 +25,7 @@ ARENAS = 2
 _MADV_COLLAPSE = 25
 HUGE_PAGE = 2 * 1024 * 1024
 # A line of /proc/self/maps about memory that belongs to no file: its first address, and the one after its last.
-_ANONYMOUS = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw-p 00000000 00:00 0 +(?:\[heap\])?")
+_ANONYMOUS = re.compile(r"(?<![0-9a-f])([0-9a-f]++)-([0-9a-f]++) rw-p 00000000 00:00 0 ++(?:\[heap\])?")
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from services.gateway.evaluation.tasks import Task
 EVEN = 0.5
 # Of the instructions and the titles around what a task says and what is compared.
 MOST_PROMPT_BYTES = 6_000
-_VERDICT = re.compile(r"better\W{0,10}(1|2|neither)\W*$", re.IGNORECASE)
+_VERDICT = re.compile(r"better\W{0,10}(?:answer\W{0,3})?(1|2|neither)\W*$", re.IGNORECASE)
 
 _INSTRUCTIONS = """You compare two answers to one task, strictly and by their content alone. Length, tone, confidence \
 and the order in which the answers stand earn nothing by themselves.

@@ -10,7 +10,7 @@ from services.gateway.evaluation import judge
 from services.gateway.evaluation.caller import Caller, Model, RequestRefusedError
 from services.gateway.evaluation.grader import judge_tokens
 from services.gateway.evaluation.spending import Spending
-from services.gateway.evaluation.tasks import Task
+from services.gateway.evaluation.tasks import Task, conversation
 
 
 class BudgetError(Exception):
@@ -28,13 +28,12 @@ def read(texts: Mapping[str, Any] | None) -> tuple[Task, str] | None:
     if not isinstance(request, dict) or not isinstance(response, dict):
         return None
     try:
-        said = [{name: one[name] for name in ("role", "content")} for one in request["messages"]]
         answer = (
             response["texts"]["0.content"]
             if "texts" in response
             else response["choices"][0]["message"]["content"]
         )
-        task = Task.model_validate({"id": "past", "messages": said})
+        task = Task.model_validate({"id": "past", "messages": conversation(request)})
     except (KeyError, IndexError, TypeError, ValidationError):
         return None
     return (task, answer) if isinstance(answer, str) and answer else None

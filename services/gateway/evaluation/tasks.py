@@ -1,7 +1,7 @@
 """What is asked: the packaged suite, or a file of one's own, one JSON object a line."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -77,6 +77,22 @@ class Task(BaseModel):
         """A name for all that an answer and its grade depend on: a changed task is another one."""
         said = orjson.dumps(self.model_dump(exclude={"id", "wrong"}), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(said).hexdigest()[:16]
+
+
+def conversation(body: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The messages of a request that was kept, for `Task` to validate; None where they hold more than texts.
+
+    The system text of Anthropic's Messages API stands beside the messages; here it is the first of them.
+    """
+    said = body.get("messages")
+    if not isinstance(said, list):
+        return None
+    if body.get("system"):
+        said = [{"role": "system", "content": body["system"]}, *said]
+    plain = ("role", "content", "name")
+    if not all(isinstance(one, dict) and all(name in plain or not one[name] for name in one) for one in said):
+        return None
+    return [{"role": one.get("role"), "content": one.get("content")} for one in said]
 
 
 def load(path: Path = SUITE) -> tuple[Task, ...]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from services.gateway.evaluation.caller import Caller, CallError, NotFoundError
 from services.gateway.evaluation.results import Results
-from services.gateway.evaluation.tasks import CATEGORIES, Message, Task
+from services.gateway.evaluation.tasks import CATEGORIES, Message, Task, conversation
 
 _PATH = "/admin/evaluation/prompts"
 # Those that make an answer something else than a text, or need what only the caller has.
@@ -137,10 +137,11 @@ def task(ident: str, kept: Mapping[str, Any]) -> Task | None:
     if not isinstance(body, dict) or any(body.get(name) for name in _NOT_TEXT):
         return None
     try:
-        said = [{name: one[name] for name in ("role", "content")} for one in body["messages"]]
         category = kept["category"] if kept["category"] in CATEGORIES else "other"
         level = 1 + min(3, int(4 * kept["strong_win_rate"]))
-        found = Task.model_validate({"id": ident, "category": category, "level": level, "messages": said})
+        found = Task.model_validate(
+            {"id": ident, "category": category, "level": level, "messages": conversation(body)}
+        )
     except (KeyError, TypeError, ValidationError):
         return None
     return found if sum(len(one.content.encode()) for one in found.messages) <= LONGEST else None

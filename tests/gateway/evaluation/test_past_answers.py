@@ -44,6 +44,11 @@ def test_a_chat_is_read_whole_or_as_a_stream(response: dict[str, Any]) -> None:
         {"request": {"input": "K2"}, "response": ANSWERED, "cut": []},
         {"request": {"messages": [{"role": "tool", "content": "8611"}]}, "response": ANSWERED, "cut": []},
         {"request": {"messages": [{"role": "user", "content": [{}]}]}, "response": ANSWERED, "cut": []},
+        {
+            "request": {"messages": [{"role": "assistant", "content": "So.", "tool_calls": [{}]}]},
+            "response": ANSWERED,
+            "cut": [],
+        },
         {"request": ASKED, "response": {"choices": []}, "cut": []},
         {"request": ASKED, "response": {"chunks": 1, "texts": {}}, "cut": []},
         {"request": None, "response": None, "cut": []},

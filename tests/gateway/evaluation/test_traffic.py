@@ -221,3 +221,34 @@ def test_a_long_prompt_is_no_task() -> None:
     assert found is not None
     assert ("other", 4) == (found.category, found.level)
     assert task("r", {**kept, "request": chat("ü" * LONGEST)}) is None
+
+
+def test_a_system_text_beside_the_messages_is_asked_too() -> None:
+    kept = {"category": "code", "strong_win_rate": 0.0, "request": chat("code 0", system="Be brief.")}
+    found = task("r", kept)
+
+    assert found is not None
+    assert [("system", "Be brief."), ("user", "code 0")] == [
+        (one.role, one.content) for one in found.messages
+    ]
+
+
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "more"),
+    [
+        ({"role": "assistant", "content": "I look.", "tool_calls": [CALL]}, {}),
+        ({"role": "assistant", "content": "I look.", "function_call": {"name": "f"}}, {}),
+        ({"role": "assistant", "content": "I look."}, {"system": [{"type": "text", "text": "Be brief."}]}),
+        ("I look.", {}),
+    ],
+)
+def test_a_prompt_that_is_more_than_texts_is_no_task(said: Any, more: dict[str, Any]) -> None:
+    body = chat("code 0", **more)
+    plain = {"role": "assistant", "content": "I look.", "tool_calls": None, "name": "it"}
+    kept = {"category": "code", "strong_win_rate": 0.0}
+
+    assert task("r", {**kept, "request": {**body, "messages": [*body["messages"], said]}}) is None
+    assert task("r", {**kept, "request": {**chat("code 0"), "messages": [*body["messages"], plain]}})

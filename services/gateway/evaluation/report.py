@@ -80,8 +80,8 @@ class Report:
             if found.first.n:
                 low, high = found.first.interval
                 lines.append(
-                    f"The answer that stood first got {found.first.share:.0%} ({low:.0%} to {high:.0%}) of its "
-                    "verdicts for one of the two; without a bias it is half of them."
+                    f"Of the {found.first.n} pairs on which it did not say the same twice, it preferred what stood "
+                    f"first in {found.first.share:.0%} ({low:.0%} to {high:.0%}); without a bias it is half of them."
                 )
             if found.checked.n:
                 lines.append(

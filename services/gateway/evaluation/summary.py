@@ -53,7 +53,7 @@ class Agreement:
         judge: Its name.
         reference: Whose answers the others were compared with.
         pairs: Pairs of answers, compared in both orders: of how many it said the same twice.
-        first: Verdicts for one answer: how many were for that which stood first, half of them without a bias.
+        first: Pairs of which it did not say the same: of how many it preferred what stood first, half without a bias.
         checked: Pairs of which checks say which answer is right: of how many it said the same, twice.
 
     """
@@ -126,8 +126,8 @@ def agreement(rows: Iterable[Mapping[str, Any]]) -> Agreement | None:
         if (pair.judge, pair.reference) != (latest.judge, latest.reference):
             continue
         pairs += Estimate(1, one == other)
-        for verdict, place in ((one, 1), (other, -1)):
-            first += Estimate(verdict != 0, verdict == place)
+        # The answer stood first once, and then second. Both verdicts on a pair depend on each other, so a pair is one.
+        first += Estimate(one != other, one > other)
         if compared:
             right = shares[pair.model, pair.task, pair.digest] == 1.0
             checked += Estimate(1, one == other == (1 if right else -1))

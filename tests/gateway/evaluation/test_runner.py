@@ -134,7 +134,7 @@ async def test_a_fair_judge_decides_by_both_orders_and_is_compared_with_checks(
     assert all("What a good answer has" in text for text in gateway.judged if "[user]\nchat 0" in text)
     found = summary.agreement(runner.results.rows)
     assert found is not None
-    assert (len(pairs(rows)), 1.0, 0.5) == (found.pairs.n, found.pairs.share, found.first.share)
+    assert (len(pairs(rows)), 1.0, 0) == (found.pairs.n, found.pairs.share, found.first.n)
     assert 2 * found.checked.n == len(rows) - len(judged) <= 48
     assert found.checked.n >= 8
     assert 1.0 == found.checked.share
@@ -163,7 +163,7 @@ async def test_a_judge_that_likes_what_stands_first_decides_nothing_and_is_told(
     }
     found = summary.agreement(runner.results.rows)
     assert found is not None
-    assert (2, 0.0, 4, 1.0) == (found.pairs.n, found.pairs.share, found.first.n, found.first.share)
+    assert (2, 0.0, 2, 1.0) == (found.pairs.n, found.pairs.share, found.first.n, found.first.share)
     # The answer that all are compared with is asked for once.
     assert {("a", "chat 0"): 1, ("b", "chat 0"): 1, ("c", "chat 0"): 1} == gateway.asked
 
@@ -353,6 +353,28 @@ async def test_the_report_says_who_is_worth_having(gateway: FakeGateway, tmp_pat
     assert "&lt;x&gt; was left out: gone" in page
     assert all(f'<th scope="row">{name}</th>' in page for name in (*models, *STRENGTHS))
     assert "<script" not in page
+
+
+def test_a_pair_counts_once_for_the_bias_of_a_judge() -> None:
+    # Four pairs that it preferred the first answer of, two of these a little; one the second of; three without a bias.
+    said = [(1, -1), (1, -1), (1, 0), (0, -1), (-1, 1), (1, 1), (-1, -1), (0, 0)]
+    of = {"kind": "verdict", "model": "b", "digest": "", "judge": "j", "reference": "a", "compared": False}
+    rows = [
+        of | {"task": str(task), "answer_first": first, "verdict": verdict}
+        for task, both in enumerate(said)
+        for first, verdict in zip((True, False), both, strict=True)
+    ]
+
+    found = summary.agreement(rows)
+
+    assert found is not None
+    assert (Estimate(8, 3), Estimate(5, 4)) == (found.pairs, found.first)
+    told = Report("2026-11-22", [], [], 8, 8, "", "", {}, 0, found)
+    assert any(
+        "Of the 5 pairs on which it did not say the same twice, it preferred what stood first in 80% (38% to 96%)"
+        in line
+        for line in told.conclusions
+    )
 
 
 def test_a_dear_model_that_is_nowhere_better_can_be_switched_off() -> None:

@@ -160,6 +160,10 @@ class Runner:
                 self.design.ungraded(question)
                 return
             row = await self._answers.of(self.setup.models[question.model], task)
+            if task.id in self.withdrawals:
+                # While the answer was under way: no judge may read it.
+                self.design.ungraded(question)
+                return
             share = await self._judged(task, row)
         except SpentError as error:
             self.design.give_back(question)

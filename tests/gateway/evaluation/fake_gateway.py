@@ -59,7 +59,9 @@ class FakeGateway:
     # Which of the judge's two calls for an answer fail.
     judge_breaks: str = ""
     judge_calls: int = 0
-    # Its second call has begun; it is answered once it may be.
+    # Models that answer once they may.
+    holds: dict[str, asyncio.Event] = field(default_factory=dict)
+    # The judge's second call has begun; it is answered once it may be.
     second_verdict: tuple[asyncio.Event, asyncio.Event] | None = None
     # What it says of what it reads, in place of `judge_says`.
     judges: Callable[[str], str] | None = None
@@ -129,6 +131,8 @@ class FakeGateway:
             self.judged.append(question)
             return answered("judge", self.judge_says if self.judges is None else self.judges(question))
         self.asked[name, question] += 1
+        if name in self.holds:
+            await self.holds[name].wait()
         if name == "falls":
             return answered("a", "right")
         share = STRENGTHS[question.split()[0]][name]

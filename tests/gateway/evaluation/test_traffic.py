@@ -1,5 +1,6 @@
 """Prompts of users: which become tasks, and that none is asked after it may not be any more."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,31 @@ async def test_at_its_end_an_evaluation_looks_at_all_prompts_once_more(
 
     assert (3, {"code-0"}) == (runner.design.calls, runner.withdrawals)
     assert ["code-0"] == [row["task"] for row in runner.results.rows if not row["text"]]
+
+
+async def test_no_judge_reads_an_answer_to_a_prompt_that_was_withdrawn_meanwhile(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    gateway.prompts = {"code-0": chat("code 0")}
+    gateway.holds["b"] = asyncio.Event()
+    tasks, _ = await drawn(gateway, tmp_path / "r")
+    looks = 0
+
+    async def withdrawn(_: Task) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            gateway.holds["b"].set()
+        return looks >= 3
+
+    # The answer of b is under way when the prompt is looked up for c.
+    runner = await started(
+        gateway, tmp_path / "r", models="a b c", tasks=tasks, by="judge", at_once=2, withdrawn=withdrawn
+    )
+
+    assert [("a", "code 0"), ("b", "code 0")] == sorted(gateway.asked)
+    assert not gateway.judged
+    assert ["", ""] == [row["text"] for row in runner.results.rows]
 
 
 async def test_answers_go_when_no_plan_allows_anything_any_more(gateway: FakeGateway, tmp_path: Path) -> None:

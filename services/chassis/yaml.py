@@ -53,7 +53,7 @@ class _Loader(yaml.SafeLoader):
         Raises:
             ComposerError: Aliases repeat too much, or one repeats itself.
         """
-        event: Any = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         before = self._count
         node = super().compose_node(parent, index)
         if isinstance(event, yaml.AliasEvent):

@@ -6,15 +6,15 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from services.chassis import config, measured_scores
-from services.chassis.money import nano, usd
-from services.gateway.cli import moments
+from services.chassis.money import nano
+from services.gateway.cli import moments, own_key
 from services.gateway.cli.client import Gateway, RefusedError, Settings
 from services.gateway.cli.output import show, table
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from services.gateway.evaluation.runner import Runner
     from services.gateway.evaluation.tasks import Task
     from services.gateway.evaluation.traffic import Wanted
-
-# A key that is made for an evaluation ends by itself, whatever happens to the command.
-KEY_LIVES = timedelta(days=2)
 
 
 def evaluate(
@@ -249,25 +246,8 @@ def _key(settings: Settings, options: _Options, spent: int) -> Iterator[str]:
     if settings.api_key and options.traffic is None:
         yield settings.api_key.reveal()
         return
-    # Only this needs it and what it imports.
-    from services.gateway.keys.permissions import EVALUATION
-
-    gateway = Gateway()
-    made = gateway(
-        "POST",
-        "/admin/keys",
-        json={
-            "user_id": EVALUATION,
-            "store_prompts": False,
-            "budget_usd": f"{usd(max(0, options.budget - spent)):.9f}",
-            **({"plan": options.plan} if options.plan else {}),
-            "expires_at": (datetime.now(UTC) + KEY_LIVES).isoformat(timespec="seconds"),
-        },
-    )
-    try:
-        yield made["key"]
-    finally:
-        gateway("POST", f"/admin/keys/{made['key_id']}/revoke")
+    with own_key.made(Gateway(), options.plan, max(0, options.budget - spent)) as key:
+        yield key
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import typer
 
 from services.chassis import config
 from services.chassis.money import nano
-from services.gateway.cli import moments
+from services.gateway.cli import moments, own_key
 from services.gateway.cli.client import Gateway, RefusedError, Settings
 from services.gateway.cli.output import show, table
 
@@ -55,11 +55,14 @@ def judge(
     gateway = Gateway()
     began = moments.iso("--since", since)
     idents = gateway("GET", "/admin/learning/judgements/open", params={"from": began, "share": share})["data"]
-    judged, unread, spent = asyncio.run(_judged(gateway, by, most, idents))
+    with own_key.made(gateway) as key:
+        judged, unread, spent = asyncio.run(_judged(gateway, key, by, most, idents))
     show(f"{judged} of {len(idents)} answers judged by {by}, {unread} cannot be; spent {spent}")
 
 
-async def _judged(gateway: Gateway, name: str, most: int, idents: list[str]) -> tuple[int, int, str]:
+async def _judged(
+    gateway: Gateway, key: str, name: str, most: int, idents: list[str]
+) -> tuple[int, int, str]:
     # Only this needs them and what they import.
     from services.gateway.evaluation.caller import Caller, CallError
     from services.gateway.evaluation.past_answers import BudgetError, graded, read
@@ -67,7 +70,7 @@ async def _judged(gateway: Gateway, name: str, most: int, idents: list[str]) -> 
 
     settings, spending = config.from_environ(Settings, config.environment()), Spending(most)
     judged = unread = 0
-    async with Caller(settings.base, settings.key.reveal()) as caller:
+    async with Caller(settings.base, key) as caller:
         try:
             by = await caller.model(name)
             for ident in idents:

@@ -14,7 +14,7 @@ ADMIN = "admin"
 BOOTSTRAP = "bootstrap"
 # What the key ids of mirrors begin with, so that no row of the ledger is taken for a caller's.
 MIRROR = "mirror:"
-# The user of the keys that `lumni evaluate` makes for itself.
+# The user of the keys that `lumni evaluate` and `lumni judge` make for themselves.
 EVALUATION = "lumni-evaluate"
 
 
@@ -51,7 +51,7 @@ class Caller:
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether an evaluation asks: what users of any plan wrote, of the models that it names and of no others."""
+        """Whether an evaluation or a judge asks: what any users wrote, of the models that it names alone."""
         return self.user_id == EVALUATION
 
     @property

@@ -1,5 +1,6 @@
 """lumni judge: what one answer's refusal means for the others."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from services.gateway.cli import learning
 from services.gateway.cli.client import Gateway, RefusedError
+from services.gateway.keys.permissions import EVALUATION
 
 GRADED: dict[str, Any] = {
     "choices": [{"message": {"content": "Right. Grade: 5"}, "finish_reason": "stop"}],
@@ -28,8 +30,18 @@ class Admin(Gateway):
 
     def __init__(self) -> None:
         self.judged: list[str] = []
+        self.made: dict[str, Any] = {}
+        self.revoked = ""
 
     def __call__(self, method: str, path: str, **more: Any) -> Any:
+        if path == "/admin/keys":
+            self.made = more["json"]
+            return {"key": "made", "key_id": "k7"}
+        if path.endswith("/revoke"):
+            self.revoked = path
+            return {}
+        if path.endswith("/open"):
+            return {"data": ["good", "better"]}
         if method == "POST":
             self.judged.append(more["json"]["request_id"])
             return {}
@@ -43,10 +55,14 @@ class Refusing:
     status = 400
     code = "bad"
 
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
     async def model(self, request: web.Request) -> web.Response:
         return web.json_response({"id": request.match_info["name"], "lumni": PRICED})
 
     async def chat(self, request: web.Request) -> web.Response:
+        self.keys.add(request.headers["authorization"])
         if "bad" in (await request.json())["messages"][-1]["content"]:
             error = {"message": "this is refused", "code": self.code}
             return web.json_response({"error": error}, status=self.status)
@@ -70,7 +86,7 @@ async def test_an_answer_that_the_judge_refuses_is_counted_and_the_others_are_ju
 ) -> None:
     refusing.status = status
     admin = Admin()
-    judged, unread, _ = await learning._judged(admin, "judge", 10**9, ["bad", "good"])
+    judged, unread, _ = await learning._judged(admin, "key", "judge", 10**9, ["bad", "good"])
 
     assert (1, 1, ["good"]) == (judged, unread, admin.judged)
 
@@ -83,5 +99,17 @@ async def test_a_key_that_may_not_ask_or_has_nothing_left_ends_the_run(
     admin = Admin()
 
     with pytest.raises(RefusedError, match="after 0 answers: this is refused"):
-        await learning._judged(admin, "judge", 10**9, ["bad", "good"])
+        await learning._judged(admin, "key", "judge", 10**9, ["bad", "good"])
     assert [] == admin.judged
+
+
+async def test_a_judge_is_asked_with_a_key_that_keeps_nothing_and_that_no_mirror_follows(
+    refusing: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = Admin()
+    monkeypatch.setattr(learning, "Gateway", lambda: admin)
+    await asyncio.to_thread(learning.judge, by="judge", budget="1")
+
+    assert (["good", "better"], {"Bearer made"}) == (admin.judged, refusing.keys)
+    assert (EVALUATION, False) == (admin.made["user_id"], admin.made["store_prompts"])
+    assert "/admin/keys/k7/revoke" == admin.revoked

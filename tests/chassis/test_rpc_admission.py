@@ -183,7 +183,7 @@ async def test_watchers_of_health_are_bounded(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_reflection_is_for_few_at_a_time_and_for_a_short_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyless, "REFLECTIONS", 1)
-    monkeypatch.setattr(keyless, "REFLECTION_S", 2)
+    monkeypatch.setattr(keyless, "REFLECTION_S", 60)
     async with served(Counting()) as channel:
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
         first = stub.ServerReflectionInfo(timeout=60)
@@ -192,5 +192,9 @@ async def test_reflection_is_for_few_at_a_time_and_for_a_short_while(monkeypatch
         assert NAME in names
         with pytest.raises(grpc.aio.AioRpcError, match="reflection is busy"):
             await stub.ServerReflectionInfo(timeout=60).read()
+        await first.done_writing()
+        assert grpc.aio.EOF is await first.read()
+
+        monkeypatch.setattr(keyless, "REFLECTION_S", 0.01)
         with pytest.raises(grpc.aio.AioRpcError, match="took too long"):
-            await first.read()
+            await stub.ServerReflectionInfo(timeout=60).read()

@@ -17,6 +17,9 @@ from services.gateway.rest.connections import Connections
 from services.gateway.rest.draining import Draining
 from services.gateway.rest.server import below_file_limit, serve
 
+# Set when nothing more of the answer that does not end is sent.
+GIVEN_UP = asyncio.Event()
+
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/early":
@@ -27,6 +30,7 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(1000):
             await send({"type": "http.response.body", "body": b"a" * 100_000, "more_body": True})
+        GIVEN_UP.set()
     body = b""
     more = True
     while more:
@@ -203,7 +207,7 @@ async def test_an_answer_that_nobody_reads_is_given_up(
     async with connected(address) as (reader, writer):
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n")
-        await asyncio.sleep(1)
+        await asyncio.wait_for(GIVEN_UP.wait(), 60)
         writer.transport.resume_reading()  # type: ignore[attr-defined]
         came = 0
         with suppress(ConnectionError):
@@ -226,8 +230,10 @@ async def test_connections_that_are_being_served_stay_and_further_ones_are_refus
     async with serving(most=2) as address, AsyncExitStack() as open_:
         busy = [await open_.enter_async_context(connected(address)) for _ in range(2)]
         for _, writer in busy:
-            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
-        await asyncio.sleep(0.5)
+            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        for reader, _ in busy:
+            # It is sent when the body is waited for.
+            await asyncio.wait_for(reader.readuntil(b" 100 Continue\r\n\r\n"), 60)
         assert_openai_error(await say(address), 503, "too_many_connections")
         for reader, writer in busy:
             writer.write(b"{}")

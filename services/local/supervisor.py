@@ -8,6 +8,8 @@ from time import monotonic
 from services.local.server import Failed, Server
 
 WATCH_S = 0.2
+# For how long a server may start, in seconds: minutes where the processors are busy. One that ends is seen at once.
+START_S = 600.0
 # After running this long, a failure counts as the first one.
 STEADY_S = 30.0
 LONGEST_PAUSE_S = 30.0
@@ -63,7 +65,7 @@ class Supervisor:
         if part.step is not None:
             await part.step()
         else:
-            await part.server.start(timeout_s=120.0)
+            await part.server.start(timeout_s=START_S)
             part.started_at = monotonic()
         part.ready.set()
         self._say(

@@ -12,10 +12,10 @@ from services.gateway.config.plans import Plans
 from services.gateway.dashboard.forms import Form
 from services.gateway.dashboard.pages import HOME, Pages
 from services.gateway.replays.configuration import Wanted
-from services.gateway.replays.replay import Replays
+from services.gateway.replays.replay import LONGEST, Replays
 from services.gateway.reports.time_range import time_range
 
-MOST_DAYS = 92
+MOST_DAYS = LONGEST.days
 # What the form holds before anybody fills it in; an empty share is that of the configuration.
 UNASKED = {"days": "7", "plan": "", "powerful_share": "", "lumni_yaml": ""}
 # How the sums are grouped, as the page shows them.

@@ -27,7 +27,8 @@ T = TypeVar("T")
 
 # Requests of one replay, and the longest time they may be of: what the selector takes in one call.
 MOST_REQUESTS = 20_000
-LONGEST = timedelta(days=92)
+# The hours are for a range that ends with what is under way (`time_range`), and begins 92 days before somebody asked.
+LONGEST = timedelta(days=92, hours=2)
 # What a decision takes in a message beside itself, in bytes.
 FRAMING = 6
 # How long a replay may take altogether, in seconds.

@@ -19,10 +19,10 @@ from services.gateway.peers.clients import Selector
 from services.gateway.replays import configuration, replay
 from services.gateway.replays.configuration import OtherConfiguration, Wanted
 from services.gateway.replays.past_requests import Page
-from services.gateway.replays.replay import Gathered, Replays
+from services.gateway.replays.replay import LONGEST, Gathered, Replays
 from services.gateway.replays.request import Excluded
 from services.gateway.reports.readers import Readers
-from services.gateway.reports.time_range import TimeRange
+from services.gateway.reports.time_range import TimeRange, time_range
 from tests.gateway.conftest import eventually
 from tests.gateway.replays import traffic
 from tests.gateway.replays.traffic import LUMNI, Day, configured, lived, selecting
@@ -278,3 +278,11 @@ def test_what_was_recorded_is_refused_as_soon_as_it_is_too_much_and_kept_once() 
     most = rpc.MAX_BODY // len(recorded)
     assert most - 10 <= read <= most
     assert len(recorded) * (most - 1) < gathered.asked.ByteSize() <= rpc.MAX_BODY
+
+
+def test_ninety_two_days_until_now_are_no_longer_than_allowed() -> None:
+    began = datetime.now(UTC) - LONGEST.days * timedelta(days=1)
+
+    time_range(began, None).check(LONGEST)
+    with pytest.raises(errors.Invalid, match="at most 92 days"):
+        time_range(began - timedelta(days=1), None).check(LONGEST)

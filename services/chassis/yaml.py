@@ -26,55 +26,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from yaml.composer import ComposerError
 
 from services.chassis.config import Mistakes
+from services.chassis.yaml_loader import Loader
 
 D = TypeVar("D")
-
-# What aliases (`*name`, `<<: *name`) may repeat in one file, in keys and values. Aliases of aliases double with every
-# line; a file of 200,000 characters has no more keys and values of its own.
-MOST_REPEATED = 100_000
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads a file whose aliases stand in nothing that they repeat, and repeat no more than a bound."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        # Keys and values so far, each alias counted as what it stands for; and those of each anchor.
-        self._count = 0
-        self._sizes: dict[str, int] = {}
-        self._repeated = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """As PyYAML's.
-
-        Raises:
-            ComposerError: Aliases repeat too much, or one repeats itself.
-        """
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        before = self._count
-        node = super().compose_node(parent, index)
-        if isinstance(event, yaml.AliasEvent):
-            self._repeat(event)
-        else:
-            self._count += 1
-            if event.anchor is not None:
-                self._sizes[event.anchor] = self._count - before
-        return node
-
-    def _repeat(self, alias: Any) -> None:
-        # It has a size when all of it has been read.
-        size = self._sizes.get(alias.anchor)
-        if size is None:
-            raise ComposerError(None, None, f"*{alias.anchor} stands in what it repeats", alias.start_mark)
-        self._count += size
-        self._repeated += size
-        if self._repeated > MOST_REPEATED:
-            raise ComposerError(
-                None, None, f"aliases repeat more than {MOST_REPEATED:,} keys and values", alias.start_mark
-            )
 
 
 class _Document:
@@ -308,7 +264,7 @@ def load(path: Path) -> Section:
     except (OSError, UnicodeDecodeError) as error:
         raise Mistakes([f"{path.name}: cannot be read: {error}"]) from error
     try:
-        loader = _Loader(text)
+        loader = Loader(text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1

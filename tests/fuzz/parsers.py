@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from services.chassis import json_bounds, money, prices, yaml
+from services.chassis import json_bounds, money, prices, yaml, yaml_loader
 from services.chassis.config import Mistakes
 from services.chassis.errors import Fault
 from services.chassis.prices import Price, Row, WebSearch
@@ -184,7 +184,7 @@ def _yaml(data: bytes) -> None:
         file = Path(folder, "file.yaml")
         file.write_bytes(data)
         root = yaml.load(file)
-        assert sum(1 for _ in _read(root)) <= len(data) + yaml.MOST_REPEATED
+        assert sum(1 for _ in _read(root)) <= len(data) + yaml_loader.MOST_REPEATED
         root.finish()
 
 

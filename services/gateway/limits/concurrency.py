@@ -16,10 +16,9 @@ from services.chassis.background import beside
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.adaptive_limit import LEAST, AdaptiveLimit
 from services.gateway.limits.fairness import FairShare, State, Ticket
+from services.gateway.limits.patience import USUAL, Patience
 from services.gateway.limits.refusal import REFUSALS
 
-# The longest wait for a slot, in seconds: no longer than a refused caller is told to wait.
-QUEUE_S = 1.0
 # When refused callers should come back, in seconds.
 RETRY_S = 1.0
 # Seconds between two round trips that show how busy the executor and this process are.
@@ -46,16 +45,15 @@ ROUND_TRIP = prometheus_client.Histogram(
 class ConcurrencyLimiter:
     """Gives each request of a caller a slot while it runs."""
 
-    def __init__(self, most: int, *, queue_s: float = QUEUE_S) -> None:
+    def __init__(self, most: int, *, patience: Patience = USUAL) -> None:
         """Begin with all slots free.
 
         Args:
             most: How many requests run at once at the most, and as many wait.
-            queue_s: The longest wait.
+            patience: How long they wait.
         """
-        self._shares = FairShare(most)
+        self._shares = FairShare(most, patience)
         self._adaptive = AdaptiveLimit(most)
-        self._queue_s = queue_s
         measuring.follow(LIMIT, lambda: self._shares.limit)
         measuring.follow(RUNNING, lambda: self._shares.running)
         measuring.follow(WAITING, lambda: self._shares.waiting)
@@ -76,7 +74,7 @@ class ConcurrencyLimiter:
 
     def refusal(self, caller: Caller) -> errors.Fault | None:
         """The refusal that one more request of a caller would meet at once, counted; None says nothing."""
-        return self._refusal(caller) if self._shares.refuses(caller.tenant) else None
+        return self._refusal(caller) if self._shares.refuses(caller.tenant, time.monotonic()) else None
 
     @asynccontextmanager
     async def adapting(self, call: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
@@ -86,12 +84,13 @@ class ConcurrencyLimiter:
 
     async def _enter(self, caller: Caller) -> Ticket:
         decided = asyncio.Event()
-        ticket = self._shares.enter(caller.tenant, caller.plan.concurrency_weight, decided.set)
+        now = time.monotonic()
+        ticket = self._shares.enter(caller.tenant, caller.plan.concurrency_weight, now, decided.set)
         if ticket is None:
             raise self._refusal(caller)
         if ticket.state is State.WAITING:
             try:
-                async with asyncio.timeout(self._queue_s):
+                async with asyncio.timeout(ticket.until - now):
                     await decided.wait()
             except TimeoutError:
                 self._shares.leave(ticket)

@@ -4,10 +4,11 @@ At most `limit` requests run at once. While there is room everybody may use it, 
 there is none, requests wait in a queue for each tenant, and a slot that becomes free goes to the waiting tenant that
 runs the fewest for its weight: weighted max-min fairness. No request is ever stopped for another, so a tenant below its
 share does not wait until others, who took the room or saw the limit fall, are down to theirs: it goes on beyond the
-limit, up to a reserve above the most the limit can be. As many wait as may run; beyond that the tenant with the longest
-queue loses its newest request, so nobody fills the queue for others.
+limit, up to a reserve above the most the limit can be. As many wait as may ever run; beyond that the tenant with the
+longest queue loses its newest request, so nobody fills the queue for others. Of a tenant whose queue stands no more
+wait than may run at the moment, and not for long (`patience`).
 
-Nothing here waits or looks at a clock: a deadline of those who wait is the caller's business.
+Nothing here waits or looks at a clock: whoever comes is told until when to wait, and says what time it is.
 """
 
 import math
@@ -15,6 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+
+from services.gateway.limits.patience import Patience
 
 # For tenants below their share there is this part more than the most the limit can be.
 RESERVE = 1 / 8
@@ -36,6 +39,8 @@ class Ticket:
     # Called once if it had to wait, when it runs, or is over because its place in the queue was taken.
     decided: Callable[[], None]
     state: State = State.WAITING
+    # When it has waited enough, in seconds of the caller's clock; for those that have to wait.
+    until: float = 0.0
 
 
 @dataclass(slots=True)
@@ -45,6 +50,9 @@ class _Tenant:
     weight: int
     running: int = 0
     queue: deque[Ticket] = field(default_factory=deque)
+    # When the first request came that found no slot since the queue was last served empty; giving up empties it, too,
+    # and says nothing.
+    queue_since: float | None = None
 
     def with_one_more(self) -> float:
         """The requests it would run for its weight if it got one more slot."""
@@ -54,13 +62,15 @@ class _Tenant:
 class FairShare:
     """Shares a limited number of slots among tenants; all methods return at once."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, patience: Patience) -> None:
         """Begin without requests.
 
         Args:
             most: The most that the limit can be, and the limit until another is set.
+            patience: How long requests wait.
         """
-        self._limit = most
+        self._most = self._limit = most
+        self._patience = patience
         self._with_reserve = most + math.ceil(most * RESERVE)
         # At most one for each request that runs or waits: a tenant without any is forgotten.
         self._tenants: dict[str, _Tenant] = {}
@@ -80,12 +90,13 @@ class FairShare:
         self._limit = limit
         self._serve()
 
-    def enter(self, name: str, weight: int, decided: Callable[[], None]) -> Ticket | None:
+    def enter(self, name: str, weight: int, now: float, decided: Callable[[], None]) -> Ticket | None:
         """Let a request run or wait; None refuses it.
 
         Args:
             name: Of the tenant.
             weight: Of the tenant, at least 1; the newest counts.
+            now: By the clock of the caller, in seconds.
             decided: Called when the wait of a request that does not run yet is over.
         """
         tenant = self._tenants.get(name)
@@ -99,7 +110,10 @@ class FairShare:
         # Its own requests that wait already come first.
         if not tenant.queue and self._has_room(tenant):
             self._run(tenant, ticket)
-        elif self._has_queue_room(tenant):
+        elif self._has_queue_room(tenant, now):
+            if tenant.queue_since is None:
+                tenant.queue_since = now
+            ticket.until = self._patience.until(tenant.queue_since, now)
             tenant.queue.append(ticket)
             self._waiting[name] = tenant
             self.waiting += 1
@@ -122,12 +136,14 @@ class FairShare:
         self._forget_if_idle(ticket.tenant, tenant)
         self._serve()
 
-    def refuses(self, name: str) -> bool:
+    def refuses(self, name: str, now: float) -> bool:
         """Whether one more request of a tenant that has requests waiting would be refused."""
-        if self.waiting < self._limit:
-            return False
         tenant = self._waiting.get(name)
-        return tenant is not None and not self._has_shorter_queue(tenant, self._longest()[1])
+        if tenant is None:
+            return False
+        if self._is_full(tenant, now):
+            return True
+        return self.waiting >= self._most and not self._has_shorter_queue(tenant, self._longest()[1])
 
     def is_at_share(self, name: str) -> bool:
         """Whether a tenant runs as many requests as it may when all that are here want more."""
@@ -142,12 +158,18 @@ class FairShare:
             return True
         return self.running < self._with_reserve and tenant.running + 1 <= self._share(tenant)
 
-    def _has_queue_room(self, tenant: _Tenant) -> bool:
-        """Whether one more request of a tenant may wait, in place of another tenant's if need be."""
-        if self.waiting < self._limit:
-            return True
-        if not self._waiting:
+    def _is_full(self, tenant: _Tenant, now: float) -> bool:
+        """Whether a tenant's queue stands, and is as long as one that stands may be."""
+        if tenant.queue_since is None or len(tenant.queue) < self._limit:
             return False
+        return self._patience.is_over(tenant.queue_since, now)
+
+    def _has_queue_room(self, tenant: _Tenant, now: float) -> bool:
+        """Whether one more request of a tenant may wait, in place of another tenant's if need be."""
+        if self._is_full(tenant, now):
+            return False
+        if self.waiting < self._most:
+            return True
         name, longest = self._longest()
         if not self._has_shorter_queue(tenant, longest):
             return False
@@ -180,6 +202,8 @@ class FairShare:
 
     def _run(self, tenant: _Tenant, ticket: Ticket) -> None:
         ticket.state = State.RUNNING
+        if not tenant.queue:
+            tenant.queue_since = None
         tenant.running += 1
         self.running += 1
 

@@ -8,9 +8,10 @@ from services.gateway.config.plans import Plan
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits import adaptive_limit
 from services.gateway.limits.concurrency import ConcurrencyLimiter
+from services.gateway.limits.patience import Patience
 
-SOON_S = 0.01
-NEVER_S = 60
+SOON = Patience(0.01, 0.01)
+NEVER = Patience(60, 60)
 
 
 def caller(tenant: str) -> Caller:
@@ -29,7 +30,7 @@ async def begun(limiter: ConcurrencyLimiter, tenant: str, until: asyncio.Event) 
 
 
 async def test_who_waits_goes_on_when_a_slot_is_free() -> None:
-    limiter, first, second = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event(), asyncio.Event()
+    limiter, first, second = ConcurrencyLimiter(1, patience=NEVER), asyncio.Event(), asyncio.Event()
     running = await begun(limiter, "a", first)
     waiting = await begun(limiter, "a", second)
 
@@ -41,7 +42,7 @@ async def test_who_waits_goes_on_when_a_slot_is_free() -> None:
 
 
 async def test_who_has_its_share_is_refused_with_429_when_the_wait_is_over() -> None:
-    limiter, end = ConcurrencyLimiter(1, queue_s=SOON_S), asyncio.Event()
+    limiter, end = ConcurrencyLimiter(1, patience=SOON), asyncio.Event()
     running = await begun(limiter, "a", end)
 
     with pytest.raises(errors.Exhausted, match="organization a has its share") as refusal:
@@ -53,7 +54,7 @@ async def test_who_has_its_share_is_refused_with_429_when_the_wait_is_over() -> 
 
 
 async def test_who_has_less_is_refused_with_503() -> None:
-    limiter, end = ConcurrencyLimiter(1, queue_s=SOON_S), asyncio.Event()
+    limiter, end = ConcurrencyLimiter(1, patience=SOON), asyncio.Event()
     # The limit, and the reserve.
     running = [await begun(limiter, tenant, end) for tenant in "ab"]
 
@@ -66,7 +67,7 @@ async def test_who_has_less_is_refused_with_503() -> None:
 
 
 async def test_a_full_queue_refuses_at_once() -> None:
-    limiter, end = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event()
+    limiter, end = ConcurrencyLimiter(1, patience=NEVER), asyncio.Event()
     tasks = [await begun(limiter, "a", end) for _ in range(2)]
 
     async with asyncio.timeout(60):
@@ -78,7 +79,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
 
 
 async def test_a_caller_who_leaves_while_waiting_gives_its_slot_back() -> None:
-    limiter, end = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event()
+    limiter, end = ConcurrencyLimiter(1, patience=NEVER), asyncio.Event()
     running = await begun(limiter, "a", end)
     for _ in range(10):
         leaving = await begun(limiter, "a", end)
@@ -93,7 +94,7 @@ async def test_a_caller_who_leaves_while_waiting_gives_its_slot_back() -> None:
 
 
 async def test_a_caller_who_leaves_at_the_moment_of_its_turn_gives_its_slot_back() -> None:
-    limiter, end, never = ConcurrencyLimiter(1, queue_s=NEVER_S), asyncio.Event(), asyncio.Event()
+    limiter, end, never = ConcurrencyLimiter(1, patience=NEVER), asyncio.Event(), asyncio.Event()
     running = await begun(limiter, "a", end)
     leaving = await begun(limiter, "a", never)
     end.set()
@@ -110,7 +111,7 @@ async def test_slow_round_trips_lower_the_limit_while_many_requests_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(adaptive_limit, "TARGET_S", 0.0)
-    limiter, asked = ConcurrencyLimiter(100, queue_s=SOON_S), asyncio.Event()
+    limiter, asked = ConcurrencyLimiter(100, patience=SOON), asyncio.Event()
 
     async def call() -> None:
         asked.set()

@@ -5,18 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.limits.fairness import FairShare, State, Ticket
+from services.gateway.limits.patience import Patience
+
+YOUNG_S, STANDING_S = 5.0, 1.0
 
 
 class Door:
-    """A FairShare, and what became of those who waited."""
+    """A FairShare with a clock that is set, and what became of those who waited."""
 
     def __init__(self, most: int) -> None:
-        self.shares = FairShare(most)
+        self.shares = FairShare(most, Patience(YOUNG_S, STANDING_S))
+        self.now = 0.0
         self.decided: list[Ticket] = []
 
     def enter(self, tenant: str, weight: int = 1) -> Ticket | None:
         made: list[Ticket] = []
-        ticket = self.shares.enter(tenant, weight, lambda: self.decided.append(made[0]))
+        ticket = self.shares.enter(tenant, weight, self.now, lambda: self.decided.append(made[0]))
         if ticket is not None:
             made.append(ticket)
         return ticket
@@ -36,8 +40,8 @@ def test_a_lone_tenant_may_use_all_and_no_more() -> None:
     tickets = door.fill("greedy", 30)
 
     assert {State.RUNNING: 10, State.WAITING: 10} == states(tickets)
-    assert door.shares.refuses("greedy")
-    assert not door.shares.refuses("modest")
+    assert door.shares.refuses("greedy", door.now)
+    assert not door.shares.refuses("modest", door.now)
     assert door.enter("greedy") is None
 
 
@@ -111,6 +115,73 @@ def test_the_longest_queue_loses_its_newest_to_a_tenant_with_a_shorter_one() -> 
     assert 4 == door.shares.waiting
 
 
+def test_as_many_wait_in_a_young_queue_as_may_ever_run_and_until_it_stands() -> None:
+    door = Door(20)
+    door.shares.limit = 4
+
+    tickets = door.fill("one", 30)
+
+    assert {State.RUNNING: 4, State.WAITING: 20} == states(tickets)
+    assert {YOUNG_S} == {ticket.until for ticket in tickets if ticket.state is State.WAITING}
+
+
+def test_no_more_wait_in_a_queue_that_stands_than_may_run_and_not_for_long() -> None:
+    door = Door(20)
+    door.shares.limit = 4
+    tickets = door.fill("one", 4 + 4)
+    door.now = YOUNG_S
+
+    assert door.shares.refuses("one", door.now)
+    assert door.enter("one") is None
+    door.shares.leave(tickets[0])
+    assert not door.shares.refuses("one", door.now)
+    late = door.enter("one")
+
+    assert late is not None
+    assert YOUNG_S + STANDING_S == late.until
+
+
+def test_a_queue_that_is_served_empty_is_young_again() -> None:
+    door = Door(20)
+    door.shares.limit = 4
+    tickets = door.fill("one", 4 + 2)
+    door.now = YOUNG_S
+    for ticket in tickets[:2]:
+        door.shares.leave(ticket)
+
+    again = door.fill("one", 10)
+
+    assert {State.WAITING: 10} == states(again)
+    assert {2 * YOUNG_S} == {ticket.until for ticket in again}
+
+
+def test_a_queue_that_is_empty_because_all_gave_up_goes_on_to_stand() -> None:
+    door = Door(20)
+    door.shares.limit = 4
+    tickets = door.fill("one", 4 + 2)
+    door.now = YOUNG_S
+    for ticket in tickets[4:]:
+        door.shares.leave(ticket)
+
+    again = door.fill("one", 10)
+
+    assert {State.WAITING: 4} == states(again)
+    assert {YOUNG_S + STANDING_S} == {ticket.until for ticket in again}
+
+
+def test_a_queue_stands_for_the_tenant_that_filled_it_alone() -> None:
+    door = Door(20)
+    door.shares.limit = 4
+    door.fill("greedy", 30)
+    door.now = YOUNG_S
+
+    modest = door.fill("modest", 5)
+
+    # Two are its share, and the others wait in place of the greedy tenant's newest.
+    assert {State.RUNNING: 2, State.WAITING: 3} == states(modest)
+    assert {2 * YOUNG_S} == {ticket.until for ticket in modest if ticket.state is State.WAITING}
+
+
 def test_shares_follow_the_weights() -> None:
     door = Door(12)
     running = [*door.fill("heavy", 24, weight=3), *door.fill("light", 24)]
@@ -158,7 +229,9 @@ def test_nobody_is_remembered_who_has_no_request() -> None:
 
 @given(
     st.integers(1, 12),
-    st.lists(st.tuples(st.sampled_from(["enter", "leave", "limit"]), st.integers(0, 50)), max_size=200),
+    st.lists(
+        st.tuples(st.sampled_from(["enter", "leave", "limit", "time"]), st.integers(0, 50)), max_size=200
+    ),
 )
 def test_bounds_hold_and_no_slot_is_idle_while_somebody_waits(
     most: int, steps: list[tuple[str, int]]
@@ -167,7 +240,7 @@ def test_bounds_hold_and_no_slot_is_idle_while_somebody_waits(
     for step, number in steps:
         if step == "enter":
             name = f"tenant-{number % 5}"
-            is_refused = door.shares.refuses(name)
+            is_refused = door.shares.refuses(name, door.now)
             ticket = door.enter(name, 1 + number % 5)
             assert not (is_refused and ticket)
             tickets += [ticket] if ticket else []
@@ -175,6 +248,8 @@ def test_bounds_hold_and_no_slot_is_idle_while_somebody_waits(
             door.shares.leave(tickets.pop(number % len(tickets)))
         elif step == "limit":
             door.shares.limit = 1 + number % most
+        elif step == "time":
+            door.now += number / 10
         seen = states(tickets)
         assert (door.shares.running, door.shares.waiting) == (seen[State.RUNNING], seen[State.WAITING])
         assert door.shares.running <= most + -(-most // 8)

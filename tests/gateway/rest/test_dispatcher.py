@@ -153,7 +153,7 @@ async def test_what_is_refused_before_takes_no_place(
 ) -> None:
     full = limiter._shares
     for i in range(2):
-        full.enter(f"tenant-{i}", 1, lambda: None)
+        full.enter(f"tenant-{i}", 1, 0.0, lambda: None)
 
     assert status == (await http.request(method, "/whole")).status_code
 

@@ -74,7 +74,7 @@ class Gateway:
     def fill(self) -> None:
         """The greedy tenant runs what it may, and the queue is full of its requests."""
         for _ in range(2):
-            self.limiter._shares.enter("organization:greedy", 1, lambda: None)
+            self.limiter._shares.enter("organization:greedy", 1, 0.0, lambda: None)
 
     async def ask(
         self, key: str, *more: tuple[bytes, bytes], path: str = "/chat", header: bytes = b"authorization"

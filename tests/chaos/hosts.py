@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from pathlib import Path
 
 # For tests of network devices (RFC 2544): no host's own network.
 NETWORK = IPv4Network("198.18.0.0/24")
@@ -25,6 +26,9 @@ MTU = 65_000
 CLONE_NEWNET = 0x40000000
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 START_S = 30
+# Where servers listen: a connection that begins at such a port would keep a restarting server from having it.
+RESERVED = "8080,50050"
+RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
 # The network namespace of the thread that opens it.
 NAMESPACE = "/proc/thread-self/ns/net"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -146,6 +150,7 @@ def _plug_in(program: str, name: str, address: str) -> tuple[Host, int]:
             f"link set eth0 up mtu {MTU}",
         ):
             subprocess.run([program, *words.split()], check=True, timeout=START_S)
+        RESERVED_PORTS.write_text(RESERVED)
     return Host(name, address, namespace), link
 
 

@@ -13,6 +13,7 @@ from services.classifier.classify import Classifier, Versions, deepened
 from services.classifier.embedding import Embedder
 from services.classifier.servicer import ClassifierServicer
 from services.classifier.settings import SHADOW, VERSIONS, Settings
+from services.classifier.shadow import Shadow
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             raise Mistakes([f"{setting}: {error}"]) from error
 
     versions = Versions([(version(VERSIONS, name), share) for name, share in settings.shares()])
-    shadow = version(SHADOW, settings.shadow) if settings.shadow else None
+    named = settings.shadowing()
+    shadow = Shadow(version(SHADOW, named[0]), named[1]) if named else None
     service = rpc.Service(
         SERVICE,
         add_ClassifierServiceServicer_to_server,

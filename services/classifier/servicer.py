@@ -1,6 +1,5 @@
 """Between the wire and the core: unpack, judge, pack."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 
 from services.chassis import bounds, rpc, status
 from services.chassis.bounds import REQUEST_CONTEXT, Bounds, Number
-from services.chassis.errors import Fault, Internal, Invalid
+from services.chassis.errors import Fault, Internal, Invalid, NotFound
 from services.classifier.asking import Asking
-from services.classifier.classify import Classification, Classifier, Seen, Versions
+from services.classifier.classify import Classification, Classifier, Versions
 from services.classifier.reading import TURNS_READ, Reading, Turn, read
+from services.classifier.shadow import Shadow
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,6 @@ MOST_REQUESTS = 256
 CLASSIFY: Bounds = {"context": REQUEST_CONTEXT}
 # No body is that long.
 MESSAGE: Bounds = {"omitted_chars": Number(0, 2**34)}
-# A shadow that fails is logged at most once in so long, in seconds.
-FAILURES_LOGGED_S = 60.0
 ROLES = {
     chat_pb2.ROLE_SYSTEM: "system",
     chat_pb2.ROLE_DEVELOPER: "developer",
@@ -65,14 +63,6 @@ SCORE = prometheus_client.Histogram(
 CLASSIFIED = prometheus_client.Counter(
     "lumni_classifier_requests", "Requests judged.", ["version", "category", "tier"]
 )
-SHADOWED = prometheus_client.Counter(
-    "lumni_classifier_shadow",
-    "Requests judged by a shadow, by whether its tier is the one that was served.",
-    ["version", "agrees"],
-)
-SHADOW_FAILURES = prometheus_client.Counter(
-    "lumni_classifier_shadow_failures", "Requests that a shadow failed to judge.", ["version"]
-)
 # The metrics of each kind of call and classification, looked up once.
 _latency, _score, _classified = cache(LATENCY.labels), cache(SCORE.labels), cache(CLASSIFIED.labels)
 
@@ -80,13 +70,11 @@ _latency, _score, _classified = cache(LATENCY.labels), cache(SCORE.labels), cach
 class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
     """The classifier on the wire."""
 
-    def __init__(self, versions: Versions, shadow: Classifier | None = None) -> None:
-        """Serve `versions`; `shadow` judges the same requests, and is only measured."""
+    def __init__(self, versions: Versions, shadow: Shadow | None = None) -> None:
+        """Serve `versions`; `shadow` judges the same requests when it is asked to, and is never served."""
         self._versions = versions
         self._shadow = shadow
         self._asking = Asking()
-        self._comparing: set[asyncio.Task[None]] = set()
-        self._failure_logged = -FAILURES_LOGGED_S
 
     async def Classify(self, request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:
         """Judge one conversation."""
@@ -116,6 +104,18 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
                 for outcome in outcomes
             ]
         )
+
+    async def Shadow(self, request: pb.ShadowRequest, context: object) -> pb.ShadowResponse:
+        """Judge one conversation by the version that is not served."""
+        if self._shadow is None:
+            raise NotFound("there is no shadow; LUMNI_CLASSIFIER_SHADOW names one")
+        asked = request.classify
+        bounds.check(asked, CLASSIFY, "classify.")
+        powerful = request.served_tier == pb.TIER_POWERFUL
+        with _latency("Shadow").time():
+            judged = await self._shadow.judge(reading(asked), self._asking, powerful=powerful)
+        _score(judged.version, "no").observe(judged.strong_win_rate)
+        return pb.ShadowResponse(classification=pack(judged, asked))
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         """Tell what a text is about."""
@@ -151,7 +151,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
             await self._asking.opinions(classifier, seen)
             served = classifier.judge(seen)
             outcomes = {
-                number: pack(judged, requests[number])
+                number: self._served(judged, requests[number])
                 for (number, _), judged in zip(places, served, strict=True)
             }
         except Exception:  # whatever one request meets, the others have their answers
@@ -163,36 +163,15 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         for judged in served:
             _score(judged.version, "yes").observe(judged.strong_win_rate)
             _classified(judged.version, judged.category, "powerful" if judged.powerful else "fast").inc()
-        if self._shadow is not None:
-            await self._shadowed(self._shadow, seen, served)
         return {**outcomes}
 
-    async def _shadowed(self, shadow: Classifier, seen: Seen, served: Sequence[Classification]) -> None:
-        """Compare at once, or, with an encoder to wait for, after the caller has the answer."""
-        comparing = self._compare(shadow, seen, served)
-        if shadow.encoder is None:
-            await comparing
-            return
-        task = asyncio.create_task(comparing)
-        self._comparing.add(task)
-        task.add_done_callback(self._comparing.discard)
-
-    async def _compare(self, shadow: Classifier, seen: Seen, served: Sequence[Classification]) -> None:
-        """Measure how a shadow judges the requests that were served."""
-        version = shadow.weights.version
-        try:
-            await self._asking.opinions(shadow, seen)
-            shadowed = shadow.judge(seen)
-        except Exception:  # the answers are ready: no fault of a shadow may cost the caller one
-            SHADOW_FAILURES.labels(version).inc(len(served))
-            now = time.monotonic()
-            if now - self._failure_logged >= FAILURES_LOGGED_S:
-                self._failure_logged = now
-                log.exception("the shadow %s fails to judge", version)
-            return
-        for judged, beside in zip(served, shadowed, strict=True):
-            _score(version, "no").observe(beside.strong_win_rate)
-            SHADOWED.labels(version, "yes" if beside.powerful == judged.powerful else "no").inc()
+    def _served(self, judged: Classification, request: pb.ClassifyRequest) -> pb.Classification:
+        """Pack a classification, with the shadow that judges the request as well."""
+        packed = pack(judged, request)
+        shadow = self._shadow
+        if shadow is not None and shadow.judges(request.context.request_id, judged.version):
+            packed.shadow = shadow.version
+        return packed
 
 
 def reading(request: pb.ClassifyRequest) -> Reading:

@@ -1,7 +1,6 @@
 """What the classifier reads from its environment."""
 
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 
 from services.chassis import rpc
@@ -25,7 +24,11 @@ class Settings:
         "versions of the weights and their shares: v1=0.9,refit=0.1; deep asks a sentence encoder as well "
         "(extra classifier-deep, 8 ms of CPU a request)",
     )
-    shadow: str = variable(SHADOW, "", "version that judges too, but is only measured")
+    shadow: str = variable(
+        SHADOW,
+        "",
+        "version that judges too, but is only recorded, perhaps for a share of the requests: mine=0.1",
+    )
     weights: Path = variable("LUMNI_CLASSIFIER_WEIGHTS", heads.COMMITTED, "folder of the weights")
     threshold: float = variable(
         "LUMNI_CLASSIFIER_THRESHOLD",
@@ -38,8 +41,7 @@ class Settings:
         if not (self.threshold == -1.0 or 0.0 <= self.threshold <= 1.0):
             raise ValueError("LUMNI_CLASSIFIER_THRESHOLD: expected 0 to 1")
         self.shares()
-        if self.shadow:
-            _name(SHADOW, self.shadow)
+        self.shadowing()
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -53,22 +55,45 @@ class Settings:
             ValueError: names that are none or stand twice, shares that are no numbers, negative, or do not add up
                 to 1.
         """
-        pairs = [tuple(word.strip() for word in entry.partition("=")) for entry in self.versions]
-        names = [_name(VERSIONS, name) for name, _, _ in pairs]
+        pairs = [_pair(entry) for entry in self.versions]
+        names = [_name(VERSIONS, name) for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{VERSIONS}: {twice[0]} stands there more than once")
-        try:
-            given = {name: float(share) for name, equals, share in pairs if equals}
-        except ValueError:
-            raise ValueError(f"{VERSIONS}: a share must be a number from 0 to 1") from None
-        if not all(isfinite(share) and share >= 0 for share in given.values()):
-            raise ValueError(f"{VERSIONS}: a share must be a number from 0 to 1")
+        given = {name: _share(VERSIONS, share) for name, share in pairs if share is not None}
         left = 1.0 - sum(given.values())
         open_ended = len(names) - len(given)
         if open_ended > 1 or left < -1e-6 or (not open_ended and left > 1e-6):
             raise ValueError(f"{VERSIONS}: shares add up to 1; at most one version goes without")
         return [(name, given.get(name, max(0.0, left))) for name in names]
+
+    def shadowing(self) -> tuple[str, float] | None:
+        """The shadow and its share of the requests; None without one.
+
+        Raises:
+            ValueError: a name that is none, or a share that is no number from 0 to 1.
+        """
+        if not self.shadow:
+            return None
+        name, share = _pair(self.shadow)
+        return _name(SHADOW, name), 1.0 if share is None else _share(SHADOW, share)
+
+
+def _pair(entry: str) -> tuple[str, str | None]:
+    """A version, and its share as it is written, if it is."""
+    name, equals, share = (word.strip() for word in entry.partition("="))
+    return name, share if equals else None
+
+
+def _share(setting: str, text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    # Put so that NaN is refused as well.
+    if not 0 <= share <= 1:
+        raise ValueError(f"{setting}: a share must be a number from 0 to 1")
+    return share
 
 
 def _name(setting: str, version: str) -> str:

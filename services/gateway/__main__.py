@@ -41,6 +41,7 @@ from services.gateway.mirroring.target import Target
 from services.gateway.peers import clients
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
+from services.gateway.peers.shadows import Shadows
 from services.gateway.peers.versions import PublishedVersions, Served
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.system_prompts import SystemPromptRules
@@ -145,6 +146,8 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         )
         decisions = DecisionPublisher(client, partitions=settings.partitions)
         await enter(decisions.publishing())
+        shadows = Shadows(classifier, decisions)
+        await enter(shadows.judging())
         listener = redis.connect(settings.redis_url.reveal(), timeout_s=2.0)
         stack.push_async_callback(listener.aclose)
         feed = ChangeFeed(pool, listener)
@@ -206,6 +209,7 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
             cache=cache,
             experiments=experiments,
             system_prompts=added,
+            shadows=shadows,
         )
         prompts = RequestExpander(PromptLibrary(pool), experiments, pipeline.events.unfit_version)
         limiter = ConcurrencyLimiter(settings.max_concurrent)

@@ -54,6 +54,9 @@ class Script(pb_grpc.ClassifierServiceServicer):
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         return pb.EmbedResponse()
 
+    async def Shadow(self, request: pb.ShadowRequest, context: object) -> pb.ShadowResponse:
+        return pb.ShadowResponse()
+
 
 @asynccontextmanager
 async def served(

@@ -46,6 +46,9 @@ class Counting(pb_grpc.ClassifierServiceServicer):
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         return pb.EmbedResponse()
 
+    async def Shadow(self, request: pb.ShadowRequest, context: object) -> pb.ShadowResponse:
+        return pb.ShadowResponse()
+
 
 async def admit(metadata: rpc.Metadata) -> None:
     if "right" not in dict(metadata).values():

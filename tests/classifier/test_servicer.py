@@ -24,10 +24,10 @@ from services.classifier.reading import Reading
 from services.classifier.servicer import (
     CATEGORIES,
     SCORE,
-    SHADOW_FAILURES,
-    SHADOWED,
     ClassifierServicer,
 )
+from services.classifier.shadow import FAILURES, SHADOWED, Shadow
+from services.classifier.stack import Opinion, Stack
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def stub(weights: Heads, embedder: Embedder) -> AsyncIterator[Any]:
     versions = Versions(
         [(Classifier(weights, embedder), 0.5), (Classifier(replace(weights, version="b"), embedder), 0.5)]
     )
-    shadow = Classifier(replace(weights, version="shadow"), embedder)
+    shadow = Shadow(Classifier(replace(weights, version="shadow"), embedder))
     async with serving(ClassifierServicer(versions, shadow)) as found:
         yield found
 
@@ -159,7 +159,11 @@ async def test_versions_are_chosen_by_the_requests_id(stub: Any) -> None:
     ]
 
 
-async def test_a_shadow_is_measured_and_never_served(stub: Any) -> None:
+def shadowed(request: pb.ClassifyRequest, served: "pb.Tier.ValueType") -> pb.ShadowRequest:
+    return pb.ShadowRequest(classify=request, served_tier=served)
+
+
+async def test_a_shadow_judges_when_it_is_asked_is_measured_and_never_served(stub: Any) -> None:
     def measured() -> float:
         return sum(
             sample.value
@@ -169,18 +173,50 @@ async def test_a_shadow_is_measured_and_never_served(stub: Any) -> None:
         )
 
     before = measured()
-    response = await stub.Classify(asking("a question that is new to the shadow"), timeout=60)
+    asked = asking("a question that is new to the shadow")
+    served = (await stub.Classify(asked, timeout=60)).classification
+    unasked = measured()
+    judged = (await stub.Shadow(shadowed(asked, served.tier), timeout=60)).classification
 
-    assert response.classification.version != "shadow"
-    assert measured() == before + 1
+    assert ("shadow", "shadow") == (served.shadow, judged.version)
+    assert served.version in ("v1", "b")
+    # The same weights under another name.
+    assert (served.strong_win_rate, served.tier, served.category) == (
+        judged.strong_win_rate,
+        judged.tier,
+        judged.category,
+    )
+    assert (before, before + 1) == (unasked, measured())
+
+
+async def test_a_shadow_is_due_at_its_share_of_each_versions_requests_and_at_none_of_its_own(
+    weights: Heads, embedder: Embedder
+) -> None:
+    first, second = Classifier(weights, embedder), Classifier(replace(weights, version="b"), embedder)
+    servicer = ClassifierServicer(Versions([(first, 0.5), (second, 0.5)]), Shadow(second, 0.4))
+    batch = pb.BatchClassifyRequest(requests=[asking("hi", f"request-{number}") for number in range(256)])
+    async with serving(servicer) as stub:
+        found, again = [
+            [
+                (one.classification.version, one.classification.shadow)
+                for one in (await stub.BatchClassify(batch, timeout=60)).results
+            ]
+            for _ in range(2)
+        ]
+
+    assert found == again
+    by_first = [shadow for version, shadow in found if version == "v1"]
+    assert {""} == {shadow for version, shadow in found if version == "b"}
+    assert {"", "b"} == set(by_first)
+    assert 0.25 < by_first.count("b") / len(by_first) < 0.55
 
 
 def beside(weights: Heads, embedder: Embedder, shadow: Classifier) -> ClassifierServicer:
-    return ClassifierServicer(Versions([(Classifier(weights, embedder), 1.0)]), shadow)
+    return ClassifierServicer(Versions([(Classifier(weights, embedder), 1.0)]), Shadow(shadow))
 
 
 @pytest.mark.parametrize(("bias", "agrees"), [(-800.0, "no"), (800.0, "yes")])
-async def test_a_shadow_beyond_all_scores_is_only_counted(
+async def test_a_shadow_beyond_all_scores_is_compared_with_the_tier_that_was_served(
     weights: Heads, embedder: Embedder, bias: float, agrees: str
 ) -> None:
     shadow = Classifier(
@@ -189,10 +225,11 @@ async def test_a_shadow_beyond_all_scores_is_only_counted(
     before = SHADOWED.labels(shadow.weights.version, agrees)._value.get()
     async with serving(beside(weights, embedder, shadow)) as stub:
         hard = asking("Prove that the product of three consecutive integers is divisible by 6")
-        results = (await stub.BatchClassify(pb.BatchClassifyRequest(requests=[hard] * 3), timeout=60)).results
+        served = (await stub.Classify(hard, timeout=60)).classification
+        await stub.Shadow(shadowed(hard, served.tier), timeout=60)
 
-    assert [result.classification.tier for result in results] == [pb.TIER_POWERFUL] * 3
-    assert SHADOWED.labels(shadow.weights.version, agrees)._value.get() == before + 3
+    assert pb.TIER_POWERFUL == served.tier
+    assert SHADOWED.labels(shadow.weights.version, agrees)._value.get() == before + 1
 
 
 class Failing(Classifier):
@@ -202,18 +239,44 @@ class Failing(Classifier):
         raise OverflowError("math range error")
 
 
-async def test_a_shadow_that_fails_is_counted_logged_once_and_not_felt(
+async def test_a_shadow_that_fails_is_counted_and_logged_once(
     weights: Heads, embedder: Embedder, caplog: pytest.LogCaptureFixture
 ) -> None:
     shadow = Failing(replace(weights, version="failing"), embedder)
     with caplog.at_level(logging.ERROR):
         async with serving(beside(weights, embedder, shadow)) as stub:
             for _ in range(3):
-                response = await stub.Classify(asking("hi"), timeout=60)
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await stub.Shadow(shadowed(asking("hi"), pb.TIER_FAST), timeout=60)
 
-    assert response.classification.version == "v1"
-    assert SHADOW_FAILURES.labels("failing")._value.get() == 3
-    assert len([line for line in caplog.messages if "the shadow failing fails" in line]) == 1
+    assert grpc.StatusCode.INTERNAL is caught.value.code()
+    assert FAILURES.labels("failing")._value.get() == 3
+    assert len([line for line in caplog.messages if line == "the shadow failing fails to judge"]) == 1
+
+
+async def test_a_shadow_without_its_encoder_judges_nothing(weights: Heads, embedder: Embedder) -> None:
+    class Broken:
+        """An encoder that fails."""
+
+        def read(self, text: str) -> Opinion | None:
+            raise OSError("no encoder")
+
+    shadow = Classifier(replace(weights, version="broken"), embedder, deep=(Broken(), Stack.load()))
+    async with serving(beside(weights, embedder, shadow)) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Shadow(shadowed(asking("hi"), pb.TIER_FAST), timeout=60)
+
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED is caught.value.code()
+
+
+async def test_a_classifier_without_a_shadow_says_so(weights: Heads, embedder: Embedder) -> None:
+    async with serving(ClassifierServicer(Versions([(Classifier(weights, embedder), 1.0)]))) as stub:
+        served = (await stub.Classify(asking("hi"), timeout=60)).classification
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Shadow(shadowed(asking("hi"), served.tier), timeout=60)
+
+    assert "" == served.shadow
+    assert grpc.StatusCode.NOT_FOUND is caught.value.code()
 
 
 async def test_a_message_of_five_megabytes_is_classified(stub: Any) -> None:

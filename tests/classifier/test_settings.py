@@ -47,6 +47,22 @@ def test_a_shadow_whose_name_is_a_path_is_refused(name: str) -> None:
         config.from_environ(Settings, {"LUMNI_CLASSIFIER_SHADOW": name})
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", None), ("mine", ("mine", 1.0)), ("mine=0.1", ("mine", 0.1)), ("mine = 0", ("mine", 0.0))],
+)
+def test_a_shadow_judges_all_requests_or_a_share_of_them(
+    text: str, expected: tuple[str, float] | None
+) -> None:
+    assert expected == config.from_environ(Settings, {"LUMNI_CLASSIFIER_SHADOW": text}).shadowing()
+
+
+@pytest.mark.parametrize("share", ["", "many", "nan", "1.5", "-0.1"])
+def test_a_share_of_a_shadow_that_cannot_be_is_refused(share: str) -> None:
+    with pytest.raises(config.Mistakes, match="LUMNI_CLASSIFIER_SHADOW: a share"):
+        config.from_environ(Settings, {"LUMNI_CLASSIFIER_SHADOW": f"mine={share}"})
+
+
 def started(**environ: str) -> subprocess.CompletedProcess[str]:
     """A start that is expected to fail."""
     return subprocess.run(

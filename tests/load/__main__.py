@@ -65,6 +65,8 @@ async def lumni(provider: str, state: Path) -> AsyncIterator[tuple[dict[str, str
         "LUMNI_LOCAL_PORT": str(first),
         "LUMNI_LOCAL_METRICS_PORT": str(first + 8),
         "LUMNI_LOG_LEVEL": "WARNING",
+        # A shadow that can be asked, and that no request of the other loads is judged by.
+        "LUMNI_CLASSIFIER_SHADOW": "v1=0",
         # It makes its own.
         "LUMNI_SERVICE_TOKEN": "",
         "LUMNI_LOAD_URL": f"{provider}/v1",

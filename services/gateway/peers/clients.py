@@ -1,4 +1,4 @@
-"""The three services behind the gateway, as it calls them: Classify, Embed and Select, Execute never twice."""
+"""The three services behind the gateway, as it calls them: Classify, Shadow, Embed and Select, Execute never twice."""
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
@@ -56,6 +56,18 @@ class Classifier:
             else status.from_failure(result.error)
             for result in response.results
         ]
+
+    async def shadow(
+        self, request: classifier_pb2.ClassifyRequest, served: "classifier_pb2.Tier.ValueType"
+    ) -> classifier_pb2.Classification:
+        """What the version that is not served makes of a request; `served` is the tier that was.
+
+        Raises:
+            Fault: as every call, or there is no such version, or it is busy.
+        """
+        asked = classifier_pb2.ShadowRequest(classify=request, served_tier=served)
+        response = await rpc.call(self._stub.Shadow, asked, self._settings, timeout_s=self._timeout_s)
+        return response.classification
 
     async def embed(self, text: str) -> Sequence[float]:
         """What a text is about, as a vector.

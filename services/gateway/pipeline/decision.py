@@ -39,6 +39,8 @@ class Decision:
     degraded: list[str]
     # What the ledger keeps for a replay; None for an answer from the cache, about which no selector was asked.
     asked: selector_pb2.Asked | None = None
+    # Whether the classifier has a version that is not served, and is to judge the request as well.
+    shadowed: bool = False
     # The version of a stored prompt that the request was made of, if there is one.
     prompt: str = ""
     # The variant of an experiment that the request has, if it takes part in one.
@@ -102,6 +104,9 @@ class Decider:
         version = self.version.current
         with stages.stage("classify"):
             classification = await self._classify(request, context, degraded)
+        shadowed = bool(classification.shadow)
+        # Nobody else's concern.
+        classification.ClearField("shadow")
         classified = time.perf_counter()
         wanted = policy.select_request(caller, request, context, classification, what_if=what_if)
         with stages.stage("select"):
@@ -114,6 +119,7 @@ class Decider:
             selection=selection,
             degraded=degraded,
             asked=policy.asked(request, caller, wanted, selection),
+            shadowed=shadowed,
             prompt=request.prompt,
             assignment=request.assignment,
             configuration=version,
@@ -127,13 +133,8 @@ class Decider:
         # Without a version: nothing judged it.
         classification = classifier_pb2.Classification(strong_win_rate=0.5)
         if self._switches.current.classification and request.messages:
-            asked = classifier_pb2.ClassifyRequest(
-                context=context,
-                messages=request.messages,
-                tools=request.tools,
-                output_format=request.output_format,
-                include_features=self._switches.current.keep_features,
-            )
+            asked = policy.classify_request(request, context)
+            asked.include_features = self._switches.current.keep_features
             _trace_below_stage(asked.context)
             try:
                 classification = await self._classifier.classify(asked)

@@ -13,7 +13,8 @@ from lumni.events.v1 import events_pb2
 from services.chassis import errors
 from services.gateway.keys.permissions import Caller
 from services.gateway.peers.decisions import DecisionPublisher
-from services.gateway.pipeline import request_context, tracing
+from services.gateway.peers.shadows import Shadows
+from services.gateway.pipeline import policy, request_context, tracing
 from services.gateway.pipeline.decision import Decision
 from services.gateway.pipeline.reservation import carried_report
 from services.gateway.requests.assignment import Assignment
@@ -26,12 +27,16 @@ class DecisionEvents:
     Args:
         publisher: Takes the events.
         timeout_s: How long a request may take, which its context says.
+        shadows: Takes those that the classifier's shadow is to judge as well; without it, it judges none.
 
     """
 
-    def __init__(self, publisher: DecisionPublisher, timeout_s: float) -> None:
+    def __init__(
+        self, publisher: DecisionPublisher, timeout_s: float, shadows: Shadows | None = None
+    ) -> None:
         self._publisher = publisher
         self._timeout_s = timeout_s
+        self._shadows = shadows
 
     def publish(
         self,
@@ -54,7 +59,10 @@ class DecisionEvents:
             if decision.asked is not None:
                 event.asked.CopyFrom(decision.asked)
         tracing.decided(context, request, decision, refusal)
-        self._publisher.publish(event)
+        if self._shadows is not None and decision is not None and decision.shadowed and not refusal:
+            self._shadows.publish(event, policy.classify_request(request, context))
+        else:
+            self._publisher.publish(event)
 
     @contextmanager
     def executing(self, request: ModelRequest, decision: Decision) -> Iterator[None]:

@@ -19,6 +19,7 @@ from services.gateway.limits.admission import Admission, Limits
 from services.gateway.limits.arguments import NO_CALL
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
+from services.gateway.peers.shadows import Shadows
 from services.gateway.pipeline import (
     cached_answer,
     execute_request,
@@ -85,12 +86,13 @@ class Pipeline:
         cache: ResponseCache | None = None,
         system_prompts: Live[SystemPromptRules] | None = None,
         experiments: LiveExperiments | None = None,
+        shadows: Shadows | None = None,
     ) -> None:
         self._decider = decider
         self._executor = executor
         self._limits = limits
         self._decisions = decisions
-        self.events = DecisionEvents(decisions, timeout_s)
+        self.events = DecisionEvents(decisions, timeout_s, shadows)
         self._timeout_s = timeout_s
         self._cache = cache
         self._rules = system_prompts

@@ -1,4 +1,4 @@
-"""What the selector is asked for: what plan and key permit, and what the request needs and wishes within that."""
+"""What classifier and selector are asked for: what a request says and needs, and what it may and wishes to have."""
 
 import time
 
@@ -13,6 +13,15 @@ from services.gateway.learning.turns import turns
 from services.gateway.requests.model_request import CAPS, ModelRequest
 
 TIERS = {"fast": classifier_pb2.TIER_FAST, "powerful": classifier_pb2.TIER_POWERFUL}
+
+
+def classify_request(
+    request: ModelRequest, context: chat_pb2.RequestContext
+) -> classifier_pb2.ClassifyRequest:
+    """The whole request to the classifier."""
+    return classifier_pb2.ClassifyRequest(
+        context=context, messages=request.messages, tools=request.tools, output_format=request.output_format
+    )
 
 
 def select_request(

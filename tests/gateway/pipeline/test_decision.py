@@ -38,6 +38,11 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
     ) -> classifier_pb2.EmbedResponse:
         raise NotImplementedError
 
+    async def Shadow(
+        self, request: classifier_pb2.ShadowRequest, context: object
+    ) -> classifier_pb2.ShadowResponse:
+        raise NotImplementedError
+
     async def BatchClassify(
         self, request: classifier_pb2.BatchClassifyRequest, context: object
     ) -> classifier_pb2.BatchClassifyResponse:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from lumni.chat.v1 import chat_pb2 as lumni_dot_chat_dot_v1_dot_chat__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$lumni/classifier/v1/classifier.proto\x12\x13lumni.classifier.v1\x1a\x18lumni/chat/v1/chat.proto\"\xf9\x01\n\x0f\x43lassifyRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12(\n\x08messages\x18\x02 \x03(\x0b\x32\x16.lumni.chat.v1.Message\x12\r\n\x05tools\x18\x03 \x03(\t\x12\x38\n\routput_format\x18\x04 \x01(\x0e\x32!.lumni.classifier.v1.OutputFormat\x12)\n\x05hints\x18\x05 \x01(\x0b\x32\x1a.lumni.classifier.v1.Hints\x12\x18\n\x10include_features\x18\x06 \x01(\x08\"8\n\x05Hints\x12/\n\x08\x63\x61tegory\x18\x01 \x01(\x0e\x32\x1d.lumni.classifier.v1.Category\"O\n\x10\x43lassifyResponse\x12;\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32#.lumni.classifier.v1.Classification\"N\n\x14\x42\x61tchClassifyRequest\x12\x36\n\x08requests\x18\x01 \x03(\x0b\x32$.lumni.classifier.v1.ClassifyRequest\"M\n\x15\x42\x61tchClassifyResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.lumni.classifier.v1.ClassifyResult\"\x83\x01\n\x0e\x43lassifyResult\x12=\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32#.lumni.classifier.v1.ClassificationH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.lumni.chat.v1.FailureH\x00\x42\t\n\x07outcome\"L\n\x0c\x45mbedRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x1f\n\rEmbedResponse\x12\x0e\n\x06vector\x18\x01 \x03(\x02\"\xcb\x02\n\x0e\x43lassification\x12\'\n\x04tier\x18\x01 \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12/\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32\x1d.lumni.classifier.v1.Category\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x17\n\x0fstrong_win_rate\x18\x04 \x01(\x01\x12\x12\n\nconfidence\x18\x05 \x01(\x01\x12\x10\n\x08language\x18\x06 \x01(\t\x12\x15\n\rprompt_tokens\x18\x07 \x01(\x03\x12\x14\n\x0clong_context\x18\x08 \x01(\x08\x12,\n\x07\x66\x61\x63tors\x18\t \x03(\x0b\x32\x1b.lumni.classifier.v1.Factor\x12\x0f\n\x07version\x18\n \x01(\t\x12\x11\n\ttruncated\x18\x0b \x01(\x08\x12\x10\n\x08\x66\x65\x61tures\x18\x0c \x03(\x02\";\n\x06\x46\x61\x63tor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x01*\x83\x01\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTPUT_FORMAT_TEXT\x10\x01\x12\x1d\n\x19OUTPUT_FORMAT_JSON_OBJECT\x10\x02\x12\x1d\n\x19OUTPUT_FORMAT_JSON_SCHEMA\x10\x03*>\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\r\n\tTIER_FAST\x10\x01\x12\x11\n\rTIER_POWERFUL\x10\x02*\xba\x02\n\x08\x43\x61tegory\x12\x18\n\x14\x43\x41TEGORY_UNSPECIFIED\x10\x00\x12\x11\n\rCATEGORY_CHAT\x10\x01\x12\x1d\n\x19\x43\x41TEGORY_FACTUAL_QUESTION\x10\x02\x12\x14\n\x10\x43\x41TEGORY_WRITING\x10\x03\x12\x1a\n\x16\x43\x41TEGORY_SUMMARIZATION\x10\x04\x12\x18\n\x14\x43\x41TEGORY_TRANSLATION\x10\x05\x12\x17\n\x13\x43\x41TEGORY_EXTRACTION\x10\x06\x12\x11\n\rCATEGORY_CODE\x10\x07\x12\x11\n\rCATEGORY_MATH\x10\x08\x12\x16\n\x12\x43\x41TEGORY_REASONING\x10\t\x12\x14\n\x10\x43\x41TEGORY_SCIENCE\x10\n\x12\x15\n\x11\x43\x41TEGORY_PLANNING\x10\x0b\x12\x12\n\x0e\x43\x41TEGORY_OTHER\x10\x0c\x32\xb3\x02\n\x11\x43lassifierService\x12\\\n\x08\x43lassify\x12$.lumni.classifier.v1.ClassifyRequest\x1a%.lumni.classifier.v1.ClassifyResponse\"\x03\x90\x02\x01\x12k\n\rBatchClassify\x12).lumni.classifier.v1.BatchClassifyRequest\x1a*.lumni.classifier.v1.BatchClassifyResponse\"\x03\x90\x02\x01\x12S\n\x05\x45mbed\x12!.lumni.classifier.v1.EmbedRequest\x1a\".lumni.classifier.v1.EmbedResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$lumni/classifier/v1/classifier.proto\x12\x13lumni.classifier.v1\x1a\x18lumni/chat/v1/chat.proto\"\xf9\x01\n\x0f\x43lassifyRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12(\n\x08messages\x18\x02 \x03(\x0b\x32\x16.lumni.chat.v1.Message\x12\r\n\x05tools\x18\x03 \x03(\t\x12\x38\n\routput_format\x18\x04 \x01(\x0e\x32!.lumni.classifier.v1.OutputFormat\x12)\n\x05hints\x18\x05 \x01(\x0b\x32\x1a.lumni.classifier.v1.Hints\x12\x18\n\x10include_features\x18\x06 \x01(\x08\"8\n\x05Hints\x12/\n\x08\x63\x61tegory\x18\x01 \x01(\x0e\x32\x1d.lumni.classifier.v1.Category\"O\n\x10\x43lassifyResponse\x12;\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32#.lumni.classifier.v1.Classification\"N\n\x14\x42\x61tchClassifyRequest\x12\x36\n\x08requests\x18\x01 \x03(\x0b\x32$.lumni.classifier.v1.ClassifyRequest\"M\n\x15\x42\x61tchClassifyResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.lumni.classifier.v1.ClassifyResult\"\x83\x01\n\x0e\x43lassifyResult\x12=\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32#.lumni.classifier.v1.ClassificationH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.lumni.chat.v1.FailureH\x00\x42\t\n\x07outcome\"w\n\rShadowRequest\x12\x36\n\x08\x63lassify\x18\x01 \x01(\x0b\x32$.lumni.classifier.v1.ClassifyRequest\x12.\n\x0bserved_tier\x18\x02 \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\"M\n\x0eShadowResponse\x12;\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32#.lumni.classifier.v1.Classification\"L\n\x0c\x45mbedRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.lumni.chat.v1.RequestContext\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x1f\n\rEmbedResponse\x12\x0e\n\x06vector\x18\x01 \x03(\x02\"\xdb\x02\n\x0e\x43lassification\x12\'\n\x04tier\x18\x01 \x01(\x0e\x32\x19.lumni.classifier.v1.Tier\x12/\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32\x1d.lumni.classifier.v1.Category\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x17\n\x0fstrong_win_rate\x18\x04 \x01(\x01\x12\x12\n\nconfidence\x18\x05 \x01(\x01\x12\x10\n\x08language\x18\x06 \x01(\t\x12\x15\n\rprompt_tokens\x18\x07 \x01(\x03\x12\x14\n\x0clong_context\x18\x08 \x01(\x08\x12,\n\x07\x66\x61\x63tors\x18\t \x03(\x0b\x32\x1b.lumni.classifier.v1.Factor\x12\x0f\n\x07version\x18\n \x01(\t\x12\x11\n\ttruncated\x18\x0b \x01(\x08\x12\x10\n\x08\x66\x65\x61tures\x18\x0c \x03(\x02\x12\x0e\n\x06shadow\x18\r \x01(\t\";\n\x06\x46\x61\x63tor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x01*\x83\x01\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTPUT_FORMAT_TEXT\x10\x01\x12\x1d\n\x19OUTPUT_FORMAT_JSON_OBJECT\x10\x02\x12\x1d\n\x19OUTPUT_FORMAT_JSON_SCHEMA\x10\x03*>\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\r\n\tTIER_FAST\x10\x01\x12\x11\n\rTIER_POWERFUL\x10\x02*\xba\x02\n\x08\x43\x61tegory\x12\x18\n\x14\x43\x41TEGORY_UNSPECIFIED\x10\x00\x12\x11\n\rCATEGORY_CHAT\x10\x01\x12\x1d\n\x19\x43\x41TEGORY_FACTUAL_QUESTION\x10\x02\x12\x14\n\x10\x43\x41TEGORY_WRITING\x10\x03\x12\x1a\n\x16\x43\x41TEGORY_SUMMARIZATION\x10\x04\x12\x18\n\x14\x43\x41TEGORY_TRANSLATION\x10\x05\x12\x17\n\x13\x43\x41TEGORY_EXTRACTION\x10\x06\x12\x11\n\rCATEGORY_CODE\x10\x07\x12\x11\n\rCATEGORY_MATH\x10\x08\x12\x16\n\x12\x43\x41TEGORY_REASONING\x10\t\x12\x14\n\x10\x43\x41TEGORY_SCIENCE\x10\n\x12\x15\n\x11\x43\x41TEGORY_PLANNING\x10\x0b\x12\x12\n\x0e\x43\x41TEGORY_OTHER\x10\x0c\x32\x8b\x03\n\x11\x43lassifierService\x12\\\n\x08\x43lassify\x12$.lumni.classifier.v1.ClassifyRequest\x1a%.lumni.classifier.v1.ClassifyResponse\"\x03\x90\x02\x01\x12k\n\rBatchClassify\x12).lumni.classifier.v1.BatchClassifyRequest\x1a*.lumni.classifier.v1.BatchClassifyResponse\"\x03\x90\x02\x01\x12V\n\x06Shadow\x12\".lumni.classifier.v1.ShadowRequest\x1a#.lumni.classifier.v1.ShadowResponse\"\x03\x90\x02\x01\x12S\n\x05\x45mbed\x12!.lumni.classifier.v1.EmbedRequest\x1a\".lumni.classifier.v1.EmbedResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,14 +36,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSIFIERSERVICE'].methods_by_name['Classify']._serialized_options = b'\220\002\001'
   _globals['_CLASSIFIERSERVICE'].methods_by_name['BatchClassify']._loaded_options = None
   _globals['_CLASSIFIERSERVICE'].methods_by_name['BatchClassify']._serialized_options = b'\220\002\001'
+  _globals['_CLASSIFIERSERVICE'].methods_by_name['Shadow']._loaded_options = None
+  _globals['_CLASSIFIERSERVICE'].methods_by_name['Shadow']._serialized_options = b'\220\002\001'
   _globals['_CLASSIFIERSERVICE'].methods_by_name['Embed']._loaded_options = None
   _globals['_CLASSIFIERSERVICE'].methods_by_name['Embed']._serialized_options = b'\220\002\001'
-  _globals['_OUTPUTFORMAT']._serialized_start=1278
-  _globals['_OUTPUTFORMAT']._serialized_end=1409
-  _globals['_TIER']._serialized_start=1411
-  _globals['_TIER']._serialized_end=1473
-  _globals['_CATEGORY']._serialized_start=1476
-  _globals['_CATEGORY']._serialized_end=1790
+  _globals['_OUTPUTFORMAT']._serialized_start=1494
+  _globals['_OUTPUTFORMAT']._serialized_end=1625
+  _globals['_TIER']._serialized_start=1627
+  _globals['_TIER']._serialized_end=1689
+  _globals['_CATEGORY']._serialized_start=1692
+  _globals['_CATEGORY']._serialized_end=2006
   _globals['_CLASSIFYREQUEST']._serialized_start=88
   _globals['_CLASSIFYREQUEST']._serialized_end=337
   _globals['_HINTS']._serialized_start=339
@@ -56,14 +58,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHCLASSIFYRESPONSE']._serialized_end=635
   _globals['_CLASSIFYRESULT']._serialized_start=638
   _globals['_CLASSIFYRESULT']._serialized_end=769
-  _globals['_EMBEDREQUEST']._serialized_start=771
-  _globals['_EMBEDREQUEST']._serialized_end=847
-  _globals['_EMBEDRESPONSE']._serialized_start=849
-  _globals['_EMBEDRESPONSE']._serialized_end=880
-  _globals['_CLASSIFICATION']._serialized_start=883
-  _globals['_CLASSIFICATION']._serialized_end=1214
-  _globals['_FACTOR']._serialized_start=1216
-  _globals['_FACTOR']._serialized_end=1275
-  _globals['_CLASSIFIERSERVICE']._serialized_start=1793
-  _globals['_CLASSIFIERSERVICE']._serialized_end=2100
+  _globals['_SHADOWREQUEST']._serialized_start=771
+  _globals['_SHADOWREQUEST']._serialized_end=890
+  _globals['_SHADOWRESPONSE']._serialized_start=892
+  _globals['_SHADOWRESPONSE']._serialized_end=969
+  _globals['_EMBEDREQUEST']._serialized_start=971
+  _globals['_EMBEDREQUEST']._serialized_end=1047
+  _globals['_EMBEDRESPONSE']._serialized_start=1049
+  _globals['_EMBEDRESPONSE']._serialized_end=1080
+  _globals['_CLASSIFICATION']._serialized_start=1083
+  _globals['_CLASSIFICATION']._serialized_end=1430
+  _globals['_FACTOR']._serialized_start=1432
+  _globals['_FACTOR']._serialized_end=1491
+  _globals['_CLASSIFIERSERVICE']._serialized_start=2009
+  _globals['_CLASSIFIERSERVICE']._serialized_end=2404
 # @@protoc_insertion_point(module_scope)

@@ -319,6 +319,58 @@ class ClassifyResult(_message.Message):
 Global___ClassifyResult: _TypeAlias = ClassifyResult  # noqa: Y015
 
 @_typing.final
+class ShadowRequest(_message.Message):
+    """ShadowRequest is a conversation that Classify has judged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASSIFY_FIELD_NUMBER: _builtins.int
+    SERVED_TIER_FIELD_NUMBER: _builtins.int
+    served_tier: Global___Tier.ValueType
+    """served_tier is what it answered; whether the shadow agrees is counted."""
+    @_builtins.property
+    def classify(self) -> Global___ClassifyRequest:
+        """classify is what it was asked."""
+
+    def __init__(
+        self,
+        *,
+        classify: Global___ClassifyRequest | None = ...,
+        served_tier: Global___Tier.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classify", b"classify"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classify", b"classify", "served_tier", b"served_tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowRequest: _TypeAlias = ShadowRequest  # noqa: Y015
+
+@_typing.final
+class ShadowResponse(_message.Message):
+    """ShadowResponse is the judgement that is not served."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASSIFICATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def classification(self) -> Global___Classification:
+        """classification is always set."""
+
+    def __init__(
+        self,
+        *,
+        classification: Global___Classification | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowResponse: _TypeAlias = ShadowResponse  # noqa: Y015
+
+@_typing.final
 class EmbedRequest(_message.Message):
     """EmbedRequest is a text."""
 
@@ -390,6 +442,7 @@ class Classification(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
     tier: Global___Tier.ValueType
     """tier is the default threshold's opinion; the selector decides by policy."""
     category: Global___Category.ValueType
@@ -418,6 +471,10 @@ class Classification(_message.Message):
     """truncated is true when the last question, with what the user said before a short one, is so long that only its
     beginning and its end were read. The rest of a conversation counts by its length and is not meant.
     """
+    shadow: _builtins.str
+    """shadow names the version that Shadow judges this request by as well; empty
+    when it is not to be asked.
+    """
     @_builtins.property
     def factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Factor]:
         """factors are what decided, the largest contribution first."""
@@ -444,10 +501,11 @@ class Classification(_message.Message):
         version: _builtins.str = ...,
         truncated: _builtins.bool = ...,
         features: _abc.Iterable[_builtins.float] | None = ...,
+        shadow: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "confidence", b"confidence", "factors", b"factors", "features", b"features", "language", b"language", "long_context", b"long_context", "prompt_tokens", b"prompt_tokens", "strong_win_rate", b"strong_win_rate", "subject", b"subject", "tier", b"tier", "truncated", b"truncated", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "confidence", b"confidence", "factors", b"factors", "features", b"features", "language", b"language", "long_context", b"long_context", "prompt_tokens", b"prompt_tokens", "shadow", b"shadow", "strong_win_rate", b"strong_win_rate", "subject", b"subject", "tier", b"tier", "truncated", b"truncated", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,11 @@ class ClassifierServiceStub:
                 request_serializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyRequest.SerializeToString,
                 response_deserializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyResponse.FromString,
                 _registered_method=True)
+        self.Shadow = channel.unary_unary(
+                '/lumni.classifier.v1.ClassifierService/Shadow',
+                request_serializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.ShadowRequest.SerializeToString,
+                response_deserializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.ShadowResponse.FromString,
+                _registered_method=True)
         self.Embed = channel.unary_unary(
                 '/lumni.classifier.v1.ClassifierService/Embed',
                 request_serializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.EmbedRequest.SerializeToString,
@@ -76,6 +81,18 @@ class ClassifierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Shadow(self, request, context):
+        """Shadow judges one conversation by the version that is only measured. It is
+        asked after Classify, with nobody waiting for what it says.
+
+        Errors: INVALID_ARGUMENT when there are no messages; NOT_FOUND when no
+        version is measured; RESOURCE_EXHAUSTED when its sentence encoder is too
+        busy to read the text.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Embed(self, request, context):
         """Embed tells what a text is about as a vector, by which similar texts can be
         found. It is pure, too.
@@ -98,6 +115,11 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
                     servicer.BatchClassify,
                     request_deserializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyRequest.FromString,
                     response_serializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyResponse.SerializeToString,
+            ),
+            'Shadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.Shadow,
+                    request_deserializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.ShadowRequest.FromString,
+                    response_serializer=lumni_dot_classifier_dot_v1_dot_classifier__pb2.ShadowResponse.SerializeToString,
             ),
             'Embed': grpc.unary_unary_rpc_method_handler(
                     servicer.Embed,
@@ -160,6 +182,33 @@ class ClassifierService:
             '/lumni.classifier.v1.ClassifierService/BatchClassify',
             lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyRequest.SerializeToString,
             lumni_dot_classifier_dot_v1_dot_classifier__pb2.BatchClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Shadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lumni.classifier.v1.ClassifierService/Shadow',
+            lumni_dot_classifier_dot_v1_dot_classifier__pb2.ShadowRequest.SerializeToString,
+            lumni_dot_classifier_dot_v1_dot_classifier__pb2.ShadowResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,6 +28,14 @@ class ClassifierServiceStub:
 
     Errors: INVALID_ARGUMENT when there are more than 256 requests.
     """
+    Shadow: _aio.UnaryUnaryMultiCallable[_classifier_pb2.ShadowRequest, _classifier_pb2.ShadowResponse]
+    """Shadow judges one conversation by the version that is only measured. It is
+    asked after Classify, with nobody waiting for what it says.
+
+    Errors: INVALID_ARGUMENT when there are no messages; NOT_FOUND when no
+    version is measured; RESOURCE_EXHAUSTED when its sentence encoder is too
+    busy to read the text.
+    """
     Embed: _aio.UnaryUnaryMultiCallable[_classifier_pb2.EmbedRequest, _classifier_pb2.EmbedResponse]
     """Embed tells what a text is about as a vector, by which similar texts can be
     found. It is pure, too.
@@ -60,6 +68,20 @@ class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
         order of the requests, each with its own success or failure.
 
         Errors: INVALID_ARGUMENT when there are more than 256 requests.
+        """
+
+    @_abc_1.abstractmethod
+    def Shadow(
+        self,
+        request: _classifier_pb2.ShadowRequest,
+        context: _aio.ServicerContext[_classifier_pb2.ShadowRequest, _abc.Awaitable[_classifier_pb2.ShadowResponse]],
+    ) -> _abc.Awaitable[_classifier_pb2.ShadowResponse]:
+        """Shadow judges one conversation by the version that is only measured. It is
+        asked after Classify, with nobody waiting for what it says.
+
+        Errors: INVALID_ARGUMENT when there are no messages; NOT_FOUND when no
+        version is measured; RESOURCE_EXHAUSTED when its sentence encoder is too
+        busy to read the text.
         """
 
     @_abc_1.abstractmethod

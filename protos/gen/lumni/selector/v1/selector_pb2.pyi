@@ -732,6 +732,7 @@ class Asked(_message.Message):
     QUALITIES_FIELD_NUMBER: _builtins.int
     TURN_FIELD_NUMBER: _builtins.int
     PREVIOUS_TURN_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
     strategy_of_plan: _builtins.bool
     """strategy_of_plan is true when the request wished for no strategy."""
     split_of_plan: _builtins.bool
@@ -764,6 +765,12 @@ class Asked(_message.Message):
     def qualities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """qualities are those of the candidates, in their order."""
 
+    @_builtins.property
+    def shadow(self) -> _classifier_pb2.Classification:
+        """shadow is what a version of the classifier that was not served made of the request, for a replay under that version:
+        tier, category, score, language, whether the prompt is long, and the version. Unset where none was asked.
+        """
+
     def __init__(
         self,
         *,
@@ -777,10 +784,11 @@ class Asked(_message.Message):
         qualities: _abc.Iterable[_builtins.float] | None = ...,
         turn: _builtins.int | None = ...,
         previous_turn: _builtins.int | None = ...,
+        shadow: _classifier_pb2.Classification | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_previous_turn", b"_previous_turn", "_turn", b"_turn", "circumstances", b"circumstances", "policy", b"policy", "previous_turn", b"previous_turn", "requirements", b"requirements", "turn", b"turn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_previous_turn", b"_previous_turn", "_turn", b"_turn", "circumstances", b"circumstances", "policy", b"policy", "previous_turn", b"previous_turn", "requirements", b"requirements", "shadow", b"shadow", "turn", b"turn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_previous_turn", b"_previous_turn", "_turn", b"_turn", "circumstances", b"circumstances", "long_context", b"long_context", "policy", b"policy", "previous_turn", b"previous_turn", "price_ids", b"price_ids", "qualities", b"qualities", "requirements", b"requirements", "split_of_plan", b"split_of_plan", "strategy_of_plan", b"strategy_of_plan", "turn", b"turn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_previous_turn", b"_previous_turn", "_turn", b"_turn", "circumstances", b"circumstances", "long_context", b"long_context", "policy", b"policy", "previous_turn", b"previous_turn", "price_ids", b"price_ids", "qualities", b"qualities", "requirements", b"requirements", "shadow", b"shadow", "split_of_plan", b"split_of_plan", "strategy_of_plan", b"strategy_of_plan", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__previous_turn: _TypeAlias = _typing.Literal["previous_turn"]  # noqa: Y015
     _WhichOneofArgType__previous_turn: _TypeAlias = _typing.Literal["_previous_turn", b"_previous_turn"]  # noqa: Y015
@@ -1256,7 +1264,9 @@ class PastDecision(_message.Message):
     TIER_FIELD_NUMBER: _builtins.int
     FIRST_MODEL_FIELD_NUMBER: _builtins.int
     tier: _classifier_pb2.Tier.ValueType
-    """tier is the final one of then."""
+    """tier is the final one of then; unset when the request has another classification than then, which tells nothing of
+    the tier of now.
+    """
     first_model: _builtins.str
     """first_model is the model of the first candidate of then."""
     @_builtins.property

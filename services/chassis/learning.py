@@ -10,10 +10,12 @@ from enum import StrEnum
 from services.chassis import money
 from services.chassis.yaml import Section
 
-__all__ = ["MOST_SHARE", "Learning", "Mode", "read"]
+__all__ = ["MOST_SHARE", "Learning", "Mode", "level_of", "read"]
 
 # A bound for operators: beyond it, exploring is no longer a side matter. Plans have the same.
 MOST_SHARE = 0.2
+# From this strong win rate on a request is of the upper level. Finer levels would have too few outcomes each.
+LEVEL_SPLIT = 0.5
 
 
 class Mode(StrEnum):
@@ -57,3 +59,8 @@ def read(root: Section) -> Learning:
         share=exploration.number("share", default.share, low=0, high=MOST_SHARE),
         budget_nano_usd=default.budget_nano_usd if budget is None else int(budget * money.NANO),
     )
+
+
+def level_of(strong_win_rate: float) -> int:
+    """The level of a request: 1 where a powerful model is more likely than not to be needed, else 0."""
+    return int(strong_win_rate >= LEVEL_SPLIT)

@@ -4,11 +4,10 @@ from lumni.selector.v1 import selector_pb2 as pb
 
 from services.chassis import selection_messages
 from services.chassis.candidates import UNPINNED
-from services.chassis.learning import Mode
+from services.chassis.learning import Mode, level_of
 from services.selector.live.exploration_bounds import ExplorationBounds
 from services.selector.live.learned_evidence import LearnedEvidence
 from services.selector.models.deployment_table import DeploymentTable
-from services.selector.models.learned import level_of
 from services.selector.past_messages import MOST_STATES
 from services.selector.ranking.exploration import Choice, Learned
 from services.selector.ranking.select import Selection, Task

@@ -14,8 +14,6 @@ import numpy as np
 from services.selector.models.deployment_table import Array, CategoryRanking, DeploymentTable
 from services.selector.models.measured import PRIOR_TASKS, log_odds, moved
 
-# From this strong win rate on a request is of the upper level. Finer levels would have too few outcomes each.
-LEVEL_SPLIT = 0.5
 # However many tasks a model was measured at, outcomes must be able to outweigh them: users decide in the end.
 MOST_PRIOR = 40.0
 # A model may be as good as its quality's upper bound, with a probability of 95 %, or as bad as its lower one.
@@ -71,11 +69,6 @@ class LearnedRanking:
     rank_low: Array
     rank_high: Array
     outcomes: ByModel
-
-
-def level_of(strong_win_rate: float) -> int:
-    """The level of a request: 1 where a powerful model is more likely than not to be needed, else 0."""
-    return int(strong_win_rate >= LEVEL_SPLIT)
 
 
 def restored(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.draws import fraction
-from services.selector.models.learned import level_of
+from services.chassis.learning import level_of
 
 Shares = NDArray[np.float64]
 # What a published score says of these users' taste: on the scale of log-odds, it is off by so much (one deviation).

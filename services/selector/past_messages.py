@@ -91,11 +91,12 @@ def preferences(request: pb.SelectRequest, now_unix_s: float) -> Preferences:
 def past(message: pb.PastDecision) -> Past:
     """A request of the past."""
     request, met = message.request, message.circumstances
-    powerful = message.tier == classifier_pb2.TIER_POWERFUL
+    powerful = is_powerful(message.tier)
     return Past(
         tenant=request.context.tenant,
         plan=request.context.plan,
-        task=task(request.classification, powerful=powerful),
+        # Whether it is powerful now is decided when it is replayed.
+        task=task(request.classification, powerful=bool(powerful)),
         judged=judgement(request.classification),
         forced=is_powerful(request.policy.tier),
         requirements=selection_messages.requirements(request.requirements),

@@ -39,6 +39,10 @@ def replay(
         float | None,
         typer.Option(help="the share of powerful requests, 0 to 1, where plan or default decides"),
     ] = None,
+    classifier_version: Annotated[
+        str | None,
+        typer.Option(help="the version of the classifier that answers; it must have been the shadow then"),
+    ] = None,
     plan: Annotated[str | None, typer.Option(help="only requests of this plan")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="all that the gateway answers, as JSON")] = False,
 ) -> None:
@@ -51,6 +55,7 @@ def replay(
         "litellm_yaml": _text(litellm),
         "prices_yaml": _text(prices),
         "powerful_share": share,
+        "classifier_version": classifier_version,
     }
     asked = {name: value for name, value in asked.items() if value is not None}
     answer = Gateway()("POST", "/admin/replay", json=asked, timeout=TIMEOUT_S)

@@ -16,8 +16,9 @@ from services.gateway.replays.replay import LONGEST, Replays
 from services.gateway.reports.time_range import time_range
 
 MOST_DAYS = LONGEST.days
-# What the form holds before anybody fills it in; an empty share is that of the configuration.
-UNASKED = {"days": "7", "plan": "", "powerful_share": "", "lumni_yaml": ""}
+# What the form holds before anybody fills it in; an empty share is that of the configuration, an empty version that of
+# then.
+UNASKED = {"days": "7", "plan": "", "powerful_share": "", "classifier_version": "", "lumni_yaml": ""}
 # How the sums are grouped, as the page shows them.
 GROUPS = ("category", "plan", "day")
 
@@ -52,9 +53,12 @@ def router(pages: Pages, replays: Replays, plans: Live[Plans], admin_route: type
             days, share = _days(form), _share(form)
             now = datetime.now(UTC)
             times = time_range(now - timedelta(days=days), now)
-            found = await replays.compare(
-                times, Wanted(form.get("lumni_yaml", ""), "", "", share), form.get("plan", "")
+            wanted = Wanted(
+                lumni_yaml=form.get("lumni_yaml", ""),
+                powerful_share=share,
+                classifier_version=form.get("classifier_version", "").strip(),
             )
+            found = await replays.compare(times, wanted, form.get("plan", ""))
         except errors.Fault as fault:
             return await shown(request, form, message=fault.message, code=status.to_http_head(fault)[0])
         return await shown(request, form, found=found.shown())

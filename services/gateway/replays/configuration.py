@@ -19,12 +19,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What differs from the configuration in force: texts of files, empty ones for none, and a powerful share."""
+    """What differs from what was or is in force.
+
+    Attributes:
+        lumni_yaml: Text of another `lumni.yaml`; empty for none, as of the other files.
+        litellm_yaml: Text of another `litellm_config.yaml`.
+        prices_yaml: Text of a file of prices.
+        powerful_share: Another share of powerful requests.
+        classifier_version: The version of the classifier whose classifications count; empty for that of then.
+
+    """
 
     lumni_yaml: str = ""
     litellm_yaml: str = ""
     prices_yaml: str = ""
     powerful_share: float | None = None
+    classifier_version: str = ""
 
     @property
     def message(self) -> selector_pb2.ReplayConfiguration | None:
@@ -39,11 +49,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class OtherConfiguration:
-    """What follows for policies and prices; without plans the policies of then stay."""
+    """What follows for classifications, policies and prices; without plans the policies of then stay."""
 
     plans: Mapping[str, Plan] | None
     prices: Mapping[str, Price]
     powerful_share: float | None = None
+    classifier_version: str = ""
 
     def knows(self, plan: str) -> bool:
         """Whether requests of a plan can be replayed."""
@@ -88,7 +99,8 @@ def read(folder: Path, wanted: Wanted) -> OtherConfiguration:
             # A file with nothing but the selector's section changes no plan.
             if "plans" in _checked("lumni_yaml", lambda: lumni_config.load(file)):
                 known = _checked("lumni_yaml", lambda: plans.load(file)).by_name
-    return OtherConfiguration(known, {one.id: one.price for one in fleet.deployments}, wanted.powerful_share)
+    prices = {one.id: one.price for one in fleet.deployments}
+    return OtherConfiguration(known, prices, wanted.powerful_share, wanted.classifier_version)
 
 
 def _written(file: Path, text: str) -> Path:

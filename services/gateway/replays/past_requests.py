@@ -45,11 +45,13 @@ ORDER BY request_id, started_at, length(attempt_id), attempt_id
 class PastRequest:
     """A request, and what the selector is told of it; None where nothing was recorded for a replay.
 
-    The last two are whether strategy and split are the plan's: neither key nor request said anything of them.
+    The shadow is what a version of the classifier that was not served made of it; None where none was asked. The last
+    two are whether strategy and split are the plan's: neither key nor request said anything of them.
     """
 
     request: Request
     decision: selector_pb2.PastDecision | None
+    shadow: classifier_pb2.Classification | None = None
     strategy_of_plan: bool = False
     split_of_plan: bool = False
 
@@ -115,7 +117,8 @@ def _past(row: asyncpg.Record, made: Sequence[asyncpg.Record]) -> PastRequest:
     if not asked.HasField("circumstances") or not made:
         return PastRequest(request, None)
     decision = _decision(row, asked, made[0]["tenant"])
-    return PastRequest(request, decision, asked.strategy_of_plan, asked.split_of_plan)
+    shadow = asked.shadow if asked.HasField("shadow") else None
+    return PastRequest(request, decision, shadow, asked.strategy_of_plan, asked.split_of_plan)
 
 
 def _decision(row: asyncpg.Record, asked: selector_pb2.Asked, tenant: str) -> selector_pb2.PastDecision:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from services.chassis import errors, rpc, selection_messages
 from services.chassis.candidates import OnlyOn
 from services.gateway.ledger.rows import Kind
 from services.gateway.peers.clients import Selector
-from services.gateway.replays import comparison, configuration, past_requests, request
+from services.gateway.replays import comparison, configuration, judgement, past_requests, request
 from services.gateway.replays.answer_lengths import AnswerLengths
 from services.gateway.replays.comparison import Comparison
 from services.gateway.replays.configuration import OtherConfiguration, Wanted
@@ -122,6 +123,14 @@ class Gathered:
             self._excluded[reason] += 1
             return
         assert decision is not None
+        if version := self._other.classifier_version:
+            category = decision.request.classification.category
+            if not judgement.judge(decision, version, one.shadow):
+                self._excluded[Excluded.NOT_JUDGED] += 1
+                return
+            if decision.request.classification.category != category:
+                # How good models were taken to be was said of another task.
+                was = replace(was, qualities=())
         self._other.apply(
             was.plan,
             decision.request.policy,

@@ -16,6 +16,7 @@ class Excluded(StrEnum):
 
     NOT_RECORDED = "nothing was recorded for a replay: an older version, no selector, or its user was erased"
     TOO_MANY_STATES = "more deployments were out of the ordinary than are recorded"
+    NOT_JUDGED = "this version of the classifier did not judge it"
     PLAN = "its plan is not in the other configuration"
     NO_ATTEMPT = "no attempt of it is in the ledger"
     NO_ANSWER = "nothing answered it then, and what would answer now is not known"
@@ -89,7 +90,7 @@ class Request:
         return self.last.kind is not Kind.FAILED
 
     def quality(self, deployment: str) -> float | None:
-        """How good a deployment was taken to be at this task."""
+        """How good a deployment was taken to be at this task; None where that is not known."""
         known = dict(zip(self.candidates, self.qualities, strict=False))
         return known.get(deployment)
 
@@ -159,6 +160,8 @@ def of(
         return Excluded.NO_ANSWER
     last = request.last
     was = request.quality(last.deployment)
+    if was is None:
+        was = next((one.quality for one in choice.candidates if one.deployment == last.deployment), None)
     again = _made_again(request, choice.candidates, chosen)
     if chosen.deployment == last.deployment:
         total = 0

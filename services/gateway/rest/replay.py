@@ -29,6 +29,7 @@ class Asked(BaseModel):
     litellm_yaml: File = ""
     prices_yaml: File = ""
     powerful_share: Annotated[float | None, Field(ge=0, le=1)] = None
+    classifier_version: Annotated[str, Field(max_length=256)] = ""
 
 
 def router(keys: Authenticator, replays: Replays) -> APIRouter:
@@ -40,7 +41,13 @@ def router(keys: Authenticator, replays: Replays) -> APIRouter:
         times = time_range(asked.since, asked.until)
         found = await replays.compare(
             times,
-            Wanted(asked.lumni_yaml, asked.litellm_yaml, asked.prices_yaml, asked.powerful_share),
+            Wanted(
+                lumni_yaml=asked.lumni_yaml,
+                litellm_yaml=asked.litellm_yaml,
+                prices_yaml=asked.prices_yaml,
+                powerful_share=asked.powerful_share,
+                classifier_version=asked.classifier_version,
+            ),
             asked.plan,
         )
         return JsonResponse({"object": "replay", "from": times.since, "to": times.until, **found.shown()})

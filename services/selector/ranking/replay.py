@@ -30,7 +30,8 @@ class Then:
     """What was recorded of a selection: when and how it was divided, what it met, and what came of it."""
 
     split: Split
-    powerful: bool
+    # Whether the request was powerful; None where it had another classification.
+    powerful: bool | None
     states: tuple[State, ...]
     recent_shares: Mapping[str, float]
     first_model: str
@@ -100,7 +101,7 @@ class Replay:
         split = Split(self._options.powerful_share, self._options.threshold).of_policy(
             share=past.share, threshold=past.threshold
         )
-        if past.forced is None and split == past.then.split:
+        if past.forced is None and past.then.powerful is not None and split == past.then.split:
             # As it was decided among all requests of then, also those before the first that is replayed.
             return past.then.powerful
         shared = None

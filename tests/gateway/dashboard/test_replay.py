@@ -20,11 +20,12 @@ async def posted(one: Any, **fields: str) -> Any:
 @pytest.mark.parametrize("days", ["1", "92"])
 async def test_a_replay_is_asked_for_and_says_what_it_found(browser: Callable[..., Any], days: str) -> None:
     async with browser(ADMIN_KEY) as one:
-        answer = await posted(one, days=days, powerful_share="0.2", plan="pro")
+        answer = await posted(one, days=days, powerful_share="0.2", plan="pro", classifier_version="deep")
 
     assert 200 == answer.status_code
     assert "No request could be replayed; 0 were left out." in answer.text
     assert 'value="0.2"' in answer.text
+    assert 'value="deep"' in answer.text
     assert "<option selected>pro</option>" in answer.text
 
 

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from lumni.classifier.v1 import classifier_pb2
 from lumni.selector.v1 import selector_pb2
 
 from services.chassis import errors, rpc
@@ -32,6 +34,9 @@ TIMES = TimeRange(
     datetime.fromtimestamp(traffic.BEGAN_S, UTC) - timedelta(hours=1),
     datetime.fromtimestamp(traffic.BEGAN_S, UTC) + timedelta(days=2),
 )
+# A plan whose requests are all answered by one model, whatever the classifier says.
+ONE_MODEL = LUMNI.replace("{access_groups: [all], strategy: cost,", "{access_groups: [only],")
+POWERFUL = classifier_pb2.TIER_POWERFUL
 OTHER = LUMNI.replace("powerful_share: 0.3", "powerful_share: 0.7").replace("strategy: cost, ", "")
 
 
@@ -44,14 +49,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-async def day(folder: Path, clock: list[float], count: int = COUNT) -> Day:
+async def day(folder: Path, clock: list[float], count: int = COUNT, version: str = "v1") -> Day:
     known = plans.load(folder / "lumni.yaml").by_name
     callers = [
         Caller(key_id="k1", plan=known["team"]),
         Caller(key_id="k2", plan=known["team"], powerful_share=0.5),
         Caller(key_id="k3", plan=known["cheap"]),
     ]
-    return await lived(folder, callers, count, clock)
+    return await lived(folder, callers, count, clock, version=version)
 
 
 async def test_todays_configuration_costs_what_the_ledger_says_to_the_nano_dollar(
@@ -102,6 +107,69 @@ async def test_another_configuration_costs_within_the_interval_what_it_would_rea
     shown = found.shown()
     assert shown["total"]["powerful_share_now"] > shown["total"]["powerful_share_then"] + 0.05
     assert "Another model would have answered" in shown["sentence"]
+
+
+async def test_another_classifier_version_selects_and_costs_what_it_would_have_had_it_been_served(
+    pool: postgres.Pool, tmp_path: Path, clock: list[float]
+) -> None:
+    folder = configured(tmp_path / "now", ONE_MODEL)
+    was, really = await day(folder, clock), await day(folder, clock, version="v2")
+    await was.write(pool)
+    async with selecting(folder) as selector:
+        replays = Replays(Readers(pool), selector, folder)
+        found = await replays.compare(TIMES, Wanted(classifier_version="v2"))
+        same = await replays.compare(TIMES, Wanted(classifier_version="v1"))
+
+    total, shown = found.total, found.shown()
+    assert (COUNT, {}) == (total.requests, dict(found.excluded))
+    # The tiers are those that it would have had, and so are nearly all models: what failed then did not fail the other day.
+    powerful = [sum(one.selection.tier == POWERFUL for one in each.decisions) for each in (was, really)]
+    assert powerful == total.powerful
+    assert powerful[0] != powerful[1]
+    selected = Counter(one.selection.candidates[0].model for one in really.decisions)
+    assert (total.models[1] - selected).total() < COUNT / 20
+    assert total.moved > COUNT / 20
+    # Where the same deployment answers, all is known.
+    assert cost_of_plan(really, "cheap") == found.groups["plan"]["cheap"].now
+    difference, margin = total.now - total.then, total.margin(found.lengths)
+    assert abs(difference - (really.cost_nano_usd - was.cost_nano_usd)) < margin
+    assert margin < abs(difference)
+    assert shown["total"]["quality_now"] is not None
+    # By the version that was served it is what the ledger says.
+    assert (was.cost_nano_usd, was.cost_nano_usd, 0.0) == (
+        same.total.then,
+        same.total.now,
+        same.total.margin(same.lengths),
+    )
+
+
+async def test_requests_that_another_version_did_not_judge_are_in_no_sum(
+    pool: postgres.Pool, tmp_path: Path, clock: list[float]
+) -> None:
+    folder = configured(tmp_path / "now")
+    was = await day(folder, clock, 40)
+    unjudged, unasked, others = was.decisions[:10], was.decisions[10:15], was.decisions[15:]
+    for one in unjudged:
+        one.asked.ClearField("shadow")
+    # Nobody judged these.
+    for one in unasked:
+        one.asked.ClearField("shadow")
+        one.classification.version = ""
+    await was.write(pool)
+    async with selecting(folder) as selector:
+        replays = Replays(Readers(pool), selector, folder)
+        found = await replays.compare(TIMES, Wanted(classifier_version="v2"))
+        unknown = await replays.compare(TIMES, Wanted(classifier_version="v3"))
+
+    assert {Excluded.NOT_JUDGED: len(unjudged)} == dict(found.excluded)
+    assert len(unasked) + len(others) == found.total.requests
+    assert {Excluded.NOT_JUDGED: 35} == dict(unknown.excluded)
+    assert (5, unknown.total.then) == (unknown.total.requests, unknown.total.now)
+
+
+def cost_of_plan(day: Day, plan: str) -> int:
+    """What the requests of a plan cost, in nano-USD."""
+    return sum(one.attempt.cost_nano_usd for one in day.usage if one.context.plan == plan)
 
 
 async def test_a_price_alone_changes_what_known_answers_cost_exactly(

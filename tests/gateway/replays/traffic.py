@@ -35,7 +35,7 @@ from services.selector.servicer import SelectorServicer
 FLEET = """
 model_list:
   - {model_name: strong, litellm_params: {model: anthropic/claude-opus-4-5}, model_info: {access_groups: [all]}}
-  - {model_name: middle, litellm_params: {model: openai/gpt-5}, model_info: {access_groups: [all]}}
+  - {model_name: middle, litellm_params: {model: openai/gpt-5}, model_info: {access_groups: [all, only]}}
   - {model_name: quick, litellm_params: {model: openai/gpt-5-mini}, model_info: {access_groups: [all]}}
   - {model_name: small, litellm_params: {model: openai/gpt-5-nano}, model_info: {access_groups: [all]}}
 """
@@ -102,11 +102,18 @@ async def selecting(folder: Path) -> AsyncIterator[Selector]:
 
 
 async def lived(
-    folder: Path, callers: Sequence[Caller], count: int, clock: list[float], *, seed: int = 1
+    folder: Path,
+    callers: Sequence[Caller],
+    count: int,
+    clock: list[float],
+    *,
+    seed: int = 1,
+    version: str = "v1",
 ) -> Day:
     """So many requests, decided by the configuration of a folder and answered by models of its fleet.
 
-    The requests are the same for each folder, and so is what a model answers to one of them.
+    The requests are the same for each folder and version of the classifier, and so is what a model answers to one of
+    them. Of the versions v1 and v2 the other one is the shadow.
     """
     prices = {one.id: one.price for one in litellm_config.load(folder / "litellm_config.yaml").deployments}
     selector = servicer(folder)
@@ -121,16 +128,13 @@ async def lived(
             key_id=caller.key_id,
             plan=caller.plan.name,
         )
-        classification = classifier_pb2.Classification(
-            category=chance.choice(CATEGORIES),
-            tier=classifier_pb2.TIER_FAST,
-            strong_win_rate=chance.random(),
-            version="v1",
-            language="en",
-        )
+        judged = _judged(chance)
+        classification = judged.pop(version)
         wanted = policy.select_request(caller, request, context, classification)
         selection = (await selector.Select(wanted, None)).selection
         asked = policy.asked(request, caller, wanted, selection)
+        for shadow in judged.values():
+            asked.shadow.CopyFrom(shadow)
         day.decisions.append(
             events_pb2.DecisionEvent(
                 context=context,
@@ -143,6 +147,26 @@ async def lived(
         )
         day.usage.extend(_attempts(day.decisions[-1], request, prices, clock[0], seed))
     return day
+
+
+def _judged(chance: random.Random) -> dict[str, classifier_pb2.Classification]:
+    """What both versions make of a request: the second finds another score, and now and then another category."""
+    category, rate = chance.choice(CATEGORIES), chance.random()
+    other = random.Random(rate)
+    found = {
+        "v1": (category, rate),
+        "v2": (other.choice(CATEGORIES) if other.random() < 0.2 else category, rate**2 * other.random()),
+    }
+    return {
+        version: classifier_pb2.Classification(
+            category=category,
+            tier=classifier_pb2.TIER_POWERFUL if rate > 0.6 else classifier_pb2.TIER_FAST,
+            strong_win_rate=rate,
+            version=version,
+            language="en",
+        )
+        for version, (category, rate) in found.items()
+    }
 
 
 def _request(chance: random.Random) -> ModelRequest:

@@ -16,6 +16,7 @@ from services.executor.formats.base import Chunk
 from services.executor.formats.factory import response_format
 from tests.executor.conftest import KEY
 from tests.simulator import Simulator
+from tests.simulator.counts import Outcome
 
 # Reads the texts of an answer, one or the chunks of a stream, as what both engines must agree in.
 Read = Callable[[list[dict[str, Any]]], Any]
@@ -76,8 +77,12 @@ async def seen(
     result.estimated = answer.estimated or (answer.usage is None and answer.units is None)
     if answer.usage is not None:
         result.reported = (answer.usage.prompt_tokens, answer.usage.completion_tokens)
-    answered = (await simulator.counts())["outcomes"].get("answered", {})
-    result.counted = (answered.get("prompt_tokens", 0), answered.get("completion_tokens", 0))
+    requests = await simulator.requests()
+    answered = [one for one in requests if one["outcome"] == Outcome.ANSWERED]
+    result.counted = (
+        sum(one["prompt_tokens"] for one in answered),
+        sum(one["completion_tokens"] for one in answered),
+    )
     result.upstream = [
         {
             "method": one["method"],
@@ -89,7 +94,7 @@ async def seen(
             "beta": one["headers"].get("anthropic-beta"),
             "version": one["headers"].get("anthropic-version"),
         }
-        for one in await simulator.requests()
+        for one in requests
     ]
     return result
 

@@ -106,11 +106,8 @@ class RequestExpander:
         return await offload.run(len(made.body), lambda: responses_request.read(made.body)), made
 
     async def _expanded(self, caller: Caller, text: bytes, merge: Merge, *, kept: bool = False) -> Expanded:
-        # Few requests name one, and the others are parsed once.
-        if b'"prompt"' not in text:
-            return Expanded(text)
-        body = await offload.run(len(text), lambda: fields.read(text))
-        if "prompt" not in body:
+        body = await offload.run(len(text), lambda: _naming_prompt(text))
+        if body is None:
             return Expanded(text)
         wanted = expansion.taken(body)
         if wanted is None:
@@ -151,6 +148,18 @@ class RequestExpander:
         except NotFound:
             # The label that the variant names was removed since.
             return recipe, None
+
+
+def _naming_prompt(text: bytes) -> dict[str, Any] | None:
+    """The body of a request that names a prompt; None for the others, most of which are not even parsed.
+
+    Raises:
+        Invalid: it is no object.
+    """
+    if b'"prompt"' not in text:
+        return None
+    body = fields.read(text)
+    return body if "prompt" in body else None
 
 
 def named(prompt_id: str, text: bytes) -> bytes:

@@ -3,9 +3,10 @@
 import asyncio
 import gzip
 import zlib
+from collections.abc import Iterator
 
-from services.chassis import errors
-from services.gateway.rest.requests import MAX_BODY
+from services.chassis import errors, json_bounds
+from services.gateway.rest.requests import BLOCK, MAX_BODY
 
 # Shorter answers are sent as they are: packing costs more CPU than sending, and most clients accept gzip unasked.
 PACKED_FROM = 16 * 1024
@@ -31,39 +32,69 @@ def check_json(content_type: str) -> None:
         )
 
 
-async def unpacked(body: bytes, coding: str) -> bytes:
+async def unpacked(body: bytes, coding: str, count: json_bounds.Count | None = None) -> bytes:
     """The body as it was before a client packed it.
+
+    Args:
+        body: As it was sent.
+        coding: Its content-encoding.
+        count: Refuses one that holds too much, before all of it is unpacked.
 
     Raises:
         UnsupportedType: by another coding than gzip.
         TooLarge: it is longer than 16 MiB.
-        Invalid: it is no gzip.
+        Invalid: it is no gzip, or what `count` says.
+    """
+    if not is_packed(coding):
+        return body
+    if len(body) < IN_THREAD_FROM:
+        return _unpacked(body, count)
+    return await asyncio.to_thread(_unpacked, body, count)
+
+
+def is_packed(coding: str) -> bool:
+    """Whether a body is packed, by its content-encoding.
+
+    Raises:
+        UnsupportedType: by another coding than gzip.
     """
     wanted = coding.strip().lower()
-    if wanted in ("", "identity"):
-        return body
-    if wanted not in ("gzip", "x-gzip"):
+    if wanted not in ("", "identity", "gzip", "x-gzip"):
         raise errors.UnsupportedType(
             f"content-encoding: {wanted[:100]} is not read here; send gzip or nothing",
             param="content-encoding",
         )
-    if len(body) < IN_THREAD_FROM:
-        return _unpacked(body)
-    return await asyncio.to_thread(_unpacked, body)
+    return wanted in ("gzip", "x-gzip")
 
 
-def _unpacked(body: bytes) -> bytes:
+def _unpacked(body: bytes, count: json_bounds.Count | None) -> bytes:
     reader = zlib.decompressobj(_GZIP)
+    blocks: list[bytes] = []
+    length = 0
     try:
-        # One byte more than may be: what is longer is not unpacked at all.
-        plain = reader.decompress(body, MAX_BODY + 1)
+        for block in _blocks(reader, body):
+            length += len(block)
+            if length > MAX_BODY:
+                raise errors.TooLarge(
+                    f"the body is longer than {MAX_BODY // 2**20} MiB when unpacked; send less"
+                )
+            if count is not None:
+                count.add(block)
+            blocks.append(block)
     except zlib.error as error:
         raise errors.Invalid("content-encoding: the body is no gzip", param="content-encoding") from error
-    if len(plain) > MAX_BODY:
-        raise errors.TooLarge(f"the body is longer than {MAX_BODY // 2**20} MiB when unpacked; send less")
     if not reader.eof:
         raise errors.Invalid("content-encoding: the body ends too early", param="content-encoding")
-    return plain
+    return b"".join(blocks)
+
+
+def _blocks(reader: "zlib._Decompress", body: bytes) -> Iterator[bytes]:
+    """A body as it is unpacked, in blocks."""
+    for place in range(0, len(body), BLOCK):
+        packed = body[place : place + BLOCK]
+        while not reader.eof and (block := reader.decompress(packed, BLOCK)):
+            yield block
+            packed = reader.unconsumed_tail
 
 
 def takes_gzip(accepted: str) -> bool:

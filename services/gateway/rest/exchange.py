@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from services.chassis import errors, offload
+from services.chassis import errors, json_bounds, offload
 from services.chassis.byte_budget import Lease
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.mistakes import Attempt
@@ -62,17 +62,21 @@ class Exchange:
         """The value of a header by its name in lower case; empty when it was not sent."""
         return requests.header(self.scope, name)
 
-    async def body(self) -> bytes:
-        """The whole body, unpacked.
+    async def body(self, most_values: int = json_bounds.MAX_VALUES) -> bytes:
+        """The whole body, unpacked; a long one holds no more values than it may.
 
         Raises:
             UnsupportedType: it says that it is no JSON, or is packed by another coding than gzip.
+            Invalid: it holds too much.
             TooLarge: it is longer than 16 MiB.
             Exhausted: the bodies of all requests under way are too long together.
             CallerLeft: the caller left while sending it, or was too slow.
         """
         content.check_json(self.header(b"content-type"))
-        return doors.with_model(await self._unpacked(), self.model)
+        body = await self._unpacked(json_bounds.Count(most_values))
+        if not self.model:
+            return body
+        return await offload.run(len(body), lambda: doors.with_model(body, self.model))
 
     async def fields_and_files(self) -> tuple[dict[str, Any], dict[str, Upload]]:
         """The fields and files of a form, with the model that the path names.
@@ -89,12 +93,21 @@ class Exchange:
         )
         return fields | ({"model": self.model} if self.model else {}), files
 
-    async def _unpacked(self) -> bytes:
-        sent = await requests.read(self.receive, self.lease)
-        body = await content.unpacked(sent, self.header(b"content-encoding"))
+    async def _unpacked(self, count: json_bounds.Count | None = None) -> bytes:
+        coding = self.header(b"content-encoding")
+        sent = await requests.read(
+            self._received, self.lease, count=None if content.is_packed(coding) else count
+        )
+        body = await content.unpacked(sent, coding, count)
         requests.take(self.lease, max(0, len(body) - len(sent)))
-        self.attempt.size = len(body)
+        self.attempt.size = max(len(sent), len(body))
         return body
+
+    async def _received(self) -> Message:
+        message = await self.receive()
+        # Also of a body that is refused on its way.
+        self.attempt.size += len(message.get("body", b""))
+        return message
 
     async def unless_caller_leaves(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work, after the body was read; it is cancelled when the caller leaves first.

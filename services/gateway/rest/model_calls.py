@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Protocol
 
-from services.chassis import errors, offload
+from services.chassis import errors, json_bounds, offload
 from services.chassis.provider_side import Allowed
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts.expander import RequestExpander
@@ -32,9 +32,9 @@ class Parse(Protocol):
 def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
     """The operations below /v1 whose answers travel as they are."""
 
-    def calling(parse: Parse) -> Handler:
+    def calling(parse: Parse, most_values: int = json_bounds.MAX_VALUES) -> Handler:
         async def call(exchange: Exchange) -> None:
-            await answer(exchange, pipeline, await read(exchange, parse))
+            await answer(exchange, pipeline, await read(exchange, parse, most_values))
 
         return call
 
@@ -50,7 +50,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
     return [
         Route("POST", "/v1/chat/completions", chat),
         Route("POST", "/v1/completions", calling(completions_request.parse)),
-        Route("POST", "/v1/embeddings", calling(embeddings_request.parse)),
+        Route("POST", "/v1/embeddings", calling(embeddings_request.parse, json_bounds.MAX_NUMBERS)),
         Route("POST", "/v1/moderations", calling(moderations_request.parse)),
         Route("POST", "/v1/images/generations", calling(images_request.parse), OPENAI_MEDIA),
         Route("POST", "/v1/audio/speech", calling(speech_request.parse), OPENAI_MEDIA),
@@ -58,15 +58,15 @@ def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
     ]
 
 
-async def read(exchange: Exchange, parse: Parse) -> ModelRequest:
-    """What a request asks for, in its body and its headers.
+async def read(exchange: Exchange, parse: Parse, most_values: int = json_bounds.MAX_VALUES) -> ModelRequest:
+    """What a request asks for, in its body, which holds at most so many values, and in its headers.
 
     Raises:
         Invalid: the body, or a header, says what it cannot say.
         TooLarge: the body is longer than 16 MiB.
         CallerLeft: the caller left while sending it, or was too slow.
     """
-    body = await exchange.body()
+    body = await exchange.body(most_values)
     allowed = exchange.caller.plan.allowed
     request = await offload.run(len(body), lambda: parse(body, allowed=allowed))
     return hinted(exchange, request)

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope
 
-from services.chassis import errors
+from services.chassis import errors, json_bounds, offload
 from services.chassis.byte_budget import ByteBudget, Lease
 
 T = TypeVar("T")
@@ -19,6 +20,8 @@ MAX_BODY = 16 * 1024 * 1024
 MAX_SHORT_BODY = 256 * 1024
 # A body that is too long is still read to its end within reason, so that the caller can read why it was refused.
 MAX_DRAINED = 64 * 1024 * 1024
+# What of a body is looked at in one step, in bytes.
+BLOCK = 1024 * 1024
 # Seconds after which a body may find room that found none.
 RETRY_AFTER_S = 1.0
 
@@ -38,40 +41,65 @@ async def read_short(receive: Receive) -> bytes:
         return await read(receive, lease, MAX_SHORT_BODY)
 
 
-async def read(receive: Receive, lease: Lease, longest: int = MAX_BODY) -> bytes:
+async def read(
+    receive: Receive, lease: Lease, longest: int = MAX_BODY, *, count: json_bounds.Count | None = None
+) -> bytes:
     """The whole body, its bytes taken from a lease as they come.
+
+    A long one is counted and put together beside the event loop, block by block: what holds too much is thrown away
+    from there on, and the connection waits meanwhile.
+
+    Args:
+        receive: Gives the body's parts.
+        lease: What its bytes are taken from.
+        longest: Bytes that it may have.
+        count: Refuses a long body that holds too much; one that is no longer than a block is left to its parser.
 
     Raises:
         TooLarge: it is longer than `longest` bytes.
+        Invalid: what `count` says.
         Exhausted: the bodies of all requests under way are too long together.
         CallerLeft: the caller left while sending it, or was too slow and was told so by the connection.
     """
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        # Mostly it came with its head.
-        body = bytes(message.get("body", b""))
-        length = len(body)
-        if length <= longest:
-            take(lease, length)
-    else:
-        parts = bytearray()
-        length = 0
-        while True:
-            if message["type"] == "http.disconnect":
-                raise CallerLeft
-            part = message.get("body", b"")
-            length += len(part)
-            if length <= longest:
-                take(lease, len(part))
-                parts += part
-            if length > MAX_DRAINED or not message.get("more_body"):
-                break
-            message = await receive()
-        body = bytes(parts)
-    if length > longest:
-        shown = f"{longest // 2**20} MiB" if longest >= 2**20 else f"{longest // 2**10} KiB"
-        raise errors.TooLarge(f"the body is longer than {shown}; send less")
-    return body
+    length = 0
+    block = bytearray()
+    blocks: list[bytes] = []
+    refusal: errors.Fault | None = None
+    more = True
+    while more and length <= MAX_DRAINED:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeft
+        part = message.get("body", b"")
+        more = message.get("more_body", False)
+        length += len(part)
+        if refusal is None and length > longest:
+            refusal = _too_long(longest)
+        if refusal is not None:
+            # Read to its end all the same, so that the caller can read why.
+            continue
+        take(lease, len(part))
+        if not more and not length - len(part):
+            # Mostly it came with its head.
+            return bytes(part)
+        block += part
+        if len(block) >= BLOCK:
+            full, block = bytes(block), bytearray()
+            blocks.append(full)
+            try:
+                if count is not None:
+                    await offload.run(len(full), partial(count.add, full))
+            except errors.Invalid as fault:
+                refusal = fault
+                blocks.clear()
+    if refusal is not None:
+        raise refusal
+    return await offload.run(length, lambda: b"".join((*blocks, bytes(block))))
+
+
+def _too_long(longest: int) -> errors.TooLarge:
+    shown = f"{longest // 2**20} MiB" if longest >= 2**20 else f"{longest // 2**10} KiB"
+    return errors.TooLarge(f"the body is longer than {shown}; send less")
 
 
 def take(lease: Lease, count: int) -> None:

@@ -1,5 +1,6 @@
 """How much a body may hold, counted before it is parsed."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import orjson
@@ -74,13 +75,35 @@ def depth(value: object) -> int:
     return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
 
 
-@given(JSON, st.integers(2, 40))
-def test_it_makes_no_difference_where_a_text_is_cut(value: object, size: int) -> None:
+def refused(pieces: Sequence[bytes], most_values: int) -> str:
+    """Why a text in pieces is refused; empty where it passes."""
+    count = json_bounds.Count(most_values)
+    try:
+        for piece in pieces:
+            count.add(piece)
+    except Invalid as fault:
+        return fault.reason
+    return ""
+
+
+@given(JSON, st.integers(1, 40), st.integers(0, 20))
+def test_it_makes_no_difference_where_a_text_is_cut(value: object, size: int, most_values: int) -> None:
     text = orjson.dumps(value)
-    whole = b"".join(json_bounds._outside(text))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(json_bounds, "CHUNK", size)
-        assert whole == b"".join(json_bounds._outside(text))
+    pieces = [text[place : place + size] for place in range(0, len(text), size)]
+
+    assert refused([text], most_values) == refused(pieces, most_values)
+
+
+def test_what_holds_too_much_is_refused_at_the_piece_that_says_so() -> None:
+    count = json_bounds.Count(10)
+    count.add(b'{"a": [1, 2, 3, "\\')
+    count.add(b'", [{,,,,,,,,,,')
+    with pytest.raises(Invalid, match="more than 10 values"):
+        count.add(b'", 4, 5, 6, 7, 8, 9, 10')
+
+
+def test_after_what_is_no_json_nothing_is_counted() -> None:
+    json_bounds.check(b"[0]]" + b" " * json_bounds.CHUNK + b",[" * MAX_VALUES)
 
 
 @given(JSON, st.integers(0, 80))

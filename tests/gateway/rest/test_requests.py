@@ -1,15 +1,40 @@
 """Bodies are read within bounds, whether they come whole or in parts."""
 
+import gzip
+import random
+import threading
 from collections.abc import Sequence
 
 import pytest
 from starlette.types import Message, Receive
 
-from services.chassis import errors
+from services.chassis import errors, json_bounds
 from services.chassis.byte_budget import ByteBudget
-from services.gateway.rest import requests
+from services.gateway.rest import content, requests
 
 KIB = 1024
+MIB = 1024 * KIB
+WIDE = b'{"tools":[' + b"{}," * (14 * MIB // 3) + b"{}]}"
+PART = 100 * KIB
+
+
+class Seen(json_bounds.Count):
+    """A count that knows how many bytes it was given, and in which threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+        self.threads: set[int] = set()
+
+    def add(self, piece: bytes) -> None:
+        self.bytes += len(piece)
+        self.threads.add(threading.get_ident())
+        super().add(piece)
+
+
+def in_parts(body: bytes) -> list[bytes]:
+    """A body as a connection gives it."""
+    return [body[place : place + PART] for place in range(0, len(body), PART)]
 
 
 def coming(parts: Sequence[bytes]) -> Receive:
@@ -42,3 +67,62 @@ async def test_the_bytes_of_a_body_are_taken_from_what_all_may_hold(parts: int) 
         with budget.lease() as second, pytest.raises(errors.Exhausted, match="too many bytes"):
             await requests.read(coming([b"a" * (8 * KIB // parts)] * parts), second)
     assert 0 == budget.held
+
+
+async def test_a_long_body_comes_whole_and_is_counted_beside_the_loop() -> None:
+    body = b'{"messages":"' + bytes(range(ord("a"), ord("z"))) * (5 * MIB // 25) + b'"}'
+    count = Seen()
+
+    with ByteBudget(requests.MAX_BODY).lease() as lease:
+        assert body == await requests.read(coming(in_parts(body)), lease, count=count)
+        assert len(body) == lease.held
+
+    # What is left after the last block is counted by whoever parses it.
+    assert len(body) - requests.BLOCK < count.bytes <= len(body)
+    assert threading.get_ident() not in count.threads
+
+
+async def test_a_body_with_too_much_in_it_is_read_to_its_end_and_held_no_longer_than_it_takes_to_see_that() -> (
+    None
+):
+    parts = in_parts(WIDE)
+    left = coming(parts)
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        message = await left()
+        received += len(message["body"])
+        return message
+
+    count = Seen()
+    with ByteBudget(requests.MAX_BODY).lease() as lease:
+        with pytest.raises(errors.Invalid, match="more than 50000 values"):
+            await requests.read(receive, lease, count=count)
+        assert lease.held <= requests.BLOCK + PART
+
+    assert len(WIDE) == received
+    assert count.bytes <= requests.BLOCK + PART
+
+
+async def test_a_packed_body_with_too_much_in_it_is_not_unpacked_to_its_end() -> None:
+    count = Seen()
+
+    with pytest.raises(errors.Invalid, match="more than 50000 values"):
+        await content.unpacked(gzip.compress(WIDE), "gzip", count)
+
+    assert requests.BLOCK == count.bytes
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 * MIB, requests.MAX_BODY])
+async def test_a_packed_body_is_unpacked_whole(size: int) -> None:
+    body = random.Random(size).randbytes(size)
+
+    assert body == await content.unpacked(gzip.compress(body, 1), "gzip")
+
+
+async def test_a_packed_body_that_is_too_long_or_cut_is_refused() -> None:
+    with pytest.raises(errors.TooLarge, match="longer than 16 MiB when unpacked"):
+        await content.unpacked(gzip.compress(b"a" * (requests.MAX_BODY + 1)), "gzip")
+    with pytest.raises(errors.Invalid, match="ends too early"):
+        await content.unpacked(gzip.compress(b"a" * MIB)[:-20], "gzip")

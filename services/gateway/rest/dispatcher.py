@@ -90,7 +90,7 @@ class Dispatcher:
             async with self._checks.passed(doors.key(scope)) as (caller, attempt):
                 trace_id, metadata = (header(scope, name) for name in NOTES)
                 request_metadata.noted.set(request_metadata.parse(trace_id, metadata))
-                with self._bodies.lease() as lease:
+                with self._bodies.lease(caller.tenant) as lease:
                     exchange = Exchange(
                         scope,
                         receive,

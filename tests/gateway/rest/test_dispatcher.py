@@ -46,7 +46,7 @@ def limiter() -> ConcurrencyLimiter:
 
 @pytest.fixture
 def bodies() -> ByteBudget:
-    return ByteBudget(2000)
+    return ByteBudget(2002)
 
 
 @pytest.fixture
@@ -127,6 +127,18 @@ async def test_bodies_beyond_what_all_may_hold_are_refused_until_there_is_room(
     assert (429, "1") == (refused.status_code, refused.headers["retry-after"])
     assert "too many bytes" in refused.json()["error"]["message"]
     assert (200, 0) == (taken.status_code, bodies.held)
+
+
+async def test_a_tenant_with_long_bodies_under_way_leaves_room_for_those_of_others(
+    http: httpx.AsyncClient, bodies: ByteBudget
+) -> None:
+    answers = []
+    for owner in ("organization:a", "organization:b"):
+        with bodies.lease(owner) as earlier:
+            assert earlier.take(900)
+            answers.append(await http.post("/quick", content=b"a" * 700, headers=KEY))
+
+    assert [429, 200] == [answer.status_code for answer in answers]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 import uvloop
 
-from services.chassis import background, config, loop_delay, memory, telemetry
+from services.chassis import background, config, loop_delay, memory, offload, telemetry
 
 
 class HasTelemetry(Protocol):
@@ -44,6 +44,7 @@ def run(service: str, read: Callable[[Mapping[str, str]], S], main: Callable[[S]
             await main(settings)
 
     memory.give_back()
+    offload.take_short_turns()
     found: list[str] = []
     try:
         settings = read(config.environment())

@@ -146,7 +146,9 @@ async def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
     operation = messages.OPERATIONS.get(request.operation)
     if operation is None:
         raise errors.Invalid(f"operation: {request.operation} is not known", param="operation")
-    body = await offload.run(len(request.body_json), lambda: _body(request, operation))
+    # Each reading of the field copies it.
+    text = request.body_json
+    body = await offload.run(len(text), lambda: _body(text, request, operation))
     if operation is Operation.RESPONSES and not request.store:
         # OpenAI keeps every response unless it is told not to.
         body["store"] = False
@@ -173,20 +175,22 @@ async def _work(request: pb.ExecuteRequest, *, stream: bool) -> Work:
         stream=stream,
         candidates=messages.candidates(request.candidates),
         deadline=time.monotonic() + timeout_s,
-        likely_prompt_tokens=request.likely_prompt_tokens or len(request.body_json) // CHARS_PER_TOKEN + 1,
+        likely_prompt_tokens=request.likely_prompt_tokens or len(text) // CHARS_PER_TOKEN + 1,
         max_billed_attempts=request.max_billed_attempts,
         file=messages.file(request),
         audio_ms=request.audio_ms,
+        size=len(text),
         origin=messages.Origin(request),
     )
 
 
-def _body(request: pb.ExecuteRequest, operation: Operation) -> dict[str, Any]:
+def _body(text: str, request: pb.ExecuteRequest, operation: Operation) -> dict[str, Any]:
     # Clients may send the numbers of tokens instead of texts.
     most = json_bounds.MAX_NUMBERS if operation is Operation.EMBEDDINGS else json_bounds.MAX_VALUES
-    json_bounds.check(request.body_json.encode(), most)
+    raw = text.encode()
+    json_bounds.check(raw, most)
     try:
-        body: Any = orjson.loads(request.body_json)
+        body: Any = orjson.loads(raw)
     except orjson.JSONDecodeError as mistake:
         raise errors.Invalid(f"body_json: is not JSON: {mistake}", param="body_json") from mistake
     if not isinstance(body, dict):

@@ -8,7 +8,7 @@ are in one process, `InProcess` takes the place of sockets.
 from services.chassis.rpc.client import call, connect, healthy, stream
 from services.chassis.rpc.credentials import Admit, Metadata, check_listen
 from services.chassis.rpc.inproc import InProcess
-from services.chassis.rpc.interceptor import record_item, remaining_s
+from services.chassis.rpc.interceptor import message_bytes, record_item, remaining_s
 from services.chassis.rpc.server import serve, until_stopped
 from services.chassis.rpc.service import Service
 from services.chassis.rpc.settings import INPROC, MAX_BODY, MAX_QUESTION, Settings
@@ -26,6 +26,7 @@ __all__ = [
     "check_listen",
     "connect",
     "healthy",
+    "message_bytes",
     "record_item",
     "remaining_s",
     "serve",

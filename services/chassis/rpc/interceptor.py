@@ -67,6 +67,9 @@ _duration, _in_flight = cache(DURATION.labels), cache(IN_FLIGHT.labels)
 # The deadline of the current call, on the monotonic clock; what a servicer reads instead of its context.
 deadline: ContextVar[float] = ContextVar("deadline")
 
+# Bytes of the message of the current call as it came; 0 within a process, where none is serialized.
+message_bytes: ContextVar[int] = ContextVar("message_bytes", default=0)
+
 
 def remaining_s() -> float:
     """Seconds until the deadline of the current call."""
@@ -193,6 +196,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 async with asyncio.timeout(remaining_s()):
                     await self._admit(context.invocation_metadata() or ())
             raw = await self._receiver.message(service, context, lease, within_s=remaining_s())
+            message_bytes.set(lease.held)
             return decode(raw), None
         except TimeoutError:
             return None, errors.TimedOut("the deadline passed")

@@ -40,6 +40,7 @@ class Work:
         max_billed_attempts: How many attempts may cost something; 0 is no bound.
         file: What is uploaded with the body; None where the operation takes no file.
         audio_ms: How long the sound in it is taken to be, in milliseconds, where a provider does not say.
+        size: Characters of the body as it came.
         origin: What usage events repeat of the request; nothing here looks at it.
 
     """
@@ -54,6 +55,7 @@ class Work:
     max_billed_attempts: int = 0
     file: File | None = None
     audio_ms: int = 0
+    size: int = 0
     origin: object = None
 
 

@@ -199,6 +199,7 @@ class FallbackRun:
             timeout_s=self._deployments.timeout_s(deployment, stream=work.stream),
             file=work.file,
             audio_ms=work.audio_ms,
+            size=work.size,
         )
 
     def _queue_s(self) -> float:

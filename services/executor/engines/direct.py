@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
+from services.chassis import offload
 from services.chassis.deployments import Deployment
 from services.chassis.operations import Operation
 from services.executor.engines import (
@@ -90,8 +91,7 @@ class DirectEngine:
         """Call the provider; what only LiteLLM's entry point can translate goes there."""
         async with self._preparer.prepared(call) as prepared:
             try:
-                upstream = _translate(prepared)
-                payload = _payload(upstream) if upstream else b""
+                upstream, payload = await offload.run(call.size, lambda: _written(prepared))
             except Exception as error:
                 # LiteLLM's translations raise all sorts of things at what they cannot express.
                 raise untranslated(error, call.key) from error
@@ -163,6 +163,12 @@ def _translate(prepared: Prepared) -> Upstream | None:
         TRANSLATIONS[call.deployment.provider] if call.operation is Operation.CHAT else native.translate
     )
     return translate(prepared)
+
+
+def _written(prepared: Prepared) -> tuple[Upstream | None, Payload]:
+    """A call as it is sent, and the text of its body; none where only LiteLLM's entry point can translate it."""
+    upstream = _translate(prepared)
+    return upstream, b"" if upstream is None else _payload(upstream)
 
 
 def _payload(upstream: Upstream) -> Payload:

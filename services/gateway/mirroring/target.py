@@ -157,7 +157,7 @@ class Target:
             events.publish(context, request, decision, refusal=fault.reason)
             raise NotAdmittedError(fault.reason) from fault
         events.publish(context, request, decision)
-        wanted = execute_request.made(decision, admission, request, self._limits, deadline_s)
+        wanted = await execute_request.made(decision, admission, request, self._limits, deadline_s)
         try:
             with events.executing(request, decision):
                 async with Reservation(self._limits, admission) as reservation:

@@ -5,19 +5,27 @@ import time
 import orjson
 from lumni.executor.v1 import executor_pb2
 
+from services.chassis import offload
 from services.gateway.limits.admission import Admission, Limits
 from services.gateway.pipeline import system_prompts
 from services.gateway.pipeline.decision import Decision
 from services.gateway.requests.model_request import ModelRequest
 
 
-def made(
+async def made(
     decision: Decision, admission: Admission, request: ModelRequest, limits: Limits, timeout_s: float
 ) -> executor_pb2.ExecuteRequest:
     """The call of the executor for an admitted request, which has `timeout_s` from when it was begun to be decided.
 
-    What is left of that travels as a duration: no two clocks agree, and any may step.
+    What is left of that travels as a duration: no two clocks agree, and any may step. A long body is written beside
+    the event loop.
     """
+    return await offload.run(request.size, lambda: _made(decision, admission, request, limits, timeout_s))
+
+
+def _made(
+    decision: Decision, admission: Admission, request: ModelRequest, limits: Limits, timeout_s: float
+) -> executor_pb2.ExecuteRequest:
     admitted = set(admission.deployments)
     body = system_prompts.added(decision.system_prompts, request, request.capped(admission.output_cap))
     return executor_pb2.ExecuteRequest(

@@ -160,7 +160,9 @@ class Pipeline:
             ):
                 async with Reservation(self._limits, admission) as reservation:
                     response = await self._executor.execute(
-                        execute_request.made(decision, admission, request, self._limits, self._timeout_s),
+                        await execute_request.made(
+                            decision, admission, request, self._limits, self._timeout_s
+                        ),
                         self._timeout_s,
                     )
                     reservation.report = measured.report = response.report
@@ -223,7 +225,7 @@ class Pipeline:
                         Reservation(self._limits, admission) as reservation,
                         aclosing(
                             self._executor.stream(
-                                execute_request.made(
+                                await execute_request.made(
                                     decision, admission, request, self._limits, self._timeout_s
                                 ),
                                 self._timeout_s,

@@ -49,6 +49,7 @@ class ModelRequest:
         cache: What it wishes of the response cache.
         prompt: The version of a stored prompt that it was made of, such as greeting@3; empty where there is none.
         assignment: The variant of an experiment that it was assigned; None where it takes part in none.
+        size: Bytes of a body that is long, whose work is done beside the event loop; 0 of one that is not.
 
     """
 
@@ -72,6 +73,7 @@ class ModelRequest:
     cache: CacheControl = field(default_factory=CacheControl)
     prompt: str = ""
     assignment: Assignment | None = None
+    size: int = 0
 
     @property
     def cacheable(self) -> bool:

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 import orjson
-from google.protobuf.message import Message
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from services.chassis import errors, offload, stages, telemetry
+from services.chassis import errors, offload, rpc, stages, telemetry
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
@@ -41,8 +41,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self, request: gateway_pb2.CompleteRequest, context: object
     ) -> gateway_pb2.CompleteResponse:
         """POST /v1/chat/completions."""
-        async with self._admitted(request) as caller:
-            chat = await self._prompts.chat(caller, request.body_json.encode())
+        async with self._admitted() as caller:
+            chat = await self._chat(caller, request, self._prompts)
             answer = await self._pipeline.complete(caller, chat)
         return gateway_pb2.CompleteResponse(body_json=answer.body)
 
@@ -50,8 +50,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self, request: gateway_pb2.StreamCompleteRequest, context: object
     ) -> AsyncGenerator[gateway_pb2.StreamCompleteResponse, None]:
         """The same, streamed."""
-        async with self._admitted(request) as caller:
-            chat = await self._prompts.chat(caller, request.body_json.encode(), stream=True)
+        async with self._admitted() as caller:
+            chat = await self._chat(caller, request, self._prompts, stream=True)
             stream = await self._pipeline.stream(caller, chat)
             async with aclosing(stream.chunks) as chunks:
                 async for chunk in chunks:
@@ -59,8 +59,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 
     async def Ask(self, request: gateway_pb2.AskRequest, context: object) -> gateway_pb2.AskResponse:
         """A question in typed fields."""
-        async with self._admitted(request) as caller:
-            chat = await offload.run(request.ByteSize(), lambda: _asked(request))
+        async with self._admitted() as caller:
+            chat = await offload.run(rpc.message_bytes.get(), lambda: _asked(request))
             answer = await self._pipeline.complete(caller, chat)
         short = simple_answer.of(answer)
         return gateway_pb2.AskResponse(
@@ -76,13 +76,27 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 
     async def Route(self, request: gateway_pb2.RouteRequest, context: object) -> gateway_pb2.RouteResponse:
         """The decision without the call."""
-        async with self._admitted(request) as caller:
-            chat = await self._prompts.unmeasured().chat(caller, request.body_json.encode())
+        async with self._admitted() as caller:
+            chat = await self._chat(caller, request, self._prompts.unmeasured())
             decision = await self._pipeline.route(caller, chat)
         return gateway_pb2.RouteResponse(classification=decision.classification, selection=decision.selection)
 
+    async def _chat(
+        self,
+        caller: Caller,
+        request: gateway_pb2.CompleteRequest | gateway_pb2.StreamCompleteRequest | gateway_pb2.RouteRequest,
+        prompts: RequestExpander,
+        *,
+        stream: bool = False,
+    ) -> ModelRequest:
+        """What a body asks for; a long one is read beside the event loop."""
+        size = rpc.message_bytes.get()
+        text = await offload.run(size, request.body_json.encode)
+        chat = await prompts.chat(caller, text, stream=stream)
+        return replace(chat, size=size) if size > offload.LONG else chat
+
     @asynccontextmanager
-    async def _admitted(self, request: Message) -> AsyncIterator[Caller]:
+    async def _admitted(self) -> AsyncIterator[Caller]:
         """Who calls, with a slot among the requests that run at once until the block ends."""
         # The id is ours, as on REST: attempts are recorded by it.
         telemetry.request_id.set(request_id())
@@ -90,7 +104,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         stages.add_past("authenticate", *admission.checked.get())
         async with self._limiter.slot(caller):
             with self._mistakes.guarding(caller.key_id) as attempt:
-                attempt.size = request.ByteSize()
+                attempt.size = rpc.message_bytes.get()
                 yield caller
 
 

@@ -44,8 +44,9 @@ class Courtesies:
         with np.load(path, allow_pickle=False) as file:
             table = Table(
                 file["digests"],
-                file["rarity"].astype(np.float32),
-                file["weights"].astype(np.float32)[:, None],
+                file["rarity"],
+                file["weights"][:, None],
+                np.ones(1, np.float32),
             )
             return cls(table, float(file["bias"]))
 

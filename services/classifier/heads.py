@@ -129,7 +129,8 @@ class Heads:
             raise ValueError(f"weights {self.version}: the tables of n-grams are for other heads")
         numbers = {name: getattr(self, name) for name in (*shapes, *_NUMBERS)}
         for part, table in zip(PARTS, self.tables, strict=True):
-            numbers |= {f"the table of {part}": table.weights, f"the rarity of {part}": table.rarity}
+            largest = np.abs(table.weights).max(axis=0, initial=0) * table.scales
+            numbers |= {f"the table of {part}": largest, f"the rarity of {part}": table.rarity}
         for name, value in numbers.items():
             # Put so that NaN is refused as well.
             if not (np.abs(value) < LARGEST).all():
@@ -230,13 +231,14 @@ def save(heads: Heads, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: getattr(heads, name) for name in _WHOLE}
     for part, table in zip(PARTS, heads.tables, strict=True):
-        scales = np.maximum(np.abs(table.weights).max(axis=0), 1e-6) / 127
+        weights = table.weights * table.scales
+        scales = np.maximum(np.abs(weights).max(axis=0), 1e-6) / 127
         arrays |= {
             # Differences of ascending numbers compress better than the numbers.
             f"{part}_digests": np.diff(table.digests, prepend=np.uint32(0)),
             f"{part}_rarity": table.rarity.astype(np.float16),
             f"{part}_scales": scales.astype(np.float32),
-            f"{part}_weights": np.rint(table.weights / scales).astype(np.int8),
+            f"{part}_weights": np.rint(weights / scales).astype(np.int8),
         }
     about = {
         **{name: getattr(heads, name) for name in _NUMBERS},
@@ -284,6 +286,7 @@ def _fields(path: Path) -> dict[str, Any]:
 def _table(file: Mapping[str, NDArray[Any]], part: str) -> Table:
     return Table(
         np.cumsum(file[f"{part}_digests"], dtype=np.uint32),
-        file[f"{part}_rarity"].astype(np.float32),
-        file[f"{part}_weights"] * file[f"{part}_scales"],
+        file[f"{part}_rarity"],
+        file[f"{part}_weights"],
+        file[f"{part}_scales"],
     )

@@ -101,18 +101,22 @@ class Table:
     Attributes:
         digests: Of the n-grams, ascending.
         rarity: What an n-gram weighs in a text's length: the logarithm of how few training texts hold it.
-        weights: n-grams x heads; what a text of this n-gram alone adds to each head.
+        weights: n-grams x heads; what a text of this n-gram alone adds to each head, in units of its scale.
+        scales: Of the heads.
+
+    Rarity and weights stay in the few bits that they are kept in, as most of them are never asked for.
     """
 
     digests: NDArray[np.uint32]
-    rarity: Floats
-    weights: Floats
+    rarity: NDArray[np.float16] | Floats
+    weights: NDArray[np.int8] | NDArray[np.float16] | Floats
+    scales: Floats
 
     def __post_init__(self) -> None:
         if not (
             self.digests.ndim == 1
             and self.rarity.shape == self.digests.shape
-            and self.weights.shape[:1] == self.digests.shape
+            and self.weights.shape == (*self.digests.shape, *self.scales.shape)
             and (np.diff(self.digests.astype(np.int64)) > 0).all()
         ):
             raise ValueError("a table of n-grams whose arrays do not fit together")
@@ -124,9 +128,9 @@ class Table:
         places = np.searchsorted(self.digests, digests)
         places[places == len(self.digests)] = 0
         known = self.digests[places] == digests
-        rarity = np.where(known, self.rarity[places], np.float32(0.0))
+        rarity = np.where(known, self.rarity[places].astype(np.float32), np.float32(0.0))
         vectors = np.empty((len(digests), self.weights.shape[1] + 1), np.float32)
-        np.multiply(self.weights[places], rarity[:, None], out=vectors[:, :-1])
+        np.multiply(self.weights[places] * self.scales, rarity[:, None], out=vectors[:, :-1])
         np.square(rarity, out=vectors[:, -1])
         return np.add.reduceat(vectors, starts)
 

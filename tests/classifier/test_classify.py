@@ -156,8 +156,9 @@ def test_weights_are_saved_and_read_back(weights: Heads, tmp_path: Path) -> None
     assert np.array_equal(again.inputs, weights.inputs)
     for found, table in zip(again.tables, weights.tables, strict=True):
         assert np.array_equal(found.digests, table.digests)
-        # In bytes, with a scale for each head.
-        assert np.abs(found.weights - table.weights).max() <= np.abs(table.weights).max() / 127
+        # In bytes, with a scale for each head; and read as what they are kept in.
+        assert np.abs(found.weights * found.scales - table.weights * table.scales).max() <= table.scales.max()
+        assert (found.weights.dtype, found.rarity.dtype) == (np.int8, np.float16)
     assert again.threshold == weights.threshold
     assert path.stat().st_size <= 8 * 1024 * 1024
 

@@ -37,10 +37,10 @@ def test_weights_that_are_no_numbers_are_refused(weights: Heads, name: str, valu
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
-@pytest.mark.parametrize("name", ["weights", "rarity"])
+@pytest.mark.parametrize("name", ["scales", "rarity"])
 def test_tables_that_hold_no_numbers_are_refused(weights: Heads, name: str, value: float) -> None:
     whole, *ends = weights.tables
-    changed = getattr(whole, name).copy()
+    changed = getattr(whole, name).astype(np.float32)
     changed.flat[0] = value
     with pytest.raises(ValueError, match="of whole holds"):
         replace(weights, tables=(replace(whole, **{name: changed}), *ends))

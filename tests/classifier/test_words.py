@@ -19,7 +19,8 @@ def tables(*texts: str) -> list[Table]:
         Table(
             digests.astype(np.uint32),
             draw.uniform(1, 5, len(digests)).astype(np.float32),
-            draw.normal(size=(len(digests), HEADS)).astype(np.float32),
+            draw.integers(-127, 128, (len(digests), HEADS), np.int8),
+            draw.uniform(0.001, 0.01, HEADS).astype(np.float32),
         )
         for _ in words.PARTS
     ]
@@ -49,7 +50,8 @@ def test_what_words_add_is_the_sum_over_their_n_grams_by_the_length_of_the_text(
     [whole, *_] = own = tables("prove it", "proven")
     [sums, *_] = Vectors(own).parts(split("prove it prove"))
     places = [int(np.searchsorted(whole.digests, gram)) for word in ("prove", "it") for gram in grams(word)]
-    expected = (whole.weights[places] * whole.rarity[places, None]).sum(axis=0)
+    weights = whole.weights[places] * whole.scales
+    expected = (weights * whole.rarity[places, None]).sum(axis=0)
 
     assert mean(sums) == pytest.approx(expected / np.sqrt((whole.rarity[places] ** 2).sum()), rel=1e-5)
 
@@ -77,8 +79,11 @@ def test_any_text_has_words(text: str) -> None:
 
 
 def test_arrays_that_do_not_fit_together_are_no_table() -> None:
-    one = np.zeros(2, np.float32)
+    one, three = np.zeros(2, np.float32), np.ones(3, np.float32)
+    weights = np.zeros((2, 3), np.int8)
     with pytest.raises(ValueError, match="do not fit"):
-        Table(np.array([2, 1], np.uint32), one, np.zeros((2, 3), np.float32))
+        Table(np.array([2, 1], np.uint32), one, weights, three)
     with pytest.raises(ValueError, match="do not fit"):
-        Table(np.array([1, 2], np.uint32), one[:1], np.zeros((2, 3), np.float32))
+        Table(np.array([1, 2], np.uint32), one[:1], weights, three)
+    with pytest.raises(ValueError, match="do not fit"):
+        Table(np.array([1, 2], np.uint32), one, weights, three[:2])

@@ -188,7 +188,12 @@ def train(data: Path, seed: int, version: str) -> Heads:
     learnt = outcomes.learn(data, questions, made.mean, made.scale, embedder)
     parts, inputs = made.split(columns)
     tables = [
-        Table(own.digests, own.rarity, np.ascontiguousarray(weights[:, : heads.WIDTHS[part]]))
+        Table(
+            own.digests,
+            own.rarity,
+            np.ascontiguousarray(weights[:, : heads.WIDTHS[part]]),
+            np.ones(heads.WIDTHS[part], np.float32),
+        )
         for part, own, weights in zip(PARTS, made.vocabularies, parts, strict=True)
     ]
     found = Heads(

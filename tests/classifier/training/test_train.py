@@ -68,7 +68,7 @@ def test_heads_say_in_serving_what_they_said_in_training(embedder: Embedder) -> 
     parts, inputs = made.split(columns)
     vectors = words.Vectors(
         [
-            Table(own.digests, own.rarity, weights)
+            Table(own.digests, own.rarity, weights, np.ones(weights.shape[1], np.float32))
             for own, weights in zip(made.vocabularies, parts, strict=True)
         ]
     )

@@ -31,6 +31,8 @@ def confine(transport: httpx.AsyncBaseTransport) -> None:
     litellm.failure_callback = []
     litellm._async_success_callback = []  # noqa: SLF001  (its only name)
     litellm._async_failure_callback = []  # noqa: SLF001  (its only name)
+    # Its tokenizer's text as objects, 13 MiB, which LiteLLM itself never looks at once they are text again.
+    vars(litellm.utils).pop("json_data", None)
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
         logging.getLogger(name).propagate = False

@@ -155,11 +155,20 @@ async def serving(
 async def _warm_up(
     directory: Directory, litellm_engine: "LiteLLMEngine", direct_engine: "DirectEngine"
 ) -> None:
-    """Load what LiteLLM loads late, once for each provider, before the first caller waits for it."""
-    one_each = {deployment.provider: deployment for deployment in directory.fleet.deployments}
+    """Load what LiteLLM loads late before the first caller waits for it.
+
+    Its entry point loads some 600 modules, so that is tried only for providers some of whose calls go there.
+    """
+    one_each: dict[tuple[str, ...], Deployment] = {}
+    for deployment in directory.fleet.deployments:
+        one_each.setdefault((deployment.provider, deployment.litellm_model, deployment.mode), deployment)
+    through_litellm: dict[str, Deployment] = {}
     for deployment in one_each.values():
+        _, engine = directory.find(deployment.id) or (None, litellm_engine)
+        if engine is not direct_engine or not await direct_engine.warm_up(deployment):
+            through_litellm.setdefault(deployment.provider, deployment)
+    for deployment in through_litellm.values():
         await litellm_engine.warm_up(deployment)
-    await direct_engine.warm_up(one_each.values())
 
 
 async def _sync(breakers: Breakers) -> None:

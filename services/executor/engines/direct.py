@@ -6,7 +6,7 @@ engines send the same request and return the same answer.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from io import BytesIO
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
 from services.chassis import offload
 from services.chassis.deployments import Deployment
-from services.chassis.operations import Operation
+from services.chassis.operations import MODES, Operation
 from services.executor.engines import (
     anthropic,
     gemini,
@@ -72,16 +72,21 @@ class DirectEngine:
             # Closed transports report it in the next round of the loop.
             await asyncio.sleep(0)
 
-    async def warm_up(self, deployments: Iterable[Deployment]) -> None:
-        """Translate once for each deployment, so that the first real call need not wait for LiteLLM's imports."""
-        body = {"messages": [{"role": "user", "content": "."}]}
-        for deployment in deployments:
-            if serves(deployment):
-                call = Call(deployment, "none", Operation.CHAT, body, stream=True, timeout_s=5)
-                # Whatever is wrong with it fails the first call, not the start.
-                with suppress(Exception):
-                    async with self._preparer.prepared(call) as prepared:
-                        _translate(prepared)
+    async def warm_up(self, deployment: Deployment) -> bool:
+        """Translate calls of a deployment, so that the first real one need not wait for LiteLLM's imports.
+
+        Returns:
+            Whether this engine makes all calls of these kinds itself; else some are for LiteLLM's entry point.
+
+        """
+        whole = True
+        for operation, body in _trials(deployment):
+            call = Call(deployment, "none", operation, body, stream=True, timeout_s=5)
+            # Whatever is wrong with it fails the first call, not the start.
+            with suppress(Exception):
+                async with self._preparer.prepared(call) as prepared:
+                    whole = whole and _translate(prepared) is not None
+        return whole
 
     def estimate(self, call: Call, text: str) -> Usage:
         """Count tokens with the model's tokenizer."""
@@ -155,6 +160,23 @@ def serves(deployment: Deployment) -> bool:
     # LiteLLM always turns these chats into another API, which only its own entry point does.
     is_bridged = deployment.litellm_model.startswith(("responses/", "ft:"))
     return deployment.provider in TRANSLATIONS and not is_bridged
+
+
+def _trials(deployment: Deployment) -> Iterator[tuple[Operation, Mapping[str, Any]]]:
+    """Requests of each kind that decides by which way a deployment is called."""
+    if deployment.mode not in MODES[Operation.CHAT]:
+        yield from (
+            (operation, {"input": "."}) for operation in Operation if deployment.mode in MODES[operation]
+        )
+        return
+    chat = {"messages": [{"role": "user", "content": "."}]}
+    function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+    tools = [{"type": "function", "function": function}]
+    yield Operation.CHAT, chat
+    yield Operation.CHAT, {**chat, "tools": tools}
+    yield Operation.CHAT, {**chat, "tools": tools, "reasoning_effort": "low"}
+    schema = {"name": "s", "schema": {"type": "object", "properties": {}}}
+    yield Operation.CHAT, {**chat, "response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def _translate(prepared: Prepared) -> Upstream | None:

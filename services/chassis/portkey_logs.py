@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-import requests
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind, format_span_id, format_trace_id
@@ -36,6 +35,9 @@ class PortkeyLogExporter(SpanExporter):
     """
 
     def __init__(self, address: str, headers: Mapping[str, str], *, timeout_s: float) -> None:
+        # Some MiB, for those who send entries alone.
+        import requests
+
         self._address = address
         self._timeout_s = timeout_s
         self._session = requests.Session()
@@ -50,7 +52,8 @@ class PortkeyLogExporter(SpanExporter):
                 self._address, data=orjson.dumps(entries), timeout=self._timeout_s, stream=True
             ) as answer:
                 return SpanExportResult.SUCCESS if answer.ok else SpanExportResult.FAILURE
-        except requests.RequestException:
+        except OSError:
+            # As all failures of requests are.
             return SpanExportResult.FAILURE
 
     def shutdown(self) -> None:

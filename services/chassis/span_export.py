@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import prometheus_client
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, SynchronousMultiSpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -189,7 +188,7 @@ def exporters(settings: Settings) -> Iterator[tuple[str, SpanExporter]]:
             yield "portkey", PortkeyLogExporter(settings.portkey_logs, headers, timeout_s=DELIVERY_S)
         else:
             with _without_the_collectors_settings():
-                exporter = OTLPSpanExporter(settings.portkey_otlp, headers=headers, timeout=DELIVERY_S)
+                exporter = _by_http(settings.portkey_otlp, headers)
             yield "portkey", exporter
 
 
@@ -212,5 +211,11 @@ def _otlp(settings: Settings) -> SpanExporter:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as ByGrpc
 
         return ByGrpc(endpoint=settings.otlp_traces or settings.otlp, timeout=DELIVERY_S)
-    traces = settings.otlp_traces or settings.otlp.rstrip("/") + "/v1/traces"
-    return OTLPSpanExporter(endpoint=traces, timeout=DELIVERY_S)
+    return _by_http(settings.otlp_traces or settings.otlp.rstrip("/") + "/v1/traces")
+
+
+def _by_http(address: str, headers: dict[str, str] | None = None) -> SpanExporter:
+    # 60 ms and 7 MiB, for those who send spans alone.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(address, headers=headers, timeout=DELIVERY_S)

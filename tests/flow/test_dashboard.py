@@ -8,6 +8,7 @@ from typing import Literal
 import asyncpg
 import httpx
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
@@ -18,6 +19,7 @@ from tests.flow.stack import ADMIN_KEY, VIEWER_KEY, Stack
 from tests.gateway.conftest import eventually
 from tests.tools import Absent
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 # A busy machine takes a while to draw a page, in milliseconds.
 PATIENCE_MS = 60_000
 PHONE = ViewportSize(width=390, height=844)
@@ -39,9 +41,9 @@ VIEWS = (
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A browser, where there is one."""
+    """A browser, where there is one; its visitors share nothing but the process."""
     try:
         async with browsing() as one:
             yield one
@@ -49,7 +51,7 @@ async def browser() -> AsyncIterator[Browser]:
         pytest.skip(str(absent))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(stack: Stack, browser: Browser) -> AsyncIterator[Page]:
     """A page of a new visitor; whatever its console complains of fails the test."""
     context = await browser.new_context(base_url=stack.rest)

@@ -1,7 +1,5 @@
 """Whatever is killed: requests succeed degraded and say so, or fail at once and say when to try again."""
 
-import time
-
 import httpx
 import pytest
 
@@ -39,15 +37,19 @@ async def test_without_a_decider_requests_succeed_and_say_so(
 
 
 async def test_a_frozen_classifier_delays_only_a_few(stack: Stack, http: httpx.AsyncClient) -> None:
+    waited: list[bool] = []
+
+    async def goes_on_without_asking() -> bool:
+        decided = (await http.post("/v1/chat/completions", json=REQUEST)).json()["lumni"]
+        assert ["classifier"] == decided["degraded"]
+        # Either for its whole deadline or for nothing; what else a busy machine delays is no part of it.
+        waited.append(decided["latency_ms"]["classify"] > stacks.DECISION_TIMEOUT_S * 1000 / 2)
+        return not waited[-1]
+
     stack.services["classifier"].pause()
     try:
-        took = []
-        for _ in range(8):
-            began = time.perf_counter()
-            assert (await http.post("/v1/chat/completions", json=REQUEST)).status_code == 200
-            took.append(time.perf_counter() - began)
-        # After a few that waited for their deadline the others do not ask.
-        assert min(took) < stacks.DECISION_TIMEOUT_S <= max(took)
+        await eventually(goes_on_without_asking)
+        assert any(waited)
     finally:
         stack.services["classifier"].resume()
     await _until_whole(http)

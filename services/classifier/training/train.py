@@ -11,9 +11,11 @@
 """
 
 import argparse
+import os
 import random
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -127,7 +129,7 @@ def design(seen: Sequence[Observation]) -> Design:
 
 
 def fit(rows: csr_array, labels: Labels, weights: Weights, strength: float) -> tuple[Array, float]:
-    """Logistic regression: coefficients and intercept."""
+    """Logistic regression: coefficients and intercept; several may run side by side in threads."""
     model = LogisticRegression(C=strength, solver="liblinear", max_iter=1000, random_state=0)
     model.fit(rows, labels, sample_weight=weights)
     return model.coef_[0].astype(np.float32), float(model.intercept_[0])
@@ -178,9 +180,12 @@ def train(data: Path, seed: int, version: str) -> Heads:
     labelled = csr_array(vstack([rows, ordinary], format="csr"))
     names = np.array([*(one.category for one in told.requests), *named])
     weights = np.concatenate([told.weights, np.ones(len(texts))])
-    for number, category in enumerate(CATEGORIES):
-        at = KINDS.start + number
-        columns[:, at], biases[at] = fit(labelled, (names == category).astype(int), weights, CATEGORY_C)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        fitted = threads.map(
+            lambda category: fit(labelled, (names == category).astype(int), weights, CATEGORY_C), CATEGORIES
+        )
+        for at, (own, bias) in enumerate(fitted, KINDS.start):
+            columns[:, at], biases[at] = own, bias
 
     questions = outcomes.exam(data, embedder, np.random.default_rng(seed))
     say("exam questions with outcomes", len(questions.questions))
@@ -246,10 +251,14 @@ def calibrate(told: Sample, rows: csr_array, easy: csr_array) -> tuple[float, fl
     powerful = np.array([one.powerful for one in told.requests], int)
     weights = emphasis(told)
     scores = np.zeros(len(powerful))
-    for held in range(GROUPS):
+
+    def judge_others(held: int) -> None:
         others = group != held
         coefficients, intercept = fit_score(rows[others], powerful[others], weights[others], easy)
         scores[~others] = rows[~others] @ coefficients + intercept
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(judge_others, range(GROUPS)))
     model = LogisticRegression(C=1e3).fit(scores[:, None], powerful, sample_weight=told.weights)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     say("slope and intercept of the score", (round(slope, 3), round(intercept, 3)))
@@ -291,10 +300,15 @@ def topics(questions: outcomes.Exam, told: Sample, made: Design, embedder: Embed
     rows = csr_array(hstack([rows[:, :size], rows[:, -len(NAMES) :]], format="csr"))
     columns = np.zeros((sum(len(own.digests) for own in made.vocabularies) + len(NAMES), len(SUBJECTS) + 1))
     biases = np.zeros(len(SUBJECTS) + 1, np.float32)
-    for number, subject in enumerate((*SUBJECTS, "none")):
-        labels = np.array([name == subject for _, name in kept], int)
-        found, biases[number] = fit(rows, labels, np.ones(len(kept)), SUBJECT_C)
-        columns[:size, number], columns[-len(NAMES) :, number] = found[:size], found[size:]
+    subject_of = np.array([name for _, name in kept])
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = threads.map(
+            lambda subject: fit(rows, (subject_of == subject).astype(int), np.ones(len(kept)), SUBJECT_C),
+            (*SUBJECTS, "none"),
+        )
+        for number, (weights, bias) in enumerate(found):
+            columns[:size, number], columns[-len(NAMES) :, number] = weights[:size], weights[size:]
+            biases[number] = bias
     return columns.astype(np.float32), biases
 
 

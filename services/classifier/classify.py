@@ -12,14 +12,14 @@ from services.classifier.embedding import Embedder
 from services.classifier.features import INDEX, Observation, observe
 from services.classifier.heads import CATEGORIES, SUBJECTS, Heads
 from services.classifier.reading import Reading
-from services.classifier.reasons import Factor, beside, explain
+from services.classifier.reasons import Factor, Joined, explain
 from services.classifier.stack import VERSION, Encodes, Opinion, Stack
 
 # Classifications remembered by one version; about 2 KiB each.
 REMEMBERED = 4096
 # A subject is named when it is at least so probable, and so probable among the subjects, and the task of a kind that
 # has one. The first is low: exam questions, which subjects are learnt from, are worded unlike requests.
-SUBJECT_PROBABILITY, SUBJECT_SHARE = 0.1, 0.5
+SUBJECT_PROBABILITY, SUBJECT_SHARE = 0.08, 0.5
 ACADEMIC = frozenset(("factual question", "math", "reasoning", "science"))
 
 
@@ -184,11 +184,11 @@ class Classifier:
         opinion: Opinion | None,
     ) -> Classification:
         score, shares = float(judgement.score[number]), judgement.category[number]
-        joined = score
+        joined = None
         if self._stack is not None and opinion is not None:
-            joined = self._stack.score(score, opinion)
+            joined = Joined(self._stack.score(score, opinion), self._stack.heads)
             shares = self._stack.shares(shares, opinion)
-        rate = heads.sigmoid(joined)
+        rate = heads.sigmoid(joined.score if joined else score)
         best = int(shares.argmax())
         subjects = judgement.subject[number][: len(SUBJECTS)]
         subject = int(subjects.argmax())
@@ -196,9 +196,7 @@ class Classifier:
             subjects[subject] >= max(SUBJECT_PROBABILITY, SUBJECT_SHARE * subjects.sum())
             and CATEGORIES[best] in ACADEMIC
         )
-        factors = explain(self.weights, judgement, number, shares, observation, parts)
-        if self._stack is not None and opinion is not None:
-            factors = beside(factors, self._stack.heads, joined - score)
+        factors = explain(self.weights, judgement, number, shares, observation, parts, joined)
         return Classification(
             powerful=rate >= self._threshold,
             category=CATEGORIES[best],

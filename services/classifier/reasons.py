@@ -1,24 +1,31 @@
 """Why a score is what it is, in words a person would accept.
 
-What a reason contributes is what the score loses when it is taken out of the request: the words of one kind, all words
-that are of no named kind, or what was counted of something (set to what is usual).
+What a reason contributes is what the score loses when it is taken out of the request: the words of one kind, or what
+was counted of something (set to what is usual). What is left of the score above the threshold when all other reasons
+are taken out is the wording's, so that all reasons together are how far the score is from the threshold, in log-odds.
+
+Those that speak for the tier are told. The others were outvoted, and would call the request what it was not found to
+be: of a sonnet to translate that its words are those of easy requests.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from heapq import nlargest
-from math import expm1, sqrt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import expm1, log, sqrt
 
-from services.classifier.features import COUNTED, INDEX, NAMED, NAMES, Observation
+from services.classifier.features import COUNTED, INDEX, NAMES, Observation
 from services.classifier.heads import CATEGORIES, SCORE, Array, Heads, Judgement
+from services.classifier.sayings import BY_PLACE
 from services.classifier.words import END_WEIGHT
 
 # Reasons that are given, and the least contribution of one, as a share of the largest.
 MOST = 5
 LEAST = 0.1
+# A category that is less probable is left unsaid: of those above 98 in 100 are right on the development part, of those
+# below half.
+SURE = 0.8
 # What a request of each category is called.
 TASKS = {
-    "chat": "talk",
+    "chat": "a conversation",
     "factual question": "a question of fact",
     "writing": "a text to write",
     "summarization": "a text to summarize",
@@ -31,8 +38,10 @@ TASKS = {
     "planning": "something to plan",
     "other": "a task of no common kind",
 }
-# The wording as a whole, after what the request is called.
+# Each of the next four: for a powerful model, and for a fast one. The wording as a whole, after what the request is
+# called, or alone.
 WORDING = ("worded like demanding ones", "worded like easy ones")
+WORDING_ALONE = ("worded like demanding requests", "worded like easy requests")
 # What outcomes of real models say of questions of an exam, and of sums told as a story.
 EXAM = ("an exam question that models often fail", "an exam question that models seldom fail")
 EFFORT = ("many steps to a solution", "few steps to a solution")
@@ -57,6 +66,19 @@ class Factor:
     contribution: float
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The score of the heads joined with that of an encoder.
+
+    Attributes:
+        score: Of both, in log-odds.
+        heads: What the heads' log-odds weigh in it.
+    """
+
+    score: float
+    heads: float
+
+
 def explain(
     weights: Heads,
     judgement: Judgement,
@@ -64,8 +86,9 @@ def explain(
     shares: Array,
     observation: Observation,
     parts: Sequence[Array],
+    joined: Joined | None = None,
 ) -> tuple[Factor, ...]:
-    """The largest contributions to one row's score, named when a person would name them.
+    """The largest contributions to one row's tier, named when a person would name them; at least one.
 
     Args:
         weights: That judged.
@@ -74,33 +97,30 @@ def explain(
         shares: The probabilities of the categories.
         observation: What was seen in the request.
         parts: Sums of each distinct word of each part of the request, as `words.Vectors.parts`.
+        joined: The score where an encoder was asked as well.
     """
-    deviations: list[float] = judgement.standard[row].tolist()
-    contributions: list[float] = (weights.inputs[:, SCORE] * judgement.standard[row]).tolist()
-    by_kind, unnamed = _by_kind(observation, parts)
-    for kind, contribution in by_kind.items():
-        contributions[INDEX[kind]] += contribution
-    named = []
-    for number, (names, deviation) in enumerate(zip(NAMED.values(), deviations, strict=True)):
-        # What there is much of has another name than what there is little of, or none.
-        if name := names[deviation <= 0]:
-            named.append((number, name))
-        else:
-            unnamed += contributions[number]
-    factors = [_wording(shares, unnamed)]
-    if outcomes := float(judgement.outcomes[row]):
-        names = EXAM if observation.features[INDEX["options"]] > 0 else EFFORT
-        factors.append(Factor(names[outcomes < 0], 0.0, outcomes))
-    for number, name in nlargest(MOST, named, key=lambda one: abs(contributions[one[0]])):
-        value = _value(number, float(observation.features[number]))
-        factors.append(Factor(name, value, contributions[number]))
-    return _largest(factors)
+    bound = log(weights.threshold / (1.0 - weights.threshold))
+    own = float(judgement.score[row]) - bound
+    weight, above = (joined.heads, joined.score - bound) if joined else (1.0, own)
+    best = int(shares.argmax())
+    category = CATEGORIES[best] if shares[best] >= SURE else ""
 
-
-def beside(factors: Sequence[Factor], weight: float, contribution: float) -> tuple[Factor, ...]:
-    """The largest of the heads' reasons, each of which counts with a weight, and what an encoder contributes."""
-    weighed = [replace(factor, contribution=weight * factor.contribution) for factor in factors]
-    return _largest([*weighed, Factor(MEANING[contribution < 0], 0.0, contribution)])
+    factors = [
+        Factor(name, value, weight * contribution)
+        for name, value, contribution in _visible(weights, judgement, row, category, observation, parts)
+    ]
+    if outcomes := weight * float(judgement.outcomes[row]):
+        if observation.features[INDEX["options"]] > 0:
+            factors.append(Factor(EXAM[outcomes < 0], 0.0, outcomes))
+        elif category == "math":
+            factors.append(Factor(EFFORT[outcomes < 0], 0.0, outcomes))
+    if joined:
+        meaning = above - weight * own
+        factors.append(Factor(MEANING[meaning < 0], 0.0, meaning))
+    rest = above - sum(factor.contribution for factor in factors)
+    name = f"{TASKS[category]}, {WORDING[rest < 0]}" if category else WORDING_ALONE[rest < 0]
+    factors.append(Factor(name, round(float(shares[best]), 3) if category else 0.0, rest))
+    return _largest([factor for factor in factors if (factor.contribution < 0) == (above < 0)])
 
 
 def _largest(factors: Sequence[Factor]) -> tuple[Factor, ...]:
@@ -109,21 +129,33 @@ def _largest(factors: Sequence[Factor]) -> tuple[Factor, ...]:
     return tuple(factor for factor in ordered if abs(factor.contribution) >= least)
 
 
-def _wording(shares: Array, contribution: float) -> Factor:
-    """The wording as a whole, told with the likeliest kind of task."""
-    best = int(shares.argmax())
-    name = f"{TASKS[CATEGORIES[best]]}, {WORDING[contribution < 0]}"
-    return Factor(name, round(float(shares[best]), 3), contribution)
+def _visible(
+    weights: Heads,
+    judgement: Judgement,
+    row: int,
+    category: str,
+    observation: Observation,
+    parts: Sequence[Array],
+) -> Iterator[tuple[str, float, float]]:
+    """Name, value and contribution of what can be seen in the text and speaks for the tier that it should."""
+    lost = _by_kind(observation, parts)
+    standard, inputs = judgement.standard[row], weights.inputs
+    for place, saying in BY_PLACE:
+        value = _value(place, float(observation.features[place]))
+        if value < saying.least or (saying.of and category not in saying.of):
+            continue
+        contribution = float(standard[place] * inputs[place, SCORE]) + lost.get(NAMES[place], 0.0)
+        if contribution > 0 if saying.powerful else contribution < 0:
+            yield saying.name, value, contribution
 
 
-def _by_kind(observation: Observation, parts: Sequence[Array]) -> tuple[dict[str, float], float]:
-    """What the score loses without the words of each kind, and without those of none."""
+def _by_kind(observation: Observation, parts: Sequence[Array]) -> dict[str, float]:
+    """What the score loses without the words of each kind."""
     kinds = observation.kinds
     lost = dict.fromkeys(kinds.values(), 0.0)
-    unnamed = 0.0
     words = observation.words
     for own, sums, weight in zip((words.whole, words.first, words.last), parts, _WEIGHTS, strict=True):
-        # The score's sum and the squared length: of all words, of each kind, of all kinds.
+        # The score's sum and the squared length: of all words, and of each kind.
         adds, squares = sums[:, SCORE].tolist(), sums[:, -1].tolist()
         added, squared = sum(adds), sum(squares)
         score = _score(added, squared)
@@ -134,9 +166,7 @@ def _by_kind(observation: Observation, parts: Sequence[Array]) -> tuple[dict[str
                 of_kind[kind] = less + add, shorter + square
         for kind, (less, shorter) in of_kind.items():
             lost[kind] += weight * (score - _score(added - less, squared - shorter))
-        named = [sum(values) for values in zip(*of_kind.values(), strict=True)] or [0.0, 0.0]
-        unnamed += weight * (score - _score(*named))
-    return lost, unnamed
+    return lost
 
 
 def _score(added: float, squared: float) -> float:

@@ -70,7 +70,7 @@ def test_a_demand_for_a_tier_does_not_force_it(classifier: Classifier, text: str
     [
         ("Write a Python function that merges overlapping intervals", "a programming task"),
         ("What is the chance of two sixes in a row?", "a mathematical task"),
-        ("good morning, how are you?", "talk"),
+        ("good morning, how are you?", "a conversation"),
         ("Translate to German: Where is the library?", "a text to translate"),
     ],
 )

@@ -2,7 +2,8 @@
 
 Most of what is counted helps the score and is no reason: that something sounds technical, is long, or speaks of money
 says nothing about the model that it needs. What is listed here can be seen in the text, speaks for one tier only, and
-is said where it means what its name says: "derive" asks for a derivation in mathematics, and not in a letter.
+is said where it means what its name says: "derive" asks for a derivation in mathematics and not in a letter, "compare"
+for a comparison and not in the name of a function.
 """
 
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ SAYINGS: Mapping[str, Saying] = {
     "playing": Saying("a role to play", powerful=True, of=frozenset(("chat",))),
     "why": Saying("an explanation asked for", powerful=True, of=ASKED | {"code"}),
     "proof": Saying("a proof or a derivation asked for", powerful=True, of=ARGUED - {"science"}),
-    "weighing": Saying("things to compare or to weigh", powerful=True, of=ASKED | {"code", "other"}),
+    "weighing": Saying("things to compare or to weigh", powerful=True, of=ASKED | {"other"}),
     "logic": Saying("words of logic", powerful=True, least=2, of=frozenset(("reasoning",))),
     "negation": Saying("several negations to heed", powerful=True, least=4, of=frozenset(("reasoning",))),
     "constraints": Saying("constraints to respect", powerful=True, least=2, of=MADE),

@@ -5,7 +5,7 @@ bin := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos chart programs packages eval-learning capacity
+.PHONY: help setup run lock stubs wheel release lint tools collector clients test coverage train-classifier eval-classifier eval-selector eval-free-tier catalog bench bench-peers overload faults fuzz load attacks chaos chart chart-server programs packages eval-learning capacity
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ chart: setup ## build helm from Go modules (minutes), render deploy/kubernetes a
 	@$(bin)/python -m tests.tools helm
 	$(bin)/python scripts/kubernetes_manifests.py
 	$(bin)/pytest tests/deploy/test_kubernetes.py tests/deploy/test_chart.py -v
+
+chart-server: setup ## build etcd, kube-apiserver and helm from Go modules (a quarter of an hour), and apply deploy/kubernetes for real
+	@$(bin)/python -m tests.tools custom-resources etcd kube-apiserver helm
+	$(bin)/pytest tests/deploy/test_api_server.py -v
 
 clients: tools ## install the SDKs, frameworks and coding agents that people call LLMs with (1.2 GB), and run each against Lumni
 	$(bin)/python -m tests.clients.environments node python openid agents

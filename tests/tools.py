@@ -6,6 +6,7 @@ than a test may.
 """
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,31 @@ SLOW_MODULES = {"helm": "helm.sh/helm/v3/cmd/helm@v3.22.0"}
 # Collectors of OpenTelemetry, put together by its builder from the components in a file: minutes.
 BUILT = {"otelcol": ROOT / "tests" / "deploy" / "otelcol.yaml"}
 BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.145.0"
+# Programs in Go whose module takes its parts from folders beside it, which `go install` refuses: many minutes. The parts
+# are modules as well, whose versions begin with v0 where the module's begin with v1. etcd's version is that which it asks for.
+KUBERNETES = "k8s.io/kubernetes@v1.37.2"
+WITH_PARTS = {
+    "etcd": (KUBERNETES, "go.etcd.io/etcd/server/v3"),
+    "kube-apiserver": (KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver"),
+}
+# Folders of files out of modules.
+FILES = {
+    # What the Prometheus operator and cert-manager add to Kubernetes' API.
+    "custom-resources": (
+        (
+            "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+            "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+        ),
+        (
+            "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+            "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+        ),
+        (
+            "github.com/cert-manager/cert-manager@v1.21.2",
+            "deploy/crds/cert-manager.io_certificates.yaml",
+        ),
+    )
+}
 # Debian's packages, which come with all that they need.
 PACKAGES = ("chromium",)
 # Programs and libraries out of Debian's packages, which would start a server or change the machine if they were
@@ -61,7 +87,7 @@ def find(name: str) -> Path:
     path = FOLDER / name
     if path.exists():
         return path
-    if name in BUILT or name in SLOW_MODULES:
+    if name in (*BUILT, *SLOW_MODULES, *WITH_PARTS, *FILES):
         raise Absent(
             f"{name} is not built; `python -m tests.tools {name}` does that in minutes if Go is there"
         )
@@ -103,6 +129,10 @@ def install(name: str) -> Path:
         path = FOLDER / name
         if name in BUILT:
             _build(go, name)
+        elif name in WITH_PARTS:
+            _build_with_parts(go, name)
+        elif name in FILES:
+            _copy_files(go, name)
         else:
             _install(go, path)
         return path
@@ -135,6 +165,36 @@ def _build(go: str, name: str) -> None:
         shutil.copy(Path(folder, name, name), FOLDER / name)
 
 
+def _build_with_parts(go: str, name: str) -> None:
+    module, package = WITH_PARTS[name]
+    path, _, version = module.partition("@")
+    asked = Path(_downloaded(go, module)["GoMod"]).read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        # As its own replacements hold for nobody else, a module of ours has them again.
+        parts = re.findall(r"^\s(\S+) => \./\S+$", asked, re.MULTILINE)
+        lines = [f"{part} => {part} v0{version.removeprefix('v1')}" for part in parts]
+        Path(folder, "go.mod").write_text(
+            "module tools\n" + f"require {path} {version}\n" + "".join(f"replace {line}\n" for line in lines)
+        )
+        command = (go, "build", "-mod=mod", "-trimpath", "-ldflags=-s -w", "-o", str(FOLDER / name), package)
+        _run(*command, folder=folder, timeout_s=BUILD_S)
+
+
+def _copy_files(go: str, name: str) -> None:
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        for module, file in FILES[name]:
+            source = Path(_downloaded(go, module)["Dir"], file)
+            # Files of Go's cache cannot be written.
+            shutil.copyfile(source, Path(folder, source.name))
+        shutil.copytree(folder, FOLDER / name)
+
+
+def _downloaded(go: str, module: str) -> dict[str, str]:
+    """Where Go has put a module."""
+    found: dict[str, str] = json.loads(_run(go, "mod", "download", "-json", module))
+    return found
+
+
 def _install_package(name: str) -> None:
     if os.geteuid() != 0:
         raise Absent(f"{name} is not installed; on Debian and Ubuntu: sudo apt-get install {name}")
@@ -160,20 +220,23 @@ def _apt(*arguments: str, folder: str = "/") -> None:
     _run("apt-get", *arguments, folder=folder)
 
 
-def _run(*command: str, folder: str = "/", timeout_s: float = INSTALL_S) -> None:
+def _run(*command: str, folder: str = "/", timeout_s: float = INSTALL_S) -> str:
+    """What a command prints."""
     if shutil.which(command[0]) is None:
         raise Absent(f"there is no {command[0]} here")
     try:
-        subprocess.run(
+        done = subprocess.run(
             command,
             env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
             cwd=folder,
             check=True,
             capture_output=True,
+            text=True,
             timeout=timeout_s,
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise Absent(f"{' '.join(command)} failed: {error}") from error
+    return done.stdout
 
 
 def main(names: list[str]) -> int:

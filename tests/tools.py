@@ -176,7 +176,9 @@ def _build_with_parts(go: str, name: str) -> None:
         Path(folder, "go.mod").write_text(
             "module tools\n" + f"require {path} {version}\n" + "".join(f"replace {line}\n" for line in lines)
         )
-        command = (go, "build", "-mod=mod", "-trimpath", "-ldflags=-s -w", "-o", str(FOLDER / name), package)
+        # Kubernetes' own build sets it, too; helm asks for it.
+        flags = f"-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={version}"
+        command = (go, "build", "-mod=mod", "-trimpath", flags, "-o", str(FOLDER / name), package)
         _run(*command, folder=folder, timeout_s=BUILD_S)
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-
-import httpx
+from typing import TYPE_CHECKING
 
 from services.chassis import redis
 from services.gateway import postgres
@@ -15,17 +14,17 @@ from services.gateway.cipher import Cipher
 from services.gateway.conversations import store as conversations
 from services.gateway.conversations.store import ResponseStore
 from services.gateway.dashboard import routes as dashboard
-from services.gateway.dashboard.oidc.provider import TIMEOUT_S, Provider
 from services.gateway.dashboard.oidc.settings import Settings as OidcSettings
 from services.gateway.dashboard.session import Role, Sessions
 from services.gateway.peers import clients
 from services.gateway.recording import text_store as texts
 from services.gateway.recording.record import Content
 from services.gateway.recording.text_store import TextStore
-from services.gateway.reports import portkey_feedback
-from services.gateway.reports.portkey_feedback import PortkeyFeedback
 from services.gateway.reports.readers import READERS
 from services.gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from services.gateway.reports.portkey_feedback import PortkeyFeedback
 
 HOUR_S = 3600
 
@@ -54,6 +53,11 @@ def sessions(settings: Settings) -> Sessions:
 @asynccontextmanager
 async def oidc(settings: OidcSettings) -> AsyncIterator[dashboard.Oidc]:
     """Who else signs people in at the page."""
+    # 200 ms and 8 MiB, for those who have such a provider alone.
+    import httpx
+
+    from services.gateway.dashboard.oidc.provider import TIMEOUT_S, Provider
+
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
         yield dashboard.Oidc(Provider(client, settings), settings)
 
@@ -95,9 +99,16 @@ async def caching(
 
 
 @asynccontextmanager
-async def portkey(settings: Settings) -> AsyncIterator[PortkeyFeedback]:
+async def portkey(settings: Settings) -> AsyncIterator["PortkeyFeedback"]:
     """Sends verdicts to Portkey until the block ends."""
+    # As above.
+    import httpx
+
+    from services.gateway.reports import portkey_feedback
+
     async with httpx.AsyncClient(timeout=portkey_feedback.TIMEOUT_S) as client:
-        one = PortkeyFeedback(client, settings.portkey_feedback, settings.telemetry.spans.portkey_key)
+        one = portkey_feedback.PortkeyFeedback(
+            client, settings.portkey_feedback, settings.telemetry.spans.portkey_key
+        )
         async with one.sending():
             yield one

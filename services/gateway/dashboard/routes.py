@@ -1,6 +1,7 @@
 """Everything below /dashboard, put together."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Response
 
@@ -21,8 +22,6 @@ from services.gateway.dashboard import (
     spend,
 )
 from services.gateway.dashboard.models import FleetReports
-from services.gateway.dashboard.oidc import routes as oidc_routes
-from services.gateway.dashboard.oidc.provider import Provider
 from services.gateway.dashboard.oidc.settings import Settings as OidcSettings
 from services.gateway.dashboard.overview import Numbers
 from services.gateway.dashboard.page_route import page_route
@@ -41,6 +40,9 @@ from services.gateway.recording.text_store import TextStore
 from services.gateway.replays.replay import Replays
 from services.gateway.reports.requests import RequestReports
 from services.gateway.reports.usage import UsageReports
+
+if TYPE_CHECKING:
+    from services.gateway.dashboard.oidc.provider import Provider
 
 # An address has its text's version in it, so the text behind it never changes.
 FOREVER = "public, max-age=31536000, immutable"
@@ -71,7 +73,7 @@ class Sources:
 class Oidc:
     """A provider of OpenID Connect, and who of its users is what."""
 
-    provider: Provider
+    provider: "Provider"
     settings: OidcSettings
 
 
@@ -95,6 +97,9 @@ def router(sessions: Sessions, sources: Sources, *, oidc: Oidc | None = None) ->
     page, limit = SignInPage(pages, oidc.settings.host if oidc else ""), SignInLimit()
     routes.include_router(sign_in.router(sessions, page, limit, for_all))
     if oidc is not None:
+        # What signs and checks tokens is loaded where there are any.
+        from services.gateway.dashboard.oidc import routes as oidc_routes
+
         way = oidc_routes.SignIn(oidc.provider, oidc.settings, sessions, pages, page, limit)
         routes.include_router(oidc_routes.router(way))
     routes.include_router(overview.router(pages, numbers, for_all))

@@ -1,6 +1,8 @@
 """Messages are bounded in bytes, in fields, in time, and in what all of them hold together."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import grpc
@@ -8,7 +10,7 @@ import pytest
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2 as pb
 
-from services.chassis import rpc, status
+from services.chassis import errors, rpc, status
 from services.chassis.rpc import receiving
 from services.chassis.rpc.receiving import MOST_FIELDS
 from tests.chassis.test_rpc_admission import CLASSIFY, KEY, MIB, Counting, code, never, served
@@ -60,6 +62,29 @@ async def test_a_message_that_is_refused_gives_its_bytes_back() -> None:
             assert grpc.StatusCode.INVALID_ARGUMENT is await code(undecodable)
 
     assert 0 == servicer.calls
+
+
+async def test_what_a_failed_call_held_waits_for_no_garbage_collector() -> None:
+    class Held:
+        pass
+
+    seen: list[weakref.ref[Held]] = []
+
+    class Failing(Counting):
+        async def Classify(self, request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:
+            held = Held()
+            seen.append(weakref.ref(held))
+            raise errors.Invalid("no")
+
+    async with served(Failing()) as channel, asyncio.timeout(60):
+        gc.disable()
+        try:
+            await fault(channel.unary_unary(CLASSIFY)(long(1), metadata=KEY, timeout=60))
+            # The caller may know of its end before the call's task has come to it.
+            while seen[0]() is not None:
+                await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,11 @@ async def read(
                 refusal = fault
                 blocks.clear()
     if refusal is not None:
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            # It knows this frame, and with it the body, which would wait for the garbage collector.
+            del refusal
     return await offload.run(length, lambda: b"".join((*blocks, bytes(block))))
 
 

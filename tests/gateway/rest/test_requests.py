@@ -1,14 +1,17 @@
 """Bodies are read within bounds, whether they come whole or in parts."""
 
+import gc
 import gzip
 import random
 import threading
+import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from starlette.types import Message, Receive
 
-from services.chassis import errors, json_bounds
+from services.chassis import errors, json_bounds, offload
 from services.chassis.byte_budget import ByteBudget
 from services.gateway.rest import content, requests
 
@@ -103,6 +106,22 @@ async def test_a_body_with_too_much_in_it_is_read_to_its_end_and_held_no_longer_
 
     assert len(WIDE) == received
     assert count.bytes <= requests.BLOCK + PART
+
+
+async def test_what_was_held_of_a_refused_body_waits_for_no_garbage_collector() -> None:
+    gc.disable()
+    try:
+        count = Seen()
+        seen = weakref.ref(count)
+        with ByteBudget(requests.MAX_BODY).lease() as lease, suppress(errors.Invalid):
+            await requests.read(coming(in_parts(WIDE)), lease, count=count)
+        del count
+        # The thread has let go of its last work when it does the next.
+        await offload.run(offload.LONG + 1, int)
+
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_packed_body_with_too_much_in_it_is_not_unpacked_to_its_end() -> None:

@@ -23,7 +23,7 @@ LEAST = 0.1
 # A category that is less probable is left unsaid: of those above 98 in 100 are right on the development part, of those
 # below half.
 SURE = 0.8
-# What a request of each category is called.
+# What a request of each category is called; of no other it can be said what it is.
 TASKS = {
     "chat": "a conversation",
     "factual question": "a question of fact",
@@ -36,7 +36,6 @@ TASKS = {
     "reasoning": "a task of reasoning",
     "science": "a question of science",
     "planning": "something to plan",
-    "other": "a task of no common kind",
 }
 # Each of the next four: for a powerful model, and for a fast one. The wording as a whole, after what the request is
 # called, or alone.
@@ -118,8 +117,8 @@ def explain(
         meaning = above - weight * own
         factors.append(Factor(MEANING[meaning < 0], 0.0, meaning))
     rest = above - sum(factor.contribution for factor in factors)
-    name = f"{TASKS[category]}, {WORDING[rest < 0]}" if category else WORDING_ALONE[rest < 0]
-    factors.append(Factor(name, round(float(shares[best]), 3) if category else 0.0, rest))
+    name = f"{TASKS[category]}, {WORDING[rest < 0]}" if category in TASKS else WORDING_ALONE[rest < 0]
+    factors.append(Factor(name, round(float(shares[best]), 3) if category in TASKS else 0.0, rest))
     return _largest([factor for factor in factors if (factor.contribution < 0) == (above < 0)])
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
 
 from services.chassis import redis
 from services.gateway import postgres
@@ -20,11 +19,9 @@ from services.gateway.peers import clients
 from services.gateway.recording import text_store as texts
 from services.gateway.recording.record import Content
 from services.gateway.recording.text_store import TextStore
+from services.gateway.reports import portkey_feedback
 from services.gateway.reports.readers import READERS
 from services.gateway.settings import Settings
-
-if TYPE_CHECKING:
-    from services.gateway.reports.portkey_feedback import PortkeyFeedback
 
 HOUR_S = 3600
 
@@ -99,12 +96,10 @@ async def caching(
 
 
 @asynccontextmanager
-async def portkey(settings: Settings) -> AsyncIterator["PortkeyFeedback"]:
+async def portkey(settings: Settings) -> AsyncIterator[portkey_feedback.PortkeyFeedback]:
     """Sends verdicts to Portkey until the block ends."""
     # As above.
     import httpx
-
-    from services.gateway.reports import portkey_feedback
 
     async with httpx.AsyncClient(timeout=portkey_feedback.TIMEOUT_S) as client:
         one = portkey_feedback.PortkeyFeedback(

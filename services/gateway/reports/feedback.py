@@ -11,7 +11,7 @@ is no complaint: clients retry, apps send the same template all day, and feature
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -19,11 +19,9 @@ from services.chassis import errors
 from services.chassis.candidates import UNPINNED
 from services.gateway import postgres
 from services.gateway.keys.permissions import Caller
+from services.gateway.reports.portkey_feedback import PortkeyFeedback
 from services.gateway.requests.feedback_request import Verdict
 from services.gateway.requests.request_ids import age_s
-
-if TYPE_CHECKING:
-    from services.gateway.reports.portkey_feedback import PortkeyFeedback
 
 BATCH = 1000
 # The ledger writes the row of an answer a moment after it was given, so one that is not there yet is looked for again
@@ -84,7 +82,7 @@ class FeedbackStore:
         pool: postgres.Pool,
         pauses_s: Sequence[float] = PAUSES_S,
         *,
-        portkey: "PortkeyFeedback | None" = None,
+        portkey: PortkeyFeedback | None = None,
     ) -> None:
         """Keep verdicts.
 

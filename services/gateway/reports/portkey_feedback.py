@@ -4,14 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import prometheus_client
 
 from services.chassis.backlog import Backlog
 from services.chassis.config import Secret
 from services.chassis.outage import Outage
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class PortkeyFeedback:
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, address: str, key: Secret, *, retry_s: float = RETRY_S
+        self, client: "httpx.AsyncClient", address: str, key: Secret, *, retry_s: float = RETRY_S
     ) -> None:
         self._client = client
         self._address = address
@@ -68,6 +70,9 @@ class PortkeyFeedback:
             DROPPED.inc(len(self._waiting))
 
     async def _send(self, batch: Sequence[dict[str, Any]]) -> bool:
+        # The module's counter is there in every gateway, its client only where verdicts are sent.
+        import httpx
+
         try:
             # The client's own timeouts are for each part of a call.
             async with asyncio.timeout(TIMEOUT_S):

@@ -128,12 +128,12 @@ async def test_an_expired_key_is_refused(keys: Authenticator, store: KeyStore, p
 
 async def test_a_known_key_costs_the_database_nothing(keys: Authenticator, store: KeyStore) -> None:
     made = await store.create("admin", {})
-    first = await keys.caller(made["key"])
 
     callers = [await keys.caller(made["key"]) for _ in range(1000)]
 
-    assert all(one is first for one in callers)
-    assert first is keys.remembered(made["key"])
+    # Read once, and once more where the news of its creation comes after that.
+    assert len({id(one) for one in callers}) <= 2
+    assert callers[-1] is keys.remembered(made["key"])
 
 
 async def test_a_known_key_has_the_limits_of_a_plan_as_it_is(

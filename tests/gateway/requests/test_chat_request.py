@@ -30,7 +30,7 @@ def body(**fields: Any) -> bytes:
         (b"{", None, "not valid JSON"),
         (b"[]", None, "JSON object"),
         (b'{"messages": [' + b"[" * 5000 + b"]" * 5000 + b"]}", None, "nested deeper"),
-        (b'{"messages": [' + b"[" * 5000, None, "not valid JSON"),
+        (b'{"messages": [' + b"[" * 5000, None, "nested deeper than"),
         (b"{}", "messages", "at least one message"),
         (body(messages=[]), "messages", "at least one message"),
         (body(messages="hi"), "messages", "a list"),

@@ -145,6 +145,16 @@ def test_the_proxy_reaches_the_gateways_and_nothing_behind_them(
     assert [rest, rest, grpc, grpc] == addresses
 
 
+def test_the_proxy_asks_gateways_that_reach_an_executor_by_both_protocols() -> None:
+    # What comes of it is tested with a proxy, where there is one (test_haproxy.py).
+    rules = re.findall(
+        r"^  use_backend (\w+) if { nbsrv\((\w+)\) ge 1 }\n  default_backend (\w+)$",
+        (ROOT / "deploy" / "haproxy.cfg").read_text(),
+        re.M,
+    )
+    assert [(f"{name}_ready", f"{name}_ready", name) for name in ("rest", "grpc")] == rules
+
+
 async def test_a_caller_is_known_by_its_own_address_whatever_it_claims(
     compose: dict[str, Any], services: dict[str, Any]
 ) -> None:

@@ -51,7 +51,9 @@ class _Tenant:
     running: int = 0
     queue: deque[Ticket] = field(default_factory=deque)
     # When the first request came that found no slot since the queue was last served empty; giving up empties it, too,
-    # and says nothing.
+    # and says nothing. The age is lost where a tenant that runs nothing gives all up, as it is forgotten, and where it
+    # gives up all but one, when that one runs. Either way only its own requests wait for longer, in a queue from which
+    # shorter ones take room: not worth remembering tenants, or who gave up.
     queue_since: float | None = None
 
     def with_one_more(self) -> float:

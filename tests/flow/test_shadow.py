@@ -30,7 +30,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 
 # A version to which everything is hard.
 EAGER = "eager"
-TEXTS = [f"Canary, what is {number} plus {number}?" for number in range(5)]
+CANARY = "Canary"
+TEXTS = [f"{CANARY}, what is {number} plus {number}?" for number in range(5)]
 # Fast and powerful are divided by the score alone.
 DIVIDED = f"{PLANS}selector: {{threshold: 0.9}}\n"
 
@@ -104,7 +105,7 @@ async def _served(stack: Stack, database: str) -> Served:
         cost = await pool.fetchval(
             "SELECT sum(cost_nano_usd)::bigint FROM usage_records WHERE request_id = ANY($1)", ids
         )
-    assert not any(b"canary" in row["asked"] for row in rows)
+    assert not any(CANARY.encode() in row["asked"] for row in rows)
     return Served(stack, ids, [selector_pb2.Asked.FromString(row["asked"]) for row in rows], cost)
 
 

@@ -122,6 +122,19 @@ async def test_what_is_under_way_at_the_end_is_published_as_it_is() -> None:
     assert before + 1 == missed()
 
 
+async def test_what_comes_just_before_the_end_or_after_it_is_published_as_it_is() -> None:
+    before, judging = missed(), Judging()
+    waiting, published = made(judging)
+    async with waiting.judging():
+        # Nothing of it has run when it is cancelled.
+        waiting.publish(event("last"), asked("last"))
+    waiting.publish(event("later"), asked("later"))
+
+    assert ["last", "later"] == [one.context.request_id for one in published]
+    assert [] == judging.asked
+    assert before + 2 == missed()
+
+
 async def test_no_more_texts_wait_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadows, "MOST_UNDER_WAY", 2)
     before, judging = missed(), Judging()

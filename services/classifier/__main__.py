@@ -45,9 +45,17 @@ async def serving(settings: Settings, inside: rpc.InProcess | None = None) -> As
         except ValueError as error:
             raise Mistakes([f"{setting}: {error}"]) from error
 
-    versions = Versions([(version(VERSIONS, name), share) for name, share in settings.shares()])
-    named = settings.shadowing()
-    shadow = Shadow(version(SHADOW, named[0]), named[1]) if named else None
+    shares = settings.shares()
+    served = {name: version(VERSIONS, name) for name, _ in shares}
+    versions = Versions([(served[name], share) for name, share in shares])
+    shadow = None
+    if named := settings.shadowing():
+        name, share = named
+        shadow = Shadow(served.get(name) or version(SHADOW, name), share)
+        if not any(share for other, share in shares if other != name):
+            log.warning(
+                "%s: %s is the only version that is served, so there is nothing to compare", SHADOW, name
+            )
     service = rpc.Service(
         SERVICE,
         add_ClassifierServiceServicer_to_server,

@@ -38,6 +38,11 @@ class Asking:
             log, "the sentence encoder fails; requests are judged without it", "it works again"
         )
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether a text waits behind the one that is read."""
+        return self._waiting > 1
+
     async def opinions(self, classifier: Classifier, seen: Seen) -> None:
         """Put the encoder's opinions where `classifier.judge` finds them; some or none while too many texts wait.
 

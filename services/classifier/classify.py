@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Classification:
         prompt_tokens: An estimate.
         long_context: Whether a long context window is needed.
         factors: What decided, the largest contribution first.
-        version: The weights that judged.
+        version: The version that judged; of one with an encoder that was not asked, the weights.
         truncated: Whether something of the question went unread.
         features: What was counted, in the order of features.NAMES.
     """
@@ -101,6 +101,7 @@ class Classifier:
             deep: A sentence encoder, and how its opinions are joined with those of the heads.
         """
         self.weights = weights
+        self.version = weights.version if deep is None else VERSION
         self.encoder: Encodes | None = None
         self._stack: Stack | None = None
         if deep is not None:
@@ -137,7 +138,8 @@ class Classifier:
     def judge(self, seen: Seen) -> list[Classification]:
         """Judge conversations that other versions judge as well, in their order.
 
-        A version with an encoder judges what the encoder was not asked about by its heads, and does not remember it.
+        A version with an encoder judges what the encoder was not asked about by its heads, in the name of their
+        weights, and does not remember it.
         """
         new = [key for key in seen.readings if key not in self._known]
         found = dict(zip(new, self._judge(seen, new), strict=True)) if new else {}
@@ -159,10 +161,8 @@ class Classifier:
         observations = [seen.observation(key) for key in keys]
         parts, judgement = self._heads(observations)
         return [
-            self._classification(
-                judgement, number, seen.readings[key], observation, parts[number], seen.opinions.get(key)
-            )
-            for number, (key, observation) in enumerate(zip(keys, observations, strict=True))
+            self._classification(judgement, number, seen, key, parts[number])
+            for number, key in enumerate(keys)
         ]
 
     def _heads(self, observations: Sequence[Observation]) -> tuple[list[list[heads.Array]], heads.Judgement]:
@@ -178,11 +178,11 @@ class Classifier:
         self,
         judgement: heads.Judgement,
         number: int,
-        reading: Reading,
-        observation: Observation,
+        seen: Seen,
+        key: bytes,
         parts: Sequence[heads.Array],
-        opinion: Opinion | None,
     ) -> Classification:
+        reading, observation, opinion = seen.readings[key], seen.observation(key), seen.opinions.get(key)
         score, shares = float(judgement.score[number]), judgement.category[number]
         joined = None
         if self._stack is not None and opinion is not None:
@@ -207,7 +207,7 @@ class Classifier:
             prompt_tokens=reading.prompt_tokens,
             long_context=reading.long_context,
             factors=factors,
-            version=self.weights.version,
+            version=self.version if key in seen.opinions else self.weights.version,
             truncated=reading.truncated,
             features=observation.features,
         )
@@ -219,7 +219,7 @@ def deepened(embedder: Embedder, encoder: Encodes, threshold: float | None = Non
     Raises:
         ValueError: weights that cannot be read.
     """
-    weights = replace(heads.load(heads.COMMITTED / "v1.npz"), version=VERSION)
+    weights = heads.load(heads.COMMITTED / "v1.npz")
     return Classifier(weights, embedder, threshold=threshold, deep=(encoder, Stack.load()))
 
 

@@ -111,6 +111,8 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
             raise NotFound("there is no shadow; LUMNI_CLASSIFIER_SHADOW names one")
         asked = request.classify
         bounds.check(asked, CLASSIFY, "classify.")
+        if request.served_tier not in (pb.TIER_FAST, pb.TIER_POWERFUL):
+            raise Invalid("served_tier: expected fast or powerful", param="served_tier")
         powerful = request.served_tier == pb.TIER_POWERFUL
         with _latency("Shadow").time():
             judged = await self._shadow.judge(reading(asked), self._asking, powerful=powerful)

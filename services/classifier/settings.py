@@ -27,7 +27,7 @@ class Settings:
     shadow: str = variable(
         SHADOW,
         "",
-        "version that judges too, but is only recorded, perhaps for a share of the requests: mine=0.1",
+        "version that judges what another serves, for metrics and replays, perhaps a share of it: mine=0.1",
     )
     weights: Path = variable("LUMNI_CLASSIFIER_WEIGHTS", heads.COMMITTED, "folder of the weights")
     threshold: float = variable(

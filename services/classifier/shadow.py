@@ -36,7 +36,7 @@ class Shadow:
 
     def __init__(self, classifier: Classifier, share: float = 1.0) -> None:
         """Judge a share of the requests, 0 to 1."""
-        self.version = classifier.weights.version
+        self.version = classifier.version
         self._classifier = classifier
         self._share = share
         self._failure_logged = -FAILURES_LOGGED_S
@@ -55,9 +55,12 @@ class Shadow:
         """
         try:
             seen = self._classifier.look([reading])
+            # Callers wait for the same encoder: at most two texts of the shadow are ever before theirs.
+            if asking.has_queue and self._classifier.texts(seen):
+                raise Exhausted("the sentence encoder is busy")
             await asking.opinions(self._classifier, seen)
             if self._classifier.texts(seen):
-                raise Exhausted("the sentence encoder is too busy, or fails")
+                raise Exhausted("the sentence encoder fails")
             [judged] = self._classifier.judge(seen)
         except Exhausted:
             raise

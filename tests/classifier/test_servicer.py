@@ -1,9 +1,12 @@
 """The whole service, over a real socket."""
 
+import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,9 +16,10 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2 as pb
 from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 
-from services.chassis import rpc
-from services.classifier import classify, features
+from services.chassis import config, rpc
+from services.classifier import classify, features, heads
 from services.classifier.__main__ import SERVICE
+from services.classifier.__main__ import serving as serving_by
 from services.classifier.classify import Classification, Classifier, Seen, Versions
 from services.classifier.embedding import Embedder
 from services.classifier.features import NAMES, Observation
@@ -26,6 +30,7 @@ from services.classifier.servicer import (
     SCORE,
     ClassifierServicer,
 )
+from services.classifier.settings import Settings
 from services.classifier.shadow import FAILURES, SHADOWED, Shadow
 from services.classifier.stack import Opinion, Stack
 
@@ -267,6 +272,71 @@ async def test_a_shadow_without_its_encoder_judges_nothing(weights: Heads, embed
             await stub.Shadow(shadowed(asking("hi"), pb.TIER_FAST), timeout=60)
 
     assert grpc.StatusCode.RESOURCE_EXHAUSTED is caught.value.code()
+
+
+async def test_callers_have_their_turn_at_the_encoder_before_all_but_two_texts_of_the_shadow(
+    weights: Heads, embedder: Embedder
+) -> None:
+    may_read = threading.Event()
+    texts: list[str] = []
+
+    class Held:
+        """An encoder that reads when it may."""
+
+        def read(self, text: str) -> Opinion | None:
+            assert may_read.wait(60)
+            texts.append(text)
+            return None
+
+    deep = Classifier(weights, embedder, deep=(Held(), Stack.load()))
+    async with serving(ClassifierServicer(Versions([(deep, 1.0)]), Shadow(deep))) as stub:
+
+        async def judged(number: int) -> grpc.StatusCode:
+            try:
+                await stub.Shadow(shadowed(asking(f"shadow {number}"), pb.TIER_FAST), timeout=60)
+            except grpc.aio.AioRpcError as error:
+                return error.code()
+            return grpc.StatusCode.OK
+
+        calls = [asyncio.create_task(judged(number)) for number in range(12)]
+        refused = [await one for _, one in zip(range(10), asyncio.as_completed(calls), strict=False)]
+        caller = stub.Classify(asking("caller"), timeout=60)
+        may_read.set()
+        served = (await caller).classification
+        outcomes = await asyncio.gather(*calls)
+
+    assert {grpc.StatusCode.RESOURCE_EXHAUSTED} == set(refused)
+    assert 2 == outcomes.count(grpc.StatusCode.OK)
+    assert ("deep", 3, "caller") == (served.version, len(texts), texts[-1])
+
+
+async def test_a_shadow_is_told_which_tier_was_served(stub: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match="served_tier") as caught:
+        await stub.Shadow(shadowed(asking("hi"), pb.TIER_UNSPECIFIED), timeout=60)
+
+    assert grpc.StatusCode.INVALID_ARGUMENT is caught.value.code()
+
+
+async def test_a_version_that_is_served_and_the_shadow_is_loaded_once_and_warned_of_where_it_serves_all(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded: list[Path] = []
+
+    def load(path: Path) -> Heads:
+        loaded.append(path)
+        return load_heads(path)
+
+    load_heads = heads.load
+    monkeypatch.setattr(heads, "load", load)
+    environ = {"LUMNI_LISTEN": "127.0.0.1:0", "LUMNI_CLASSIFIER_SHADOW": "v1"}
+    with caplog.at_level(logging.WARNING):
+        async with serving_by(config.from_environ(Settings, environ)):
+            pass
+
+    assert ["v1.npz"] == [path.name for path in loaded]
+    assert [
+        "LUMNI_CLASSIFIER_SHADOW: v1 is the only version that is served, so there is nothing to compare"
+    ] == caplog.messages
 
 
 async def test_a_classifier_without_a_shadow_says_so(weights: Heads, embedder: Embedder) -> None:

@@ -76,6 +76,7 @@ def test_what_the_encoder_cannot_read_is_judged_by_the_heads(
     request = ask("Докажите теорему о среднем значении и приведите контрпример")
     [fast], [both] = classifier.classify([request]), deep.classify([request])
 
+    assert "deep" == both.version
     assert both.strong_win_rate == fast.strong_win_rate
     assert both.factors == fast.factors
 
@@ -186,5 +187,6 @@ async def test_who_comes_while_too_many_wait_is_judged_by_the_heads_and_not_reme
     [again] = deep.classify([ask("Prove it.")])
 
     assert SKIPPED._value.get() == before + 1
+    assert ("v1", "deep") == (skipped.version, again.version)
     assert again.strong_win_rate != skipped.strong_win_rate
     assert not any(factor.name in MEANING for factor in skipped.factors)

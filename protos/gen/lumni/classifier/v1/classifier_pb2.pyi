@@ -327,7 +327,9 @@ class ShadowRequest(_message.Message):
     CLASSIFY_FIELD_NUMBER: _builtins.int
     SERVED_TIER_FIELD_NUMBER: _builtins.int
     served_tier: Global___Tier.ValueType
-    """served_tier is what it answered; whether the shadow agrees is counted."""
+    """served_tier is what it answered, fast or powerful; whether the shadow
+    agrees is counted.
+    """
     @_builtins.property
     def classify(self) -> Global___ClassifyRequest:
         """classify is what it was asked."""
@@ -464,8 +466,9 @@ class Classification(_message.Message):
     long_context: _builtins.bool
     """long_context is true when the prompt needs a model with a long context window."""
     version: _builtins.str
-    """version names the weights that judged. It is empty when nobody did, because the classifier was not asked or not
-    reached; nothing else in here means anything then but prompt_tokens.
+    """version names what judged: that of the weights, or deep where its sentence encoder was asked as well. It is empty
+    when nobody judged, because the classifier was not asked or not reached; nothing else in here means anything then
+    but prompt_tokens.
     """
     truncated: _builtins.bool
     """truncated is true when the last question, with what the user said before a short one, is so long that only its

@@ -82,12 +82,14 @@ class ClassifierServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Shadow(self, request, context):
-        """Shadow judges one conversation by the version that is only measured. It is
-        asked after Classify, with nobody waiting for what it says.
+        """Shadow judges one conversation that Classify has judged by the shadow, a
+        version that is compared with the one that is served. It is asked after the
+        decision, with no caller waiting for what it says.
 
-        Errors: INVALID_ARGUMENT when there are no messages; NOT_FOUND when no
-        version is measured; RESOURCE_EXHAUSTED when its sentence encoder is too
-        busy to read the text.
+        Errors: INVALID_ARGUMENT when there are no messages, or it is not said
+        which tier was served; NOT_FOUND when there is no shadow;
+        RESOURCE_EXHAUSTED when its sentence encoder is busy or fails; INTERNAL
+        when it fails otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

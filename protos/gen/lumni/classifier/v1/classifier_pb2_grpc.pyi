@@ -29,12 +29,14 @@ class ClassifierServiceStub:
     Errors: INVALID_ARGUMENT when there are more than 256 requests.
     """
     Shadow: _aio.UnaryUnaryMultiCallable[_classifier_pb2.ShadowRequest, _classifier_pb2.ShadowResponse]
-    """Shadow judges one conversation by the version that is only measured. It is
-    asked after Classify, with nobody waiting for what it says.
+    """Shadow judges one conversation that Classify has judged by the shadow, a
+    version that is compared with the one that is served. It is asked after the
+    decision, with no caller waiting for what it says.
 
-    Errors: INVALID_ARGUMENT when there are no messages; NOT_FOUND when no
-    version is measured; RESOURCE_EXHAUSTED when its sentence encoder is too
-    busy to read the text.
+    Errors: INVALID_ARGUMENT when there are no messages, or it is not said
+    which tier was served; NOT_FOUND when there is no shadow;
+    RESOURCE_EXHAUSTED when its sentence encoder is busy or fails; INTERNAL
+    when it fails otherwise.
     """
     Embed: _aio.UnaryUnaryMultiCallable[_classifier_pb2.EmbedRequest, _classifier_pb2.EmbedResponse]
     """Embed tells what a text is about as a vector, by which similar texts can be
@@ -76,12 +78,14 @@ class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _classifier_pb2.ShadowRequest,
         context: _aio.ServicerContext[_classifier_pb2.ShadowRequest, _abc.Awaitable[_classifier_pb2.ShadowResponse]],
     ) -> _abc.Awaitable[_classifier_pb2.ShadowResponse]:
-        """Shadow judges one conversation by the version that is only measured. It is
-        asked after Classify, with nobody waiting for what it says.
+        """Shadow judges one conversation that Classify has judged by the shadow, a
+        version that is compared with the one that is served. It is asked after the
+        decision, with no caller waiting for what it says.
 
-        Errors: INVALID_ARGUMENT when there are no messages; NOT_FOUND when no
-        version is measured; RESOURCE_EXHAUSTED when its sentence encoder is too
-        busy to read the text.
+        Errors: INVALID_ARGUMENT when there are no messages, or it is not said
+        which tier was served; NOT_FOUND when there is no shadow;
+        RESOURCE_EXHAUSTED when its sentence encoder is busy or fails; INTERNAL
+        when it fails otherwise.
         """
 
     @_abc_1.abstractmethod

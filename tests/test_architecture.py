@@ -57,7 +57,7 @@ GATEWAY_CORES = """
     imports.fields imports.litellm imports.litellm_spend imports.model_names imports.openrouter imports.periods
     imports.portkey imports.previous imports.records imports.spend_lines imports.summary
     learning.comparison learning.evidence learning.sums learning.turns
-    keys.cache keys.digests keys.fields keys.permissions
+    keys.cache keys.digests keys.columns keys.permissions
     ledger.rows
     limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers
     limits.local limits.mistakes limits.persistent limits.refusal

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from zoneinfo import available_timezones
 
-from services.chassis import addresses, litellm_settings, prices, provider_side, wildcards
+from services.chassis import addresses, hosted_tools, litellm_settings, prices, wildcards
 from services.chassis.deployments import LIMITS, Deployment, FreeQuota, reference
 from services.chassis.operations import BY_UNIT, MODES
 from services.chassis.prices import Listing, Price
@@ -182,11 +182,11 @@ def _price(provider: str, model: str, listed: Listing | None, params: Section, i
     except ValueError as error:
         info.mistake("", str(error))
         return price
-    if searches is not None and provider not in provider_side.BOUNDS_SEARCHES:
+    if searches is not None and provider not in hosted_tools.BOUNDS_SEARCHES:
         info.mistake(
             prices.WEB_SEARCH[0],
             f"{provider} takes no bound on its searches, so no budget could cover them; only "
-            f"{', '.join(sorted(provider_side.BOUNDS_SEARCHES))} does",
+            f"{', '.join(sorted(hosted_tools.BOUNDS_SEARCHES))} does",
         )
     return replace(price, web_search=searches)
 

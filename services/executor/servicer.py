@@ -10,7 +10,7 @@ import orjson
 from lumni.executor.v1 import executor_pb2 as pb
 from lumni.executor.v1 import executor_pb2_grpc
 
-from services.chassis import bounds, errors, json_bounds, offload, provider_side, rpc
+from services.chassis import bounds, errors, hosted_tools, json_bounds, offload, rpc
 from services.chassis.bounds import COUNT, NAME, REQUEST_CONTEXT, Bounds, Number
 from services.chassis.operations import Operation
 from services.executor.attempts import messages
@@ -195,8 +195,8 @@ def _body(text: str, request: pb.ExecuteRequest, operation: Operation) -> dict[s
         raise errors.Invalid(f"body_json: is not JSON: {mistake}", param="body_json") from mistake
     if not isinstance(body, dict):
         raise errors.Invalid("body_json: expected a JSON object", param="body_json")
-    allowed = provider_side.Allowed(request.web_search, request.store)
-    provider_side.check(body, turns=TURNS.get(operation, ""), operation=operation, allowed=allowed)
+    allowed = hosted_tools.Allowed(request.web_search, request.store)
+    hosted_tools.check(body, turns=TURNS.get(operation, ""), operation=operation, allowed=allowed)
     return body
 
 

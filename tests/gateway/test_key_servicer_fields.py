@@ -5,7 +5,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from lumni.gateway.v1 import keys_pb2 as pb
 
 from services.chassis.errors import Invalid
-from services.gateway.rest import schemas
+from services.gateway.rest import key_schemas
 from services.gateway.rpc.key_servicer import _fields
 
 
@@ -20,6 +20,6 @@ def test_a_moment_beyond_the_calendar_is_refused_by_its_field(seconds: int) -> N
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1, "\ud800"])
 def test_metadata_that_no_json_column_takes_is_refused_by_its_field(value: object) -> None:
     with pytest.raises(Invalid, match=r"^metadata: .*cannot be stored") as caught:
-        schemas.checked({"metadata": {"a": value}})
+        key_schemas.checked({"metadata": {"a": value}})
 
     assert "metadata" == caught.value.param

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from services.chassis import provider_side
+from services.chassis import hosted_tools
 from services.chassis.costs import Cost
 from services.chassis.operations import BY_UNIT, Operation
 from services.chassis.unit_prices import Units
@@ -22,7 +22,7 @@ def whole(attempt: Attempt, call: Call, engine: Engine, answer: ResponseFormat) 
         return _by_unit(attempt, call, answer, answer.units)
     usage = answer.usage or engine.estimate(call, "".join(answer.texts))
     cost = call.deployment.price.cost(usage, answer.service_tier)
-    searched = answer.usage is None and provider_side.searches(call.body)
+    searched = answer.usage is None and hosted_tools.searches(call.body)
     # Where it may have searched, nothing shows how often.
     at_bound = searched and attempt.max_cost_nano_usd > cost.total
     return replace(
@@ -89,7 +89,7 @@ def _shows_what_is_billed(call: Call, answer: ResponseFormat) -> bool:
     if call.operation in BY_UNIT:
         # Neither a part of a picture nor a piece of sound says what the whole is billed by; only reported tokens do.
         return answer.usage is not None and call.deployment.price.by_token
-    return not _may_have_reasoned(call, answer) and not provider_side.searches(call.body)
+    return not _may_have_reasoned(call, answer) and not hosted_tools.searches(call.body)
 
 
 def _may_have_reasoned(call: Call, answer: ResponseFormat) -> bool:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from services.chassis import bounds, learning, lumni_config, money, strategies
-from services.chassis.provider_side import NOTHING, Allowed
+from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.yaml import Section
 from services.gateway.config.budgets import Budget, Period
 

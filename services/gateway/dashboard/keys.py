@@ -18,7 +18,7 @@ from services.gateway.dashboard.pages import HOME, Pages, redirect
 from services.gateway.keys.audit import AuditTrail
 from services.gateway.keys.store import KeyStore
 from services.gateway.reports.usage import UsageReports
-from services.gateway.rest import schemas
+from services.gateway.rest import key_schemas
 
 LIST = f"{HOME}/keys"
 # Keys on one page, and events of one key.
@@ -76,7 +76,7 @@ def router(
             request,
             "keys.html",
             code,
-            rows=[schemas.shown_key(row) for row in rows],
+            rows=[key_schemas.shown_key(row) for row in rows],
             following=last["key_id"] if last else "",
             asked=asked,
             form=form or {"plan": plans.current.default.name},
@@ -99,7 +99,7 @@ def router(
             request,
             "key.html",
             code,
-            key=schemas.shown_key(row),
+            key=key_schemas.shown_key(row),
             budget_nano_usd=row["budget_nano_usd"],
             spent_nano_usd=(await used.spent([subject]))[subject],
             events=await audit.newest(subject, EVENTS),
@@ -118,7 +118,7 @@ def router(
     async def create(request: Request) -> Response:
         form: Form = request.state.form
         try:
-            made = await keys.create(request.state.session.actor, schemas.columns(_fields(form)))
+            made = await keys.create(request.state.session.actor, key_schemas.columns(_fields(form)))
         except errors.Invalid as fault:
             return await list_page(request, form=form, message=fault.message, code=400)
         # Not redirected: the secret is in this answer and nowhere else.
@@ -138,7 +138,7 @@ def router(
         sent = {name: text for name, text in form.items() if name != "expires_at" or text != shown}
         try:
             await keys.change(
-                request.state.session.actor, key_id, schemas.given_columns(_fields(sent, keep_empty=True))
+                request.state.session.actor, key_id, key_schemas.given_columns(_fields(sent, keep_empty=True))
             )
         except errors.Invalid as fault:
             return await key_page(request, key_id, form=form, message=fault.message, code=400)
@@ -147,7 +147,7 @@ def router(
     @routes.post("/keys/{key_id}/rotate")
     async def rotate(request: Request, key_id: str) -> Response:
         try:
-            how = schemas.validated(schemas.Rotation, {"grace_s": request.state.form.get("grace_s")})
+            how = key_schemas.validated(key_schemas.Rotation, {"grace_s": request.state.form.get("grace_s")})
             made = await keys.rotate(
                 request.state.session.actor, key_id, grace_s=how.grace_s, idempotency_key=None
             )
@@ -175,7 +175,7 @@ def router(
     return routes
 
 
-def _fields(form: Form, *, keep_empty: bool = False) -> schemas.KeyFields:
+def _fields(form: Form, *, keep_empty: bool = False) -> key_schemas.KeyFields:
     """The fields of a form, checked as those of a REST body.
 
     Args:
@@ -195,7 +195,7 @@ def _fields(form: Form, *, keep_empty: bool = False) -> schemas.KeyFields:
         values["expires_at"] = f"{expires}T23:59:59Z" if len(expires) == DATE else expires
     if keep_empty:
         values |= {name: None for name in OPTIONAL if name in form and not form[name]}
-    return schemas.validated(schemas.KeyFields, values)
+    return key_schemas.validated(key_schemas.KeyFields, values)
 
 
 def _filled(row: Mapping[str, Any]) -> dict[str, str]:

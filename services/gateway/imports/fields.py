@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from services.chassis import money
-from services.gateway.keys.fields import IDENT
+from services.gateway.keys.columns import IDENT
 
 # No moment of another system lies outside; milliseconds that are taken for seconds do.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)

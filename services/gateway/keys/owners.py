@@ -5,8 +5,8 @@ from typing import Any
 
 from services.gateway import postgres
 from services.gateway.keys import audit
+from services.gateway.keys.columns import assignments
 from services.gateway.keys.database import KeyDatabase, found
-from services.gateway.keys.fields import assignments
 
 MAKE_USERS = "INSERT INTO users (user_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 MAKE_ORGANIZATION = "INSERT INTO organizations (organization_id) VALUES ($1) ON CONFLICT DO NOTHING"

@@ -17,9 +17,9 @@ from services.gateway import postgres
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys import audit, changes, counters, digests, owners, rekeying
+from services.gateway.keys.columns import assignments
 from services.gateway.keys.database import KeyDatabase, found
 from services.gateway.keys.digests import Digests
-from services.gateway.keys.fields import assignments
 
 log = logging.getLogger(__name__)
 

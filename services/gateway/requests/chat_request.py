@@ -7,10 +7,10 @@ from typing import Any
 
 from lumni.classifier.v1 import classifier_pb2
 
-from services.chassis import provider_side
+from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
+from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.chassis.provider_side import NOTHING, Allowed
 from services.gateway.requests import cache_control, conversation, fields, hints, prompt_size, web_search
 from services.gateway.requests.conversation import ROLES
 from services.gateway.requests.model_request import ModelRequest
@@ -44,7 +44,7 @@ def parse(text: bytes | str, *, stream: bool = False, allowed: Allowed = NOTHING
     cache = cache_control.parse(body.pop("cache", None))
     fields.at_most(body.get("tools"), fields.MAX_TOOLS, "tools")
     web_search.bound(body, allowed)
-    provider_side.check(body, turns="messages", allowed=allowed)
+    hosted_tools.check(body, turns="messages", allowed=allowed)
     messages = _messages(body)
     stream = stream or fields.streamed(body)
     if body.get("stream_options") is not None and not stream:
@@ -77,7 +77,7 @@ def parse(text: bytes | str, *, stream: bool = False, allowed: Allowed = NOTHING
         prompt_tokens=bound + extra,
         likely_prompt_tokens=likely + likely_extra,
         predicted_tokens=prompt_size.json_bytes(body["prediction"]) if body.get("prediction") else 0,
-        searches=provider_side.searches(body),
+        searches=hosted_tools.searches(body),
         hints=hints.parse(own),
         cache=cache,
     )

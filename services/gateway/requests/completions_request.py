@@ -4,10 +4,10 @@ from typing import Any
 
 from lumni.chat.v1 import chat_pb2
 
-from services.chassis import provider_side
+from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
+from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.chassis.provider_side import NOTHING, Allowed
 from services.gateway.requests import cache_control, conversation, fields, hints, inputs, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
@@ -31,7 +31,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     body = fields.read(text)
     own = body.pop("lumni", None)
     cache = cache_control.parse(body.pop("cache", None))
-    provider_side.check(body, allowed=allowed)
+    hosted_tools.check(body, allowed=allowed)
     stream = fields.streamed(body)
     if body.get("stream_options") is not None and not stream:
         raise Invalid("stream_options: only allowed when stream is true", param="stream_options")

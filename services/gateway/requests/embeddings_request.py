@@ -1,10 +1,10 @@
 """OpenAI's embeddings: texts to turn into vectors, by a model that the caller names."""
 
-from services.chassis import json_bounds, provider_side
+from services.chassis import hosted_tools, json_bounds
 from services.chassis.candidates import UNPINNED
 from services.chassis.errors import Invalid
+from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.chassis.provider_side import NOTHING, Allowed
 from services.gateway.requests import cache_control, fields, hints, inputs, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
@@ -28,7 +28,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     body = fields.read(text, most_values=json_bounds.MAX_NUMBERS)
     own = body.pop("lumni", None)
     cache = cache_control.parse(body.pop("cache", None))
-    provider_side.check(body, allowed=allowed)
+    hosted_tools.check(body, allowed=allowed)
     model = fields.model(body)
     if model in UNPINNED:
         raise Invalid(

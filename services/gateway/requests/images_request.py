@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from services.chassis import provider_side
+from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
+from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.chassis.provider_side import NOTHING, Allowed
 from services.chassis.unit_prices import Units
 from services.gateway.requests import fields, hints, prompt_size
 from services.gateway.requests.model_request import ModelRequest
@@ -39,7 +39,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """
     body = fields.read(text)
     own = body.pop("lumni", None)
-    provider_side.check(body, operation=Operation.IMAGE_GENERATION, allowed=allowed)
+    hosted_tools.check(body, operation=Operation.IMAGE_GENERATION, allowed=allowed)
     model = fields.named_model(body, "an image model")
     stream = fields.streamed(body)
     partial = fields.whole(body, "partial_images", 0, MAX_PARTIAL) or 0

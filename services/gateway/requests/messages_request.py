@@ -5,10 +5,10 @@ from typing import Any
 
 from lumni.classifier.v1 import classifier_pb2
 
-from services.chassis import provider_side
+from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
+from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.chassis.provider_side import NOTHING, Allowed
 from services.gateway.requests import cache_control, conversation, fields, hints, prompt_size, web_search
 from services.gateway.requests.model_request import ModelRequest
 
@@ -44,7 +44,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     own = body.pop("lumni", None)
     cache = cache_control.parse(body.pop("cache", None))
     web_search.bound(body, allowed)
-    provider_side.check(body, turns="messages", allowed=allowed)
+    hosted_tools.check(body, turns="messages", allowed=allowed)
     turns = _Turns().read(body)
     body["stream"] = fields.streamed(body)
     fields.check_number(body, "temperature", 0, 1)
@@ -64,7 +64,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         stream=body["stream"],
         output_tokens=fields.whole(body, "max_tokens", 1) or 0,
         tools=_tools(body),
-        searches=provider_side.searches(body),
+        searches=hosted_tools.searches(body),
         output_format=_output_format(body),
         prompt_tokens=bound + extra,
         likely_prompt_tokens=likely + likely_extra,

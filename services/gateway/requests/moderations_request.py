@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.chassis import provider_side
+from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
+from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.chassis.provider_side import NOTHING, Allowed
 from services.gateway.requests import cache_control, fields, hints, inputs, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
@@ -26,7 +26,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     body = fields.read(text)
     own = body.pop("lumni", None)
     cache = cache_control.parse(body.pop("cache", None))
-    provider_side.check(body, allowed=allowed)
+    hosted_tools.check(body, allowed=allowed)
     bound, likely, longest = _measure(body)
     return ModelRequest(
         operation=Operation.MODERATIONS,

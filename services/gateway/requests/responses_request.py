@@ -10,7 +10,7 @@ from typing import Any
 
 from lumni.classifier.v1 import classifier_pb2
 
-from services.chassis import provider_side
+from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
 from services.gateway.requests import cache_control, conversation, fields, hints, prompt_size
@@ -96,7 +96,7 @@ def parse(asked: Asked, earlier: Sequence[dict[str, Any]] = ()) -> ModelRequest:
     body = {**asked.body, "input": [*earlier, *asked.items]} if earlier else dict(asked.body)
     own = body.pop("lumni", None)
     cache = cache_control.parse(body.pop("cache", None))
-    provider_side.check(body, turns="input")
+    hosted_tools.check(body, turns="input")
     body["stream"] = fields.streamed(body)
     _check(body)
     turns = _turns(body, [*earlier, *asked.items])

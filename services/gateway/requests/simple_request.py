@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from services.chassis.errors import Invalid
-from services.chassis.provider_side import NOTHING, Allowed
+from services.chassis.hosted_tools import NOTHING, Allowed
 from services.gateway.requests import chat_request, fields
 from services.gateway.requests.model_request import ModelRequest
 

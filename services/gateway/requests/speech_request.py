@@ -1,9 +1,9 @@
 """OpenAI's speech: a text to be spoken, by a model that the caller names."""
 
-from services.chassis import provider_side
+from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
+from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.chassis.provider_side import NOTHING, Allowed
 from services.chassis.unit_prices import Units
 from services.gateway.requests import fields, hints, prompt_size
 from services.gateway.requests.model_request import ModelRequest
@@ -30,7 +30,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
     """
     body = fields.read(text)
     own = body.pop("lumni", None)
-    provider_side.check(body, operation=Operation.AUDIO_SPEECH, allowed=allowed)
+    hosted_tools.check(body, operation=Operation.AUDIO_SPEECH, allowed=allowed)
     model = fields.named_model(body, "a speech model")
     given = fields.typed(body, "input", str, "a text")
     if not given or len(given) > MAX_INPUT:

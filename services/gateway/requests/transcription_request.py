@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from services.chassis import audio, provider_side
+from services.chassis import audio, hosted_tools
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
 from services.chassis.unit_prices import Units
@@ -30,7 +30,7 @@ def parse(form: dict[str, Any], files: dict[str, Upload]) -> ModelRequest:
     """
     body = {name: _value(name, value) for name, value in form.items()}
     own = body.pop("lumni", None)
-    provider_side.check(body)
+    hosted_tools.check(body)
     model = fields.named_model(body, "a transcription model")
     if set(files) != {"file"} or not files["file"].content:
         raise Invalid("file: expected one file of sound that is not empty", param="file")

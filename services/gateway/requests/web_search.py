@@ -6,7 +6,7 @@ Callers ask for it by Anthropic's tool or by OpenAI's `web_search_options`. What
 from typing import Any
 
 from services.chassis.errors import Invalid
-from services.chassis.provider_side import SEARCH_TYPE, Allowed
+from services.chassis.hosted_tools import SEARCH_TYPE, Allowed
 
 OPTIONS = "web_search_options"
 # How many searches OpenAI's sizes stand for, as LiteLLM translates them for Anthropic.

@@ -15,7 +15,7 @@ from services.gateway.keys.erasure import PersonalData
 from services.gateway.keys.owners import OwnerStore
 from services.gateway.keys.store import KeyStore
 from services.gateway.reports.usage import UsageReports
-from services.gateway.rest import schemas
+from services.gateway.rest import key_schemas
 from services.gateway.rest.admin_route import Actor, admin_route
 from services.gateway.rest.json_answers import JsonResponse
 
@@ -43,8 +43,10 @@ def _keys(keys: Authenticator, stores: Stores, used: UsageReports) -> APIRouter:
     routes = APIRouter(prefix="/admin/keys", route_class=admin_route(keys))
 
     @routes.post("", status_code=201)
-    async def create(fields: schemas.KeyFields, who: Actor) -> Response:
-        return JsonResponse(schemas.shown_key(await stores.keys.create(who, schemas.columns(fields))), 201)
+    async def create(fields: key_schemas.KeyFields, who: Actor) -> Response:
+        return JsonResponse(
+            key_schemas.shown_key(await stores.keys.create(who, key_schemas.columns(fields))), 201
+        )
 
     @routes.get("")
     async def find(
@@ -59,7 +61,7 @@ def _keys(keys: Authenticator, stores: Stores, used: UsageReports) -> APIRouter:
         )
         following = rows[-1]["key_id"] if len(rows) == limit else None
         return JsonResponse(
-            {"object": "list", "data": [schemas.shown_key(row) for row in rows], "after": following}
+            {"object": "list", "data": [key_schemas.shown_key(row) for row in rows], "after": following}
         )
 
     @routes.get("/{key_id}")
@@ -67,30 +69,30 @@ def _keys(keys: Authenticator, stores: Stores, used: UsageReports) -> APIRouter:
         row = await stores.keys.get(key_id)
         spent = await used.spent([f"key:{key_id}"])
         return JsonResponse(
-            {**schemas.shown_key(row), "spent_usd": schemas.shown_spending(spent[f"key:{key_id}"])}
+            {**key_schemas.shown_key(row), "spent_usd": key_schemas.shown_spending(spent[f"key:{key_id}"])}
         )
 
     @routes.patch("/{key_id}")
-    async def change(key_id: str, fields: schemas.KeyFields, who: Actor) -> Response:
+    async def change(key_id: str, fields: key_schemas.KeyFields, who: Actor) -> Response:
         return JsonResponse(
-            schemas.shown_key(await stores.keys.change(who, key_id, schemas.given_columns(fields)))
+            key_schemas.shown_key(await stores.keys.change(who, key_id, key_schemas.given_columns(fields)))
         )
 
     @routes.post("/{key_id}/rotate")
     async def rotate(
         key_id: str,
         who: Actor,
-        how: schemas.Rotation | None = None,
+        how: key_schemas.Rotation | None = None,
         idempotency_key: Annotated[str | None, Header(max_length=256)] = None,
     ) -> Response:
         row = await stores.keys.rotate(
-            who, key_id, grace_s=(how or schemas.Rotation()).grace_s, idempotency_key=idempotency_key
+            who, key_id, grace_s=(how or key_schemas.Rotation()).grace_s, idempotency_key=idempotency_key
         )
-        return JsonResponse({**schemas.shown_key(row), "old_valid_until": row["old_valid_until"]})
+        return JsonResponse({**key_schemas.shown_key(row), "old_valid_until": row["old_valid_until"]})
 
     @routes.post("/{key_id}/revoke")
     async def revoke(key_id: str, who: Actor) -> Response:
-        return JsonResponse(schemas.shown_key(await stores.keys.revoke(who, key_id)))
+        return JsonResponse(key_schemas.shown_key(await stores.keys.revoke(who, key_id)))
 
     @routes.post("/{key_id}/reset-limits")
     async def reset_limits(key_id: str, who: Actor) -> Response:
@@ -109,16 +111,18 @@ def _owners(keys: Authenticator, stores: Stores) -> APIRouter:
 
     @routes.get("/users/{user_id}")
     async def get_user(user_id: str) -> Response:
-        return JsonResponse(schemas.shown_owner(await stores.owners.get_user(user_id)))
+        return JsonResponse(key_schemas.shown_owner(await stores.owners.get_user(user_id)))
 
     @routes.put("/users/{user_id}")
-    async def put_user(user_id: schemas.PathIdent, fields: schemas.User, who: Actor) -> Response:
+    async def put_user(user_id: key_schemas.PathIdent, fields: key_schemas.User, who: Actor) -> Response:
         return JsonResponse(
-            schemas.shown_owner(await stores.owners.put_user(who, user_id, schemas.given_columns(fields)))
+            key_schemas.shown_owner(
+                await stores.owners.put_user(who, user_id, key_schemas.given_columns(fields))
+            )
         )
 
     @routes.delete("/users/{user_id}")
-    async def erase(user_id: schemas.PathIdent, who: Actor) -> Response:
+    async def erase(user_id: key_schemas.PathIdent, who: Actor) -> Response:
         # First, so that a Redis that does not answer leaves something to erase again.
         if stores.cache is not None:
             await stores.cache.purge(f"user:{user_id}")
@@ -137,11 +141,11 @@ def _owners(keys: Authenticator, stores: Stores) -> APIRouter:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     @routes.patch("/users/{user_id}/keys")
-    async def change_all(user_id: str, fields: schemas.KeyFields, who: Actor) -> Response:
+    async def change_all(user_id: str, fields: key_schemas.KeyFields, who: Actor) -> Response:
         return JsonResponse(
             {
                 "user_id": user_id,
-                "changed": await stores.keys.change_all(who, user_id, schemas.given_columns(fields)),
+                "changed": await stores.keys.change_all(who, user_id, key_schemas.given_columns(fields)),
             }
         )
 
@@ -151,15 +155,15 @@ def _owners(keys: Authenticator, stores: Stores) -> APIRouter:
 
     @routes.get("/organizations/{organization_id}")
     async def get_organization(organization_id: str) -> Response:
-        return JsonResponse(schemas.shown_owner(await stores.owners.get_organization(organization_id)))
+        return JsonResponse(key_schemas.shown_owner(await stores.owners.get_organization(organization_id)))
 
     @routes.put("/organizations/{organization_id}")
     async def put_organization(
-        organization_id: schemas.PathIdent, fields: schemas.Owner, who: Actor
+        organization_id: key_schemas.PathIdent, fields: key_schemas.Owner, who: Actor
     ) -> Response:
         return JsonResponse(
-            schemas.shown_owner(
-                await stores.owners.put_organization(who, organization_id, schemas.given_columns(fields))
+            key_schemas.shown_owner(
+                await stores.owners.put_organization(who, organization_id, key_schemas.given_columns(fields))
             )
         )
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from services.chassis import errors, json_bounds, offload
-from services.chassis.provider_side import Allowed
+from services.chassis.hosted_tools import Allowed
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.requests import (

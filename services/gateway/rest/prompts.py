@@ -16,7 +16,7 @@ from services.gateway.prompts.store import PromptStore
 from services.gateway.requests import chat_request
 from services.gateway.rest.admin_route import Actor, admin_route
 from services.gateway.rest.json_answers import JsonResponse
-from services.gateway.rest.schemas import Ident
+from services.gateway.rest.key_schemas import Ident
 
 # A prompt by its id, or by its name beside `organization_id`, which is left out for a prompt of everybody.
 Prompt = Annotated[str, Path(max_length=128)]

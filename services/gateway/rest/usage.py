@@ -13,7 +13,7 @@ from services.gateway.reports import usage
 from services.gateway.reports.savings import SavingsReports
 from services.gateway.reports.time_range import time_range
 from services.gateway.reports.usage import UsageReports
-from services.gateway.rest import doors, schemas
+from services.gateway.rest import doors, key_schemas
 from services.gateway.rest.admin_route import admin_route
 from services.gateway.rest.json_answers import JsonResponse
 
@@ -127,7 +127,7 @@ def _info(caller: Caller, spent: Mapping[str, Mapping[str, int]]) -> dict[str, A
                 "parallel": one.rate.parallel or None,
                 "budget_usd": money.usd(one.budget.limit_nano_usd) if one.budget else None,
                 "budget_period": one.budget.period if one.budget else None,
-                "spent_usd": schemas.shown_spending(spent[one.name]),
+                "spent_usd": key_schemas.shown_spending(spent[one.name]),
             }
             for one in caller.subjects
         ],

@@ -12,7 +12,7 @@ from lumni.gateway.v1 import keys_pb2_grpc
 from services.chassis import bounds, errors, json_bounds
 from services.chassis.bounds import IDENT, NAME, Bounds
 from services.gateway.keys.store import KeyStore
-from services.gateway.rest import schemas
+from services.gateway.rest import key_schemas
 from services.gateway.rpc import admission
 
 # Plain fields that go to the column of the same name.
@@ -84,9 +84,9 @@ class KeyServicer(keys_pb2_grpc.KeyServiceServicer):
         """POST /admin/keys/{key_id}/rotate."""
         actor = admission.admin()
         bounds.check(request, ROTATION)
-        grace_s = request.grace.seconds if request.HasField("grace") else schemas.DAY_S
-        if not 0 <= grace_s <= schemas.LONGEST_GRACE_S:
-            raise errors.Invalid(f"grace: expected 0 to {schemas.LONGEST_GRACE_S} s", param="grace")
+        grace_s = request.grace.seconds if request.HasField("grace") else key_schemas.DAY_S
+        if not 0 <= grace_s <= key_schemas.LONGEST_GRACE_S:
+            raise errors.Invalid(f"grace: expected 0 to {key_schemas.LONGEST_GRACE_S} s", param="grace")
         row = await self._store.rotate(
             actor, request.key_id, grace_s=grace_s, idempotency_key=request.idempotency_key or None
         )
@@ -141,7 +141,7 @@ def _fields(settings: pb.KeySettings, mask: Collection[str] = ()) -> dict[str, A
     if mask:
         wanted = [COLUMNS.get(name, name) for name in mask]
         given = {name: given.get(name, UNSET.get(name)) for name in wanted}
-    return schemas.checked(given)
+    return key_schemas.checked(given)
 
 
 def _moment(stamp: Timestamp, field: str) -> datetime:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis.config import Mistakes
-from services.chassis.provider_side import Allowed
+from services.chassis.hosted_tools import Allowed
 from services.gateway.config import budgets, plans
 from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import AtLimit, Plans, Rate, WithoutRedis

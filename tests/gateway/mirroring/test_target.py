@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from services.chassis.provider_side import Allowed
+from services.chassis.hosted_tools import Allowed
 from services.gateway.config.budgets import Budget, Period
 from services.gateway.config.plans import WithoutRedis
 from services.gateway.experiments.definition import Variant

@@ -8,7 +8,7 @@ from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
 from services.chassis.errors import Invalid
-from services.chassis.provider_side import Allowed
+from services.chassis.hosted_tools import Allowed
 from services.gateway.requests import messages_request, prompt_size
 
 HELLO = {"role": "user", "content": "hello"}

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from services.chassis.errors import Invalid
-from services.chassis.provider_side import SEARCH_TYPE, Allowed
+from services.chassis.hosted_tools import SEARCH_TYPE, Allowed
 from services.gateway.requests import chat_request
 from services.gateway.requests.model_request import ModelRequest
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.chassis import errors, money
 from services.gateway.config.budgets import Period
-from services.gateway.keys.fields import IDENT
+from services.gateway.keys.columns import IDENT
 
 MOST_METADATA = 16 * 1024
 DAY_S = 86400

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis import provider_side
+from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
+from services.chassis.hosted_tools import Allowed
 from services.chassis.operations import Operation
-from services.chassis.provider_side import Allowed
 from tests.attacks.hosted_tools import BODIES, FUNCTION
 
 
 @pytest.mark.parametrize(("field", "body"), BODIES, ids=lambda value: str(value)[:60])
 def test_a_field_that_spends_or_keeps_is_refused_by_name(field: str, body: dict[str, Any]) -> None:
     with pytest.raises(Invalid) as caught:
-        provider_side.check(body, turns="messages")
+        hosted_tools.check(body, turns="messages")
 
     assert field == caught.value.param
     assert caught.value.message.startswith(field)
@@ -59,7 +59,7 @@ def test_a_field_that_spends_or_keeps_is_refused_by_name(field: str, body: dict[
     ids=lambda body: str(body)[:60],
 )
 def test_everything_else_passes(body: dict[str, Any]) -> None:
-    provider_side.check(body, turns="messages")
+    hosted_tools.check(body, turns="messages")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_the_provider_keeps_is_found_in_other_formats(
     turns: str, body: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(Invalid) as caught:
-        provider_side.check(body, turns=turns)
+        hosted_tools.check(body, turns=turns)
 
     assert field == caught.value.param
 
@@ -111,13 +111,13 @@ def test_what_the_provider_keeps_is_found_in_other_formats(
         ({"functions": "f"}, "functions"),
         ({"tools": [7]}, "tools[0]"),
         ({"tools": [{}]}, "tools[0]"),
-        ({f"x{number}": 0 for number in range(provider_side.MAX_FIELDS + 1)}, None),
+        ({f"x{number}": 0 for number in range(hosted_tools.MAX_FIELDS + 1)}, None),
     ],
     ids=lambda value: str(value)[:30],
 )
 def test_what_cannot_be_read_is_refused(body: dict[str, Any], field: str | None) -> None:
     with pytest.raises(Invalid) as caught:
-        provider_side.check(body)
+        hosted_tools.check(body)
 
     assert field == caught.value.param
 
@@ -139,7 +139,7 @@ VALUES = st.recursive(
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_no_body_is_too_strange_to_be_judged(body: dict[str, Any]) -> None:
     with suppress(Invalid):
-        provider_side.check(body, turns="messages")
+        hosted_tools.check(body, turns="messages")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_no_body_is_too_strange_to_be_judged(body: dict[str, Any]) -> None:
 )
 def test_more_than_any_provider_takes_is_refused_before_it_is_looked_through(body: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="expected at most"):
-        provider_side.check(body, turns="messages")
+        hosted_tools.check(body, turns="messages")
 
 
 def test_a_nest_of_any_depth_is_looked_through() -> None:
@@ -165,7 +165,7 @@ def test_a_nest_of_any_depth_is_looked_through() -> None:
         body = {"extra_body": body}
 
     with pytest.raises(Invalid, match="refused"):
-        provider_side.check(body)
+        hosted_tools.check(body)
 
 
 @pytest.mark.parametrize(
@@ -176,24 +176,24 @@ def test_a_nest_of_any_depth_is_looked_through() -> None:
     ],
 )
 def test_a_word_passes_where_it_means_something_else(operation: Operation, body: dict[str, Any]) -> None:
-    provider_side.check(body, operation=operation)
+    hosted_tools.check(body, operation=operation)
 
     for other in set(Operation) - {operation}:
         with pytest.raises(Invalid, match="refused"):
-            provider_side.check(body, operation=other)
+            hosted_tools.check(body, operation=other)
     with pytest.raises(Invalid, match="refused"):
-        provider_side.check({"extra_body": body}, operation=operation)
+        hosted_tools.check({"extra_body": body}, operation=operation)
 
 
-SEARCH = {"type": provider_side.SEARCH_TYPE, "name": "web_search", "max_uses": 3}
+SEARCH = {"type": hosted_tools.SEARCH_TYPE, "name": "web_search", "max_uses": 3}
 
 
 def test_a_search_passes_as_often_as_the_plan_allows() -> None:
     body = {"tools": [FUNCTION, SEARCH], "store": True}
-    provider_side.check(body, allowed=Allowed(web_search=3, store=True))
+    hosted_tools.check(body, allowed=Allowed(web_search=3, store=True))
 
-    assert 3 == provider_side.searches(body)
-    assert 0 == provider_side.searches({"tools": [FUNCTION]}) == provider_side.searches({})
+    assert 3 == hosted_tools.searches(body)
+    assert 0 == hosted_tools.searches({"tools": [FUNCTION]}) == hosted_tools.searches({})
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_search_passes_as_often_as_the_plan_allows() -> None:
         ({"tools": [SEARCH | {"max_uses": 4}]}, "tools[0].max_uses"),
         ({"tools": [SEARCH | {"max_uses": True}]}, "tools[0].max_uses"),
         ({"tools": [SEARCH | {"max_uses": "3"}]}, "tools[0].max_uses"),
-        ({"tools": [{"type": provider_side.SEARCH_TYPE, "name": "web_search"}]}, "tools[0].max_uses"),
+        ({"tools": [{"type": hosted_tools.SEARCH_TYPE, "name": "web_search"}]}, "tools[0].max_uses"),
         ({"tools": [SEARCH | {"encrypted_index": 1}]}, "tools[0].encrypted_index"),
         ({"tools": [SEARCH, SEARCH]}, "tools[1]"),
         ({"Tools": [SEARCH]}, "Tools[0].type"),
@@ -214,7 +214,7 @@ def test_a_search_passes_as_often_as_the_plan_allows() -> None:
 )
 def test_nothing_else_passes_with_it(body: dict[str, Any], field: str) -> None:
     with pytest.raises(Invalid) as caught:
-        provider_side.check(body, allowed=Allowed(web_search=3, store=True))
+        hosted_tools.check(body, allowed=Allowed(web_search=3, store=True))
 
     assert field == caught.value.param
 
@@ -222,7 +222,7 @@ def test_nothing_else_passes_with_it(body: dict[str, Any], field: str) -> None:
 def test_functions_of_a_response_may_be_grouped_in_a_namespace_and_nothing_else() -> None:
     grouped = {"type": "namespace", "name": "crm", "description": "Customers.", "tools": [FUNCTION]}
 
-    provider_side.check({"tools": [grouped, FUNCTION]}, turns="input")
+    hosted_tools.check({"tools": [grouped, FUNCTION]}, turns="input")
 
     for field, more in (
         ("tools[0].tools[0].type", {"tools": [{"type": "web_search"}]}),
@@ -231,5 +231,5 @@ def test_functions_of_a_response_may_be_grouped_in_a_namespace_and_nothing_else(
         ("tools[0].server_url", {"server_url": "http://127.0.0.1:9"}),
     ):
         with pytest.raises(Invalid) as caught:
-            provider_side.check({"tools": [grouped | more]}, turns="input")
+            hosted_tools.check({"tools": [grouped | more]}, turns="input")
         assert field == caught.value.param

@@ -2,6 +2,9 @@
 
 from contextlib import ExitStack
 
+import pytest
+
+from services.chassis import errors
 from services.chassis.byte_budget import ByteBudget, Lease
 
 
@@ -36,6 +39,27 @@ def test_owners_who_take_in_turns_end_with_the_same() -> None:
             for lease in leases:
                 lease.take(1)
         assert [300, 300, 300] == [lease.held for lease in leases]
+
+
+def test_a_refusal_says_whether_all_or_only_this_owner_holds_too_much() -> None:
+    budget = ByteBudget(1000)
+    with budget.lease("a") as first, budget.lease("b") as second:
+        with pytest.raises(
+            errors.Exhausted, match="bytes of requests of your organization, or of yours, are"
+        ):
+            first.claim(900, "requests")
+        with pytest.raises(errors.Exhausted, match="bytes of requests are"):
+            second.claim(1001, "requests")
+        assert 0 == budget.held
+
+
+def test_what_was_given_back_before_the_end_is_not_given_back_again() -> None:
+    budget = ByteBudget(1000)
+    with budget.lease("a") as lease, budget.lease("a") as other:
+        lease.claim(500, "requests")
+        lease.give_back()
+        assert 750 == filled(other)
+    assert 0 == budget.held
 
 
 def test_without_an_owner_all_that_is_left_may_be_taken() -> None:

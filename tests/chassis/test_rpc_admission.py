@@ -50,9 +50,11 @@ class Counting(pb_grpc.ClassifierServiceServicer):
         return pb.ShadowResponse()
 
 
-async def admit(metadata: rpc.Metadata) -> None:
-    if "right" not in dict(metadata).values():
+async def admit(metadata: rpc.Metadata) -> str:
+    given = {name: str(value) for name, value in metadata}
+    if "right" not in given.values():
         raise errors.Unauthenticated("no key")
+    return given.get("tenant", "")
 
 
 @asynccontextmanager

@@ -50,6 +50,27 @@ async def test_messages_under_way_have_a_bound_together_and_give_their_bytes_bac
     assert 4 == servicer.calls
 
 
+async def test_a_tenant_with_long_messages_under_way_leaves_room_for_those_of_others() -> None:
+    servicer = Counting()
+    servicer.gate.clear()
+    async with served(servicer, rpc.Settings(max_message_mib=32)) as channel:
+
+        def classify(tenant: str) -> Any:
+            return channel.unary_unary(CLASSIFY)(long(12), metadata=(*KEY, ("tenant", tenant)), timeout=60)
+
+        held = [asyncio.ensure_future(_done(classify("a")))]
+        while servicer.calls < 1:
+            await asyncio.sleep(0.01)
+        refused = await fault(classify("a"))
+        held.append(asyncio.ensure_future(_done(classify("b"))))
+        while servicer.calls < 2:
+            await asyncio.sleep(0.01)
+        servicer.gate.set()
+        await asyncio.gather(*held)
+
+    assert "too many bytes of messages of your organization, or of yours, are" in refused.message
+
+
 async def _done(call: Any) -> None:
     await call
 

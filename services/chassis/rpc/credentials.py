@@ -13,8 +13,9 @@ from services.chassis.rpc.settings import INPROC, TOKEN_KEY, Settings
 
 # A call's metadata, which a key may be given in twice.
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
-# Whether a call may go on, by its metadata alone; raises a Fault if not.
-Admit: TypeAlias = Callable[[Metadata], Awaitable[None]]
+# Whether a call may go on, by its metadata alone; raises a Fault if not, and says whose the bytes of its message are:
+# nobody's (empty) where all callers are services.
+Admit: TypeAlias = Callable[[Metadata], Awaitable[str]]
 
 
 def check_listen(listen: str, settings: Settings) -> None:
@@ -45,10 +46,11 @@ def token_check(settings: Settings) -> Admit:
     """Admits calls that show the service token, or the one before it; every call where there is no token."""
     accepted = [one.reveal().encode() for one in settings.token.accepted]
 
-    async def admit(metadata: Metadata) -> None:
+    async def admit(metadata: Metadata) -> str:
         given = str(dict(metadata).get(TOKEN_KEY, "")).encode()
         if accepted and not any(hmac.compare_digest(given, one) for one in accepted):
             raise errors.Unauthenticated(f"{TOKEN_KEY}: missing or wrong", reason="INVALID_SERVICE_TOKEN")
+        return ""
 
     return admit
 

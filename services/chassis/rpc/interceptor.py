@@ -194,7 +194,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         try:
             if self._admit is not None:
                 async with asyncio.timeout(remaining_s()):
-                    await self._admit(context.invocation_metadata() or ())
+                    lease.owner = await self._admit(context.invocation_metadata() or ())
             raw = await self._receiver.message(service, context, lease, within_s=remaining_s())
             message_bytes.set(lease.held)
             return decode(raw), None

@@ -23,7 +23,7 @@ PROMPT_S = 1.0
 MOST_SLOW = 16
 # Fields at the top of a message: as many as a batch has items, a conversation turns and a selection candidates.
 MOST_FIELDS = 8192
-# When a refused caller should come back, in seconds.
+# When a caller who is refused for being slow should come back, in seconds.
 RETRY_AFTER_S = 1.0
 # How the wire writes a field, by the lowest three bits of its tag.
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
@@ -78,10 +78,7 @@ class Receiver:
         longest = self._longest[service]
         if len(raw) > longest:
             raise errors.TooLarge(f"the message is longer than {longest // 1024} KiB; send less")
-        if not lease.take(len(raw)):
-            raise errors.Exhausted(
-                "too many bytes of messages are under way here; try again", retry_after_s=RETRY_AFTER_S
-            )
+        lease.claim(len(raw), "messages")
         if _has_many_fields(raw):
             raise errors.TooLarge(f"the message has more than {MOST_FIELDS} fields; send fewer")
         return raw

@@ -99,7 +99,7 @@ class Exchange:
             self._received, self.lease, count=None if content.is_packed(coding) else count
         )
         body = await content.unpacked(sent, coding, count)
-        requests.take(self.lease, max(0, len(body) - len(sent)))
+        self.lease.claim(max(0, len(body) - len(sent)), "requests")
         self.attempt.size = max(len(sent), len(body))
         return body
 

@@ -22,8 +22,6 @@ MAX_SHORT_BODY = 256 * 1024
 MAX_DRAINED = 64 * 1024 * 1024
 # What of a body is looked at in one step, in bytes.
 BLOCK = 1024 * 1024
-# Seconds after which a body may find room that found none.
-RETRY_AFTER_S = 1.0
 
 
 class CallerLeft(Exception):
@@ -76,22 +74,24 @@ async def read(
         if refusal is None and length > longest:
             refusal = _too_long(longest)
         if refusal is not None:
-            # Read to its end all the same, so that the caller can read why.
+            # Read to its end all the same, so that the caller can read why, and held no longer.
+            blocks.clear()
+            block.clear()
+            lease.give_back()
             continue
-        take(lease, len(part))
+        lease.claim(len(part), "requests")
         if not more and not length - len(part):
             # Mostly it came with its head.
             return bytes(part)
         block += part
         if len(block) >= BLOCK:
-            full, block = bytes(block), bytearray()
-            blocks.append(full)
+            blocks.append(bytes(block))
+            block.clear()
             try:
                 if count is not None:
-                    await offload.run(len(full), partial(count.add, full))
+                    await offload.run(len(blocks[-1]), partial(count.add, blocks[-1]))
             except errors.Invalid as fault:
                 refusal = fault
-                blocks.clear()
     if refusal is not None:
         try:
             raise refusal
@@ -104,18 +104,6 @@ async def read(
 def _too_long(longest: int) -> errors.TooLarge:
     shown = f"{longest // 2**20} MiB" if longest >= 2**20 else f"{longest // 2**10} KiB"
     return errors.TooLarge(f"the body is longer than {shown}; send less")
-
-
-def take(lease: Lease, count: int) -> None:
-    """Take bytes for a body.
-
-    Raises:
-        Exhausted: so many are not left.
-    """
-    if not lease.take(count):
-        raise errors.Exhausted(
-            "too many bytes of requests are under way here; try again", retry_after_s=RETRY_AFTER_S
-        )
 
 
 def header(scope: Scope, name: bytes) -> str:

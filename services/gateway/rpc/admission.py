@@ -14,13 +14,15 @@ checked: ContextVar[tuple[int, int]] = ContextVar("checked")
 
 
 def by_key(keys: Authenticator) -> rpc.Admit:
-    """Admits calls that show a good key, and notes whose it is."""
+    """Admits calls that show a good key, and notes whose it is; a message is its tenant's."""
 
-    async def admit(metadata: rpc.Metadata) -> None:
+    async def admit(metadata: rpc.Metadata) -> str:
         began_ns = time.time_ns()
         shown = [str(value) for name, value in metadata if name == "authorization"]
-        caller.set(await keys.caller(bearer(shown)))
+        found = await keys.caller(bearer(shown))
+        caller.set(found)
         checked.set((began_ns, time.time_ns()))
+        return found.tenant
 
     return admit
 

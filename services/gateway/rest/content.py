@@ -3,16 +3,16 @@
 import asyncio
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from services.chassis import errors, json_bounds
+from services.chassis import errors, json_bounds, offload
 from services.gateway.rest.requests import BLOCK, MAX_BODY
 
 # Shorter answers are sent as they are: packing costs more CPU than sending, and most clients accept gzip unasked.
 PACKED_FROM = 16 * 1024
 # Of 1 to 9: a third of the bytes at a fifth of the time of the best.
 LEVEL = 1
-# Longer ones are packed and unpacked in a thread, which holds no lock meanwhile: a mebibyte takes some 10 ms.
+# Longer ones are packed in a thread, which holds no lock meanwhile: a mebibyte takes some 10 ms.
 IN_THREAD_FROM = 64 * 1024
 # Of zlib: only gzip's own header is read.
 _GZIP = 31
@@ -32,13 +32,20 @@ def check_json(content_type: str) -> None:
         )
 
 
-async def unpacked(body: bytes, coding: str, count: json_bounds.Count | None = None) -> bytes:
-    """The body as it was before a client packed it.
+async def unpacked(
+    body: bytes,
+    coding: str,
+    count: json_bounds.Count | None = None,
+    *,
+    grown: Callable[[int], None] = lambda _: None,
+) -> bytes:
+    """The body as it was before a client packed it; a long one is unpacked and counted beside the event loop.
 
     Args:
         body: As it was sent.
         coding: Its content-encoding.
         count: Refuses one that holds too much, before all of it is unpacked.
+        grown: Learns block by block how many bytes it has become, also of one that is refused.
 
     Raises:
         UnsupportedType: by another coding than gzip.
@@ -47,9 +54,7 @@ async def unpacked(body: bytes, coding: str, count: json_bounds.Count | None = N
     """
     if not is_packed(coding):
         return body
-    if len(body) < IN_THREAD_FROM:
-        return _unpacked(body, count)
-    return await asyncio.to_thread(_unpacked, body, count)
+    return await offload.run(_length(body), lambda: _unpacked(body, count, grown))
 
 
 def is_packed(coding: str) -> bool:
@@ -67,13 +72,28 @@ def is_packed(coding: str) -> bool:
     return wanted in ("gzip", "x-gzip")
 
 
-def _unpacked(body: bytes, count: json_bounds.Count | None) -> bytes:
+def _length(body: bytes) -> int:
+    """How many bytes a packed body becomes; of a long one, that it is long.
+
+    Its own length says nothing of that: 16 MiB of the same few bytes are packed into 16 KiB.
+    """
+    if len(body) > offload.LONG:
+        return len(body)
+    try:
+        return len(zlib.decompressobj(_GZIP).decompress(body, offload.LONG + 1))
+    except zlib.error:
+        # Whoever unpacks it says so, before it has become long.
+        return 0
+
+
+def _unpacked(body: bytes, count: json_bounds.Count | None, grown: Callable[[int], None]) -> bytes:
     reader = zlib.decompressobj(_GZIP)
     blocks: list[bytes] = []
     length = 0
     try:
         for block in _blocks(reader, body):
             length += len(block)
+            grown(length)
             if length > MAX_BODY:
                 raise errors.TooLarge(
                     f"the body is longer than {MAX_BODY // 2**20} MiB when unpacked; send less"

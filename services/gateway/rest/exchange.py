@@ -98,10 +98,13 @@ class Exchange:
         sent = await requests.read(
             self._received, self.lease, count=None if content.is_packed(coding) else count
         )
-        body = await content.unpacked(sent, coding, count)
+        body = await content.unpacked(sent, coding, count, grown=self._grown)
         self.lease.claim(max(0, len(body) - len(sent)), "requests")
-        self.attempt.size = max(len(sent), len(body))
         return body
+
+    def _grown(self, size: int) -> None:
+        # Also of a body that is refused while it is unpacked.
+        self.attempt.size = max(self.attempt.size, size)
 
     async def _received(self) -> Message:
         message = await self.receive()

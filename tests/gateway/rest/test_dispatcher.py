@@ -27,6 +27,7 @@ from services.gateway.rest.dispatcher import Dispatcher, Route
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.exchange import Exchange
 from services.gateway.rest.middleware import DURATION
+from services.gateway.rest.requests import MAX_BODY
 
 KEY = {"authorization": "Bearer sk-good"}
 OTHER_API = replace(OPENAI, error=lambda fault: orjson.dumps({"type": "error", "says": fault.message}))
@@ -139,6 +140,29 @@ async def test_a_tenant_with_long_bodies_under_way_leaves_room_for_those_of_othe
             answers.append(await http.post("/quick", content=b"a" * 700, headers=KEY))
 
     assert [429, 200] == [answer.status_code for answer in answers]
+    assert "of your organization, or of yours" in answers[0].json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "mistakes"),
+    [(b"[" * 2**20, 2), (b" " * (MAX_BODY + 1), 17)],
+    ids=["too deep", "too long"],
+)
+async def test_a_refused_packed_body_counts_by_what_was_unpacked_of_it(
+    limiter: ConcurrencyLimiter, body: bytes, mistakes: int
+) -> None:
+    async def read(exchange: Exchange) -> None:
+        await exchange.body()
+
+    limit = MistakeLimit(100)
+    checks = EarlyChecks(cast("Authenticator", Keys()), limiter, limit, cast("Limits", None))
+    app = Dispatcher(application.create([]), [Route("POST", "/read", read)], checks, ByteBudget(2 * MAX_BODY))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        packed = KEY | {"content-encoding": "gzip"}
+        answer = await client.post("/read", content=gzip.compress(body), headers=packed)
+
+    assert answer.status_code in (400, 413)
+    assert {"k": mistakes} == limit._counts
 
 
 @pytest.mark.parametrize(

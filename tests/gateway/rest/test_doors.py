@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from services.chassis import errors
+from services.chassis import errors, offload
 from services.chassis.byte_budget import ByteBudget
 from services.gateway.config.plans import Plan
 from services.gateway.keys.authenticator import Authenticator
@@ -178,7 +178,7 @@ async def test_another_type_is_refused_with_the_one_that_is_read(
     assert f"{name}: {value} is not read here; send" in error["message"]
 
 
-@pytest.mark.parametrize("length", [10, 2 * content.IN_THREAD_FROM])
+@pytest.mark.parametrize("length", [10, offload.LONG // 2])
 async def test_a_packed_body_is_unpacked(http: httpx.AsyncClient, length: int) -> None:
     body = orjson.dumps({"text": "".join(f"{i % 977}" for i in range(length))})
     answer = await http.post(CHAT, headers={**KEY, "content-encoding": "gzip"}, content=gzip.compress(body))

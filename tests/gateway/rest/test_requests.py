@@ -102,10 +102,25 @@ async def test_a_body_with_too_much_in_it_is_read_to_its_end_and_held_no_longer_
     with ByteBudget(requests.MAX_BODY).lease() as lease:
         with pytest.raises(errors.Invalid, match="more than 50000 values"):
             await requests.read(receive, lease, count=count)
-        assert lease.held <= requests.BLOCK + PART
+        assert 0 == lease.held
 
     assert len(WIDE) == received
     assert count.bytes <= requests.BLOCK + PART
+
+
+async def test_a_body_that_is_too_long_is_read_to_its_end_and_not_held() -> None:
+    budget = ByteBudget(4 * MIB)
+    left = coming([b"a" * MIB] * 5)
+    held: list[int] = []
+
+    async def receive() -> Message:
+        held.append(budget.held)
+        return await left()
+
+    with budget.lease() as lease, pytest.raises(errors.TooLarge, match="longer than 2 MiB"):
+        await requests.read(receive, lease, longest=2 * MIB)
+
+    assert [0, MIB, 2 * MIB, 0, 0] == held
 
 
 async def test_what_was_held_of_a_refused_body_waits_for_no_garbage_collector() -> None:
@@ -131,6 +146,39 @@ async def test_a_packed_body_with_too_much_in_it_is_not_unpacked_to_its_end() ->
         await content.unpacked(gzip.compress(WIDE), "gzip", count)
 
     assert requests.BLOCK == count.bytes
+
+
+async def test_a_body_that_is_long_once_unpacked_is_unpacked_and_counted_beside_the_loop() -> None:
+    body = b'{"messages":"' + rb"\"" * (requests.MAX_BODY // 2 - 8) + b'"}'
+    packed = gzip.compress(body)
+    count = Seen()
+
+    assert len(packed) <= 16 * KIB
+    assert body == await content.unpacked(packed, "gzip", count)
+    assert len(body) == count.bytes
+    assert threading.get_ident() not in count.threads
+
+
+async def test_a_body_that_is_short_once_unpacked_waits_for_no_thread() -> None:
+    count = Seen()
+
+    await content.unpacked(gzip.compress(b"{}"), "gzip", count)
+
+    assert {threading.get_ident()} == count.threads
+
+
+@pytest.mark.parametrize(
+    ("body", "became"),
+    [(b"[" * 3 * MIB, MIB), (b"a" * (requests.MAX_BODY + 1), requests.MAX_BODY + 1)],
+    ids=["too deep", "too long"],
+)
+async def test_how_much_of_a_refused_body_was_unpacked_is_known(body: bytes, became: int) -> None:
+    sizes: list[int] = []
+
+    with pytest.raises(errors.Invalid):
+        await content.unpacked(gzip.compress(body), "gzip", json_bounds.Count(), grown=sizes.append)
+
+    assert became == sizes[-1]
 
 
 @pytest.mark.parametrize("size", [0, 1, 3 * MIB, requests.MAX_BODY])

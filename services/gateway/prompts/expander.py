@@ -89,7 +89,10 @@ class RequestExpander:
         request = await offload.run(
             len(made.body), lambda: chat_request.parse(made.body, stream=stream, allowed=allowed)
         )
-        return replace(request, prompt=made.prompt, assignment=made.assignment) if made.prompt else request
+        if not made.prompt:
+            return request
+        # What a short request gives a prompt may stand in it often.
+        return replace(request, prompt=made.prompt, assignment=made.assignment).with_size(len(made.body))
 
     async def response(self, caller: Caller, text: bytes, *, kept: bool) -> tuple[Asked, Expanded]:
         """What is asked of OpenAI's responses, and of which prompt.
@@ -111,7 +114,7 @@ class RequestExpander:
             return Expanded(text)
         wanted = expansion.taken(body)
         if wanted is None:
-            return Expanded(orjson.dumps(body))
+            return Expanded(await offload.run(len(text), lambda: orjson.dumps(body)))
         # A conversation is told by what it says and by what the prompt is given; where later requests need not say
         # that again, it is told by its user alone, from its first request on.
         resumed = bool(body.get("previous_response_id"))
@@ -123,12 +126,14 @@ class RequestExpander:
         recipe, assignment = await self._recipe(caller, wanted, told)
         version = f"{recipe.name}@{recipe.version}"
         try:
-            merged = merge(recipe.render(wanted.variables), body)
+            merged = await offload.run(
+                len(text), lambda: orjson.dumps(merge(recipe.render(wanted.variables), body))
+            )
         except Fault as fault:
             if assignment is not None and self._unfit is not None:
                 self._unfit(caller, version, assignment, fault)
             raise
-        return Expanded(orjson.dumps(merged), version, assignment)
+        return Expanded(merged, version, assignment)
 
     async def _recipe(
         self, caller: Caller, wanted: Wanted, told: Mapping[str, Any]

@@ -1,11 +1,12 @@
 """A valid request to a model, whatever its operation: its body to pass on, and what a decision needs to know of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lumni.chat.v1 import chat_pb2
 from lumni.classifier.v1 import classifier_pb2
 
+from services.chassis import offload
 from services.chassis.operations import Operation
 from services.chassis.unit_prices import NO_UNITS, Units
 from services.gateway.requests.assignment import Assignment
@@ -49,7 +50,7 @@ class ModelRequest:
         cache: What it wishes of the response cache.
         prompt: The version of a stored prompt that it was made of, such as greeting@3; empty where there is none.
         assignment: The variant of an experiment that it was assigned; None where it takes part in none.
-        size: Bytes of a body that is long, whose work is done beside the event loop; 0 of one that is not.
+        size: Bytes of what it was made of where they are many, so that its work is done beside the event loop; else 0.
 
     """
 
@@ -74,6 +75,10 @@ class ModelRequest:
     prompt: str = ""
     assignment: Assignment | None = None
     size: int = 0
+
+    def with_size(self, size: int) -> "ModelRequest":
+        """The same, made of so many bytes; of several sizes the largest counts."""
+        return replace(self, size=size) if size > max(self.size, offload.LONG) else self
 
     @property
     def cacheable(self) -> bool:

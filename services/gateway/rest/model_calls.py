@@ -88,8 +88,7 @@ def hinted(exchange: Exchange, request: ModelRequest) -> ModelRequest:
     Raises:
         Invalid: a header says what it cannot say.
     """
-    if exchange.attempt.size > offload.LONG:
-        request = replace(request, size=exchange.attempt.size)
+    request = request.with_size(exchange.attempt.size)
     cache_headers = (
         exchange.header(b"cache-control"),
         exchange.header(b"x-portkey-cache-force-refresh"),

@@ -2,6 +2,7 @@
 
 import orjson
 
+from services.chassis import offload
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts import expander
 from services.gateway.prompts.expander import RequestExpander
@@ -15,8 +16,9 @@ def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
     """The routes below /v1/prompts."""
 
     async def read(exchange: Exchange, used: RequestExpander) -> ModelRequest:
-        body = expander.named(exchange.parameters["prompt_id"], await exchange.body())
-        return model_calls.hinted(exchange, await used.chat(exchange.caller, body))
+        body = await exchange.body()
+        named = await offload.run(len(body), lambda: expander.named(exchange.parameters["prompt_id"], body))
+        return model_calls.hinted(exchange, await used.chat(exchange.caller, named))
 
     async def render(exchange: Exchange) -> None:
         request = await read(exchange, prompts.unmeasured())
@@ -26,7 +28,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander) -> list[Route]:
             if not request.stream:
                 del data["stream"]
         shown = {"success": True, "data": data, "lumni": {"prompt": request.prompt}}
-        await exchange.answer(orjson.dumps(shown))
+        await exchange.answer(await offload.run(request.size, lambda: orjson.dumps(shown)))
 
     async def complete(exchange: Exchange) -> None:
         await model_calls.answer(exchange, pipeline, await read(exchange, prompts))

@@ -40,7 +40,7 @@ def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | 
         body = await exchange.body()
         asked, made = await used.response(exchange.caller, body, kept=store is not None)
         earlier: list[Any] = []
-        size = len(body)
+        size = len(made.body)
         if asked.previous:
             kept = await _store(store, "previous_response_id").read(
                 exchange.caller, asked.previous, "previous_response_id"
@@ -48,11 +48,8 @@ def routes(pipeline: Pipeline, prompts: RequestExpander, store: ResponseStore | 
             earlier = conversation.after(kept.items, kept.response)
             size += kept.size
         request = await offload.run(size, lambda: responses_request.parse(asked, earlier))
-        return (
-            asked,
-            earlier,
-            model_calls.hinted(exchange, replace(request, prompt=made.prompt, assignment=made.assignment)),
-        )
+        request = replace(request, prompt=made.prompt, assignment=made.assignment).with_size(size)
+        return asked, earlier, model_calls.hinted(exchange, request)
 
     async def create(exchange: Exchange) -> None:
         asked, earlier, request = await continued(exchange, prompts)

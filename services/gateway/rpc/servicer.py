@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 
 import orjson
 from lumni.gateway.v1 import gateway_pb2, gateway_pb2_grpc
@@ -60,7 +59,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Ask(self, request: gateway_pb2.AskRequest, context: object) -> gateway_pb2.AskResponse:
         """A question in typed fields."""
         async with self._admitted() as caller:
-            chat = await offload.run(rpc.message_bytes.get(), lambda: _asked(request))
+            size = rpc.message_bytes.get()
+            chat = (await offload.run(size, lambda: _asked(request))).with_size(size)
             answer = await self._pipeline.complete(caller, chat)
         short = simple_answer.of(answer)
         return gateway_pb2.AskResponse(
@@ -91,9 +91,10 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> ModelRequest:
         """What a body asks for; a long one is read beside the event loop."""
         size = rpc.message_bytes.get()
-        text = await offload.run(size, request.body_json.encode)
+        # Not the method of the field: reading that copies the text, too.
+        text = await offload.run(size, lambda: request.body_json.encode())  # noqa: PLW0108
         chat = await prompts.chat(caller, text, stream=stream)
-        return replace(chat, size=size) if size > offload.LONG else chat
+        return chat.with_size(size)
 
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[Caller]:

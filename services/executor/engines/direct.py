@@ -76,7 +76,9 @@ class DirectEngine:
         """Translate calls of a deployment, so that the first real one need not wait for LiteLLM's imports.
 
         Returns:
-            Whether this engine makes all calls of these kinds itself; else some are for LiteLLM's entry point.
+            Whether this engine makes all calls that reach it for this deployment itself; else some are for LiteLLM's
+            entry point. What the deployment does not speak reaches it as a chat (`bridges.calling`), and what it does
+            speak beside chats, such as Anthropic's messages, needs no translation (`native`).
 
         """
         whole = True
@@ -85,7 +87,7 @@ class DirectEngine:
             # Whatever is wrong with it fails the first call, not the start.
             with suppress(Exception):
                 async with self._preparer.prepared(call) as prepared:
-                    whole = whole and _translate(prepared) is not None
+                    whole = _translate(prepared) is not None and whole
         return whole
 
     def estimate(self, call: Call, text: str) -> Usage:

@@ -105,7 +105,7 @@ class LiteLLMEngine:
             return
         body = {"messages": [{"role": "user", "content": "."}]}
         for stream in (False, True):
-            wire.set(Wire(dry=True))
+            wire.set(Wire(proxy=self._proxies.of(deployment), dry=True))
             call = Call(deployment, "none", Operation.CHAT, body, stream=stream, timeout_s=5)
             # The dry run's own refusal to send, or whatever is missing for this provider.
             with suppress(Exception):

@@ -45,6 +45,8 @@ class Transport(httpx.AsyncBaseTransport):
         """Send a request by way of the current call's proxy, noting what comes of it."""
         noted = wire.get()
         if noted.dry:
+            # What connections need is loaded for the first of them: modules and certificates, a fifth of a second.
+            self._pool(noted.proxy)
             raise httpx.ConnectError("a dry run")
         if noted.error is not None:
             # LiteLLM sends again on a fresh connection; a second attempt is the run's to decide and to record.

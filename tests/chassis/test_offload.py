@@ -1,7 +1,6 @@
 """Work on long texts leaves the event loop to others."""
 
 import asyncio
-import sys
 import threading
 
 import pytest
@@ -31,13 +30,3 @@ async def test_what_goes_wrong_is_raised(size: int) -> None:
 
     with pytest.raises(ValueError, match="wrong"):
         await offload.run(size, work)
-
-
-def test_threads_of_a_service_take_short_turns() -> None:
-    before = sys.getswitchinterval()
-    try:
-        offload.take_short_turns()
-        # A loop that waits several times for its turn loses less than a millisecond or two.
-        assert sys.getswitchinterval() < 0.001
-    finally:
-        sys.setswitchinterval(before)

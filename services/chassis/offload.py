@@ -1,7 +1,7 @@
 """Work on long texts, beside the event loop.
 
 Python runs one thread at a time, so nothing is done sooner. But the loop has its turn whenever it wants one, where a
-long text would keep it to itself; only single steps in C, such as parsing JSON, hold it up to their end.
+long text would keep it to itself; only single steps in C, such as writing or parsing JSON, hold it up to their end.
 """
 
 import asyncio

@@ -35,7 +35,7 @@ class PortkeyLogExporter(SpanExporter):
     """
 
     def __init__(self, address: str, headers: Mapping[str, str], *, timeout_s: float) -> None:
-        # Some MiB, for those who send entries alone.
+        # Some MiB, and only those who send entries pay for it.
         import requests
 
         self._address = address

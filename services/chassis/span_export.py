@@ -215,7 +215,7 @@ def _otlp(settings: Settings) -> SpanExporter:
 
 
 def _by_http(address: str, headers: dict[str, str] | None = None) -> SpanExporter:
-    # 60 ms and 7 MiB, for those who send spans alone.
+    # 60 ms and 7 MiB, and only those who send spans pay for it.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return OTLPSpanExporter(address, headers=headers, timeout=DELIVERY_S)

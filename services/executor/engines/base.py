@@ -57,7 +57,7 @@ class Call:
         timeout_s: Seconds that the provider may stay silent.
         file: What is uploaded with the body; None where the operation takes no file.
         audio_ms: How long the sound in it is taken to be, in milliseconds, where the provider does not say.
-        size: Characters of the body as it came, which a long one is translated beside the event loop for.
+        size: Characters of the body as it came; a long one is translated beside the event loop.
         progress: How far it came; each attempt has one of its own.
 
     """

@@ -2,14 +2,13 @@
 
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
 import orjson
 import pytest
 
-from services.chassis import errors, offload
+from services.chassis import offload
 from services.chassis.byte_budget import ByteBudget
 from services.gateway.config.plans import Plan
 from services.gateway.conversations.store import Kept, ResponseStore
@@ -20,10 +19,10 @@ from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts.expander import RequestExpander
-from services.gateway.requests.model_request import ModelRequest
 from services.gateway.rest import application, prompt_calls, responses
 from services.gateway.rest.dispatcher import Dispatcher
 from services.gateway.rest.early_checks import EarlyChecks
+from tests.gateway.pipelines import Asked
 from tests.gateway.prompts.test_expander import NEEDY, OnePrompt
 
 KEY = {"authorization": "Bearer sk-good"}
@@ -33,21 +32,6 @@ LONG = "a" * (offload.LONG + 1)
 class Keys:
     async def caller(self, _: str) -> Caller:
         return Caller(key_id="k", plan=Plan("open"))
-
-
-class Asked:
-    """A pipeline that notes what it is asked, and answers nothing."""
-
-    def __init__(self) -> None:
-        self.requests: list[ModelRequest] = []
-
-    async def complete(self, _: Caller, request: ModelRequest) -> Any:
-        self.requests.append(request)
-        raise errors.Unavailable("nobody is there")
-
-    @asynccontextmanager
-    async def without_model(self, _: Caller) -> AsyncIterator[None]:
-        yield
 
 
 class OneResponse:

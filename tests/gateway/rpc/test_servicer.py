@@ -1,6 +1,6 @@
 """What the servicer makes of a call before the pipeline has it."""
 
-from typing import Any, cast
+from typing import cast
 
 import orjson
 import pytest
@@ -14,22 +14,11 @@ from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.prompts.library import PromptLibrary
-from services.gateway.requests.model_request import ModelRequest
 from services.gateway.rpc import admission
 from services.gateway.rpc.servicer import GatewayServicer
+from tests.gateway.pipelines import Asked
 
 TEXT = "a" * (offload.LONG + 1)
-
-
-class Asked:
-    """A pipeline that notes what it is asked, and answers nothing."""
-
-    def __init__(self) -> None:
-        self.requests: list[ModelRequest] = []
-
-    async def complete(self, _: Caller, request: ModelRequest) -> Any:
-        self.requests.append(request)
-        raise errors.Unavailable("nobody is there")
 
 
 @pytest.mark.parametrize("text", ["a", TEXT], ids=["short", "long"])

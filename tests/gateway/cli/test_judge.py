@@ -50,7 +50,7 @@ class Admin(Gateway):
 
 
 class Refusing:
-    """A gateway whose judge refuses to read the answer `bad`."""
+    """A gateway whose judge refuses to read the answer `unwelcome`."""
 
     status = 400
     code = "bad"
@@ -63,7 +63,7 @@ class Refusing:
 
     async def chat(self, request: web.Request) -> web.Response:
         self.keys.add(request.headers["authorization"])
-        if "bad" in (await request.json())["messages"][-1]["content"]:
+        if "unwelcome" in (await request.json())["messages"][-1]["content"]:
             error = {"message": "this is refused", "code": self.code}
             return web.json_response({"error": error}, status=self.status)
         return web.json_response(GRADED)
@@ -86,7 +86,7 @@ async def test_an_answer_that_the_judge_refuses_is_counted_and_the_others_are_ju
 ) -> None:
     refusing.status = status
     admin = Admin()
-    judged, unread, _ = await learning._judged(admin, "key", "judge", 10**9, ["bad", "good"])
+    judged, unread, _ = await learning._judged(admin, "key", "judge", 10**9, ["unwelcome", "good"])
 
     assert (1, 1, ["good"]) == (judged, unread, admin.judged)
 
@@ -99,7 +99,7 @@ async def test_a_key_that_may_not_ask_or_has_nothing_left_ends_the_run(
     admin = Admin()
 
     with pytest.raises(RefusedError, match="after 0 answers: this is refused"):
-        await learning._judged(admin, "key", "judge", 10**9, ["bad", "good"])
+        await learning._judged(admin, "key", "judge", 10**9, ["unwelcome", "good"])
     assert [] == admin.judged
 
 

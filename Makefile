@@ -65,7 +65,8 @@ clients: tools ## install the SDKs, frameworks and coding agents that people cal
 # Two at once share two cores well, as most tests wait for something; tests/conftest.py says which stay together.
 WORKERS ?= 2
 
-TESTS = $(bin)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# Where Python is told to keep no compiled files, each run and each process that tests start would compile all anew.
+TESTS = env -u PYTHONDONTWRITEBYTECODE $(bin)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # What tests run is mostly fetched, which takes little of the processors; mypy takes one of them for minutes.
 test: setup ## lint, then all tests

@@ -1,11 +1,14 @@
 """What many tests stand on: a real PostgreSQL and a real Valkey, started once, clean for every test."""
 
 import gc
+import os
 import shutil
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -94,13 +97,25 @@ def _group(item: pytest.Item, folder: str) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Trust one certificate authority in place of all: each HTTP client reads them, which takes 20 ms, and calls none."""
+    """Trust one certificate authority in place of all: each HTTP client reads them, which takes 20 ms, and calls none.
+
+    Only in this process: what it starts may call somebody.
+    """
     end = "-----END CERTIFICATE-----\n"
+    everybodys = {certifi.where(), os.environ.get("SSL_CERT_FILE")} - {None}
     first, _, _ = certifi.contents().partition(end)
     file = tmp_path_factory.mktemp("authority") / "cacert.pem"
     file.write_text(first + end)
+    create = ssl.create_default_context
+
+    def with_one(
+        purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, cafile: str | None = None, **options: Any
+    ) -> ssl.SSLContext:
+        return create(purpose, cafile=str(file) if cafile in everybodys else cafile, **options)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(certifi, "where", lambda: str(file))
+        patch.setattr(ssl, "create_default_context", with_one)
         yield
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 from services.local import ports, secret
 
@@ -31,6 +31,26 @@ def tethered(command: Sequence[str], death_signal: signal.Signals, user: int | N
     return [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), str(int(death_signal)), who, *command]
 
 
+class Process(Protocol):
+    """What is used of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+
+    def wait(self) -> int | None:
+        """Its exit code, when it has ended."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send it a signal, unless it has ended."""
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+
+
 class Server(ABC):
     """A child process at one address, which it keeps when it is stopped and started again."""
 
@@ -43,7 +63,7 @@ class Server(ABC):
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         # Where in the log the present run begins.
         self._log_start = 0
 
@@ -91,16 +111,20 @@ class Server(ABC):
             self.log.replace(self.log.with_suffix(".log.1"))
         with open(self.log, "ab", opener=secret.opener) as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                tethered(self.command(), self.death_signal, self.user()),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=dict(self.environment()),
-                umask=secret.UMASK,
-                # Ctrl-C is for the parent, which stops its children in their order.
-                start_new_session=True,
-            )
+            self._process = self.launch(log)
+
+    def launch(self, log: BinaryIO) -> Process:
+        """Start the process with its output in `log`."""
+        return subprocess.Popen(
+            tethered(self.command(), self.death_signal, self.user()),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(self.environment()),
+            umask=secret.UMASK,
+            # Ctrl-C is for the parent, which stops its children in their order.
+            start_new_session=True,
+        )
 
     async def ready(self, timeout_s: float = 30.0) -> None:
         """Wait until the server answers.

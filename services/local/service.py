@@ -29,13 +29,13 @@ class Service(Server):
     ) -> None:
         super().__init__(log)
         self.name = name
-        self._module = module
+        self.module = module
         self._environ = environ
         self._is_ready = is_ready
 
     def command(self) -> Sequence[str]:
         """The interpreter that runs us, and the module."""
-        return [sys.executable, "-m", self._module]
+        return [sys.executable, "-m", self.module]
 
     def environment(self) -> Mapping[str, str]:
         """The variables given, and no others."""

@@ -1,7 +1,6 @@
 """A whole Lumni on hosts: two or three of every service, the proxy in front, stores and provider behind."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,7 +25,8 @@ from tests.chaos.servers import (
 )
 from tests.deadlines import with_deadline
 from tests.faults.cluster import SERVICE_TOKEN, Cluster
-from tests.flow.stack import ADMIN_KEY, KEPT
+from tests.flow.stack import ADMIN_KEY
+from tests.forked_service import kept
 from tests.simulator import Simulator
 
 # How many of each there are, in the order in which they are restarted.
@@ -139,9 +139,8 @@ def _described(
 ) -> tuple[str, int, Mapping[str, str]]:
     """The module of a process, the port of its gRPC server, and what it reads from its environment."""
     kind, address = name.partition("-")[0], cluster.network[name].address
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     environ = {
-        **kept,
+        **kept(),
         "LUMNI_CONFIG_DIR": str(folder / "config"),
         "LUMNI_STATE_DIR": str(folder / name),
         "LUMNI_LOG_LEVEL": "WARNING",

@@ -1,7 +1,6 @@
 """Several of every service, as processes of their own, with stores that may be stopped, frozen and emptied."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from services.local.service import Service, grpc_health
 from services.local.valkey import Valkey
 from tests import simulator
 from tests.deadlines import with_deadline
-from tests.flow.stack import ADMIN_KEY, KEPT
+from tests.flow.stack import ADMIN_KEY
+from tests.forked_service import ForkedService, kept
 from tests.simulator import Simulator
 from tests.stores import valkey_cluster
 from tests.stores.valkey_cluster import PRIMARIES, ValkeyCluster
@@ -170,9 +170,8 @@ def _describe(
     deciders: Mapping[str, int],
     timeout_s: float,
 ) -> None:
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     shared = {
-        **kept,
+        **kept(),
         "LUMNI_CONFIG_DIR": str(config),
         "LUMNI_LOG_LEVEL": "WARNING",
         "LUMNI_REQUEST_TIMEOUT_S": str(timeout_s),
@@ -190,7 +189,7 @@ def _describe(
             cluster.listen[name] = given["LUMNI_LISTEN"] = listen
             given["LUMNI_SERVICE_TOKEN"] = SERVICE_TOKEN
         ready = grpc_health(listen, rpc.Settings()) if listen else None
-        cluster.services[name] = Service(
+        cluster.services[name] = ForkedService(
             name, module, environ=given, log=folder / f"{name}.log", is_ready=ready
         )
 

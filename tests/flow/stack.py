@@ -1,7 +1,6 @@
 """All services as processes, apart or together, over real sockets, in front of the provider simulator."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from services.local.ports import free as free_port
 from services.local.service import Service, grpc_health
 from services.local.valkey import Valkey
 from tests.deadlines import with_deadline
+from tests.forked_service import ForkedService, kept
 
 API_KEY = "sk-lumni-test-key"
 ADMIN_KEY = "sk-lumni-admin-test-key"
@@ -28,8 +28,6 @@ REDIS_TIMEOUT_S = 10.0
 ALLOWED_FAILS = 30
 # A start that takes longer than this has failed; a busy machine needs a fifth of it.
 START_S = 120.0
-# What every service gets of the surroundings; no key of the developer's, no setting of his.
-KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -236,7 +234,8 @@ async def running(
             if name in redis_acl.USERS:
                 front[f"LUMNI_{word}_REDIS_URL"] = with_deadline(valkey.url_of(name), REDIS_TIMEOUT_S)
     modules = {"ledger": "gateway.ledger", "gateway": "together" if inside else "gateway"}
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    # Workers are started by the command line of the process that they are workers of.
+    kind = Service if ARRANGEMENTS[arrangement].workers > 1 else ForkedService
     stack = Stack(f"http://{ports['rest']}", ports["gateway"], listen=ports)
     for name in ("classifier", "selector", "executor", "ledger", "gateway"):
         if name in inside:
@@ -249,10 +248,10 @@ async def running(
             environ["REDIS_URL"] = with_deadline(valkey.url_of(name), REDIS_TIMEOUT_S)
         if listen:
             environ["LUMNI_LISTEN"] = listen
-        stack.services[name] = Service(
+        stack.services[name] = kind(
             name,
             f"services.{modules.get(name, name)}",
-            environ={**kept, **environ},
+            environ=kept() | environ,
             log=folder / f"{name}.log",
             is_ready=grpc_health(listen, rpc.Settings()) if listen else None,
         )

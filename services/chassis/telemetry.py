@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from typing import Any
+from wsgiref.simple_server import WSGIServer
 
 import orjson
 import prometheus_client
@@ -27,7 +28,7 @@ from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, Span, SpanCo
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from services.chassis import measuring, span_export
+from services.chassis import listening, measuring, span_export
 from services.chassis.config import part, variable
 from services.chassis.tracing import ServiceTracer, acting
 
@@ -124,8 +125,7 @@ def running(service: str, settings: Settings) -> Iterator[None]:
     sampler = TraceIdRatioBased(settings.spans.sampled if exporters else 0)
     metrics = None
     if settings.metrics_listen:
-        host, _, port = settings.metrics_listen.rpartition(":")
-        metrics = prometheus_client.start_http_server(int(port), host, measuring.registry())[0]
+        metrics = _metrics_at(settings.metrics_listen)
     try:
         with span_export.exporting(exporters) as spans:
 
@@ -143,6 +143,19 @@ def running(service: str, settings: Settings) -> Iterator[None]:
         if metrics is not None:
             metrics.shutdown()
             metrics.server_close()
+
+
+def _metrics_at(address: str) -> WSGIServer:
+    """Show what is measured.
+
+    Raises:
+        Mistakes: the address cannot be bound.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        return prometheus_client.start_http_server(int(port), host, measuring.registry())[0]
+    except (OSError, ValueError) as error:
+        raise listening.mistake("LUMNI_METRICS_LISTEN", address, error) from error
 
 
 def _log_as(service: str, level: str) -> None:

@@ -9,7 +9,6 @@ import ctypes
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from prometheus_client import multiprocess
 
-from services.chassis import config, measuring, process, rpc, telemetry
+from services.chassis import config, listening, measuring, process, rpc, telemetry
 from services.chassis.config import Mistakes
 
 log = logging.getLogger(__name__)
@@ -140,13 +139,7 @@ def _mistake(address: str) -> str:
     """Why workers cannot share an address. Those who share a port notice nobody else there, so that is tried before."""
     if address.startswith("unix:"):
         return f"LUMNI_WORKERS: processes cannot share {address}; give host:port"
-    host, _, port = address.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host.strip("[]"), int(port)), family=family).close()
-    except (OSError, ValueError) as error:
-        return f"{address}: cannot be listened at: {error}"
-    return ""
+    return listening.problem(address)
 
 
 def _end_with_parent() -> None:

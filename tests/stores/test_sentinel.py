@@ -1,4 +1,4 @@
-"""Limits go on at the server that the sentinels promote."""
+"""Money is exact though the primary dies that sentinels watch: they promote its replica, and everyone finds it."""
 
 from pathlib import Path
 
@@ -6,38 +6,18 @@ import pytest
 
 from services.chassis import redis
 from services.gateway import postgres
-from services.gateway.config.plans import Rate
-from services.gateway.limits.admission import Limits
-from tests.gateway.conftest import eventually
-from tests.gateway.money import TOTAL, admit, bill, caller, held, spent
 from tests.stores import sentinels
+from tests.stores.conftest import TIMEOUT_S
+from tests.stores.money import exact_through
 
 pytestmark = pytest.mark.timeout(600)
 
 
-async def test_limits_go_on_at_the_promoted_server(servers_folder: Path, pool: postgres.Pool) -> None:
-    who = caller(rate=Rate(rpm=1_000_000), budget=TOTAL)
+async def test_a_primary_that_dies_under_load_costs_nobody_a_nano_dollar(
+    servers_folder: Path, pool: postgres.Pool, tmp_path: Path
+) -> None:
     async with (
         sentinels.running(servers_folder / "sentinel") as watched,
-        redis.connect(watched.url_of("gateway"), timeout_s=1) as client,
-        (limits := Limits(client, pool, billable_attempts=1)).delivering(),
+        redis.connect(watched.url_of("gateway"), timeout_s=TIMEOUT_S) as client,
     ):
-        admission = await admit(limits, who)
-        assert admission.admitted_unix_ms
-        async with redis.connect(watched.servers[0].url, timeout_s=5) as operator:
-            assert 1 == await operator.wait(1, 10_000)
-        watched.servers[0].kill()
-        limits.settle(admission, bill(admission, 400))
-
-        async def settled() -> bool:
-            try:
-                return 400 == await spent(client, "key:k1") and 0 == await held(client, "key:k1")
-            except redis.ERRORS:
-                return False
-
-        await eventually(settled)
-
-        async def counted() -> bool:
-            return (await admit(limits, caller(rate=Rate(rpm=1_000_000)))).admitted_unix_ms > 0
-
-        await eventually(counted)
+        await exact_through(watched.fail_over, watched, client, pool, tmp_path, streams=1)

@@ -37,7 +37,7 @@ lint: setup ## ruff, mypy and buf
 	$(bin)/buf lint
 	$(bin)/buf format --diff --exit-code
 
-tools: programs packages ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, vegeta, compose-go, HAProxy, promtool, Chromium, packages of Node
+tools: programs packages ## install what some tests run, if Go, apt and npm are there: grpcurl, ghz, vegeta, compose-go, HAProxy, promtool, Redis with TLS, Chromium, packages of Node
 
 programs: setup
 	@$(bin)/python -m tests.tools

@@ -67,6 +67,8 @@ UNPACKED = {
     "haproxy": ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"),
     "pgbouncer": ("pgbouncer", "libc-ares2", "libevent-2.1-7"),
     "libfaketimeMT.so.1": ("libfaketime",),
+    # The Valkey of the wheel has no TLS. The server is this program under the name redis-server.
+    "redis-check-rdb": ("redis-tools", "libjemalloc2", "liblzf1"),
 }
 INSTALL_S = 600
 BUILD_S = 3600

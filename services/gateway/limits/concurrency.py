@@ -21,6 +21,12 @@ from services.gateway.limits.refusal import REFUSALS
 
 # When refused callers should come back, in seconds.
 RETRY_S = 1.0
+# Too much runs when an empty round trip to the executor takes longer than this, in seconds: it waits among the work of
+# all requests, there and here, as each of their steps does. How long providers take does not count.
+ROUND_TRIP_S = 0.05
+# Too much of one tenant's runs when the event loop uses more CPU than this meanwhile, in seconds: others wait behind it
+# at each of their steps, some ten. Of what other programs take from the machine less counts here.
+WORK_S = 0.005
 # Seconds between two round trips that show how busy the executor and this process are.
 PROBE_EVERY_S = 0.05
 
@@ -53,7 +59,8 @@ class ConcurrencyLimiter:
             patience: How long they wait.
         """
         self._shares = FairShare(most, patience)
-        self._adaptive = AdaptiveLimit(most)
+        self._of_all, self._of_one = AdaptiveLimit(most), AdaptiveLimit(most)
+        self._shares.limit, self._shares.limit_of_one = self._of_all.limit, self._of_one.limit
         measuring.follow(LIMIT, lambda: self._shares.limit)
         measuring.follow(RUNNING, lambda: self._shares.running)
         measuring.follow(WAITING, lambda: self._shares.waiting)
@@ -104,16 +111,21 @@ class ConcurrencyLimiter:
     async def _adapt(self, call: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
-            if self._shares.running < LEAST:
-                # Nothing would change, so an idle gateway asks nobody.
+            shares = self._shares
+            if shares.running < LEAST:
+                # That is far from any limit, so an idle gateway asks nobody.
+                shares.limit = self._of_all.rest(shares.running)
+                shares.limit_of_one = self._of_one.rest(shares.largest())
                 continue
-            began = time.monotonic()
+            began, worked = time.monotonic(), time.thread_time()
             await call()
-            took = time.monotonic() - began
+            now = time.monotonic()
+            took, worked = now - began, time.thread_time() - worked
             ROUND_TRIP.observe(took)
-            limit = self._adaptive.observe(took, self._shares.running)
-            if limit != self._shares.limit:
-                self._shares.limit = limit
+            shares.limit = self._of_all.observe(took / ROUND_TRIP_S, shares.running)
+            # A lone tenant delays nobody else.
+            excess = worked / WORK_S if shares.is_shared(now) else 0
+            shares.limit_of_one = self._of_one.observe(excess, shares.largest())
 
     def _refusal(self, caller: Caller) -> errors.Fault:
         REFUSALS.labels("overload", "OVERLOADED", "here").inc()

@@ -1,12 +1,13 @@
 """Fair shares of concurrent work: which requests run, which wait, and which are refused when more come than fit.
 
-At most `limit` requests run at once. While there is room everybody may use it, so a lone tenant may use all of it. When
-there is none, requests wait in a queue for each tenant, and a slot that becomes free goes to the waiting tenant that
-runs the fewest for its weight: weighted max-min fairness. No request is ever stopped for another, so a tenant below its
-share does not wait until others, who took the room or saw the limit fall, are down to theirs: it goes on beyond the
-limit, up to a reserve above the most the limit can be. As many wait as may ever run; beyond that the tenant with the
-longest queue loses its newest request, so nobody fills the queue for others. Of a tenant whose queue stands no more
-wait than may run at the moment, and not for long (`patience`).
+At most `limit` requests run at once. While there is room everybody may use it, so a lone tenant may use all of it, up
+to a limit of what one tenant runs, which is lowered while the work of one delays others. When there is no room,
+requests wait in a queue for each tenant, and a slot that becomes free goes to the waiting tenant that runs the fewest
+for its weight: weighted max-min fairness. No request is ever stopped for another, so a tenant below its share does not
+wait until others, who took the room or saw the limit fall, are down to theirs: it goes on beyond the limit, up to a
+reserve above the most the limit can be. As many wait as may ever run; beyond that the tenant with the longest queue
+loses its newest request, so nobody fills the queue for others. Of a tenant whose queue stands no more wait than may run
+at the moment, and not for long (`patience`).
 
 Nothing here waits or looks at a clock: whoever comes is told until when to wait, and says what time it is.
 """
@@ -21,6 +22,8 @@ from services.gateway.limits.patience import Patience
 
 # For tenants below their share there is this part more than the most the limit can be.
 RESERVE = 1 / 8
+# Several tenants count as present for so long after a request of one came after one of another, in seconds.
+SHARED_S = 1.0
 
 
 class State(Enum):
@@ -68,10 +71,10 @@ class FairShare:
         """Begin without requests.
 
         Args:
-            most: The most that the limit can be, and the limit until another is set.
+            most: The most that the limits can be, and the limits until others are set.
             patience: How long requests wait.
         """
-        self._most = self._limit = most
+        self._most = self._limit = self._limit_of_one = most
         self._patience = patience
         self._with_reserve = most + math.ceil(most * RESERVE)
         # At most one for each request that runs or waits: a tenant without any is forgotten.
@@ -79,6 +82,9 @@ class FairShare:
         # Those of them that wait; of equals the first comes first, and whoever was served goes to the end.
         self._waiting: dict[str, _Tenant] = {}
         self._weights = 0
+        # Whose request came last, and when it last was another tenant's than the one before.
+        self._newest = ""
+        self._changed_at = -math.inf
         self.running = 0
         self.waiting = 0
 
@@ -91,6 +97,20 @@ class FairShare:
     def limit(self, limit: int) -> None:
         self._limit = limit
         self._serve()
+
+    @property
+    def limit_of_one(self) -> int:
+        """How many requests of one tenant run at once, for its weight."""
+        return self._limit_of_one
+
+    @limit_of_one.setter
+    def limit_of_one(self, limit: int) -> None:
+        self._limit_of_one = limit
+        self._serve()
+
+    def largest(self) -> int:
+        """How many requests of one tenant run for its weight, of the one with the most."""
+        return max((tenant.running // tenant.weight for tenant in self._tenants.values()), default=0)
 
     def enter(self, name: str, weight: int, now: float, decided: Callable[[], None]) -> Ticket | None:
         """Let a request run or wait; None refuses it.
@@ -108,6 +128,9 @@ class FairShare:
         elif tenant.weight != weight:
             self._weights += weight - tenant.weight
             tenant.weight = weight
+        if name != self._newest:
+            self._changed_at = now if self._newest else -math.inf
+            self._newest = name
         ticket = Ticket(name, decided)
         # Its own requests that wait already come first.
         if not tenant.queue and self._has_room(tenant):
@@ -147,15 +170,21 @@ class FairShare:
             return True
         return self.waiting >= self._most and not self._has_shorter_queue(tenant, self._longest()[1])
 
+    def is_shared(self, now: float) -> bool:
+        """Whether requests of several tenants come."""
+        return now < self._changed_at + SHARED_S
+
     def is_at_share(self, name: str) -> bool:
         """Whether a tenant runs as many requests as it may when all that are here want more."""
         tenant = self._tenants.get(name)
         return tenant is not None and tenant.running >= int(self._share(tenant))
 
     def _share(self, tenant: _Tenant) -> float:
-        return max(1.0, self._limit * tenant.weight / self._weights)
+        return max(1.0, tenant.weight * min(self._limit / self._weights, self._limit_of_one))
 
     def _has_room(self, tenant: _Tenant) -> bool:
+        if tenant.with_one_more() > self._limit_of_one:
+            return False
         if self.running < self._limit:
             return True
         return self.running < self._with_reserve and tenant.running + 1 <= self._share(tenant)

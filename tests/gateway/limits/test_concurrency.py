@@ -6,7 +6,7 @@ import pytest
 from services.chassis import errors
 from services.gateway.config.plans import Plan
 from services.gateway.keys.permissions import Caller
-from services.gateway.limits import adaptive_limit
+from services.gateway.limits import adaptive_limit, concurrency
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.patience import Patience
 
@@ -107,21 +107,42 @@ async def test_a_caller_who_leaves_at_the_moment_of_its_turn_gives_its_slot_back
         pass
 
 
+async def limits_beside(tenants: str) -> tuple[int, int]:
+    """The limits of all and of one after some round trips, while requests of these tenants run."""
+    limiter, enough, calls = ConcurrencyLimiter(100, patience=SOON), asyncio.Event(), 0
+
+    async def call() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2 * adaptive_limit.IN_A_ROW:
+            enough.set()
+
+    async with AsyncExitStack() as slots, limiter.adapting(call):
+        for tenant in tenants:
+            await slots.enter_async_context(limiter.slot(caller(tenant)))
+        async with asyncio.timeout(30):
+            await enough.wait()
+    return limiter._shares.limit, limiter._shares.limit_of_one
+
+
 async def test_slow_round_trips_lower_the_limit_while_many_requests_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(adaptive_limit, "TARGET_S", 0.0)
-    limiter, asked = ConcurrencyLimiter(100, patience=SOON), asyncio.Event()
+    # So small that every round trip is slow, and no work is too much.
+    monkeypatch.setattr(concurrency, "ROUND_TRIP_S", 1e-9)
+    monkeypatch.setattr(concurrency, "WORK_S", 3600)
 
-    async def call() -> None:
-        asked.set()
+    assert (48 * adaptive_limit.LOWERED_MOST, adaptive_limit.BURST) == await limits_beside("a" * 48)
 
-    async with AsyncExitStack() as slots, limiter.adapting(call):
-        for _ in range(50):
-            await slots.enter_async_context(limiter.slot(caller("a")))
-        async with asyncio.timeout(30):
-            while limiter._shares.limit == 100:
-                asked.clear()
-                await asked.wait()
 
-    assert 50 * adaptive_limit.LOWERED_MOST == limiter._shares.limit
+@pytest.mark.parametrize(
+    ("tenants", "of_one"),
+    [("a" * 40 + "b", 40 * adaptive_limit.LOWERED_MOST), ("a" * 40, adaptive_limit.BURST)],
+)
+async def test_a_busy_loop_lowers_what_one_tenant_may_run_beside_others(
+    monkeypatch: pytest.MonkeyPatch, tenants: str, of_one: int
+) -> None:
+    monkeypatch.setattr(concurrency, "ROUND_TRIP_S", 3600)
+    monkeypatch.setattr(concurrency, "WORK_S", 1e-9)
+
+    assert (adaptive_limit.BURST, of_one) == await limits_beside(tenants)

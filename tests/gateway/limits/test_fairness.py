@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.limits.fairness import FairShare, State, Ticket
+from services.gateway.limits.fairness import SHARED_S, FairShare, State, Ticket
 from services.gateway.limits.patience import Patience
 
 YOUNG_S, STANDING_S = 5.0, 1.0
@@ -210,6 +210,39 @@ def test_who_gives_up_waiting_gives_the_place_in_the_queue_back() -> None:
     door.shares.leave(running)
     assert State.RUNNING is again.state
     assert [again] == door.decided
+
+
+def test_one_tenant_runs_no_more_than_its_own_limit_and_others_go_on() -> None:
+    door = Door(40)
+    door.shares.limit_of_one = 4
+    greedy = door.fill("greedy", 12)
+    heavy = door.fill("heavy", 12, weight=2)
+
+    assert {State.RUNNING: 4, State.WAITING: 8} == states(greedy)
+    assert {State.RUNNING: 8, State.WAITING: 4} == states(heavy)
+    assert 4 == door.shares.largest()
+    assert door.shares.is_at_share("greedy")
+    assert {State.RUNNING: 3} == states(door.fill("modest", 3))
+    door.shares.leave(greedy[0])
+    assert 4 == states(greedy)[State.RUNNING]
+
+    door.shares.limit_of_one = 6
+    assert 6 == states(greedy)[State.RUNNING]
+
+
+def test_slots_are_shared_while_requests_of_several_tenants_come() -> None:
+    door = Door(10)
+    door.fill("a", 3)
+    assert not door.shares.is_shared(door.now + SHARED_S)
+
+    door.now = 10
+    door.fill("b", 1)
+    door.fill("a", 1)
+    assert door.shares.is_shared(door.now)
+
+    door.now += SHARED_S
+    door.fill("a", 1)
+    assert not door.shares.is_shared(door.now)
 
 
 def test_nobody_is_remembered_who_has_no_request() -> None:

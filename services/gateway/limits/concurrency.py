@@ -1,7 +1,8 @@
 """The requests that this process works on at once: shared fairly, and refused early when there are too many.
 
 It stands behind authentication and before everything that costs: reading and parsing the body, classification,
-selection, Redis. What it refuses has cost a look at a key.
+selection, Redis. What it refuses has cost a look at a key. Whoever is refused because it has its share
+learns so a little later, as it would send again at once.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from services.chassis.background import beside
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.adaptive_limit import LEAST, AdaptiveLimit
 from services.gateway.limits.fairness import FairShare, State, Ticket
+from services.gateway.limits.held_refusals import HOLD_S, HeldRefusals
 from services.gateway.limits.patience import USUAL, Patience
 from services.gateway.limits.refusal import REFUSALS
 
@@ -51,16 +53,18 @@ ROUND_TRIP = prometheus_client.Histogram(
 class ConcurrencyLimiter:
     """Gives each request of a caller a slot while it runs."""
 
-    def __init__(self, most: int, *, patience: Patience = USUAL) -> None:
+    def __init__(self, most: int, *, patience: Patience = USUAL, hold_s: float = HOLD_S) -> None:
         """Begin with all slots free.
 
         Args:
-            most: How many requests run at once at the most, and as many wait.
+            most: How many requests run at once at the most; as many wait, and as many refusals are held.
             patience: How long they wait.
+            hold_s: How long a refusal of a tenant that has its share is held, in seconds.
         """
         self._shares = FairShare(most, patience)
         self._of_all, self._of_one = AdaptiveLimit(most), AdaptiveLimit(most)
         self._shares.limit, self._shares.limit_of_one = self._of_all.limit, self._of_one.limit
+        self._held = HeldRefusals(most, hold_s)
         measuring.follow(LIMIT, lambda: self._shares.limit)
         measuring.follow(RUNNING, lambda: self._shares.running)
         measuring.follow(WAITING, lambda: self._shares.waiting)
@@ -79,9 +83,9 @@ class ConcurrencyLimiter:
         finally:
             self._shares.leave(ticket)
 
-    def refusal(self, caller: Caller) -> errors.Fault | None:
-        """The refusal that one more request of a caller would meet at once, counted; None says nothing."""
-        return self._refusal(caller) if self._shares.refuses(caller.tenant, time.monotonic()) else None
+    async def refusal(self, caller: Caller) -> errors.Fault | None:
+        """The refusal that one more request of a caller would meet, counted, held as that one; None says nothing."""
+        return await self._late(caller) if self._shares.refuses(caller.tenant, time.monotonic()) else None
 
     @asynccontextmanager
     async def adapting(self, call: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
@@ -94,7 +98,7 @@ class ConcurrencyLimiter:
         now = time.monotonic()
         ticket = self._shares.enter(caller.tenant, caller.plan.concurrency_weight, now, decided.set)
         if ticket is None:
-            raise self._refusal(caller)
+            raise await self._late(caller)
         if ticket.state is State.WAITING:
             try:
                 async with asyncio.timeout(ticket.until - now):
@@ -126,6 +130,12 @@ class ConcurrencyLimiter:
             # A lone tenant delays nobody else.
             excess = worked / WORK_S if shares.is_shared(now) else 0
             shares.limit_of_one = self._of_one.observe(excess, shares.largest())
+
+    async def _late(self, caller: Caller) -> errors.Fault:
+        """A refusal, held if the caller's tenant has its share."""
+        if self._shares.is_at_share(caller.tenant):
+            await self._held.hold()
+        return self._refusal(caller)
 
     def _refusal(self, caller: Caller) -> errors.Fault:
         REFUSALS.labels("overload", "OVERLOADED", "here").inc()

@@ -25,13 +25,13 @@ class EarlyChecks:
         self._mistakes = mistakes
         self._limits = limits
 
-    def refusal(self, key: str) -> tuple[Caller, errors.Fault] | None:
+    async def refusal(self, key: str) -> tuple[Caller, errors.Fault] | None:
         """Who shows a key, and what a request of theirs is sure to be refused for; None if it may go on."""
         caller = self._keys.remembered(key)
         if caller is None:
             return None
         fault = (
-            self._limiter.refusal(caller)
+            await self._limiter.refusal(caller)
             or self._limits.refusal(caller)
             or self._mistakes.refusal(caller.key_id)
         )

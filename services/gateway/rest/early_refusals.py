@@ -41,7 +41,7 @@ class EarlyRefusals:
         """Refuse one request, or pass it on."""
         began = time.perf_counter()
         route = self._dispatcher.route(scope)
-        refused = self._checks.refusal(_key(scope)) if route else None
+        refused = await self._checks.refusal(_key(scope)) if route else None
         if route is None or refused is None:
             await self._app(scope, receive, send)
             return

@@ -66,13 +66,43 @@ async def test_who_has_less_is_refused_with_503() -> None:
     await asyncio.gather(*running)
 
 
-async def test_a_full_queue_refuses_at_once() -> None:
-    limiter, end = ConcurrencyLimiter(1, patience=NEVER), asyncio.Event()
+async def test_a_full_queue_refuses_without_waiting_for_a_slot() -> None:
+    limiter, end = ConcurrencyLimiter(1, patience=NEVER, hold_s=0), asyncio.Event()
     tasks = [await begun(limiter, "a", end) for _ in range(2)]
 
     async with asyncio.timeout(60):
         with pytest.raises(errors.Exhausted):
             await hold(limiter, "a", end)
+
+    end.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_refusal_is_held_for_who_has_its_share() -> None:
+    limiter, end = ConcurrencyLimiter(1, patience=NEVER, hold_s=3600), asyncio.Event()
+    tasks = [await begun(limiter, "a", end) for _ in range(2)]
+
+    late = await begun(limiter, "a", end)
+    assert not late.done()
+    late.cancel()
+    await asyncio.wait([late])
+
+    early = asyncio.create_task(limiter.refusal(caller("a")))
+    await asyncio.sleep(0)
+    assert not early.done()
+    early.cancel()
+    end.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_refusal_is_not_held_for_who_has_less() -> None:
+    limiter, end = ConcurrencyLimiter(2, patience=NEVER, hold_s=3600), asyncio.Event()
+    # Two slots, the reserve, and a queue in which everybody has as many.
+    tasks = [await begun(limiter, tenant, end) for tenant in "abcab"]
+
+    async with asyncio.timeout(60):
+        with pytest.raises(errors.Unavailable):
+            await hold(limiter, "d", end)
 
     end.set()
     await asyncio.gather(*tasks)

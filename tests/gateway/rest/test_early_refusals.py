@@ -54,7 +54,7 @@ class Gateway:
     """Early refusals before an application that answers 200."""
 
     def __init__(self) -> None:
-        self.limiter = ConcurrencyLimiter(1)
+        self.limiter = ConcurrencyLimiter(1, hold_s=0)
         self.mistakes = MistakeLimit(1)
         self.limits = KnownRefusals()
         checks = EarlyChecks(

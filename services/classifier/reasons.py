@@ -5,10 +5,12 @@ was counted of something (set to what is usual). What is left of the score above
 are taken out is the wording's, so that all reasons together are how far the score is from the threshold, in log-odds.
 
 Those that speak for the tier are told. The others were outvoted, and would call the request what it was not found to
-be: of a sonnet to translate that its words are those of easy requests.
+be: of a sonnet to translate that its words are those of easy requests. The wording is told of a task that can be named;
+without one it would say no more than the tier does, and nothing is said. Words are never quoted: reasons are kept with
+the decision, where no text of a request may be, and what carries a sum of n-grams are "for" and "cheese".
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import expm1, log, sqrt
 
@@ -20,8 +22,8 @@ from services.classifier.words import END_WEIGHT
 # Reasons that are given, and the least contribution of one, as a share of the largest.
 MOST = 5
 LEAST = 0.1
-# A category that is less probable is left unsaid: of those above 98 in 100 are right on the development part, of those
-# below half.
+# What is less probable of a request is left unsaid: of the categories above 98 in 100 are right on the development
+# part, of those below 60.
 SURE = 0.8
 # What a request of each category is called; of no other it can be said what it is.
 TASKS = {
@@ -37,10 +39,11 @@ TASKS = {
     "science": "a question of science",
     "planning": "something to plan",
 }
+# What a request is called that is surely of one of some categories, and of none of them surely.
+QUESTION, QUESTIONS = "a question to answer", frozenset(("factual question", "math", "reasoning", "science"))
 # Each of the next four: for a powerful model, and for a fast one. The wording as a whole, after what the request is
-# called, or alone.
+# called.
 WORDING = ("worded like demanding ones", "worded like easy ones")
-WORDING_ALONE = ("worded like demanding requests", "worded like easy requests")
 # What outcomes of real models say of questions of an exam, and of sums told as a story.
 EXAM = ("an exam question that models often fail", "an exam question that models seldom fail")
 EFFORT = ("many steps to a solution", "few steps to a solution")
@@ -87,7 +90,7 @@ def explain(
     parts: Sequence[Array],
     joined: Joined | None = None,
 ) -> tuple[Factor, ...]:
-    """The largest contributions to one row's tier, named when a person would name them; at least one.
+    """The largest contributions to one row's tier that a person would name; there may be none.
 
     Args:
         weights: That judged.
@@ -101,38 +104,53 @@ def explain(
     bound = log(weights.threshold / (1.0 - weights.threshold))
     own = float(judgement.score[row]) - bound
     weight, above = (joined.heads, joined.score - bound) if joined else (1.0, own)
-    best = int(shares.argmax())
-    category = CATEGORIES[best] if shares[best] >= SURE else ""
+    chances = dict(zip(CATEGORIES, shares.tolist(), strict=True))
 
     factors = [
         Factor(name, value, weight * contribution)
-        for name, value, contribution in _visible(weights, judgement, row, category, observation, parts)
+        for name, value, contribution in _visible(weights, judgement, row, chances, observation, parts)
     ]
     if outcomes := weight * float(judgement.outcomes[row]):
         if observation.features[INDEX["options"]] > 0:
             factors.append(Factor(EXAM[outcomes < 0], 0.0, outcomes))
-        elif category == "math":
+        elif chances["math"] >= SURE:
             factors.append(Factor(EFFORT[outcomes < 0], 0.0, outcomes))
     if joined:
         meaning = above - weight * own
         factors.append(Factor(MEANING[meaning < 0], 0.0, meaning))
     rest = above - sum(factor.contribution for factor in factors)
-    name = f"{TASKS[category]}, {WORDING[rest < 0]}" if category in TASKS else WORDING_ALONE[rest < 0]
-    factors.append(Factor(name, round(float(shares[best]), 3) if category in TASKS else 0.0, rest))
+    task, probability = _task(chances)
+    if task:
+        factors.append(Factor(f"{task}, {WORDING[rest < 0]}", round(probability, 3), rest))
     return _largest([factor for factor in factors if (factor.contribution < 0) == (above < 0)])
+
+
+def _task(chances: Mapping[str, float]) -> tuple[str, float]:
+    """What the request is called, and how probably it is that; empty where nothing is sure enough."""
+    category = max(chances, key=chances.__getitem__)
+    if chances[category] >= SURE:
+        return TASKS.get(category, ""), chances[category]
+    asked = _probability(chances, QUESTIONS)
+    return (QUESTION, asked) if asked >= SURE else ("", 0.0)
+
+
+def _probability(chances: Mapping[str, float], categories: Iterable[str]) -> float:
+    """That a request is of one of some categories."""
+    return sum(chances[category] for category in categories)
 
 
 def _largest(factors: Sequence[Factor]) -> tuple[Factor, ...]:
     ordered = sorted(factors, key=lambda factor: -abs(factor.contribution))[:MOST]
-    least = LEAST * abs(ordered[0].contribution)
-    return tuple(factor for factor in ordered if abs(factor.contribution) >= least)
+    return tuple(
+        factor for factor in ordered if abs(factor.contribution) >= LEAST * abs(ordered[0].contribution)
+    )
 
 
 def _visible(
     weights: Heads,
     judgement: Judgement,
     row: int,
-    category: str,
+    chances: Mapping[str, float],
     observation: Observation,
     parts: Sequence[Array],
 ) -> Iterator[tuple[str, float, float]]:
@@ -141,7 +159,7 @@ def _visible(
     standard, inputs = judgement.standard[row], weights.inputs
     for place, saying in BY_PLACE:
         value = _value(place, float(observation.features[place]))
-        if value < saying.least or (saying.of and category not in saying.of):
+        if value < saying.least or (saying.of and _probability(chances, saying.of) < SURE):
             continue
         contribution = float(standard[place] * inputs[place, SCORE]) + lost.get(NAMES[place], 0.0)
         if contribution > 0 if saying.powerful else contribution < 0:

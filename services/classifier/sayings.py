@@ -20,7 +20,7 @@ class Saying:
         name: The words.
         powerful: Whether it speaks for a powerful model or for a fast one; said only where it does.
         least: From how much on it is true, as a count, share or length.
-        of: The categories that it is said of; empty for all.
+        of: The categories that it is said of, where one of them is all but sure; empty for all.
     """
 
     name: str

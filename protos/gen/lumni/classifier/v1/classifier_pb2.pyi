@@ -480,7 +480,7 @@ class Classification(_message.Message):
     """
     @_builtins.property
     def factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Factor]:
-        """factors are what decided, the largest contribution first."""
+        """factors are what decided, the largest contribution first; none where the words decided and the task is not sure."""
 
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:

@@ -21,6 +21,8 @@ from services.classifier.heads import CATEGORIES
 LAYERS, WIDTH, ATTENTION_HEADS = 6, 384, 12
 HEAD_WIDTH = WIDTH // ATTENTION_HEADS
 EPSILON = 1e-12
+# What the quantization adds to the name of a weight that it replaces.
+QUANTIZED = "_quantized"
 # With LayerNormalization; read by every ONNX Runtime since 1.13.
 OPSET, IR = 17, 8
 
@@ -34,8 +36,8 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def constant(self, array: Array) -> str:
-        name = f"constant{len(self.constants)}"
+    def constant(self, array: Array, name: str = "") -> str:
+        name = name or f"constant{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
@@ -56,10 +58,7 @@ def write(weights: Mapping[str, Array], path: Path) -> None:
     graph = _Graph()
     x = _embed(graph, weights)
     for number in range(LAYERS):
-        own = {
-            name.partition(".")[2]: value for name, value in weights.items() if name.startswith(f"{number}.")
-        }
-        x = _layer(graph, own, x)
+        x = _layer(graph, weights, number, x)
     # Mean and maximum over the tokens, side by side.
     pooled = graph.add(
         "Concat",
@@ -86,28 +85,31 @@ def write(weights: Mapping[str, Array], path: Path) -> None:
 
 
 def _linear(graph: _Graph, weights: Mapping[str, Array], name: str, x: str, output: str = "") -> str:
-    product = graph.add("MatMul", x, graph.constant(weights[f"{name}.weight"].T))
-    return graph.add("Add", product, graph.constant(weights[f"{name}.bias"]), name=output)
+    weight, bias = f"{name}.weight", f"{name}.bias"
+    product = graph.add("MatMul", x, graph.constant(weights[weight].T, weight))
+    return graph.add("Add", product, graph.constant(weights[bias], bias), name=output)
 
 
 def _normalize(graph: _Graph, weights: Mapping[str, Array], name: str, x: str) -> str:
-    scale, bias = graph.constant(weights[f"{name}.weight"]), graph.constant(weights[f"{name}.bias"])
+    scale, bias = (graph.constant(weights[own], own) for own in (f"{name}.weight", f"{name}.bias"))
     return graph.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=EPSILON)
 
 
 def _embed(graph: _Graph, weights: Mapping[str, Array]) -> str:
-    words = graph.add("Gather", graph.constant(weights["words"]), "ids")
+    words = graph.add("Gather", graph.constant(weights["words"], "words"), "ids")
     length = graph.add("Slice", graph.add("Shape", "ids"), graph.shape(1), graph.shape(2))
-    positions = graph.add("Slice", graph.constant(weights["positions"]), graph.shape(0), length)
+    positions = graph.add("Slice", graph.constant(weights["positions"], "positions"), graph.shape(0), length)
     return _normalize(graph, weights, "embedded", graph.add("Add", words, positions))
 
 
-def _layer(graph: _Graph, weights: Mapping[str, Array], x: str) -> str:
+def _layer(graph: _Graph, weights: Mapping[str, Array], number: int, x: str) -> str:
     split = graph.shape(0, 0, ATTENTION_HEADS, HEAD_WIDTH)
 
     def heads(name: str, order: list[int]) -> str:
         return graph.add(
-            "Transpose", graph.add("Reshape", _linear(graph, weights, name, x), split), perm=order
+            "Transpose",
+            graph.add("Reshape", _linear(graph, weights, f"{number}.{name}", x), split),
+            perm=order,
         )
 
     query, key, value = heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]), heads("value", [0, 2, 1, 3])
@@ -116,10 +118,27 @@ def _layer(graph: _Graph, weights: Mapping[str, Array], x: str) -> str:
     joined = graph.add(
         "Reshape", graph.add("Transpose", attended, perm=[0, 2, 1, 3]), graph.shape(0, 0, WIDTH)
     )
-    x = _normalize(graph, weights, "attended", graph.add("Add", x, _linear(graph, weights, "output", joined)))
-    wide = _linear(graph, weights, "widen", x)
+    added = graph.add("Add", x, _linear(graph, weights, f"{number}.output", joined))
+    x = _normalize(graph, weights, f"{number}.attended", added)
+    wide = _linear(graph, weights, f"{number}.widen", x)
     # GELU by the error function, as the encoder was trained with.
     root = graph.add("Div", wide, graph.scalar(2**0.5))
     gate = graph.add("Add", graph.add("Erf", root), graph.scalar(1))
     gelu = graph.add("Mul", graph.add("Mul", wide, gate), graph.scalar(0.5))
-    return _normalize(graph, weights, "fed", graph.add("Add", x, _linear(graph, weights, "narrow", gelu)))
+    added = graph.add("Add", x, _linear(graph, weights, f"{number}.narrow", gelu))
+    return _normalize(graph, weights, f"{number}.fed", added)
+
+
+def read(path: Path) -> dict[str, Array]:
+    """The weights of a file that `write` made, as near as eight bits keep them."""
+    found = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
+    for name in [name for name in found if name.endswith(QUANTIZED)]:
+        own = name.removesuffix(QUANTIZED)
+        zero = found[f"{own}_zero_point"].astype(np.int16)
+        found[own] = ((found[name] - zero) * found[f"{own}_scale"]).astype(np.float32)
+    return {
+        # Linear layers are stored the other way round.
+        name: value.T if value.ndim > 1 and name.endswith(".weight") else value
+        for name, value in found.items()
+        if name.endswith((".weight", ".bias"))
+    }

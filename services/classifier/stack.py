@@ -54,12 +54,15 @@ class Stack:
         encoder: What the encoder's weigh.
         bias: What is added to them.
         categories: What the encoder's log-probabilities of the categories weigh beside the heads'.
+        sharpness: What the sum of both is multiplied with to give probabilities: two that agree know less than
+            twice as much.
     """
 
     heads: float
     encoder: float
     bias: float
     categories: float
+    sharpness: float
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -73,7 +76,7 @@ class Stack:
     def shares(self, shares: Floats, opinion: Opinion) -> Floats:
         """The probabilities of the categories."""
         said = opinion.categories - np.logaddexp.reduce(opinion.categories)
-        powers = shares * np.exp(self.categories * said)
+        powers = (shares * np.exp(self.categories * said)) ** self.sharpness
         joined: Floats = (powers / powers.sum()).astype(np.float32)
         return joined
 

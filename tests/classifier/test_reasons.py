@@ -196,7 +196,7 @@ class Reads:
 def test_what_an_encoder_says_is_told_where_it_decides(
     weights: Heads, embedder: Embedder, log_odds: float
 ) -> None:
-    deep = Classifier(weights, embedder, deep=(Reads(log_odds), Stack(0.5, 1.0, 0.0, 0.0)))
+    deep = Classifier(weights, embedder, deep=(Reads(log_odds), Stack(0.5, 1.0, 0.0, 0.0, 1.0)))
     plain = Classifier(weights, embedder)
     turned = 0
     for alone, found in zip(plain.classify(READINGS), deep.classify(READINGS), strict=True):

@@ -9,7 +9,7 @@ judged by weights that were fitted to the others'.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,9 @@ from services.classifier.training.train import reading, say
 
 # Inverse strength of regularization.
 STRENGTH = 1.0
-# Weights of the encoder's categories that are tried.
+# Weights of the encoder's categories that are tried, and how sharp both together may be.
 TRIED = (0.0, 0.25, 0.5, 0.75, 1.0)
+SHARPNESS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,13 @@ class Judged:
         """The log-odds of both."""
         return self.score if self.opinion is None else stack.score(self.score, self.opinion)
 
+    def probabilities(self, stack: Stack) -> Floats:
+        """The probabilities of the categories by both."""
+        return self.shares if self.opinion is None else stack.shares(self.shares, self.opinion)
+
     def category(self, stack: Stack) -> str:
         """The category by both."""
-        shares = self.shares if self.opinion is None else stack.shares(self.shares, self.opinion)
-        return CATEGORIES[int(shares.argmax())]
+        return CATEGORIES[int(self.probabilities(stack).argmax())]
 
 
 def judged(
@@ -71,8 +75,16 @@ def fit(known: Sequence[Judged]) -> Stack:
     heads_weight, encoder_weight, bias = (
         round(float(value), 4) for value in (*model.coef_[0], model.intercept_[0])
     )
-    tried = [Stack(heads_weight, encoder_weight, bias, categories) for categories in TRIED]
-    return max(tried, key=lambda one: sum(own.category(one) == own.request.category for own in read))
+    tried = [Stack(heads_weight, encoder_weight, bias, categories, 1.0) for categories in TRIED]
+    best = max(tried, key=lambda one: sum(own.category(one) == own.request.category for own in read))
+    return max((replace(best, sharpness=one) for one in SHARPNESS), key=lambda one: likelihood(read, one))
+
+
+def likelihood(known: Sequence[Judged], stack: Stack) -> float:
+    """The logarithm of the probability of the categories that requests have."""
+    return sum(
+        float(np.log(one.probabilities(stack)[CATEGORIES.index(one.request.category)])) for one in known
+    )
 
 
 def left_out(known: Sequence[Judged], threshold: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -25,6 +25,7 @@ def told(request: Request, found: Classification) -> str:
     reasons = "\n".join(
         f"  {factor.contribution:+.2f}  {factor.name} ({factor.value:g})" for factor in found.factors
     )
+    reasons = reasons or "  no reason given"
     tier = "powerful" if found.powerful else "fast"
     return (
         f"{request.id}, level {request.level}, {request.category}, {request.language}\n{text}\n"

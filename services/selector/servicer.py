@@ -84,7 +84,9 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
     async def Select(self, request: pb.SelectRequest, context: object) -> pb.SelectResponse:
         """Select for one request."""
         with _latency("Select").time():
-            return pb.SelectResponse(selection=self._select(request))
+            response = pb.SelectResponse()
+            self._select(request, response.selection)
+            return response
 
     async def BatchSelect(self, request: pb.BatchSelectRequest, context: object) -> pb.BatchSelectResponse:
         """Select for many; each has its own success or failure."""
@@ -100,15 +102,17 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
                     others_at = time.monotonic() + TURN_S
                 began_ns = time.time_ns()
                 refused: errors.Fault | None = None
+                result = response.results.add()
                 try:
-                    response.results.add(selection=self._select(one))
+                    self._select(one, result.selection)
                 except errors.Fault as fault:
                     refused = fault
                 except Exception:  # whatever one request meets, the others have their answers
                     log.exception("one of %d requests failed", len(request.requests))
                     refused = errors.Internal("internal error")
                 if refused is not None:
-                    response.results.add(error=status.to_failure(refused))
+                    # In place of what was selected so far.
+                    result.error.CopyFrom(status.to_failure(refused))
                 rpc.record_item("Select", one.context, began_ns, refused)
         return response
 
@@ -149,14 +153,15 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
             )
         return pb.GetModelResponse(model=self._model(group, mask))
 
-    def _select(self, request: pb.SelectRequest) -> pb.Selection:
+    def _select(self, request: pb.SelectRequest, packed: pb.Selection) -> None:
+        """Fill the selection of a response in place: a message that is given to another one is copied."""
         try:
-            return self._decide(request)
+            self._decide(request, packed)
         except errors.Fault as fault:
             REFUSED.labels(fault.reason).inc()
             raise
 
-    def _decide(self, request: pb.SelectRequest) -> pb.Selection:
+    def _decide(self, request: pb.SelectRequest, packed: pb.Selection) -> None:
         bounds.check(request, SELECT)
         judged, policy = request.classification, request.policy
         options = self._selector.table.options
@@ -167,7 +172,7 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         task = past_messages.task(judged, powerful=powerful)
         tenant, table = request.context.tenant, self._selector.table
         snapshot = self._health.of(table)
-        packed = pb.Selection(circumstances=self._kept_health.of(table, snapshot))
+        packed.circumstances.CopyFrom(self._kept_health.of(table, snapshot))
         recent = self._recent.shares(tenant, table, now)
         past_messages.pack(packed.circumstances, table, split, recent, now)
         learned = self._outcomes.learned(request, table, task, now)
@@ -192,7 +197,6 @@ class SelectorServicer(pb_grpc.SelectorServiceServicer):
         for removal in selection.removals:
             packed.removals.add(filter=removal.filter, models=removal.models)
         self._pack(packed, selection, task)
-        return packed
 
     def _tier(self, request: pb.SelectRequest, split: Split, now: float) -> tuple[bool, float]:
         """Whether the request is powerful, and the strong win rate from which it is."""

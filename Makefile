@@ -108,7 +108,7 @@ catalog: setup ## make prices and the selector's catalog anew (SOURCES=folder of
 bench: setup ## CPU, added latency, streams and memory of each arrangement (SHORT=1 in minutes, PLOT=picture)
 	$(bin)/python -m tests.bench.road $(if $(SHORT),--short) $(if $(PLOT),--plot $(PLOT))
 
-bench-peers: setup ## the same for LiteLLM's proxy and Portkey's gateway beside Lumni, and the ratios (SHORT=1 in minutes; needs npm)
+bench-peers: setup ## the same for LiteLLM's proxy, alone and with two workers, and Portkey's gateway beside Lumni, and the ratios (SHORT=1 in minutes; needs npm)
 	$(bin)/python -m tests.bench.peers $(if $(SHORT),--short)
 
 overload: setup ## latency and refusals at 1, 2 and 5 times of capacity, with a greedy tenant and nine modest ones

@@ -1,10 +1,12 @@
 """What do other gateways cost for the same? The figures of each, and Lumni's as ratios of theirs.
 
-    .venv/bin/python -m tests.bench.peers [--short] [--peers litellm,portkey] [--arrangements together,apart]    (make bench-peers)
+    .venv/bin/python -m tests.bench.peers [--short] [--peers litellm,portkey] [--arrangements together,apart]
+    (make bench-peers)
 
 One provider (the simulator) and one client for all; each gateway is measured in turns with the others. Lumni has
 everything on: keys, limits, classification, selection, a ledger in PostgreSQL. The others have what they run with out of the
-box: LiteLLM's proxy one key and no database, Portkey's gateway neither. A gateway that cannot be installed is left out,
+box: LiteLLM's proxy one key and no database, Portkey's gateway neither. `litellm-workers` and `workers` have as many
+processes as each other, to compare what a machine answers a second. A gateway that cannot be installed is left out,
 and why is said.
 """
 
@@ -109,7 +111,7 @@ async def main(extent: Extent, arrangements: Sequence[str], peers: Sequence[str]
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="two small rounds, some minutes")
-    parser.add_argument("--arrangements", default="together,apart", help="of Lumni's")
+    parser.add_argument("--arrangements", default="together,apart,workers", help="of Lumni's")
     parser.add_argument("--peers", default=",".join(gateways.PEERS), help="the default is all of them")
     given = parser.parse_args()
     uvloop.run(main(SHORT if given.short else LONG, given.arrangements.split(","), given.peers.split(",")))

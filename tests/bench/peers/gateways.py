@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from tests.bench import load
 from tests.bench.load import DRIPS, TRICKLES, Target
 from tests.bench.peers import installed
 from tests.bench.road import Running
+from tests.flow.stack import ARRANGEMENTS
 
 KEY = "sk-bench"
 MODELS = ("small", DRIPS, TRICKLES)
@@ -50,7 +52,7 @@ class Gateway(Server):
         return await self._healthy()
 
 
-def litellm(folder: Path, port: int, provider: str) -> tuple[Gateway, dict[str, str]]:
+def litellm(folder: Path, port: int, provider: str, *, workers: int = 1) -> tuple[Gateway, dict[str, str]]:
     """LiteLLM's proxy with one key and no database; the server, and the headers of its callers.
 
     Raises:
@@ -72,7 +74,13 @@ def litellm(folder: Path, port: int, provider: str) -> tuple[Gateway, dict[str, 
     config.write_text(yaml.safe_dump({"model_list": models, "general_settings": {"master_key": KEY}}))
     gateway = Gateway(
         "LiteLLM proxy",
-        [str(command), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)],
+        [
+            str(command),
+            *("--config", str(config), "--host", "127.0.0.1", "--port", str(port)),
+            *("--num_workers", str(workers)),
+            # Else workers that take longer to begin are ended and begun anew, for ever on a busy machine.
+            *("--timeout_worker_healthcheck", str(int(START_S))),
+        ],
         f"http://127.0.0.1:{port}",
         "/health/liveliness",
         folder / "log",
@@ -109,6 +117,7 @@ def portkey(folder: Path, port: int, provider: str) -> tuple[Gateway, dict[str, 
 # By the name on the command line.
 PEERS: Mapping[str, Callable[[Path, int, str], tuple[Gateway, dict[str, str]]]] = {
     "litellm": litellm,
+    "litellm-workers": partial(litellm, workers=ARRANGEMENTS["workers"].workers),
     "portkey": portkey,
 }
 

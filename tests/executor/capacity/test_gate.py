@@ -1,6 +1,5 @@
 """The permission to call a deployment."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +29,9 @@ def ended(one: Deployment, **more: Any) -> Attempt:
     return replace(Attempt("r/1", one, 0, 0, state=AttemptState.FINAL), **more)
 
 
-async def test_a_deployment_is_paused_when_its_provider_says_so() -> None:
+async def test_a_deployment_is_paused_when_its_provider_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
     gate, one = gate_of(LocalQuotaCounter()), deployment("http://x")
     permit = await gate.acquire(one, 1, 0)
     assert not isinstance(permit, Skip)
@@ -41,7 +42,7 @@ async def test_a_deployment_is_paused_when_its_provider_says_so() -> None:
     skipped = await gate.acquire(one, 1, 0)
     assert isinstance(skipped, Skip)
     assert skipped.reason == "rate_limited"
-    await asyncio.sleep(0.11)
+    now += 0.11
     assert not isinstance(await gate.acquire(one, 1, 0), Skip)
     assert gate.breaker(one.id) is BreakerState.CLOSED
 

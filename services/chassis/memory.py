@@ -8,6 +8,7 @@ What a request needs of modules and tables is spread over hundreds of MiB, so th
 page after page, which takes longest in a virtual machine. One page of 2 MiB in place of 512 saves most of that.
 """
 
+import asyncio
 import ctypes
 import logging
 import re
@@ -21,6 +22,8 @@ OWN_PAGES = 128 * 1024
 KEPT = 1024 * 1024
 # Python runs one thread at a time; gRPC's and uvloop's allocate little.
 ARENAS = 2
+# Seconds between two looks for free pages between used ones.
+TRIM_EVERY_S = 10.0
 # Linux's name for gathering pages into huge ones at once (madvise(2), since 6.1).
 _MADV_COLLAPSE = 25
 HUGE_PAGE = 2 * 1024 * 1024
@@ -40,6 +43,28 @@ def give_back() -> bool:
         set_parameter(name, value)
         for name, value in ((_MMAP_THRESHOLD, OWN_PAGES), (_TRIM_THRESHOLD, KEPT), (_ARENA_MAX, ARENAS))
     )
+
+
+async def trimming() -> None:
+    """Give pages back that became free between used ones; ends only where the C library cannot.
+
+    Many small buffers of gRPC leave such: some 20 MiB after calls that were refused unread. A look takes 1 to 2 ms of
+    CPU, beside the event loop.
+    """
+    while True:
+        await asyncio.sleep(TRIM_EVERY_S)
+        if not await asyncio.to_thread(trim):
+            return
+
+
+def trim() -> bool:
+    """Give free pages back wherever they are (malloc_trim(3)); whether the C library can."""
+    try:
+        give = ctypes.CDLL(None).malloc_trim
+    except AttributeError:
+        return False
+    give(ctypes.c_size_t(0))
+    return True
 
 
 def gather(maps: Path = Path("/proc/self/maps")) -> int:

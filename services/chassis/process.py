@@ -40,7 +40,7 @@ def run(service: str, read: Callable[[Mapping[str, str]], S], main: Callable[[S]
     """
 
     async def body() -> None:
-        async with background.beside(loop_delay.measure()):
+        async with background.beside(loop_delay.measure()), background.beside(memory.trimming()):
             await main(settings)
 
     memory.give_back()

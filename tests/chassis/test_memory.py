@@ -28,6 +28,25 @@ kept = [bytes(100_000) for _ in held]
 held.clear()
 print(resident_mib() - before)
 """
+# Buffers of 64 KiB, each beside a small one that stays: what is resident of 62 MiB when the large ones are freed, before
+# and after a look for free pages.
+BETWEEN_USED = """
+from services.chassis import memory
+
+def resident_mib():
+    for line in open("/proc/self/status"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+
+assert memory.give_back()
+before = resident_mib()
+held = [(bytearray(64 * 2**10), bytes(1000)) for _ in range(1000)]
+kept = [small for _, small in held]
+held.clear()
+print(resident_mib() - before)
+assert memory.trim()
+print(resident_mib() - before)
+"""
 # Small objects of 140 MiB in all; what is in huge pages is by the kernel's count, too.
 SMALL_OBJECTS = """
 import sys
@@ -54,6 +73,17 @@ def kernel() -> tuple[int, ...]:
 def left_mib(how: str) -> float:
     command = [sys.executable, "-c", PROGRAM, how]
     return float(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc_trim is glibc's")
+def test_free_pages_between_used_ones_are_given_back() -> None:
+    command = [sys.executable, "-c", BETWEEN_USED]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    freed, trimmed = map(float, printed.split())
+
+    assert freed > 40
+    assert trimmed < 20
 
 
 def test_large_buffers_are_given_back_when_they_are_freed() -> None:

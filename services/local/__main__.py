@@ -174,7 +174,8 @@ async def busy(settings: Settings) -> list[str]:
         by = ports.holder(ports.split(address)[1])
         # Who listens is known; a connection may have it, too.
         why = f"{address} is in use by {by}: end that" if by else listening.problem(address)
-        lines.append(f"{why}, or set {name} to another")
+        if why:
+            lines.append(f"{why}, or set {name} to another")
     return lines
 
 

@@ -6,6 +6,7 @@ learns so a little later, as it would send again at once.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,12 @@ ROUND_TRIP_S = 0.05
 # Too much of one tenant's runs when the event loop uses more CPU than this meanwhile, in seconds: others wait behind it
 # at each of their steps, some ten. Of what other programs take from the machine less counts here.
 WORK_S = 0.005
+# A round trip that takes long beside a loop that is mostly idle waits for the network or the executor: so much of it
+# must be work of the loop.
+BUSY_SHARE = 0.25
+# Of the requests that may run at once, this part may be held when it is refused: a held call takes a place on its
+# connection, and over gRPC its message takes memory.
+HELD_SHARE = 1 / 4
 # Seconds between two round trips that show how busy the executor and this process are.
 PROBE_EVERY_S = 0.05
 
@@ -57,14 +64,14 @@ class ConcurrencyLimiter:
         """Begin with all slots free.
 
         Args:
-            most: How many requests run at once at the most; as many wait, and as many refusals are held.
+            most: How many requests run at once at the most; as many wait.
             patience: How long they wait.
             hold_s: How long a refusal of a tenant that has its share is held, in seconds.
         """
         self._shares = FairShare(most, patience)
         self._of_all, self._of_one = AdaptiveLimit(most), AdaptiveLimit(most)
         self._shares.limit, self._shares.limit_of_one = self._of_all.limit, self._of_one.limit
-        self._held = HeldRefusals(most, hold_s)
+        self._held = HeldRefusals(math.ceil(most * HELD_SHARE), hold_s)
         measuring.follow(LIMIT, lambda: self._shares.limit)
         measuring.follow(RUNNING, lambda: self._shares.running)
         measuring.follow(WAITING, lambda: self._shares.waiting)
@@ -128,14 +135,15 @@ class ConcurrencyLimiter:
             ROUND_TRIP.observe(took)
             shares.limit = self._of_all.observe(took / ROUND_TRIP_S, shares.running)
             # A lone tenant delays nobody else.
-            excess = worked / WORK_S if shares.is_shared(now) else 0
+            excess = worked / max(WORK_S, took * BUSY_SHARE) if shares.is_shared(now) else 0
             shares.limit_of_one = self._of_one.observe(excess, shares.largest())
 
     async def _late(self, caller: Caller) -> errors.Fault:
         """A refusal, held if the caller's tenant has its share."""
-        if self._shares.is_at_share(caller.tenant):
+        refusal = self._refusal(caller)
+        if isinstance(refusal, errors.Exhausted):
             await self._held.hold()
-        return self._refusal(caller)
+        return refusal
 
     def _refusal(self, caller: Caller) -> errors.Fault:
         REFUSALS.labels("overload", "OVERLOADED", "here").inc()

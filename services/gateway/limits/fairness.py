@@ -191,7 +191,8 @@ class FairShare:
 
     def _is_full(self, tenant: _Tenant, now: float) -> bool:
         """Whether a tenant's queue stands, and is as long as one that stands may be."""
-        if tenant.queue_since is None or len(tenant.queue) < self._limit:
+        longest = min(self._limit, tenant.weight * self._limit_of_one)
+        if tenant.queue_since is None or len(tenant.queue) < longest:
             return False
         return self._patience.is_over(tenant.queue_since, now)
 

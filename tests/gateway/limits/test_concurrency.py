@@ -6,7 +6,7 @@ import pytest
 from services.chassis import errors
 from services.gateway.config.plans import Plan
 from services.gateway.keys.permissions import Caller
-from services.gateway.limits import adaptive_limit, concurrency
+from services.gateway.limits import adaptive_limit, concurrency, fairness
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.patience import Patience
 
@@ -172,7 +172,22 @@ async def test_slow_round_trips_lower_the_limit_while_many_requests_run(
 async def test_a_busy_loop_lowers_what_one_tenant_may_run_beside_others(
     monkeypatch: pytest.MonkeyPatch, tenants: str, of_one: int
 ) -> None:
+    # However long after another.
+    monkeypatch.setattr(fairness, "SHARED_S", 3600)
     monkeypatch.setattr(concurrency, "ROUND_TRIP_S", 3600)
     monkeypatch.setattr(concurrency, "WORK_S", 1e-9)
+    # However little of a round trip the loop works.
+    monkeypatch.setattr(concurrency, "BUSY_SHARE", 1e-9)
 
     assert (adaptive_limit.BURST, of_one) == await limits_beside(tenants)
+
+
+async def test_a_loop_that_is_idle_for_most_of_a_round_trip_lowers_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(concurrency, "ROUND_TRIP_S", 3600)
+    monkeypatch.setattr(concurrency, "WORK_S", 1e-9)
+    # No work is so large a part of a round trip.
+    monkeypatch.setattr(concurrency, "BUSY_SHARE", 1e9)
+
+    assert (adaptive_limit.BURST, adaptive_limit.BURST) == await limits_beside("a" * 40 + "b")

@@ -141,6 +141,15 @@ def test_no_more_wait_in_a_queue_that_stands_than_may_run_and_not_for_long() -> 
     assert YOUNG_S + STANDING_S == late.until
 
 
+def test_no_more_wait_in_a_queue_that_stands_than_one_tenant_may_run() -> None:
+    door = Door(40)
+    door.shares.limit_of_one = 4
+    door.fill("one", 4 + 1)
+    door.now = YOUNG_S
+
+    assert {State.WAITING: 3} == states(door.fill("one", 10))
+
+
 def test_a_queue_that_is_served_empty_is_young_again() -> None:
     door = Door(20)
     door.shares.limit = 4

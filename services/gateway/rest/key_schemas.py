@@ -16,6 +16,9 @@ from services.gateway.keys.columns import IDENT
 MOST_METADATA = 16 * 1024
 DAY_S = 86400
 LONGEST_GRACE_S = 30 * DAY_S
+# asyncpg stores the first and the last moment that Python knows as infinities, and reads them back without a zone.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 def _ident(text: str) -> str:
@@ -47,6 +50,7 @@ Ident = Annotated[str, AfterValidator(_ident)]
 Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Money = Annotated[Decimal, Field(ge=0, le=money.LARGEST_USD), AfterValidator(_money)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 M = TypeVar("M", bound=BaseModel)
 PathIdent = Annotated[str, Path(), AfterValidator(_ident)]
 
@@ -78,7 +82,7 @@ class KeyFields(Owner):
     models: Annotated[list[ModelName], Field(max_length=256)] = []
     powerful_share: Annotated[float, Field(ge=0, le=1)] | None = None
     store_prompts: bool | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_metadata)] = {}
 
 

@@ -15,11 +15,11 @@ def iso(name: str, text: str) -> str:
     Raises:
         RefusedError: it means none.
     """
-    if found := _AGO.match(text):
-        return (datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})).isoformat()
     try:
+        if found := _AGO.match(text):
+            return (datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})).isoformat()
         return datetime.fromisoformat(text).isoformat()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise RefusedError(
             f"{name}: {text!r} is no time; write how long ago, such as 7d, 24h or 90m, or a date such as 2026-11-15"
         ) from None

@@ -20,6 +20,7 @@ from services.gateway.dashboard.session import Session
 from services.gateway.keys import permissions
 from services.gateway.recording.text_store import TextStore
 from services.gateway.reports.requests import FILTERS, PAGE, Outcome, RequestQuery, RequestReports, Story
+from services.gateway.reports.time_range import dated
 
 LIST = f"{HOME}/requests"
 # What W3C's trace context calls a trace.
@@ -112,21 +113,19 @@ def _query(asked: Mapping[str, str], since: datetime) -> RequestQuery:
         Invalid: a value that no list has.
     """
     outcome = asked.get("outcome", "")
+    if outcome and outcome not in list(Outcome):
+        raise errors.Invalid(f"outcome: expected one of {', '.join(Outcome)}", param="outcome")
     try:
-        before = datetime.fromisoformat(at) if (at := asked.get("at", "")) else _soon()
-        if before.tzinfo is None:
-            raise ValueError(at)
-        return RequestQuery(
-            since,
-            before,
-            asked.get("id", "")[:LONGEST],
-            Outcome(outcome) if outcome else None,
-            {name: asked[name][:LONGEST] for name in sorted(FILTERS) if asked.get(name)},
-        )
+        before = dated("at", datetime.fromisoformat(at)) if (at := asked.get("at", "")) else _soon()
     except ValueError as error:
-        raise errors.Invalid(
-            f"at, outcome: expected a moment, and one of {', '.join(Outcome)}", param="outcome"
-        ) from error
+        raise errors.Invalid("at: expected a moment as ISO 8601 has it", param="at") from error
+    return RequestQuery(
+        since,
+        before,
+        asked.get("id", "")[:LONGEST],
+        Outcome(outcome) if outcome else None,
+        {name: asked[name][:LONGEST] for name in sorted(FILTERS) if asked.get(name)},
+    )
 
 
 def _soon() -> datetime:

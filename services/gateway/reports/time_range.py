@@ -36,15 +36,19 @@ def time_range(since: datetime | None, until: datetime | None) -> TimeRange:
     Raises:
         Invalid: dates that make no sense.
     """
-    until = _dated("to", until or datetime.now(UTC) + timedelta(hours=1))
-    since = _dated("from", since or until - timedelta(days=30))
+    until = dated("to", until or datetime.now(UTC) + timedelta(hours=1))
+    since = dated("from", since or until - timedelta(days=30))
     found = TimeRange(since, until)
     found.check(LONGEST)
     return found
 
 
-def _dated(name: str, moment: datetime) -> datetime:
-    """A date that can be reckoned with; one without a zone is in UTC."""
+def dated(name: str, moment: datetime) -> datetime:
+    """A moment that can be reckoned with and stored; one without a zone is in UTC.
+
+    Raises:
+        Invalid: it is too far out.
+    """
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if not EARLIEST <= aware <= LATEST:
         raise errors.Invalid(f"{name}: expected a date from {EARLIEST.year} to {LATEST.year}", param=name)

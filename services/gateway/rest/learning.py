@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from services.gateway.keys.authenticator import Authenticator
 from services.gateway.learning.judgements import Judgements
 from services.gateway.learning.report import LearningReports
+from services.gateway.reports.time_range import dated
 from services.gateway.rest.admin_route import admin_route
 from services.gateway.rest.json_answers import JsonResponse
 
@@ -35,7 +36,7 @@ def router(keys: Authenticator, judgements: Judgements, learnt: LearningReports)
         since: Annotated[AwareDatetime, Query(alias="from")],
         share: Annotated[float, Query(gt=0, le=1)] = 0.05,
     ) -> Response:
-        return JsonResponse({"object": "list", "data": await judgements.open(since, share)})
+        return JsonResponse({"object": "list", "data": await judgements.open(dated("from", since), share)})
 
     @routes.post("/judgements", status_code=201)
     async def give(given: Judgement) -> Response:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from lumni.events.v1 import events_pb2
 
 from services.chassis import errors, redis, redis_keys
@@ -72,6 +73,19 @@ async def test_requests_are_found_page_by_page(browser: Callable[..., Any], pool
         assert opened.headers["location"].endswith(happened[0].decision.context.request_id)
     assert 1 + 129 // PAGE == pages
     assert sorted(expected) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"at": "9999-12-31T23:59:59-05:00"}, {"at": "0001-01-01"}, {"at": "noon"}, {"outcome": "odd"}]
+)
+async def test_a_list_that_cannot_be_is_refused_by_its_field(
+    browser: Callable[..., Any], asked: dict[str, str]
+) -> None:
+    async with browser(VIEWER_KEY) as one:
+        page = await one.get("/dashboard/requests", params=asked)
+
+    assert 400 == page.status_code
+    assert f"{next(iter(asked))}: expected" in page.text
 
 
 async def test_a_request_is_told_with_its_reasons(browser: Callable[..., Any], pool: postgres.Pool) -> None:

@@ -41,7 +41,7 @@ EDGES = {
 # The gateway is made of wires and stores, so its cores are what is listed.
 GATEWAY_CORES = """
     alerts.breaker_history alerts.budget_burn alerts.judge alerts.recent_requests
-    cache.semantic.last_message cache.semantic.reading cache.semantic.signature cache.semantic.wording
+    cache.semantic.last_message cache.semantic.same_question cache.semantic.signature cache.semantic.wording
     cipher confidence
     config.alerts config.budgets config.plans config.switches
     conversations.conversation
@@ -59,7 +59,7 @@ GATEWAY_CORES = """
     learning.comparison learning.evidence learning.sums learning.turns
     keys.cache keys.digests keys.columns keys.permissions
     ledger.rows
-    limits.adaptive_limit limits.arguments limits.concurrency limits.fairness limits.headers
+    limits.adaptive_limit limits.admit_arguments limits.concurrency limits.fair_share limits.headers
     limits.local limits.mistakes limits.persistent limits.refusal
     prompts.content prompts.expansion prompts.files prompts.reference prompts.template prompts.variables
     recording.delivery recording.record recording.redaction recording.request_log recording.settings

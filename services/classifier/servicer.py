@@ -14,8 +14,8 @@ from lumni.classifier.v1 import classifier_pb2_grpc as pb_grpc
 from services.chassis import bounds, rpc, status
 from services.chassis.bounds import REQUEST_CONTEXT, Bounds, Number
 from services.chassis.errors import Fault, Internal, Invalid, NotFound
-from services.classifier.asking import Asking
 from services.classifier.classify import Classification, Classifier, Versions
+from services.classifier.encoder_thread import EncoderThread
 from services.classifier.reading import TURNS_READ, Reading, Turn, read
 from services.classifier.shadow import Shadow
 
@@ -74,7 +74,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         """Serve `versions`; `shadow` judges the same requests when it is asked to, and is never served."""
         self._versions = versions
         self._shadow = shadow
-        self._asking = Asking()
+        self._encoder_thread = EncoderThread()
 
     async def Classify(self, request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:
         """Judge one conversation."""
@@ -115,7 +115,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
             raise Invalid("served_tier: expected fast or powerful", param="served_tier")
         powerful = request.served_tier == pb.TIER_POWERFUL
         with _latency("Shadow").time():
-            judged = await self._shadow.judge(reading(asked), self._asking, powerful=powerful)
+            judged = await self._shadow.judge(reading(asked), self._encoder_thread, powerful=powerful)
         _score(judged.version, "no").observe(judged.strong_win_rate)
         return pb.ShadowResponse(classification=pack(judged, asked))
 
@@ -150,7 +150,7 @@ class ClassifierServicer(pb_grpc.ClassifierServiceServicer):
         """Judge what one version is to judge: together, and each by itself where that fails."""
         try:
             seen = classifier.look([read for _, read in places])
-            await self._asking.opinions(classifier, seen)
+            await self._encoder_thread.opinions(classifier, seen)
             served = classifier.judge(seen)
             outcomes = {
                 number: self._served(judged, requests[number])

@@ -7,8 +7,8 @@ import prometheus_client
 
 from services.chassis.draws import fraction
 from services.chassis.errors import Exhausted, Internal
-from services.classifier.asking import Asking
 from services.classifier.classify import Classification, Classifier
+from services.classifier.encoder_thread import EncoderThread
 from services.classifier.reading import Reading
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Shadow:
         # Another draw than that of the version to serve, so that every version's requests have this share of them.
         return served != self.version and fraction(f"shadow/{request_id}") < self._share
 
-    async def judge(self, reading: Reading, asking: Asking, *, powerful: bool) -> Classification:
+    async def judge(self, reading: Reading, thread: EncoderThread, *, powerful: bool) -> Classification:
         """Judge a conversation, and count whether it is as powerful as was served.
 
         Raises:
@@ -56,9 +56,9 @@ class Shadow:
         try:
             seen = self._classifier.look([reading])
             # Callers wait for the same encoder: at most two texts of the shadow are ever before theirs.
-            if asking.has_queue and self._classifier.texts(seen):
+            if thread.has_queue and self._classifier.texts(seen):
                 raise Exhausted("the sentence encoder is busy")
-            await asking.opinions(self._classifier, seen)
+            await thread.opinions(self._classifier, seen)
             if self._classifier.texts(seen):
                 raise Exhausted("the sentence encoder fails")
             [judged] = self._classifier.judge(seen)

@@ -43,8 +43,8 @@ from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.fallback_selection import FallbackSelection
 from services.gateway.peers.shadows import Shadows
 from services.gateway.peers.versions import PublishedVersions, Served
+from services.gateway.pipeline.added_prompts import SystemPromptRules
 from services.gateway.pipeline.decision import Decider
-from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.expander import RequestExpander
 from services.gateway.prompts.library import PromptLibrary
 from services.gateway.prompts.store import PromptStore

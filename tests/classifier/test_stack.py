@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.classifier import asking
-from services.classifier.asking import SKIPPED, Asking
+from services.classifier import encoder_thread
 from services.classifier.classify import Classifier, deepened
 from services.classifier.deep import Encoder
 from services.classifier.embedding import Embedder
+from services.classifier.encoder_thread import SKIPPED, EncoderThread
 from services.classifier.heads import CATEGORIES
 from services.classifier.reading import Reading, Turn, read
 from services.classifier.reasons import MEANING, SURE
@@ -153,7 +153,7 @@ async def test_a_single_request_does_not_wait_for_all_of_a_batch(
 ) -> None:
     slow = Slow(encoder)
     deep = deepened(embedder, slow)
-    queue = Asking()
+    queue = EncoderThread()
     with slow.hold():
         batch = asyncio.create_task(queue.opinions(deep, deep.look([ask(f"batch {n}") for n in range(20)])))
         await asyncio.sleep(0)
@@ -163,7 +163,7 @@ async def test_a_single_request_does_not_wait_for_all_of_a_batch(
 
     assert slow.texts.index("single") == 1
     # The rest of the batch would wait for longer than the gateway does.
-    assert len(slow.texts) == asking.MOST_OF_BATCH + 1
+    assert len(slow.texts) == encoder_thread.MOST_OF_BATCH + 1
 
 
 class Broken:
@@ -174,7 +174,7 @@ class Broken:
 
 
 async def test_a_failing_encoder_costs_a_request_its_opinion_alone(embedder: Embedder) -> None:
-    queue = Asking()
+    queue = EncoderThread()
     deep = deepened(embedder, Broken())
     seen = deep.look([ask("Prove it."), ask("What is 15 % of 80?")])
     before = SKIPPED._value.get()
@@ -189,10 +189,10 @@ async def test_a_failing_encoder_costs_a_request_its_opinion_alone(embedder: Emb
 async def test_who_comes_while_too_many_wait_is_judged_by_the_heads_and_not_remembered(
     embedder: Embedder, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "MOST_WAITING", 1)
+    monkeypatch.setattr(encoder_thread, "MOST_WAITING", 1)
     slow = Slow(encoder)
     deep = deepened(embedder, slow)
-    queue = Asking()
+    queue = EncoderThread()
     before = SKIPPED._value.get()
     with slow.hold():
         first = asyncio.create_task(queue.opinions(deep, deep.look([ask("first")])))

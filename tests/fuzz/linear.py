@@ -21,10 +21,10 @@ from services.chassis.errors import Fault
 from services.classifier.embedding import Embedder
 from services.classifier.features import observe
 from services.classifier.reading import Turn, read
-from services.executor.capacity import rate_headers
+from services.executor.capacity import quota_headers
 from services.executor.engines import outcomes, provider_errors, sse
 from services.executor.events import spool
-from services.gateway.cache.semantic import reading as semantic
+from services.gateway.cache.semantic import same_question as semantic
 from services.gateway.requests import chat_request
 from services.selector.models.model_names import canonical
 from tests.fuzz.regex_steps import CountedPattern
@@ -173,7 +173,7 @@ def parsers(folder: Path) -> dict[str, Work]:
         spool.read(spooled)
 
     def reset(text: str) -> None:
-        rate_headers.headroom(
+        quota_headers.headroom(
             {
                 "x-ratelimit-limit-requests": "1",
                 "x-ratelimit-remaining-requests": "1",

@@ -18,7 +18,7 @@ from services.chassis import json_bounds, money, prices, yaml, yaml_loader
 from services.chassis.config import Mistakes
 from services.chassis.errors import Fault
 from services.chassis.prices import Price, Row, WebSearch
-from services.executor.capacity import rate_headers
+from services.executor.capacity import quota_headers
 from services.executor.engines import openai, provider_errors, sse, usage
 from services.executor.engines.outcomes import Failed
 from services.executor.events import spool
@@ -42,7 +42,7 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
         b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "x"}}\n\n',
     ),
     "retry": (b"3", b"Wed, 21 Oct 2026 07:28:00 GMT", b"1e400", b"nan"),
-    "rate_headers": (b"100\n99\n6m0s", b"1\n1\n2026-11-22T00:00:00Z", b"9\n3\n1800000000000"),
+    "quota_headers": (b"100\n99\n6m0s", b"1\n1\n2026-11-22T00:00:00Z", b"9\n3\n1800000000000"),
     "usage": (
         b'{"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}',
         b'{"input_tokens": 9, "output_tokens": 3, "server_tool_use": {"web_search_requests": 2}}',
@@ -94,14 +94,14 @@ def _check_failed(failed: Failed) -> None:
     assert wait is None or 0 <= wait <= provider_errors.LONGEST_WAIT_S, wait
 
 
-def _rate_headers(data: bytes) -> None:
+def _quota_headers(data: bytes) -> None:
     limit, remaining, reset = (*data.decode("latin-1").split("\n"), "", "", "")[:3]
     for prefix in ("x-ratelimit-{}-requests", "anthropic-ratelimit-tokens-{}"):
         headers = {
             prefix.format(word): text
             for word, text in (("limit", limit), ("remaining", remaining), ("reset", reset))
         }
-        for left in rate_headers.headroom(headers, NOW_UNIX_S):
+        for left in quota_headers.headroom(headers, NOW_UNIX_S):
             assert math.isfinite(left.resets_unix_s), left
 
 
@@ -206,7 +206,7 @@ TARGETS: Mapping[str, Target] = {
     "sse": _sse,
     "error": _error,
     "retry": _retry,
-    "rate_headers": _rate_headers,
+    "quota_headers": _quota_headers,
     "usage": _usage,
     "openai": _openai,
     "json_bounds": _json_bounds,
@@ -222,7 +222,17 @@ def main(name: str, *options: str) -> None:
 
     target = TARGETS[name]
     # What atheris instruments are functions; it follows no import that is done already.
-    for module in (json_bounds, yaml, rate_headers, openai, provider_errors, sse, usage, spool, chat_request):
+    for module in (
+        json_bounds,
+        yaml,
+        quota_headers,
+        openai,
+        provider_errors,
+        sse,
+        usage,
+        spool,
+        chat_request,
+    ):
         for attribute, value in list(vars(module).items()):
             if (
                 callable(value)

@@ -27,7 +27,7 @@ def test_every_pattern_of_the_services_is_found() -> None:
     written = {
         "features._CODE",
         "provider_errors._SECRETS",
-        "rate_headers._SPAN",
+        "quota_headers._SPAN",
         "model_names._REVISION",
         "languages._SCRIPTS[0][1]",
     }

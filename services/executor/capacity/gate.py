@@ -9,7 +9,7 @@ from typing import Any
 from services.chassis.deployments import Deployment
 from services.executor.attempts.model import Attempt, AttemptState, Skip
 from services.executor.attempts.retry import RULES
-from services.executor.capacity import rate_headers
+from services.executor.capacity import quota_headers
 from services.executor.capacity.breaker import Breakers, BreakerState
 from services.executor.capacity.quotas import Headroom, Quota, QuotaCounter, quotas_of
 from services.executor.capacity.slots import ParallelSlots
@@ -173,12 +173,12 @@ class CapacityGate:
             state.last_error = attempt.error
         if attempt.state is AttemptState.FINAL:
             state.note_latency(attempt.first_chunk_ms or attempt.duration_ms)
-        for headroom in rate_headers.headroom(headers, now):
+        for headroom in quota_headers.headroom(headers, now):
             state.headroom[headroom.quota] = headroom
             if headroom.remaining == 0:
                 state.pause(headroom.resets_unix_s)
         if attempt.error is ErrorClass.RATE_LIMIT and retry_after_s:
-            state.pause(now + min(retry_after_s, rate_headers.DAY_S))
+            state.pause(now + min(retry_after_s, quota_headers.DAY_S))
         excess = attempt.usage.prompt_tokens + attempt.usage.completion_tokens - permit.tokens
         if excess and any(quota.counts_tokens for quota in state.quotas):
             self._later(self._counter.add_tokens(ident, state.quotas, excess, permit.taken_unix_s))

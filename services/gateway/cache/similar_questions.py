@@ -7,7 +7,7 @@ from dataclasses import replace
 from services.chassis import errors
 from services.chassis.outage import Outage
 from services.gateway.cache.answer_key import AnswerKey, AnswerKeys
-from services.gateway.cache.semantic import last_message, reading, signature
+from services.gateway.cache.semantic import last_message, same_question, signature
 from services.gateway.cache.store import AnswerStore, Question
 from services.gateway.keys.permissions import Caller
 from services.gateway.requests.model_request import ModelRequest
@@ -54,7 +54,7 @@ class SimilarQuestions:
             return None
         rest = replace(request, body=divided.rest)
         partition = await self._keys.of(caller, rest, policy + PARTITION)
-        read = reading.read(divided.text)
+        read = same_question.read(divided.text)
         try:
             about = signature.of(await self._embed(read.form))
         except (errors.Fault, ValueError) as error:
@@ -74,5 +74,5 @@ class SimilarQuestions:
         return [
             AnswerKey(digest, tenant)
             for digest, text in zip(digests, texts, strict=True)
-            if text is not None and reading.same(reading.read(text), question.reading)
+            if text is not None and same_question.same(same_question.read(text), question.reading)
         ]

@@ -19,7 +19,7 @@ from services.chassis.batching import Batcher
 from services.chassis.outage import Outage
 from services.gateway.cache import scripts
 from services.gateway.cache.answer_key import AnswerKey
-from services.gateway.cache.semantic.reading import Reading
+from services.gateway.cache.semantic.same_question import Reading
 from services.gateway.cipher import Cipher, UnreadableError
 from services.gateway.limits.scripts import Count
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.chassis import breakers
+from services.chassis import breaker_majority
 
 
 class State(StrEnum):
@@ -158,7 +158,7 @@ def _merged(ident: str, model: str, provider: str, views: Sequence[Report], now_
 
 
 def _breaker(views: Sequence[Report]) -> Breaker:
-    if breakers.is_open([view.breaker is Breaker.OPEN for view in views]):
+    if breaker_majority.is_open([view.breaker is Breaker.OPEN for view in views]):
         return Breaker.OPEN
     half_open = any(view.breaker is Breaker.HALF_OPEN for view in views)
     return Breaker.HALF_OPEN if half_open else Breaker.CLOSED

@@ -32,10 +32,10 @@ from services.gateway.ledger.alert_watch import AlertWatch, LedgerFacts
 from services.gateway.ledger.consumer import BLOCK_MS, Consumer
 from services.gateway.ledger.housekeeping import Housekeeping
 from services.gateway.ledger.key_expiry import KeyExpiry
+from services.gateway.ledger.recent_spending import SpendingWatch
 from services.gateway.ledger.recovery import Recovery
 from services.gateway.ledger.retention import Retention
 from services.gateway.ledger.settings import Settings
-from services.gateway.ledger.spending import SpendingWatch
 from services.gateway.ledger.store import LedgerStore
 from services.gateway.ledger.writer import LedgerWriter
 

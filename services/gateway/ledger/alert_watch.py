@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lumni.executor.v1 import executor_pb2
 
-from services.chassis import breakers, published_health, redis
+from services.chassis import breaker_majority, published_health, redis
 from services.gateway.alerts import judge
 from services.gateway.alerts.breaker_history import BreakerHistory
 from services.gateway.alerts.judge import Facts
@@ -18,8 +18,8 @@ from services.gateway.alerts.recent_requests import RecentRequests
 from services.gateway.config.alerts import Thresholds
 from services.gateway.config.live import Live
 from services.gateway.keys.permissions import MIRROR
+from services.gateway.ledger.recent_spending import SpendingWatch
 from services.gateway.ledger.rows import USAGE_COLUMNS, Ended, Kind
-from services.gateway.ledger.spending import SpendingWatch
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def _open(views: Sequence[Sequence[executor_pb2.DeploymentHealth]]) -> dict[str,
             seen[one.deployment] += one.callable
             not_closed[one.deployment] += one.callable and one.breaker > executor_pb2.BREAKER_STATE_CLOSED
     return {
-        ident: breakers.is_open([True] * not_closed[ident] + [False] * (count - not_closed[ident]))
+        ident: breaker_majority.is_open([True] * not_closed[ident] + [False] * (count - not_closed[ident]))
         for ident, count in seen.items()
         if count
     }

@@ -1,4 +1,4 @@
-"""Usage and decision events, read from protobuf into rows: that of a cut stream, for instance, is a partial one."""
+"""Usage and decision events, read from protobuf into rows; a cut stream becomes a row of the kind `partial`."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -18,8 +18,8 @@ from services.chassis.batching import Batcher
 from services.gateway import postgres
 from services.gateway.config.plans import WithoutRedis
 from services.gateway.keys.permissions import Caller
-from services.gateway.limits import arguments, headers, scripts, spending
-from services.gateway.limits.arguments import NO_CALL, Bounds, Candidate
+from services.gateway.limits import admit_arguments, headers, ledger_spending, scripts
+from services.gateway.limits.admit_arguments import NO_CALL, Bounds, Candidate
 from services.gateway.limits.local import LocalCounts
 from services.gateway.limits.partitions import Partitions
 from services.gateway.limits.probe import Probe
@@ -147,7 +147,7 @@ class Limits:
             caller,
             tokens,
             candidates,
-            arguments.admission(caller, request_id, tokens, candidates, self._bounds),
+            admit_arguments.admission(caller, request_id, tokens, candidates, self._bounds),
         )
 
     def count(self, caller: Caller, request_id: str) -> Count | None:
@@ -178,7 +178,7 @@ class Limits:
         return await self._ask(caller, 0, (NO_CALL,), self._count(caller, request_id))
 
     def _count(self, caller: Caller, request_id: str) -> dict[str, Any]:
-        return arguments.admission(caller, request_id, 0, (NO_CALL,), self._bounds, under_way=False)
+        return admit_arguments.admission(caller, request_id, 0, (NO_CALL,), self._bounds, under_way=False)
 
     def _part(self, caller: Caller) -> str:
         return self._partitions.of(caller.key_id, caller.user_id, caller.organization_id)
@@ -270,7 +270,7 @@ class Limits:
         answer = await self._admit((part, argument))
         if "unknown" in answer:
             try:
-                argument["seeds"] = await spending.read(self._pool, answer["unknown"])
+                argument["seeds"] = await ledger_spending.read(self._pool, answer["unknown"])
             except postgres.ERRORS as error:
                 raise _SpendUnknownError from error
             answer = await self._admit((part, argument))

@@ -1,5 +1,5 @@
 -- Check every limit and budget of one request and reserve them all, or nothing.
--- ARGV[1]: the request as JSON (limits/arguments.py). Answers JSON: a refusal (limits/refusal.py), the spends that are
+-- ARGV[1]: the request as JSON (limits/admit_arguments.py). Answers JSON: a refusal (limits/refusal.py), the spends that are
 -- unknown here, or the admission.
 -- Time is this server's. Money is nano-USD in doubles, exact up to 9 million USD; Redis itself adds integers.
 

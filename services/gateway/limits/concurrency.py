@@ -17,7 +17,7 @@ from services.chassis import errors, measuring
 from services.chassis.background import beside
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.adaptive_limit import LEAST, AdaptiveLimit
-from services.gateway.limits.fairness import FairShare, State, Ticket
+from services.gateway.limits.fair_share import FairShare, State, Ticket
 from services.gateway.limits.held_refusals import HOLD_S, HeldRefusals
 from services.gateway.limits.patience import USUAL, Patience
 from services.gateway.limits.refusal import REFUSALS
@@ -28,7 +28,7 @@ RETRY_S = 1.0
 # all requests, there and here, as each of their steps does. How long providers take does not count.
 ROUND_TRIP_S = 0.05
 # Too much of one tenant's runs when the event loop uses more CPU than this meanwhile, in seconds: others wait behind it
-# at each of their steps, some ten. Of what other programs take from the machine less counts here.
+# at each of their steps, some ten. What other programs take from the machine distorts this less than elapsed time.
 WORK_S = 0.005
 # A round trip that takes long beside a loop that is mostly idle waits for the network or the executor: so much of it
 # must be work of the loop.

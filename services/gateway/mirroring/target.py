@@ -23,10 +23,10 @@ from services.gateway.mirroring.pieces import Pieces
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.pipeline import execute_request, request_context
+from services.gateway.pipeline.added_prompts import SystemPromptRules
 from services.gateway.pipeline.decision import Decider
 from services.gateway.pipeline.decision_events import DecisionEvents
 from services.gateway.pipeline.reservation import Reservation, carried_report, reserved
-from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.requests import request_ids
 from services.gateway.requests.model_request import ModelRequest
 

@@ -7,7 +7,7 @@ from lumni.executor.v1 import executor_pb2
 
 from services.chassis import offload
 from services.gateway.limits.admission import Admission, Limits
-from services.gateway.pipeline import system_prompts
+from services.gateway.pipeline import added_prompts
 from services.gateway.pipeline.decision import Decision
 from services.gateway.requests.model_request import ModelRequest
 
@@ -27,7 +27,7 @@ def _made(
     decision: Decision, admission: Admission, request: ModelRequest, limits: Limits, timeout_s: float
 ) -> executor_pb2.ExecuteRequest:
     admitted = set(admission.deployments)
-    body = system_prompts.added(decision.system_prompts, request, request.capped(admission.output_cap))
+    body = added_prompts.added(decision.system_prompts, request, request.capped(admission.output_cap))
     return executor_pb2.ExecuteRequest(
         context=decision.context,
         operation=executor_pb2.Operation.Value(f"OPERATION_{request.operation.upper()}"),

@@ -16,7 +16,7 @@ from services.gateway.config.live import Live
 from services.gateway.experiments.live import LiveExperiments
 from services.gateway.keys.permissions import Caller
 from services.gateway.limits.admission import Admission, Limits
-from services.gateway.limits.arguments import NO_CALL
+from services.gateway.limits.admit_arguments import NO_CALL
 from services.gateway.peers.clients import Executor
 from services.gateway.peers.decisions import DecisionPublisher
 from services.gateway.peers.shadows import Shadows
@@ -29,12 +29,12 @@ from services.gateway.pipeline import (
     request_context,
     tracing,
 )
+from services.gateway.pipeline.added_prompts import SystemPromptRules
 from services.gateway.pipeline.cached_answer import found_headers, found_summary
 from services.gateway.pipeline.decision import Decider, Decision
 from services.gateway.pipeline.decision_events import DecisionEvents
-from services.gateway.pipeline.last_chunk import LastChunk
+from services.gateway.pipeline.held_chunk import HeldChunk
 from services.gateway.pipeline.reservation import Reservation, reserved
-from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts.system_prompts import SystemPrompts
 from services.gateway.requests.model_request import ModelRequest
 
@@ -214,7 +214,7 @@ class Pipeline:
     ) -> AsyncGenerator[str, None]:
         """The chunks of an answer, after an empty text that says that its first piece has come; fills the report."""
         begun = False
-        last = LastChunk()
+        last = HeldChunk()
         with found.recording as recording:
             try:
                 with (

@@ -11,8 +11,8 @@ from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
 from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.gateway.requests import cache_control, conversation, fields, hints, prompt_size, web_search
-from services.gateway.requests.conversation import ROLES
+from services.gateway.requests import cache_control, decision_text, fields, hints, prompt_size, web_search
+from services.gateway.requests.decision_text import ROLES
 from services.gateway.requests.model_request import ModelRequest
 
 MAX_MESSAGES = 4096
@@ -68,7 +68,7 @@ def parse(text: bytes | str, *, stream: bool = False, allowed: Allowed = NOTHING
         operation=Operation.CHAT,
         body=body,
         model=model,
-        messages=conversation.shortened(messages),
+        messages=decision_text.shortened(messages),
         stream=stream,
         output_tokens=cap,
         choices=fields.whole(body, "n", 1, fields.MAX_CHOICES) or 1,

@@ -8,7 +8,7 @@ from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
 from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.gateway.requests import cache_control, conversation, fields, hints, inputs, prompt_size
+from services.gateway.requests import cache_control, decision_text, fields, hints, inputs, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
 # OpenAI's own limit is below.
@@ -68,4 +68,4 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
 def _messages(prompt: Any) -> list[chat_pb2.Message]:
     """The texts as a user's messages; token numbers say nothing to a classifier."""
     texts = [prompt] if isinstance(prompt, str) else [text for text in prompt if isinstance(text, str)]
-    return conversation.shortened([{"role": "user", "content": text} for text in texts])
+    return decision_text.shortened([{"role": "user", "content": text} for text in texts])

@@ -9,7 +9,7 @@ from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
 from services.chassis.hosted_tools import NOTHING, Allowed
 from services.chassis.operations import Operation
-from services.gateway.requests import cache_control, conversation, fields, hints, prompt_size, web_search
+from services.gateway.requests import cache_control, decision_text, fields, hints, prompt_size, web_search
 from services.gateway.requests.model_request import ModelRequest
 
 MAX_MESSAGES = 4096
@@ -60,7 +60,7 @@ def parse(text: bytes | str, *, allowed: Allowed = NOTHING) -> ModelRequest:
         operation=Operation.MESSAGES,
         body=body,
         model=fields.model(body),
-        messages=conversation.shortened(turns),
+        messages=decision_text.shortened(turns),
         stream=body["stream"],
         output_tokens=fields.whole(body, "max_tokens", 1) or 0,
         tools=_tools(body),

@@ -13,7 +13,7 @@ from lumni.classifier.v1 import classifier_pb2
 from services.chassis import hosted_tools
 from services.chassis.errors import Invalid
 from services.chassis.operations import Operation
-from services.gateway.requests import cache_control, conversation, fields, hints, prompt_size
+from services.gateway.requests import cache_control, decision_text, fields, hints, prompt_size
 from services.gateway.requests.model_request import ModelRequest
 
 MAX_ITEMS = 4096
@@ -106,7 +106,7 @@ def parse(asked: Asked, earlier: Sequence[dict[str, Any]] = ()) -> ModelRequest:
         operation=Operation.RESPONSES,
         body=body,
         model=fields.model(body),
-        messages=conversation.shortened(turns),
+        messages=decision_text.shortened(turns),
         stream=body["stream"],
         output_tokens=fields.whole(body, "max_output_tokens", 1) or 0,
         tools=[tool["name"] for _, tool in _tools(body)],

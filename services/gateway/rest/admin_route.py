@@ -9,7 +9,7 @@ from starlette.types import Message
 
 from services.chassis import json_bounds
 from services.gateway.keys.authenticator import Authenticator
-from services.gateway.rest import doors
+from services.gateway.rest import client_dialects
 from services.gateway.rest.requests import read_short
 
 
@@ -33,7 +33,7 @@ def admin_route(keys: Authenticator) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def handle_for_admin(request: Request) -> Response:
-                request.state.actor = (await keys.admin(doors.key(request.scope))).key_id
+                request.state.actor = (await keys.admin(client_dialects.key(request.scope))).key_id
                 body = await read_short(request.receive)
                 json_bounds.check(body)
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.chassis import errors, status
 from services.chassis.byte_budget import ByteBudget
 from services.gateway.requests import request_metadata
-from services.gateway.rest import doors
+from services.gateway.rest import client_dialects
 from services.gateway.rest.api_format import OPENAI, ApiFormat
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.error_handlers import CALLER_LEFT, WRONG_METHOD, http_error
@@ -87,7 +87,7 @@ class Dispatcher:
         scope["route"] = route
         exchange: Exchange | None = None
         try:
-            async with self._checks.passed(doors.key(scope)) as (caller, attempt):
+            async with self._checks.passed(client_dialects.key(scope)) as (caller, attempt):
                 trace_id, metadata = (header(scope, name) for name in NOTES)
                 request_metadata.noted.set(request_metadata.parse(trace_id, metadata))
                 with self._bodies.lease(caller.tenant) as lease:
@@ -120,7 +120,7 @@ class Dispatcher:
         """The routes that a path means, if it means any."""
         if (methods := self._paths.get(path)) is not None:
             return _Found(methods)
-        for meant, model in doors.paths(path):
+        for meant, model in client_dialects.paths(path):
             if (methods := self._paths.get(meant)) is not None:
                 return _Found(methods, model=model)
             for pattern, known in self._patterns:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.chassis import errors, status
 from services.gateway.requests.request_ids import request_id
-from services.gateway.rest import doors
+from services.gateway.rest import client_dialects
 from services.gateway.rest.dispatcher import Dispatcher, Route
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.json_answers import json_head
@@ -64,7 +64,7 @@ def _key(scope: Scope) -> str:
     if any(name == b"origin" for name, _ in scope["headers"]):
         return ""
     try:
-        return doors.key(scope)
+        return client_dialects.key(scope)
     except errors.Invalid:
         return ""
 

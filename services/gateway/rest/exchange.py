@@ -12,7 +12,7 @@ from services.gateway.keys.permissions import Caller
 from services.gateway.limits.mistakes import Attempt
 from services.gateway.requests import upload
 from services.gateway.requests.upload import Upload
-from services.gateway.rest import content, doors, json_answers, requests
+from services.gateway.rest import client_dialects, content, json_answers, requests
 from services.gateway.rest.api_format import ApiFormat
 from services.gateway.rest.event_stream import EventStream
 from services.gateway.rest.requests import CallerLeft
@@ -76,7 +76,7 @@ class Exchange:
         body = await self._unpacked(json_bounds.Count(most_values))
         if not self.model:
             return body
-        return await offload.run(len(body), lambda: doors.with_model(body, self.model))
+        return await offload.run(len(body), lambda: client_dialects.with_model(body, self.model))
 
     async def fields_and_files(self) -> tuple[dict[str, Any], dict[str, Upload]]:
         """The fields and files of a form, with the model that the path names.

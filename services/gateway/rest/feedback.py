@@ -11,7 +11,7 @@ from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.reports.feedback import FeedbackStore
 from services.gateway.requests import feedback_request
 from services.gateway.requests.feedback_request import Verdict
-from services.gateway.rest import doors
+from services.gateway.rest import client_dialects
 from services.gateway.rest.json_answers import JsonResponse
 from services.gateway.rest.requests import read_short
 
@@ -32,20 +32,20 @@ def router(keys: Authenticator, feedback: FeedbackStore, pipeline: Pipeline) -> 
 
     @routes.post("/v1/feedback")
     async def give(request: Request) -> JsonResponse:
-        caller = await keys.caller(doors.key(request.scope))
+        caller = await keys.caller(client_dialects.key(request.scope))
         verdicts = feedback_request.parse(await read_short(request.receive))
         return await given(caller, verdicts)
 
     @routes.put("/v1/feedback/{feedback_id}")
     async def change(request: Request, feedback_id: str) -> JsonResponse:
-        caller = await keys.caller(doors.key(request.scope))
+        caller = await keys.caller(client_dialects.key(request.scope))
         text = await read_short(request.receive)
         verdicts = feedback_request.parse(text, request_id=feedback_id)
         return await given(caller, verdicts)
 
     @routes.get("/admin/learning")
     async def learning(request: Request) -> StreamingResponse:
-        await keys.admin(doors.key(request.scope))
+        await keys.admin(client_dialects.key(request.scope))
         return StreamingResponse(feedback.examples(), media_type="application/x-ndjson")
 
     return routes

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-# By which other paths clients of other gateways and clouds reach the same routes; `doors` finds them.
+# By which other paths clients of other gateways and clouds reach the same routes; `client_dialects` finds them.
 DESCRIPTION = """One endpoint, in OpenAI's and Anthropic's formats, in front of every provider.
 
 Each path below `/v1` is reached without `/v1`, below `/openai/v1`, with a slash at its end, and, where it calls a

@@ -9,7 +9,7 @@ from prometheus_client import exposition
 
 from services.chassis import measuring
 from services.gateway.keys.authenticator import Authenticator
-from services.gateway.rest import doors
+from services.gateway.rest import client_dialects
 from services.gateway.rest.draining import Draining
 from services.gateway.rest.json_answers import JsonResponse
 
@@ -72,7 +72,7 @@ def router(
 
     @routes.get("/metrics")
     async def metrics(request: Request) -> Response:
-        await keys.admin(doors.key(request.scope))
+        await keys.admin(client_dialects.key(request.scope))
         # Prometheus asks for OpenMetrics, which has exemplars.
         encode, media_type = exposition.choose_encoder(request.headers.get("accept", ""))
         return Response(encode(measuring.registry()), media_type=media_type)

@@ -13,7 +13,7 @@ from services.gateway.reports import usage
 from services.gateway.reports.savings import SavingsReports
 from services.gateway.reports.time_range import time_range
 from services.gateway.reports.usage import UsageReports
-from services.gateway.rest import doors, key_schemas
+from services.gateway.rest import client_dialects, key_schemas
 from services.gateway.rest.admin_route import admin_route
 from services.gateway.rest.json_answers import JsonResponse
 
@@ -77,7 +77,7 @@ def router(keys: Authenticator, used: UsageReports, saved: SavingsReports) -> AP
         group_by: str = "model",
         form: Annotated[str, Query(alias="format", pattern="^(json|csv)$")] = "json",
     ) -> Response:
-        caller = await keys.caller(doors.key(request.scope))
+        caller = await keys.caller(client_dialects.key(request.scope))
         if not caller.is_admin and caller.user_id != user_id:
             # The same whether or not there is such a user: strangers learn nothing of users.
             raise errors.Forbidden("this is another user's usage", reason="NOT_YOUR_USAGE")
@@ -86,7 +86,7 @@ def router(keys: Authenticator, used: UsageReports, saved: SavingsReports) -> AP
 
     @routes.get("/key/info")
     async def info(request: Request) -> Response:
-        caller = await keys.caller(doors.key(request.scope))
+        caller = await keys.caller(client_dialects.key(request.scope))
         return JsonResponse(_info(caller, await used.spent([one.name for one in caller.subjects])))
 
     routes.include_router(for_admins)

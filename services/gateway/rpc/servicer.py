@@ -13,12 +13,12 @@ from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.pipeline import simple_answer
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts.expander import RequestExpander
-from services.gateway.requests import conversation, simple_request
+from services.gateway.requests import decision_text, simple_request
 from services.gateway.requests.model_request import ModelRequest
 from services.gateway.requests.request_ids import request_id
 from services.gateway.rpc import admission
 
-NAMES = {role: name for name, role in conversation.ROLES.items() if name != "function"}
+NAMES = {role: name for name, role in decision_text.ROLES.items() if name != "function"}
 
 
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.chassis import breakers
+from services.chassis import breaker_majority
 from services.selector.models.deployment_table import Array, DeploymentTable, Mask
 
 # The latency that is assumed of a deployment before its first call, in milliseconds.
@@ -121,7 +121,7 @@ def _merge_one(
     able = [report for report in reports if report.callable]
     into.callable[place] = bool(able)
     reports = able or reports
-    into.closed[place] = not breakers.is_open([report.breaker_open for report in reports])
+    into.closed[place] = not breaker_majority.is_open([report.breaker_open for report in reports])
     timed = [report.latency_ms for report in reports if report.latency_ms > 0]
     if timed:
         into.latency_ms[place] = sum(timed) / len(timed)

@@ -35,7 +35,7 @@ class Judged:
 def decide(
     judged: Judged, seed: str, *, forced: bool | None, fixed: float | None, share: Threshold | None
 ) -> tuple[bool, float]:
-    """Say whether a request is powerful, and the rate from which requests are; 0.0 for the classifier's own tier.
+    """Whether a request is powerful, and the threshold that said so; 0.0 where the classifier's own tier did.
 
     Args:
         judged: What the classifier found.

@@ -8,7 +8,7 @@ import pytest
 from services.chassis import errors, redis, redis_keys
 from services.gateway.cache import store as stores
 from services.gateway.cache.answer_key import AnswerKey
-from services.gateway.cache.semantic.reading import read
+from services.gateway.cache.semantic.same_question import read
 from services.gateway.cache.store import AnswerStore, Bounds, Kept, Looked, Question
 from tests.gateway.cache.caches import storing
 from tests.gateway.conftest import eventually

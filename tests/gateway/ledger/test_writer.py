@@ -13,7 +13,7 @@ from lumni.selector.v1 import selector_pb2
 from services.chassis import redis, redis_keys
 from services.gateway import postgres
 from services.gateway.config.budgets import Budget, Period
-from services.gateway.limits import arguments, scripts
+from services.gateway.limits import admit_arguments, scripts
 from services.gateway.limits.admission import Limits
 from services.local.valkey import Valkey
 from tests.gateway.conftest import eventually
@@ -218,8 +218,8 @@ async def test_a_sum_read_before_the_ledger_wrote_cannot_overwrite_a_newer_one(
 
     # What a gateway read before that commit, and gives Redis only now.
     who = caller(budget=Budget(1000, Period.TOTAL))
-    bounds = arguments.Bounds(billable_attempts=1, timeout_s=600, grace_s=60, window_s=60)
-    argument = arguments.admission(who, "r2", 10, [Offer(max_cost_nano_usd=500)], bounds)
+    bounds = admit_arguments.Bounds(billable_attempts=1, timeout_s=600, grace_s=60, window_s=60)
+    argument = admit_arguments.admission(who, "r2", 10, [Offer(max_cost_nano_usd=500)], bounds)
     argument["seeds"] = {"key:k1:total": [0, 0]}
     (answer,) = await scripts.run_all(scripts.ADMIT, client, [(redis_keys.MONEY, argument)])
 

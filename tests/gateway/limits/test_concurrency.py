@@ -6,7 +6,7 @@ import pytest
 from services.chassis import errors
 from services.gateway.config.plans import Plan
 from services.gateway.keys.permissions import Caller
-from services.gateway.limits import adaptive_limit, concurrency, fairness
+from services.gateway.limits import adaptive_limit, concurrency, fair_share
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.patience import Patience
 
@@ -173,7 +173,7 @@ async def test_a_busy_loop_lowers_what_one_tenant_may_run_beside_others(
     monkeypatch: pytest.MonkeyPatch, tenants: str, of_one: int
 ) -> None:
     # However long after another.
-    monkeypatch.setattr(fairness, "SHARED_S", 3600)
+    monkeypatch.setattr(fair_share, "SHARED_S", 3600)
     monkeypatch.setattr(concurrency, "ROUND_TRIP_S", 3600)
     monkeypatch.setattr(concurrency, "WORK_S", 1e-9)
     # However little of a round trip the loop works.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.gateway.limits.fairness import FairShare, State, Ticket
+from services.gateway.limits.fair_share import FairShare, State, Ticket
 from services.gateway.limits.patience import USUAL, Patience
 
 # A power of two, so that steps add up exactly.

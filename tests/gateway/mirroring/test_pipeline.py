@@ -23,7 +23,7 @@ from services.gateway.mirroring.mirrors import Mirrors
 from services.gateway.mirroring.pipeline import MirroringPipeline
 from services.gateway.mirroring.store import MirrorStore, Pair
 from services.gateway.mirroring.target import Answered, Target
-from services.gateway.pipeline.system_prompts import SystemPromptRules
+from services.gateway.pipeline.added_prompts import SystemPromptRules
 from services.gateway.prompts.system_prompts import SystemPrompts
 from services.gateway.requests import chat_request, messages_request
 from services.gateway.requests.model_request import ModelRequest

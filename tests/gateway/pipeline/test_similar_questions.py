@@ -15,7 +15,7 @@ from services.chassis import errors, redis, telemetry
 from services.classifier.embedding import Embedder
 from services.gateway.cache.response_cache import MOST_COMPARED
 from services.gateway.config.live import Live
-from services.gateway.pipeline.system_prompts import SystemPromptRules
+from services.gateway.pipeline.added_prompts import SystemPromptRules
 from services.gateway.prompts.system_prompts import SystemPrompts
 from services.gateway.requests import chat_request
 from services.gateway.requests.model_request import ModelRequest

@@ -13,7 +13,7 @@ from lumni.classifier.v1 import classifier_pb2
 from services.chassis.errors import Invalid
 from services.gateway.config.plans import Plan
 from services.gateway.keys.permissions import Caller
-from services.gateway.requests import chat_request, conversation
+from services.gateway.requests import chat_request, decision_text
 from services.gateway.requests.hints import Hints
 
 CALLER = Caller(key_id="k", plan=Plan("open"))
@@ -140,7 +140,7 @@ def test_long_conversations_keep_the_first_and_the_newest_turns() -> None:
 
     kept = [int(message.text[:4]) for message in chat.messages if message.text]
     assert kept == list(range(100 - len(kept), 100))
-    assert sum(len(message.text) for message in chat.messages) <= conversation.CONVERSATION_CHARS
+    assert sum(len(message.text) for message in chat.messages) <= decision_text.CONVERSATION_CHARS
     assert chat.messages[0].omitted_chars == 1000
 
 

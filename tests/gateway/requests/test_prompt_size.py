@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.requests import chat_request, conversation
+from services.gateway.requests import chat_request, decision_text
 
 TEXTS = st.text(max_size=200)
 CONTENT = st.one_of(TEXTS, st.none(), st.lists(TEXTS.map(lambda t: {"type": "text", "text": t}), max_size=3))
-TURNS = st.fixed_dictionaries({"role": st.sampled_from(sorted(conversation.ROLES)), "content": CONTENT})
+TURNS = st.fixed_dictionaries({"role": st.sampled_from(sorted(decision_text.ROLES)), "content": CONTENT})
 
 
 def body(**fields: Any) -> bytes:

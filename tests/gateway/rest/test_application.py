@@ -7,7 +7,7 @@ import pytest
 from fastapi import APIRouter, Request
 
 from services.chassis import errors
-from services.gateway.rest import application, doors
+from services.gateway.rest import application, client_dialects
 from services.gateway.rest.middleware import DURATION
 
 routes = APIRouter()
@@ -25,7 +25,7 @@ async def refused() -> None:
 
 @routes.get("/key")
 async def key(request: Request) -> str:
-    return doors.key(request.scope)
+    return client_dialects.key(request.scope)
 
 
 @routes.get("/mistake")

@@ -21,10 +21,10 @@ from services.gateway.keys.authenticator import Authenticator
 from services.gateway.peers.clients import Selector
 from services.gateway.pipeline.pipeline import Pipeline
 from services.gateway.prompts.expander import RequestExpander
-from services.gateway.requests import chat_request, conversation, fields, hints, messages_request
+from services.gateway.requests import chat_request, decision_text, fields, hints, messages_request
 from services.gateway.rest import (
     application,
-    doors,
+    client_dialects,
     inference,
     messages,
     model_calls,
@@ -76,7 +76,7 @@ def test_every_route_of_the_dispatcher_is_described_and_no_other(document: dict[
 def test_it_says_by_which_headers_keys_come_and_what_is_not_served(document: dict[str, Any]) -> None:
     said = document["info"]["description"]
 
-    for name in (*(header.decode() for header in doors.KEY_HEADERS), *not_served.WHY):
+    for name in (*(header.decode() for header in client_dialects.KEY_HEADERS), *not_served.WHY):
         assert f"`{name}`" in said
 
 
@@ -108,7 +108,7 @@ def test_bounds_and_words_are_those_that_are_checked(document: dict[str, Any]) -
     assert chat_request.MAX_MESSAGES == described["messages"]["maxItems"]
     assert fields.MAX_CHOICES == described["n"]["maximum"]
     assert fields.MAX_TOOLS == described["tools"]["maxItems"]
-    assert set(conversation.ROLES) == set(schemas["Message"]["properties"]["role"]["enum"])
+    assert set(decision_text.ROLES) == set(schemas["Message"]["properties"]["role"]["enum"])
     assert set(chat_request.PARTS) == set(schemas["Part"]["properties"]["type"]["enum"])
     assert set(hints.HINTS) == set(schemas["Hints"]["properties"])
     blocks = schemas["Blocks"]["anyOf"][1]["items"]["properties"]["type"]["enum"]

@@ -8,7 +8,7 @@ import pytest
 
 from services.classifier.embedding import Embedder
 from services.gateway.cache.semantic import signature
-from services.gateway.cache.semantic.reading import read, same
+from services.gateway.cache.semantic.same_question import read, same
 
 DATA = Path(__file__).parent / "questions"
 HALVES = (1, 2)

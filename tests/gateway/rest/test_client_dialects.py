@@ -18,7 +18,7 @@ from services.gateway.limits.admission import Limits
 from services.gateway.limits.concurrency import ConcurrencyLimiter
 from services.gateway.limits.mistakes import MistakeLimit
 from services.gateway.requests import request_metadata
-from services.gateway.rest import application, content, doors
+from services.gateway.rest import application, client_dialects, content
 from services.gateway.rest.dispatcher import Dispatcher, Route
 from services.gateway.rest.early_checks import EarlyChecks
 from services.gateway.rest.exchange import Exchange
@@ -227,7 +227,7 @@ async def test_a_long_answer_is_packed_for_who_takes_it(
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"no json"])
 def test_a_body_that_is_no_object_is_left_to_whoever_reads_it(body: bytes) -> None:
-    assert body == doors.with_model(body, "gpt-4o")
+    assert body == client_dialects.with_model(body, "gpt-4o")
 
 
 async def test_what_a_caller_notes_is_echoed_and_read(http: httpx.AsyncClient) -> None:
@@ -245,6 +245,6 @@ async def test_what_a_caller_notes_is_echoed_and_read(http: httpx.AsyncClient) -
 
 
 def test_names_in_paths_cannot_add_fields() -> None:
-    body: dict[str, Any] = json.loads(doors.with_model(b"{}", 'a","stream":true,"x":"'))
+    body: dict[str, Any] = json.loads(client_dialects.with_model(b"{}", 'a","stream":true,"x":"'))
 
     assert {"model": 'a","stream":true,"x":"'} == body

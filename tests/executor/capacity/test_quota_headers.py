@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.executor.capacity.rate_headers import headroom
+from services.executor.capacity.quota_headers import headroom
 
 
 def test_the_headers_of_each_provider_are_read() -> None:

@@ -6,8 +6,8 @@ requests wait in a queue for each tenant, and a slot that becomes free goes to t
 for its weight: weighted max-min fairness. No request is ever stopped for another, so a tenant below its share does not
 wait until others, who took the room or saw the limit fall, are down to theirs: it goes on beyond the limit, up to a
 reserve above the most the limit can be. As many wait as may ever run; beyond that the tenant with the longest queue
-loses its newest request, so nobody fills the queue for others. Of a tenant whose queue stands no more wait than may run
-at the moment, and not for long (`patience`).
+loses its newest request, so nobody fills the queue for others. A tenant whose queue does not become empty
+may hold only as many in it as may run now, and each waits only briefly (`patience`).
 
 Nothing here waits or looks at a clock: whoever comes is told until when to wait, and says what time it is.
 """

@@ -15,9 +15,9 @@ from services.chassis.operations import Operation
 from services.gateway.config.live import Live
 from services.gateway.config.plans import Plans
 from services.gateway.keys.permissions import Caller, without_row
-from services.gateway.pipeline import system_prompts
+from services.gateway.pipeline import added_prompts
+from services.gateway.pipeline.added_prompts import SystemPromptRules
 from services.gateway.pipeline.decision import Decision
-from services.gateway.pipeline.system_prompts import SystemPromptRules
 from services.gateway.prompts import system_prompts as configuration
 from services.gateway.prompts.reference import Reference
 from services.gateway.prompts.system_prompts import Configured, Rule, Stored, SystemPrompts
@@ -58,14 +58,14 @@ def decision(category: str = "code", language: str = "de-AT", model: str = "big"
 
 
 def added(caller: Caller, request: ModelRequest, decided: Decision) -> dict[str, Any]:
-    return system_prompts.added(RULES.chosen(caller, request, decided), request, request.body)
+    return added_prompts.added(RULES.chosen(caller, request, decided), request, request.body)
 
 
 def test_the_order_is_base_plan_category_language_model(caller: Caller) -> None:
     rules = RULES.chosen(caller, chat(), decision())
 
     assert ALL == [rule.name for rule in rules]
-    body = system_prompts.added(rules, chat(), chat().body)
+    body = added_prompts.added(rules, chat(), chat().body)
     text = "Be kind.\n\nBe brief.\n\nShow files.\n\nSag Sie.\n\nNo tables."
     assert [{"role": "system", "content": text}, {"role": "user", "content": "Hi"}] == body["messages"]
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from services.gateway.cache.semantic import reading
-from services.gateway.cache.semantic.reading import read
+from services.gateway.cache.semantic import same_question
+from services.gateway.cache.semantic.same_question import read
 
 
 def same(first: str, second: str) -> bool:
-    return reading.same(read(first), read(second))
+    return same_question.same(read(first), read(second))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.limits.fairness import SHARED_S, FairShare, State, Ticket
+from services.gateway.limits.fair_share import SHARED_S, FairShare, State, Ticket
 from services.gateway.limits.patience import Patience
 
 YOUNG_S, STANDING_S = 5.0, 1.0

@@ -7,8 +7,8 @@ import pytest
 from services.gateway import postgres
 from services.gateway.config.alerts import Thresholds
 from services.gateway.config.live import Live
-from services.gateway.ledger import event_rows, spending
-from services.gateway.ledger.spending import SpendingWatch
+from services.gateway.ledger import event_rows, recent_spending
+from services.gateway.ledger.recent_spending import SpendingWatch
 from services.gateway.ledger.store import LedgerStore
 from tests.gateway.conftest import eventually, running
 from tests.gateway.money import FINAL, event
@@ -31,7 +31,7 @@ async def test_each_window_holds_what_was_spent_in_it(pool: postgres.Pool) -> No
     ):
         await spend(pool, ago, amount)
 
-    found = await spending.read(pool)
+    found = await recent_spending.read(pool)
 
     assert ([1, 111], [11, 1111]) == (
         [one.nano_usd for one in found.fast],

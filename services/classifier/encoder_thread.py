@@ -24,7 +24,7 @@ SKIPPED = prometheus_client.Counter(
 )
 
 
-class Asking:
+class EncoderThread:
     """The thread that the encoders of this process run in, and who waits for it.
 
     A batch asks for one text after the other, so that others get their turn between them.

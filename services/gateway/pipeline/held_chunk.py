@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from lumni.executor.v1 import executor_pb2
 
 
-class LastChunk:
+class HeldChunk:
     """Holds the newest chunk from the first one that ends a choice on; all before are passed on as they come.
 
     Which chunk is the last is only known when the report follows it, and a chunk that ends no choice is never the last

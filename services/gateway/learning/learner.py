@@ -67,8 +67,8 @@ class Learner:
                 outage.begin(error)
             await asyncio.sleep(self._pause_s)
 
-    async def round(self, now: datetime) -> None:
-        """Sum what has changed, and publish.
+    async def round(self, now: datetime) -> bool:
+        """Sum what has changed, and publish; False where another ledger does so at the moment.
 
         Raises:
             postgres.ERRORS, PostgresError: PostgreSQL does not answer; the next round sums the same days.
@@ -76,17 +76,20 @@ class Learner:
         """
         today = now.date()
         async with postgres.connection(self._pool, timeout_s=outcomes.SLOW_S) as connection:
-            # Another ledger that sums at the moment sums the same. The lock ends with its connection at the latest.
-            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", outcomes.LOCK):
-                try:
-                    for day in await outcomes.changed_days(connection, self._since, today):
-                        if not self._is_pruned(day, now) or not evidence.faded(day, today):
-                            await outcomes.sum_day(connection, day, today)
-                finally:
-                    await connection.execute("SELECT pg_advisory_unlock($1)", outcomes.LOCK)
+            # The lock ends with its connection at the latest. It is held until all is published, so that no ledger
+            # publishes older sums after newer ones.
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", outcomes.LOCK):
+                return False
+            try:
+                for day in await outcomes.changed_days(connection, self._since, today):
+                    if not self._is_pruned(day, now) or not evidence.faded(day, today):
+                        await outcomes.sum_day(connection, day, today)
                 self._since = now - OVERLAP
-            days, compared = await outcomes.sums(connection, today)
-        await self._redis.set(redis_keys.LEARNED, published(days, compared, now).SerializeToString())
+                days, compared = await outcomes.sums(connection, today)
+                await self._redis.set(redis_keys.LEARNED, published(days, compared, now).SerializeToString())
+            finally:
+                await connection.execute("SELECT pg_advisory_unlock($1)", outcomes.LOCK)
+        return True
 
     def _is_pruned(self, day: date, now: datetime) -> bool:
         """Whether retention may have deleted rows of a day: its sums would lack them, and stay as they are."""

@@ -13,6 +13,7 @@ from services.chassis import redis, redis_keys
 from services.chassis.errors import NotFound
 from services.gateway import postgres
 from services.gateway.keys.permissions import Caller, Subject
+from services.gateway.learning import outcomes
 from services.gateway.learning.judgements import Judgements
 from services.gateway.learning.learner import Learner
 from services.gateway.learning.report import LearningReports
@@ -173,6 +174,17 @@ async def test_sums_of_days_whose_rows_retention_deletes_stay_until_they_count_n
     assert before == await ledger.tables()
     assert [] == list((await ledger.learnt(NOW + timedelta(days=400))).outcomes)
     assert not any(await ledger.tables())
+
+
+async def test_of_two_ledgers_only_the_one_that_sums_publishes(ledger: Ledger) -> None:
+    await ledger.judge(await ledger.answer(), 10)
+    async with ledger.pool.acquire() as other:
+        await other.execute("SELECT pg_advisory_lock($1)", outcomes.LOCK)
+        assert not await ledger.learner.round(NOW)
+        assert await ledger.client.get(redis_keys.LEARNED) is None
+
+    assert await ledger.learner.round(NOW)
+    assert await ledger.client.get(redis_keys.LEARNED) is not None
 
 
 async def test_summing_all_anew_finds_what_was_summed_round_by_round(ledger: Ledger) -> None:

@@ -6,7 +6,6 @@ learns so a little later, as it would send again at once.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,9 +32,6 @@ WORK_S = 0.005
 # A round trip that takes long beside a loop that is mostly idle waits for the network or the executor: so much of it
 # must be work of the loop.
 BUSY_SHARE = 0.25
-# Of the requests that may run at once, this part may be held when it is refused: a held call takes a place on its
-# connection, and over gRPC its message takes memory.
-HELD_SHARE = 1 / 4
 # Seconds between two round trips that show how busy the executor and this process are.
 PROBE_EVERY_S = 0.05
 
@@ -71,7 +67,8 @@ class ConcurrencyLimiter:
         self._shares = FairShare(most, patience)
         self._of_all, self._of_one = AdaptiveLimit(most), AdaptiveLimit(most)
         self._shares.limit, self._shares.limit_of_one = self._of_all.limit, self._of_one.limit
-        self._held = HeldRefusals(math.ceil(most * HELD_SHARE), hold_s)
+        # Over gRPC their messages take memory, of which all messages have a bound.
+        self._held = HeldRefusals(most, hold_s)
         measuring.follow(LIMIT, lambda: self._shares.limit)
         measuring.follow(RUNNING, lambda: self._shares.running)
         measuring.follow(WAITING, lambda: self._shares.waiting)

@@ -6,7 +6,7 @@ engines send the same request and return the same answer.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from io import BytesIO
 from types import SimpleNamespace
@@ -232,7 +232,7 @@ async def _check_stream(response: aiohttp.ClientResponse, key: str | None) -> No
 
 
 def _pieces(
-    events: Iterator[bytes], upstream: Upstream, status_code: int, key: str | None
+    events: Iterable[bytes], upstream: Upstream, status_code: int, key: str | None
 ) -> Iterator[Piece]:
     """The chunks of a stream's events."""
     try:

@@ -1,6 +1,6 @@
 """OpenAI's chat completions, and the providers that speak its format."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -115,7 +115,7 @@ def read_content(body: bytes, headers: Mapping[str, str]) -> Piece:
     return Piece({}, content=body, content_type=content_type)
 
 
-def read_event(event: bytes) -> Iterator[Piece]:
+def read_event(event: bytes) -> Iterable[Piece]:
     """The chunk of an event that needs no translation.
 
     Raises:
@@ -123,10 +123,10 @@ def read_event(event: bytes) -> Iterator[Piece]:
         ValueError: it is no JSON.
     """
     if event == b"[DONE]":
-        yield Piece({}, done=True)
-        return
+        return (Piece({}, done=True),)
     data = orjson.loads(event)
-    if isinstance(data, dict):
-        if not data.get("choices"):
-            check(data)
-        yield Piece(data, event.decode())
+    if not isinstance(data, dict):
+        return ()
+    if not data.get("choices"):
+        check(data)
+    return (Piece(data, event.decode()),)

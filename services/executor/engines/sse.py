@@ -1,6 +1,6 @@
 """Server-sent events out of a stream of bytes, whatever the pieces it comes in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 # A longer event, in bytes, is no chunk of an answer.
 LONGEST = 32 * 1024 * 1024
@@ -15,12 +15,24 @@ class EventReader:
         self._data: list[bytes] = []
         self._held = 0
 
-    def read(self, part: bytes) -> Iterator[bytes]:
+    def read(self, part: bytes) -> Iterable[bytes]:
         """The data of each event that ends in a part of the stream.
 
         Raises:
-            ValueError: an event has no end.
+            ValueError: an event has no end; the iteration does.
         """
+        # What nearly every part of a stream is: one whole event of one line.
+        if (
+            part.startswith(b"data: ")
+            and part.endswith(b"\n\n")
+            and part.index(b"\n") == len(part) - 2 <= LONGEST
+            and not self._data
+            and not self._beginning
+        ):
+            return (part[6:-2].removesuffix(b"\r"),)
+        return self._lines(part)
+
+    def _lines(self, part: bytes) -> Iterator[bytes]:
         *ended, rest = part.split(b"\n")
         for end in ended:
             line = (bytes(self._beginning) + end if self._beginning else end).removesuffix(b"\r")

@@ -1,7 +1,7 @@
 """What every translation of a chat has in common: the request it makes, and LiteLLM's own steps on the way there."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
@@ -40,7 +40,7 @@ class Upstream:
     headers: dict[str, str]
     body: dict[str, Any]
     whole: Callable[[bytes, Mapping[str, str]], Piece]
-    event: Callable[[bytes], Iterator[Piece]]
+    event: Callable[[bytes], Iterable[Piece]]
     file: File | None = None
 
 

@@ -4,6 +4,8 @@ import statistics
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.executor.engines import sse
 from services.executor.engines.sse import EventReader
@@ -25,6 +27,17 @@ def events(*parts: bytes) -> list[bytes]:
 )
 def test_events_are_read_whatever_the_pieces(stream: list[bytes]) -> None:
     assert events(*stream) == [b"one", b"two"]
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from([b"data: ", b"data:", b"data", b"x", b"\n", b"\n\n", b"\r\n", b"\r", b": "])
+        ).map(b"".join)
+    )
+)
+def test_a_part_that_is_a_whole_event_is_read_as_its_bytes_one_by_one_are(parts: list[bytes]) -> None:
+    assert events(*parts) == events(*(bytes([byte]) for byte in b"".join(parts)))
 
 
 def test_the_lines_of_one_event_belong_together() -> None:

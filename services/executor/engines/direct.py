@@ -29,6 +29,7 @@ from services.executor.engines import (
     token_count,
 )
 from services.executor.engines.base import Call, File, Phase, Piece, Progress
+from services.executor.engines.connections import Connector
 from services.executor.engines.litellm_errors import untranslated
 from services.executor.engines.litellm_sdk import LiteLLMEngine
 from services.executor.engines.outcomes import ErrorClass, Failed
@@ -148,7 +149,7 @@ class DirectEngine:
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+                connector=Connector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=2**17,

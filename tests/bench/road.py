@@ -95,7 +95,7 @@ async def running(folder: Path, arrangement: str, provider: str) -> AsyncIterato
 
 
 async def stages(one: Running) -> dict[str, float]:
-    """Milliseconds that each service says a lone client's request took in it, the gateway's with all others."""
+    """Milliseconds that each process says a lone client's request took in it, the gateway's with all others."""
     begins = {log: log.stat().st_size for log in one.logs}
     await load.ask(one.target, 1, STAGED)
     took: dict[str, list[float]] = defaultdict(list)

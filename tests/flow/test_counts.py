@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -92,3 +93,19 @@ async def test_a_batch_has_no_log_line_beside_those_of_its_items(
     for name in ("classifier", "selector"):
         messages = [json.loads(line)["message"] for line in stack.services[name].log.read_text().splitlines()]
         assert not [message for message in messages if "/Batch" in message]
+
+
+@pytest.mark.arrangements
+async def test_a_process_logs_one_line_for_a_request(stack: Stack, http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/chat/completions", json=BODY)
+    answer.raise_for_status()
+
+    def lines(log: Path) -> list[str]:
+        return [line for line in log.read_text().splitlines() if answer.headers["x-request-id"] in line]
+
+    # Services of one process share its log; what serves a request logs it after its answer.
+    for log in {stack.services[name].log for name in SERVICES}:
+        async with asyncio.timeout(60):
+            while not lines(log):
+                await asyncio.sleep(0.05)
+        assert 1 == len(lines(log)), lines(log)

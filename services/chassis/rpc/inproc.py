@@ -1,9 +1,10 @@
 """Calls within one process: a gRPC channel whose calls reach a servicer without a wire.
 
 Stubs, servicers and the interceptor are those of a call over sockets, so both kinds give a call the same deadline,
-cancellation, faults, metadata, span, log line and metrics. Messages are copied, not serialized, so that neither side
-sees what the other one changes later. A call runs in a task of its own, in the context of its server: nothing of the
-caller's context reaches it but what its metadata say.
+cancellation, faults, metadata, span and metrics. A call that went well is logged at DEBUG only: its process has a line
+for the request that it was made for. Messages are copied, not serialized, so that neither side sees what the other one
+changes later. A call runs in a task of its own, in the context of its server: nothing of the caller's context reaches
+it but what its metadata say.
 
 Left out is what only a wire needs: the service token, retries, balancing, and the bounds of messages.
 """
@@ -159,7 +160,8 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._interceptor = Interceptor(settings, None, _Handed())
+        # The request that a call is made for has a line in the same log.
+        self._interceptor = Interceptor(settings, None, _Handed(), logged=logging.DEBUG)
         self._methods: dict[str, Run] = {}
         self._context = contextvars.copy_context()
         self._calls: dict[asyncio.Task[None], Call] = {}

@@ -120,17 +120,21 @@ class Interceptor(grpc.aio.ServerInterceptor):
     take a stream of messages, and read the one that there is. Health and reflection pass as they are.
     """
 
-    def __init__(self, settings: Settings, admit: Admit | None, receiver: Receives) -> None:
+    def __init__(
+        self, settings: Settings, admit: Admit | None, receiver: Receives, *, logged: int = logging.INFO
+    ) -> None:
         """Wrap handlers.
 
         Args:
             settings: Of the server.
             admit: Says who may call; None where everybody may.
             receiver: Reads the messages.
+            logged: The level of the line of a call that went well.
         """
         self._settings = settings
         self._admit = admit
         self._receiver = receiver
+        self._logged = logged
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -268,7 +272,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 if code in SERVER_ERRORS:
                     stages.fail(span, code)
                 # Each item of a batch has its own line.
-                level = logging.DEBUG if BATCH in method and code == "OK" else logging.INFO
+                well = logging.DEBUG if BATCH in method else self._logged
+                level = well if code == "OK" else logging.INFO
                 shown = {"code": code, "duration_ms": round(took * 1000, 3)}
                 log.log(level, "%s %s", method, code, extra=shown)
             try:

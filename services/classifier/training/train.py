@@ -37,7 +37,10 @@ from services.classifier.training.ngrams import Vocabulary, vocabulary
 from services.classifier.words import END_WEIGHT, PARTS, Table
 
 # Inverse strength of regularization.
-SCORE_C, CATEGORY_C, SUBJECT_C = 10.0, 20.0, 50.0
+SCORE_C, CATEGORY_C, SUBJECT_C = 4.0, 20.0, 50.0
+# How sure each level is that a powerful model is needed. Asked for yes or no alone, the score spends its weights on
+# what parts level 2 from level 3, and lets go of level 4.
+NEEDED = {1: 0.02, 2: 0.12, 3: 0.88, 4: 0.98}
 # What a deviation of a feature weighs beside the n-grams of a whole text.
 FEATURE_WEIGHT = 0.03
 # What a variant of a request weighs beside the request.
@@ -141,13 +144,15 @@ def emphasis(told: Sample) -> Weights:
     return np.where(contrary, CONTRARY_WEIGHT, 1.0) * told.weights
 
 
-def fit_score(rows: csr_array, powerful: Labels, weights: Weights, easy: csr_array) -> tuple[Array, float]:
+def fit_score(rows: csr_array, levels: Labels, weights: Weights, easy: csr_array) -> tuple[Array, float]:
     """The score's coefficients and intercept, from requests with levels and from easy ones."""
-    size = easy.shape[0]
+    needed = np.array([NEEDED[level] for level in levels])
+    size, simple = rows.shape[0], easy.shape[0]
+    # Each request stands once as powerful and once as fast, by how sure its level is of either.
     return fit(
-        csr_array(vstack([rows, easy], format="csr")),
-        np.concatenate([powerful, np.zeros(size, int)]),
-        np.concatenate([weights, np.full(size, EASY_WEIGHT)]),
+        csr_array(vstack([rows, rows, easy], format="csr")),
+        np.repeat([1, 0], [size, size + simple]),
+        np.concatenate([weights * needed, weights * (1 - needed), np.full(simple, EASY_WEIGHT)]),
         SCORE_C,
     )
 
@@ -173,8 +178,8 @@ def train(data: Path, seed: int, version: str) -> Heads:
     slope, intercept, threshold = calibrate(told, rows, easy)
     columns = np.zeros((rows.shape[1], TOPICS.stop), np.float32)
     biases = np.zeros(TOPICS.stop, np.float32)
-    powerful = np.array([one.powerful for one in told.requests], int)
-    columns[:, SCORE], biases[SCORE] = fit_score(rows, powerful, emphasis(told), easy)
+    levels = np.array([one.level for one in told.requests])
+    columns[:, SCORE], biases[SCORE] = fit_score(rows, levels, emphasis(told), easy)
     columns[:, SCORE] *= slope
     biases[SCORE] = biases[SCORE] * slope + intercept
     labelled = csr_array(vstack([rows, ordinary], format="csr"))
@@ -248,13 +253,14 @@ def calibrate(told: Sample, rows: csr_array, easy: csr_array) -> tuple[float, fl
     """Slope, intercept and threshold from scores by heads that saw nothing of a request's writer."""
     writers = sorted({one.writer for one in told.requests})
     group = np.array([writers.index(one.writer) % GROUPS for one in told.requests])
+    levels = np.array([one.level for one in told.requests])
     powerful = np.array([one.powerful for one in told.requests], int)
     weights = emphasis(told)
-    scores = np.zeros(len(powerful))
+    scores = np.zeros(len(levels))
 
     def judge_others(held: int) -> None:
         others = group != held
-        coefficients, intercept = fit_score(rows[others], powerful[others], weights[others], easy)
+        coefficients, intercept = fit_score(rows[others], levels[others], weights[others], easy)
         scores[~others] = rows[~others] @ coefficients + intercept
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -262,7 +268,6 @@ def calibrate(told: Sample, rows: csr_array, easy: csr_array) -> tuple[float, fl
     model = LogisticRegression(C=1e3).fit(scores[:, None], powerful, sample_weight=told.weights)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     say("slope and intercept of the score", (round(slope, 3), round(intercept, 3)))
-    levels = np.array([one.level for one in told.requests])
     threshold = cheapest(slope * scores + intercept, levels, told.weights)
     right = (slope * scores + intercept >= threshold) == (powerful > 0)
     say("tier right, writers left out", round(float(np.average(right, weights=told.weights)), 3))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from services.classifier import words
 from services.classifier.embedding import Embedder
@@ -78,6 +79,15 @@ def test_heads_say_in_serving_what_they_said_in_training(embedder: Embedder) -> 
         counted = ((one.features - made.mean) / made.scale).clip(-4, 4) @ inputs
         served = whole + words.END_WEIGHT * (first + last) + counted
         assert served == pytest.approx(row, rel=1e-3, abs=1e-3)
+
+
+def test_the_score_stands_higher_with_each_level() -> None:
+    # What parts level 1 from 2, and 3 from 4, is learnt as well as the tier is.
+    words, levels = csr_array(np.tile(np.eye(4), (50, 1))), np.tile([1, 2, 3, 4], 50)
+    weights, bias = train.fit_score(words, levels, np.ones(200), csr_array((1, 4)))
+
+    assert (np.diff(weights) > 1).all()
+    assert (weights + bias > 0).tolist() == [False, False, True, True]
 
 
 def test_the_threshold_is_where_mistakes_cost_least() -> None:

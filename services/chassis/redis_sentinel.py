@@ -1,5 +1,6 @@
 """The primary among Redis servers that Sentinel watches, behind the interface of one server."""
 
+from copy import copy
 from typing import Any
 
 import redis.asyncio as redis
@@ -9,7 +10,25 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from services.chassis.redis_address import Address
 from services.chassis.redis_connections import bound
 
-__all__ = ["Watched"]
+__all__ = ["Sentinels", "Watched"]
+
+
+class Sentinels(Sentinel):
+    """Sentinels that several connections may ask at once."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """The host and port of the primary, by the first sentinel that knows it, which is asked first from then on.
+
+        Raises:
+            MasterNotFoundError: none knows it.
+        """
+        # redis-py exchanges two places of its list after it has waited: of two at once, one would overwrite what the
+        # other has moved, and that sentinel would be asked no more. So each has a list of its own.
+        asked = copy(self)
+        asked.sentinels = [*self.sentinels]
+        host, port = await super(Sentinels, asked).discover_master(service_name)
+        self.sentinels = asked.sentinels
+        return host, port
 
 
 class Watched(redis.Redis):
@@ -20,7 +39,7 @@ class Watched(redis.Redis):
 
     def __init__(self, address: Address, options: dict[str, Any]) -> None:
         """Ask the sentinels of `address`; `options` are those of a single server's client."""
-        self._sentinels = Sentinel([])  # type: ignore[no-untyped-call]
+        self._sentinels = Sentinels([])  # type: ignore[no-untyped-call]
         self._sentinels.sentinels = [
             redis.from_url(address.sentinel_url_of(node), **options) for node in address.nodes
         ]

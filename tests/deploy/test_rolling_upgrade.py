@@ -22,6 +22,7 @@ case "$*" in
   while [ "$(ls | grep --count "^$service-")" -lt "$wanted" ]; do
     number=$((number + 1))
     cp ../image "$service-$number"
+    [ ! -e ../full ] || exit 1
   done ;;
 inspect*) cat "$service" ;;
 logs*) echo "the log of $service" ;;
@@ -95,6 +96,18 @@ def test_a_version_that_does_not_become_healthy_goes_and_a_mended_one_comes(host
     assert 0 == host.upgrade().returncode
     assert len(before) == len(host.running())
     assert not before & host.running()
+
+
+def test_new_ones_that_were_started_before_starting_failed_finish_their_requests_and_go(host: Host) -> None:
+    before = host.running()
+    (host.folder / "full").touch()
+
+    assert 0 != host.upgrade().returncode
+    assert before == host.running()
+    stopped, removed = (
+        host.calls().index(text) for text in ("stop --time 610 executor-", "rm --force executor-")
+    )
+    assert stopped < removed
 
 
 def test_an_old_one_that_is_unhealthy_does_not_hold_up_the_upgrade(host: Host) -> None:

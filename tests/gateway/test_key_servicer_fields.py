@@ -33,6 +33,7 @@ def test_metadata_that_no_json_column_takes_is_refused_by_its_field(value: objec
     [
         "0001-01-01T00:00:00Z",
         "1969-12-31T23:59:59Z",
+        "9999-12-31T23:59:59.99999Z",
         "9999-12-31T23:59:59.999999Z",
         "9999-12-31T23:59:59-05:00",
     ],

@@ -16,9 +16,10 @@ from services.gateway.keys.columns import IDENT
 MOST_METADATA = 16 * 1024
 DAY_S = 86400
 LONGEST_GRACE_S = 30 * DAY_S
-# asyncpg stores the first and the last moment that Python knows as infinities, and reads them back without a zone.
+# asyncpg stores the first and the last moment that Python knows as infinities, and reads them back without a zone; as
+# seconds in 64 bits of floating point, what follows the last whole second is the year 10000.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST = datetime.max.replace(tzinfo=UTC)
+LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def _ident(text: str) -> str:
@@ -50,7 +51,7 @@ Ident = Annotated[str, AfterValidator(_ident)]
 Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Money = Annotated[Decimal, Field(ge=0, le=money.LARGEST_USD), AfterValidator(_money)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
+Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 M = TypeVar("M", bound=BaseModel)
 PathIdent = Annotated[str, Path(), AfterValidator(_ident)]
 

@@ -148,7 +148,7 @@ def _moment(stamp: Timestamp, field: str) -> datetime:
     try:
         return stamp.ToDatetime(UTC)
     except (ValueError, OverflowError) as error:
-        raise errors.Invalid(f"{field}: expected a moment from the year 1 to 9999", param=field) from error
+        raise errors.Invalid(f"{field}: expected a moment from the year 1970 to 9999", param=field) from error
 
 
 def _metadata(text: str) -> Any:

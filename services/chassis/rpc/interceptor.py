@@ -258,6 +258,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 code = grpc.StatusCode.CANCELLED.name
                 raise
             except grpc.aio.AbortError:
+                code = grpc.StatusCode.UNKNOWN.name
                 raise
             except Exception:
                 # Whatever it was, it is our mistake: its text is for the log, not for the caller.

@@ -6,6 +6,7 @@ on, finds the same, and Redis has nothing that could be lost.
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 
 import asyncpg
@@ -61,8 +62,8 @@ class Learner:
         outage = Outage(log, "nothing is learnt from outcomes", "outcomes are learnt from again")
         while True:
             try:
-                await self.round(datetime.now(UTC))
-                outage.end()
+                if await self.round(datetime.now(UTC)):
+                    outage.end()
             except (*redis.ERRORS, *postgres.ERRORS, asyncpg.PostgresError) as error:
                 outage.begin(error)
             await asyncio.sleep(self._pause_s)
@@ -88,7 +89,9 @@ class Learner:
                 days, compared = await outcomes.sums(connection, today)
                 await self._redis.set(redis_keys.LEARNED, published(days, compared, now).SerializeToString())
             finally:
-                await connection.execute("SELECT pg_advisory_unlock($1)", outcomes.LOCK)
+                # A connection that broke has no lock, and why it broke is told already.
+                with suppress(*postgres.ERRORS, asyncpg.PostgresError):
+                    await connection.execute("SELECT pg_advisory_unlock($1)", outcomes.LOCK)
         return True
 
     def _is_pruned(self, day: date, now: datetime) -> bool:

@@ -109,11 +109,13 @@ class ConcurrencyLimiter:
                     await decided.wait()
             except TimeoutError:
                 self._shares.leave(ticket)
+                raise self._refusal(caller) from None
             except BaseException:
                 self._shares.leave(ticket)
                 raise
         if ticket.state is State.OVER:
-            raise self._refusal(caller)
+            # Its place in the queue was taken, perhaps at once.
+            raise await self._late(caller)
         return ticket
 
     async def _adapt(self, call: Callable[[], Awaitable[object]]) -> None:
@@ -132,7 +134,7 @@ class ConcurrencyLimiter:
             ROUND_TRIP.observe(took)
             shares.limit = self._of_all.observe(took / ROUND_TRIP_S, shares.running)
             # A lone tenant delays nobody else.
-            excess = worked / max(WORK_S, took * BUSY_SHARE) if shares.is_shared(now) else 0
+            excess = worked / WORK_S if shares.is_shared(now) and worked >= took * BUSY_SHARE else 0
             shares.limit_of_one = self._of_one.observe(excess, shares.largest())
 
     async def _late(self, caller: Caller) -> errors.Fault:

@@ -146,6 +146,7 @@ class Mirrors:
                 log.exception("a request could not be mirrored")
                 outcome = "failed"
             MIRRORED.labels(one.mirror.name, outcome).inc()
+            log.info("request %s was mirrored to %s: %s", one.own.request_id, one.mirror.name, outcome)
 
     async def _mirror(self, one: _Waiting) -> None:
         mirror, request = one.mirror, one.request

@@ -30,7 +30,10 @@ async def streamed(request: web.Request) -> web.StreamResponse:
 
 async def whole(request: web.Request) -> web.Response:
     packed = gzip.compress(BODIES[request.match_info["body"]], 1)
-    return web.Response(body=packed, headers={"content-encoding": "gzip"})
+    response = web.Response(body=packed, headers={"content-encoding": "gzip"})
+    if "chunked" in request.query:
+        response.enable_chunked_encoding()
+    return response
 
 
 @pytest.fixture
@@ -67,9 +70,10 @@ async def test_a_piece_of_a_stream_is_parsed_once(
     assert b"" not in parsed
 
 
+@pytest.mark.parametrize("query", ["", "?chunked"])
 @pytest.mark.parametrize("body", BODIES)
 async def test_an_answer_that_is_paused_while_nobody_reads_it_comes_whole(
-    server: TestServer, body: str, monkeypatch: pytest.MonkeyPatch
+    server: TestServer, body: str, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paused: list[ResponseHandler] = []
     pause = ResponseHandler.pause_reading
@@ -86,7 +90,7 @@ async def test_an_answer_that_is_paused_while_nobody_reads_it_comes_whole(
         # The second one on the connection of the first.
         for _ in range(2):
             before = len(paused)
-            async with session.get(server.make_url(f"/{body}")) as response:
+            async with session.get(server.make_url(f"/{body}{query}")) as response:
                 while len(paused) == before:
                     await asyncio.sleep(0.001)
                 parts = [part async for part in response.content.iter_any()]

@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from lumni.executor.v1 import executor_pb2, executor_pb2_grpc
 
 from services.chassis import errors, rpc, status, telemetry
 from services.chassis.config import Secrets
+from services.chassis.rpc import server
 
 NAME = "lumni.classifier.v1.ClassifierService"
 PLAIN = rpc.Settings()
@@ -189,35 +190,74 @@ async def _both_answer(stub: pb_grpc.ClassifierServiceStub, names: set[str]) -> 
         names.discard(answer.classification.version)
 
 
-async def test_a_stopping_server_notifies_balancers_first_and_lets_calls_end() -> None:
-    gate = asyncio.Event()
-    script = Script(gate=gate)
+@asynccontextmanager
+async def stopping(script: Script) -> AsyncIterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    """A server's address, and what asks it to stop and returns once it says so; the block's end waits for its end."""
     service = rpc.Service(NAME, pb_grpc.add_ClassifierServiceServicer_to_server, script)
-    stopping: asyncio.Task[None] | None = None
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
 
-    async def run(ready: asyncio.Future[str], stop: asyncio.Event) -> None:
+    async def run() -> None:
         async with rpc.serve("127.0.0.1:0", PLAIN, [service]) as address:
             ready.set_result(address)
             await stop.wait()
 
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    stopping = asyncio.create_task(run(ready, stop))
-    async with grpc.aio.insecure_channel(await ready) as channel:
+    task = asyncio.create_task(run())
+    address = await ready
+    async with grpc.aio.insecure_channel(address) as channel:
         checks: Any = health_pb2_grpc.HealthStub(channel)
-        watch = checks.Watch(health_pb2.HealthCheckRequest(service=NAME), timeout=10)
+        watch = checks.Watch(health_pb2.HealthCheckRequest(service=NAME), timeout=60)
         states = aiter(watch)
         assert (await anext(states)).status == health_pb2.HealthCheckResponse.SERVING
+
+        async def ask() -> None:
+            stop.set()
+            assert (await anext(states)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            watch.cancel()
+
+        yield address, ask
+    await task
+
+
+async def test_a_stopping_server_notifies_balancers_first_and_lets_calls_end() -> None:
+    script = Script(gate=asyncio.Event())
+    async with stopping(script) as (address, ask), grpc.aio.insecure_channel(address) as channel:
         under_way = asyncio.create_task(
             rpc.call(pb_grpc.ClassifierServiceStub(channel).Classify, REQUEST, PLAIN, timeout_s=10)
         )
         await script.arrived.wait()
-        stop.set()
-        assert (await anext(states)).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        watch.cancel()
-        gate.set()
+        await ask()
+        assert script.gate
+        script.gate.set()
         assert (await under_way).classification.version == "one"
-    await stopping
+
+
+async def test_a_stopping_server_takes_calls_until_callers_have_turned_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Longer than a busy machine keeps this test waiting between two calls.
+    monkeypatch.setattr(server, "QUIET_S", 3.0)
+    monkeypatch.setattr(server, "LONGEST_QUIET_S", 60.0)
+    async with stopping(Script()) as (address, ask), grpc.aio.insecure_channel(address) as channel:
+        stub = pb_grpc.ClassifierServiceStub(channel)
+        await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=10)
+        await ask()
+        # Sent by who has not heard of it yet.
+        assert await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=10)
+
+
+async def test_a_server_whose_callers_never_turn_away_stops_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "QUIET_S", 60.0)
+    monkeypatch.setattr(server, "LONGEST_QUIET_S", 0.1)
+    async with stopping(Script()) as (address, ask), grpc.aio.insecure_channel(address) as channel:
+        stub = pb_grpc.ClassifierServiceStub(channel)
+        await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=10)
+        await ask()
+        with pytest.raises(errors.Unavailable):
+            while True:
+                await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=10)
 
 
 class Endless(executor_pb2_grpc.ExecutorServiceServicer):

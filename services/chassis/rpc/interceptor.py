@@ -29,6 +29,8 @@ SERVER_ERRORS = frozenset(
 )
 # How the names of methods begin that take several requests at once.
 BATCH = "/Batch"
+# How those of gRPC's own services do: health and reflection.
+OF_GRPC = "/grpc."
 BUCKETS = (
     0.0005,
     0.001,
@@ -136,6 +138,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._receiver = receiver
         self._logged = logged
         self._wrapped: dict[str, Any] = {}
+        # When a call last came, by the monotonic clock, in seconds; health and reflection do not count.
+        self.last_call = -inf
 
     async def intercept_service(
         self,
@@ -144,6 +148,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         """The handler of a method, wrapped; gRPC calls this."""
         name: str = handler_call_details.method
+        if not name.startswith(OF_GRPC):
+            self.last_call = time.monotonic()
         wrapped = self._wrapped.get(name)
         if wrapped is not None:
             return wrapped
@@ -155,7 +161,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def wrap(self, name: str, handler: Any) -> Any:
         """The handler of a method, guarded; health and reflection as they are."""
-        if name.startswith("/grpc."):
+        if name.startswith(OF_GRPC):
             return handler
         # Only these two kinds are in the contract.
         if handler.response_streaming:

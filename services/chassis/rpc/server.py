@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -31,6 +32,9 @@ MAX_STREAMS = 1024
 HANDSHAKE_MS = 10_000
 IDLE_MS = 300_000
 MIB = 2**20
+# A server that stops goes on taking calls until none has come for so long, and at the most for the second time, in
+# seconds: callers who watch its health send none soon, others never stop.
+QUIET_S, LONGEST_QUIET_S = 0.2, 2.0
 # Health checks under way at once on the address that needs no certificate.
 MAX_PROBES = 16
 
@@ -77,13 +81,12 @@ async def _listening(
     public = admit is not None
     if not public:
         credentials.check_listen(listen, settings)
-    interceptors: list[grpc.aio.ServerInterceptor] = [
-        Interceptor(
-            settings,
-            admit or credentials.token_check(settings),
-            Receiver({service.name: service.longest for service in services}, settings.max_message_mib * MIB),
-        )
-    ]
+    interceptor = Interceptor(
+        settings,
+        admit or credentials.token_check(settings),
+        Receiver({service.name: service.longest for service in services}, settings.max_message_mib * MIB),
+    )
+    interceptors: list[grpc.aio.ServerInterceptor] = [interceptor]
     if public:
         interceptors.append(KeylessInterceptor())
     server = grpc.aio.server(
@@ -129,9 +132,20 @@ async def _listening(
     finally:
         # Balancers turn to other replicas first, then calls under way may end.
         await checks.enter_graceful_shutdown()
+        await _quiet(interceptor)
         await server.stop(settings.timeout_s)
         if probed is not None:
             await probed.stop(None)
+
+
+async def _quiet(interceptor: Interceptor) -> None:
+    """Wait until no call has come for a while: gRPC cancels one that is sent while the server stops."""
+    latest = time.monotonic() + LONGEST_QUIET_S
+    while True:
+        left = min(interceptor.last_call + QUIET_S, latest) - time.monotonic()
+        if left <= 0:
+            return
+        await asyncio.sleep(left)
 
 
 async def _probed(settings: Settings, checks: health.aio.HealthServicer) -> grpc.aio.Server:

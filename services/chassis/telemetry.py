@@ -178,6 +178,7 @@ def server_span(
     attributes: Mapping[str, AttributeValue] | None = None,
     *,
     start_time: int | None = None,
+    recorded: bool = True,
 ) -> Iterator[Span]:
     """The current span while the block serves a request; where its trace is not recorded, the ids of the trace alone.
 
@@ -186,9 +187,10 @@ def server_span(
         parent: The traceparent of who asked for it; empty begins a trace.
         attributes: Of the span.
         start_time: Nanoseconds since 1970; else now.
+        recorded: Whether its trace may be recorded at all.
     """
     trace_ident, known = _known(parent)
-    if not _sampling.may_record(trace_ident):
+    if not recorded or not _sampling.may_record(trace_ident):
         # What is recorded around it must not be taken for its own.
         outer = otel_context.attach(trace.set_span_in_context(INVALID_SPAN)) if recording() else None
         ids = _unrecorded.set(known or _begun())

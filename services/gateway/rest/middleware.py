@@ -25,6 +25,8 @@ DURATION = prometheus_client.Histogram(
 IN_FLIGHT = prometheus_client.Gauge(
     "lumni_http_in_flight", "Requests under way.", multiprocess_mode="livesum"
 )
+# Asked every few seconds by whoever watches the gateway: no span, and a log line only where the answer is not good.
+WATCHED = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
 # The metric of each route, looked up once.
 _duration = cache(DURATION.labels)
 
@@ -43,6 +45,7 @@ class RequestMiddleware:
         began = time.perf_counter()
         telemetry.request_id.set(request_id())
         code = CALLER_LEFT
+        watched = scope["path"] in WATCHED
 
         async def answer(message: Message) -> None:
             nonlocal code
@@ -64,7 +67,10 @@ class RequestMiddleware:
 
         IN_FLIGHT.inc()
         with telemetry.server_span(
-            scope["method"], header(scope, b"traceparent"), {"http.request.method": scope["method"]}
+            scope["method"],
+            header(scope, b"traceparent"),
+            {"http.request.method": scope["method"]},
+            recorded=not watched,
         ) as span:
             try:
                 await (_refused(scope) or self._app)(scope, receive, answer)
@@ -82,7 +88,8 @@ class RequestMiddleware:
                 if code >= 500:
                     span.set_attribute("error.type", str(code))
                     span.set_status(StatusCode.ERROR)
-                log.info(
+                log.log(
+                    logging.DEBUG if watched and code < 400 else logging.INFO,
                     "%s %s %d",
                     scope["method"],
                     route,

@@ -1,6 +1,7 @@
 """Health, which strangers may ask for as often as they like."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import httpx
@@ -10,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from services.chassis import telemetry
 from services.gateway.keys.authenticator import Authenticator
-from services.gateway.rest import application, operations
+from services.gateway.rest import application, middleware, operations
 from services.gateway.rest.draining import Draining
 
 KEYS = object.__new__(Authenticator)
@@ -57,10 +58,10 @@ async def test_a_scrape_shows_the_trace_of_a_request_by_its_duration_where_it_wa
         return (await http.get("/metrics", headers={"accept": accept})).text
 
     monkeypatch.setattr(Authenticator, "admin", admits)
-    recorded = (await http.get("/health/live")).headers["x-lumni-trace-id"]
+    recorded = (await http.get("/elsewhere")).headers["x-lumni-trace-id"]
     open_metrics, plain = await scraped("application/openmetrics-text"), await scraped("text/plain")
     monkeypatch.setattr(telemetry._sampling, "by", TraceIdRatioBased(0))
-    other = (await http.get("/health/live")).headers["x-lumni-trace-id"]
+    other = (await http.get("/elsewhere")).headers["x-lumni-trace-id"]
 
     examples = [
         line
@@ -68,12 +69,35 @@ async def test_a_scrape_shows_the_trace_of_a_request_by_its_duration_where_it_wa
         if line.startswith("lumni_http_request_duration_seconds_bucket") and recorded in line
     ]
     assert 1 == len(examples)
-    assert 'route="/health/live"' in examples[0]
+    assert 'route="other"' in examples[0]
     assert f' # {{trace_id="{recorded}"}} ' in examples[0]
     # The older format has no place for any.
     assert recorded not in plain
     assert len(other) == 32
     assert other not in await scraped("application/openmetrics-text")
+
+
+async def test_who_watches_the_gateway_is_not_traced_and_logged_only_where_something_is_wrong(
+    http: httpx.AsyncClient,
+    part: Part,
+    spans: InMemorySpanExporter,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def said() -> list[str]:
+        return [one.getMessage() for one in caplog.records if one.name == middleware.__name__]
+
+    monkeypatch.setattr(operations, "REMEMBERED_S", 0)
+    caplog.set_level(logging.INFO)
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert 200 == (await http.get(path)).status_code
+    assert [] == said()
+    part.up = False
+    assert 503 == (await http.get("/health/ready")).status_code
+    assert 404 == (await http.get("/elsewhere")).status_code
+
+    assert ["GET /health/ready 503", "GET other 404"] == said()
+    assert ["GET other"] == [span.name for span in spans.get_finished_spans()]
 
 
 async def test_a_part_is_asked_once_for_all_who_ask(http: httpx.AsyncClient, part: Part) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from services.chassis import litellm_deployments, redis_acl
+from services.chassis import litellm_deployments
 from services.chassis.config import Secret, Secrets
 
 TARGET = Path(__file__).parent.parent / ".env.example"
@@ -23,14 +23,8 @@ PROCESSES = {
 }
 # The processes of a service or the ledger; what all of them read needs no list of names.
 SERVICES = ("gateway", "ledger", "classifier", "selector", "executor")
-# What only compose.yaml reads.
+# What only compose.yaml reads; its secrets are files (scripts/compose_secrets).
 COMPOSE = {
-    "POSTGRES_PASSWORD": "PostgreSQL's password, needed; it keeps that of its first start",
-    "VALKEY_PASSWORD": "password of Valkey's user who may do everything, for operators; needed",
-    **{
-        f"VALKEY_{name.upper()}_PASSWORD": f"password of the {name}'s user in Valkey, needed"
-        for name in redis_acl.USERS
-    },
     **{
         f"{name}_IMAGE": f"image of {what}; name@sha256:... instead of a tag pins it"
         for name, what in {
@@ -39,10 +33,12 @@ COMPOSE = {
             "COLLECTOR": "the OpenTelemetry collector",
             "PYTHON": "Python, which the services' images are built on",
             "HAPROXY": "the proxy in front of the gateways",
+            "PROMETHEUS": "Prometheus (profile monitoring)",
+            "ALERTMANAGER": "Alertmanager (profile monitoring)",
+            "GRAFANA": "Grafana (profile monitoring)",
         }.items()
     },
     "LUMNI_EDGE_SUBNET": "network of the proxy and the gateways; another where this one is taken",
-    "LUMNI_LOCAL_MODEL_KEY": "what callers of the local model (profile local-model) show as their API key, your choice",
     "LUMNI_PUBLISH": "address of this host at which the gateway's ports are published",
     "LUMNI_TLS_PROXY": "addresses, or networks, of what ends TLS in front of the proxy, as the proxy sees them",
     "PIP_INDEX_URL": "package index that images are built from, PyPI by default; it stays in none of them",
@@ -103,10 +99,9 @@ def render() -> str:
             title = "several processes" if shared else process
             who = f" [{', '.join(readers[name])}]" if shared and len(readers[name]) < len(SERVICES) else ""
             sections.setdefault(title, []).append(f"# {doc}{who}\n#{name}={shown}")
-    in_compose = dict(re.findall(r"\$\{(\w+):[-?]([^}]*)\}", (TARGET.parent / "compose.yaml").read_text()))
+    in_compose = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", (TARGET.parent / "compose.yaml").read_text()))
     for name in sorted(in_compose.keys() - written):
-        shown = "" if in_compose[name].startswith("set ") else in_compose[name]
-        sections.setdefault("compose.yaml", []).append(f"# {COMPOSE[name]}\n#{name}={shown}")
+        sections.setdefault("compose.yaml", []).append(f"# {COMPOSE[name]}\n#{name}={in_compose[name]}")
     keys = [f"#{name}=" for name in sorted(set(litellm_deployments.DEFAULT_KEYS.values()))]
     body = [HEAD]
     body += [f"## {title}\n" + "\n".join(lines) + "\n" for title, lines in sections.items()]

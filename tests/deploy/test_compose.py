@@ -42,15 +42,21 @@ CALLED = ("classifier", "selector", "executor", "gateway", "together")
 FOUR = ("classifier", "selector", "executor", "gateway")
 # `migrate` ends by itself; the collector's image holds nothing that could ask.
 WITHOUT_HEALTHCHECK = {"migrate", "collector"}
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|AUTH|_URL")
-REQUIRED = (
+SECRET = re.compile(r"_KEY|TOKEN|SECRET|PASSWORD|DATABASE_URL|REDIS_URL")
+# Where containers find their secrets.
+SECRETS, PROVIDERS = "/run/secrets/", "/run/providers/"
+# Without these nothing starts, or nobody gets in.
+REQUIRED = {
     "LUMNI_SERVICE_TOKEN",
     "LUMNI_ADMIN_KEY",
     "LUMNI_KEY_SECRET",
+    "LUMNI_LOCAL_MODEL_KEY",
     "POSTGRES_PASSWORD",
+    "DATABASE_URL",
     "VALKEY_PASSWORD",
-    *(f"VALKEY_{name.upper()}_PASSWORD" for name in redis_acl.USERS),
-)
+    "GRAFANA_PASSWORD",
+    *(f"{name.upper()}_REDIS_URL" for name in redis_acl.USERS),
+}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,11 @@ def compose() -> dict[str, Any]:
 def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = compose["services"]
     return found
+
+
+def _of_providers() -> set[str]:
+    """The variables that the configuration of deployments names."""
+    return set(re.findall(r"os\.environ/(\w+)", (ROOT / "config" / "litellm_config.yaml").read_text()))
 
 
 def _filled_in(value: str) -> str:
@@ -95,7 +106,7 @@ def test_every_image_can_be_pinned_by_its_digest(services: dict[str, Any]) -> No
 def test_nothing_is_used_that_an_old_docker_compose_does_not_know(compose: dict[str, Any]) -> None:
     top = {key for key in compose if not key.startswith("x-")}
 
-    assert top == {"services", "networks", "volumes"}
+    assert top == {"services", "secrets", "networks", "volumes"}
     text = (ROOT / "compose.yaml").read_text()
     for newer in ("develop:", "start_interval:", "required:", ":+", "!reset", "!override"):
         assert newer not in text
@@ -116,6 +127,7 @@ def test_only_what_calls_providers_and_the_collector_can_leave(
         "executor",
         "together",
         "collector",
+        "alertmanager",
     }
     assert not [name for name, service in services.items() if "network_mode" in service]
 
@@ -123,12 +135,13 @@ def test_only_what_calls_providers_and_the_collector_can_leave(
 def test_only_what_stands_in_front_publishes_ports_and_on_loopback_by_default(
     services: dict[str, Any],
 ) -> None:
-    assert [name for name, service in services.items() if "ports" in service] == ["proxy", "together"]
-    for name in ("proxy", "together"):
-        assert [_filled_in(port) for port in services[name]["ports"]] == [
-            "127.0.0.1:8080:8080",
-            "127.0.0.1:50050:50050",
-        ]
+    published = {
+        name: [_filled_in(port) for port in service["ports"]]
+        for name, service in services.items()
+        if "ports" in service
+    }
+    front = ["127.0.0.1:8080:8080", "127.0.0.1:50050:50050"]
+    assert {"proxy": front, "together": front, "grafana": ["127.0.0.1:3000:3000"]} == published
 
 
 def test_the_proxy_reaches_the_gateways_and_nothing_behind_them(
@@ -217,7 +230,7 @@ def test_the_one_process_starts_only_when_asked_for_and_has_what_its_services_ha
     assert not set(FOUR) & set(services["together"]["depends_on"])
     given = services["together"]["environment"]
     addresses = {f"LUMNI_{name.upper()}" for name in FOUR}
-    own = {"LUMNI_LISTEN", "LUMNI_METRICS_LISTEN", "REDIS_URL"}
+    own = {"LUMNI_LISTEN", "LUMNI_METRICS_LISTEN", "REDIS_URL_FILE"}
     for name in FOUR:
         theirs = services[name]["environment"]
         assert theirs.keys() - addresses <= given.keys(), name
@@ -225,7 +238,9 @@ def test_the_one_process_starts_only_when_asked_for_and_has_what_its_services_ha
             key: given[key] for key in theirs.keys() - addresses - own
         }, name
     for name in ("selector", "executor"):
-        assert services[name]["environment"]["REDIS_URL"] == given[f"LUMNI_{name.upper()}_REDIS_URL"]
+        assert (
+            services[name]["environment"]["REDIS_URL_FILE"] == given[f"LUMNI_{name.upper()}_REDIS_URL_FILE"]
+        )
 
 
 def test_who_reads_the_configuration_sees_the_folder_that_is_edited(services: dict[str, Any]) -> None:
@@ -247,14 +262,80 @@ def test_whoever_is_waited_for_to_be_healthy_can_be(services: dict[str, Any]) ->
                 assert "healthcheck" in services[name]
 
 
-def test_no_secret_is_in_the_file(services: dict[str, Any]) -> None:
+def test_no_secret_is_in_the_file_or_in_an_environment(
+    compose: dict[str, Any], services: dict[str, Any]
+) -> None:
+    assert {name: {"file": f"./secrets/{name}"} for name in compose["secrets"]} == compose["secrets"]
     for service in services.values():
         for name, value in (service.get("environment") or {}).items():
-            if SECRET.search(name) and value is not None:
-                assert "${" in value, name
-    for name in REQUIRED:
-        for use in re.findall(rf"\$\{{{name}[^}}]*\}}", (ROOT / "compose.yaml").read_text()):
-            assert use.startswith(f"${{{name}:?"), use
+            if SECRET.search(name):
+                # The collector reads the file itself, and Grafana writes FILE in its own way.
+                path = value.removeprefix("$${file:").removesuffix("}")
+                assert name.endswith("_FILE") or path != value, name
+                assert path.startswith((SECRETS, PROVIDERS)), name
+
+
+def test_every_container_gets_the_secrets_that_it_reads_and_no_others(
+    compose: dict[str, Any], services: dict[str, Any]
+) -> None:
+    for name, service in services.items():
+        health = str(service.get("healthcheck"))
+        read = set(re.findall(rf"{SECRETS}(\w+)", f"{service.get('environment')}{health}"))
+        if name == "valkey":
+            read |= {f"{user.upper()}_REDIS_URL" for user in redis_acl.USERS}
+        if name == "alertmanager":
+            read |= set(
+                re.findall(rf"{SECRETS}(\w+)", (ROOT / "deploy/prometheus/alertmanager.yml").read_text())
+            )
+        assert read == set(service.get("secrets", ())), name
+        assert (PROVIDERS in str(service.get("environment"))) == (
+            f"./secrets/providers:{PROVIDERS.rstrip('/')}:ro" in service.get("volumes", ())
+        )
+    assert {name for service in services.values() for name in service.get("secrets", ())} == set(
+        compose["secrets"]
+    )
+
+
+def test_secrets_are_made_once_and_what_is_optional_is_empty(
+    compose: dict[str, Any], services: dict[str, Any], tmp_path: Path
+) -> None:
+    script = tmp_path / "scripts" / "compose_secrets"
+    script.parent.mkdir()
+    script.write_bytes((ROOT / "scripts" / "compose_secrets").read_bytes())
+    (tmp_path / "compose.yaml").write_bytes((ROOT / "compose.yaml").read_bytes())
+    folder = tmp_path / "secrets"
+
+    def made() -> dict[str, str]:
+        subprocess.run(["bash", script], check=True, timeout=60)
+        return {
+            str(file.relative_to(folder)): file.read_text().strip()
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
+
+    first = made()
+
+    providers = re.findall(rf"{PROVIDERS}(\w+)", str(services["executor"]["environment"]))
+    assert {*compose["secrets"], *(f"providers/{name}" for name in providers)} == first.keys()
+    drawn = {name: text for name, text in first.items() if text}
+    assert REQUIRED <= drawn.keys()
+    assert len(drawn) == len(set(drawn.values()))
+    assert f"postgresql://lumni:{first['POSTGRES_PASSWORD']}@postgres:5432/lumni" == first["DATABASE_URL"]
+    for name in redis_acl.USERS:
+        assert re.fullmatch(rf"redis://{name}:\w{{64}}@valkey:6379/0", first[f"{name.upper()}_REDIS_URL"])
+    # Users of the containers read the files, and nobody else on the host.
+    assert folder.stat().st_mode & 0o077 == 0
+    assert {file.stat().st_mode & 0o777 for file in folder.rglob("*") if file.is_file()} == {0o644}
+
+    (folder / "providers" / "OPENAI_API_KEY").write_text("sk-openai\n")
+    (folder / "VALKEY_PASSWORD").unlink()
+    again = made()
+
+    assert {name for name in first if first[name] != again[name]} == {
+        "providers/OPENAI_API_KEY",
+        "VALKEY_PASSWORD",
+    }
+    assert again["providers/OPENAI_API_KEY"] == "sk-openai"
 
 
 def test_each_secret_is_where_it_belongs(services: dict[str, Any]) -> None:
@@ -262,46 +343,52 @@ def test_each_secret_is_where_it_belongs(services: dict[str, Any]) -> None:
         return {
             name
             for name, service in services.items()
-            if any(re.search(pattern, variable) for variable in service.get("environment") or ())
+            if any(re.search(pattern, secret) for secret in service.get("secrets", ()))
         }
 
-    assert holders("^(OPENAI|ANTHROPIC|GEMINI|GROQ)_API_KEY$") == {"executor", "together"}
+    providers = {name for name, service in services.items() if PROVIDERS in str(service.get("environment"))}
+    assert providers == {"executor", "together"}
     assert holders("^PORTKEY_API_KEY$") == {"collector"}
     assert holders("^DATABASE_URL$") == {"gateway", "ledger", "migrate", "together"}
     assert holders("^LUMNI_(ADMIN_KEY|KEY_SECRET|API_KEY)$") == {"gateway", "together"}
     assert holders("^LUMNI_SERVICE_TOKEN$") == set(CALLED)
-    assert holders("^REDIS_URL$") == {*redis_acl.USERS, "together"}
     for name in redis_acl.USERS:
-        url = services[name]["environment"]["REDIS_URL"]
-        assert url.startswith(f"redis://{name}:${{VALKEY_{name.upper()}_PASSWORD:?"), name
+        own = f"{SECRETS}{name.upper()}_REDIS_URL"
+        assert services[name]["environment"]["REDIS_URL_FILE"] == own
+        assert holders(f"^{name.upper()}_REDIS_URL$") - {"together"} == {name, "valkey"}
     assert not [name for name, service in services.items() if "env_file" in service]
 
 
 def test_every_key_of_the_configuration_and_the_example_reaches_the_executor(
     services: dict[str, Any],
 ) -> None:
-    named = set(re.findall(r"os\.environ/(\w+)", (ROOT / "config" / "litellm_config.yaml").read_text()))
-
-    named |= set(
+    named = _of_providers() | set(
         re.findall(
             r"^#(\w+_API_KEY)=", (ROOT / ".env.example").read_text().rpartition("## providers")[2], re.M
         )
     )
 
     assert named
-    assert named <= set(services["executor"]["environment"])
+    given = {variable.removesuffix("_FILE") for variable in services["executor"]["environment"]}
+    assert named <= given
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_service_understands_its_environment(services: dict[str, Any], name: str) -> None:
+def test_a_service_understands_its_environment(
+    compose: dict[str, Any], services: dict[str, Any], name: str
+) -> None:
+    held = {
+        secret: "redis://valkey" if secret.endswith("_REDIS_URL") else secret.ljust(32, "x")
+        for secret in compose["secrets"]
+    }
     given = {
-        key: _filled_in(str(value))
+        key.removesuffix("_FILE"): held.get(str(value).removeprefix(SECRETS), _filled_in(str(value)))
         for key, value in services[name]["environment"].items()
         if value is not None
     }
     inside = [OURS[one] for one in FOUR] if name == "together" else []
     sources = "".join(_sources(kind) for kind in (OURS[name], *inside))
-    understood = set(re.findall(r'variable\(\s*"(\w+)"', sources))
+    understood = set(re.findall(r'variable\(\s*"(\w+)"', sources)) | _of_providers()
 
     READ[name](given)
     assert {key for key in given if key.startswith("LUMNI_")} <= understood

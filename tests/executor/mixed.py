@@ -128,13 +128,18 @@ async def _call(
             if not stream:
                 await caller.stub.Execute(request, timeout=DEADLINE_S)
                 return 0
-            async for piece in caller.stub.StreamExecute(
-                pb.StreamExecuteRequest(execute=request), timeout=DEADLINE_S
-            ):
-                for text in piece.chunks.chunk_json:
-                    arrived += any(
-                        (choice.get("delta") or {}).get("content") for choice in json.loads(text)["choices"]
-                    )
+            stream_request = pb.StreamExecuteRequest(execute=request)
+            pieces = caller.stub.StreamExecute(stream_request, timeout=DEADLINE_S)
+            try:
+                async for piece in pieces:
+                    for text in piece.chunks.chunk_json:
+                        arrived += any(
+                            (choice.get("delta") or {}).get("content")
+                            for choice in json.loads(text)["choices"]
+                        )
+            finally:
+                # As the gateway does: gRPC does not always cancel a call whose reader is cancelled.
+                pieces.cancel()
     except (TimeoutError, grpc.aio.AioRpcError):
         pass
     return arrived

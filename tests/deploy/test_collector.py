@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -34,11 +35,26 @@ DECISION_WAIT_S = 2
 
 def environment(**changed: str) -> dict[str, str]:
     """What compose.yaml sets when nobody sets anything."""
-    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["collector"]
+    service = composed()
     usual = {
         name: value.partition(":-")[2].removesuffix("}") for name, value in service["environment"].items()
     }
     return {**os.environ, **usual, **changed}
+
+
+def composed() -> Any:
+    """What compose.yaml says of the collector."""
+    return yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["collector"]
+
+
+def command(secrets: Path) -> list[str]:
+    """The arguments in compose.yaml, with the paths of this machine."""
+    places = {"/etc/lumni/collector.yaml": CONFIGURATION, "/run/secrets": secrets, "$$": "$"}
+    arguments = "\n".join(composed()["command"])
+    for there, here in places.items():
+        assert there in arguments
+        arguments = arguments.replace(there, str(here))
+    return arguments.split("\n")
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +62,14 @@ def program() -> Path:
     return tools.find_or_skip("otelcol")
 
 
+@pytest.mark.parametrize("key", ["", KEY])
 @pytest.mark.parametrize("destination", ["debug", "otlphttp/portkey"])
-def test_the_collector_takes_its_configuration(program: Path, destination: str) -> None:
+def test_the_collector_takes_its_configuration_with_and_without_a_key(
+    program: Path, destination: str, key: str, tmp_path: Path
+) -> None:
+    (tmp_path / "PORTKEY_API_KEY").write_text(key)
     done = subprocess.run(
-        [program, "validate", "--config", CONFIGURATION],
+        [program, "validate", *command(tmp_path)],
         env=environment(LUMNI_TRACES_TO=destination),
         capture_output=True,
         text=True,
@@ -60,8 +80,7 @@ def test_the_collector_takes_its_configuration(program: Path, destination: str) 
 
 
 def test_the_program_has_the_version_of_the_image(program: Path) -> None:
-    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["collector"]
-    version = service["image"].rpartition(":")[2].removesuffix("}")
+    version = composed()["image"].rpartition(":")[2].removesuffix("}")
     said = subprocess.run(
         [program, "--version"], capture_output=True, text=True, timeout=60, check=True
     ).stdout
@@ -82,15 +101,15 @@ def running(program: Path, folder: Path, portkey: Collector) -> Iterator[tuple[s
         "exporters::otlphttp/portkey::traces_endpoint": f"{portkey.address}{otlp.PORTKEY_PATHS[0]}",
     }
     log = folder / "collector.log"
+    (folder / "PORTKEY_API_KEY").write_text(KEY)
     with log.open("w") as output:
         process = subprocess.Popen(
             [
                 program,
-                "--config",
-                CONFIGURATION,
+                *command(folder),
                 *(part for key, value in changes.items() for part in ("--config", f"yaml:{key}: {value}")),
             ],
-            env=environment(LUMNI_TRACES_TO="otlphttp/portkey", PORTKEY_API_KEY=KEY),
+            env=environment(LUMNI_TRACES_TO="otlphttp/portkey"),
             stdout=output,
             stderr=subprocess.STDOUT,
         )

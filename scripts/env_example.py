@@ -39,6 +39,7 @@ COMPOSE = {
         }.items()
     },
     "LUMNI_EDGE_SUBNET": "network of the proxy and the gateways; another where this one is taken",
+    "LUMNI_GRAFANA_PUBLISH": "address of this host at which Grafana's port is published",
     "LUMNI_PUBLISH": "address of this host at which the gateway's ports are published",
     "LUMNI_TLS_PROXY": "addresses, or networks, of what ends TLS in front of the proxy, as the proxy sees them",
     "PIP_INDEX_URL": "package index that images are built from, PyPI by default; it stays in none of them",
@@ -53,7 +54,7 @@ HEAD = """\
 # `make run` needs none of them; a deployment needs DATABASE_URL, REDIS_URL, LUMNI_ADMIN_KEY and, between machines,
 # LUMNI_SERVICE_TOKEN. * may stand in a file instead, which the variable with _FILE behind its name names; so may the
 # providers' keys. ** the same, and while one secret replaces another both are given, as new,old: the first is used, and
-# each is accepted.
+# each is accepted. Beside compose.yaml, secrets are files in secrets/ instead (scripts/compose_secrets).
 """
 
 

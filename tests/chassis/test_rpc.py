@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import time
@@ -20,6 +21,7 @@ from lumni.executor.v1 import executor_pb2, executor_pb2_grpc
 from services.chassis import errors, rpc, status, telemetry
 from services.chassis.config import Secrets
 from services.chassis.rpc import server
+from services.chassis.rpc.interceptor import Interceptor
 
 NAME = "lumni.classifier.v1.ClassifierService"
 PLAIN = rpc.Settings()
@@ -235,29 +237,52 @@ async def test_a_stopping_server_notifies_balancers_first_and_lets_calls_end() -
 async def test_a_stopping_server_takes_calls_until_callers_have_turned_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Longer than a busy machine keeps this test waiting between two calls.
-    monkeypatch.setattr(server, "QUIET_S", 3.0)
-    monkeypatch.setattr(server, "LONGEST_QUIET_S", 60.0)
+    turned_away = asyncio.Event()
+
+    async def until_quiet(_: Interceptor) -> None:
+        await turned_away.wait()
+
+    monkeypatch.setattr(server, "until_quiet", until_quiet)
     async with stopping(Script()) as (address, ask), grpc.aio.insecure_channel(address) as channel:
         stub = pb_grpc.ClassifierServiceStub(channel)
-        await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=10)
         await ask()
         # Sent by who has not heard of it yet.
         assert await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=10)
-
-
-async def test_a_server_whose_callers_never_turn_away_stops_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(server, "QUIET_S", 60.0)
-    monkeypatch.setattr(server, "LONGEST_QUIET_S", 0.1)
-    async with stopping(Script()) as (address, ask), grpc.aio.insecure_channel(address) as channel:
-        stub = pb_grpc.ClassifierServiceStub(channel)
-        await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=10)
-        await ask()
+        turned_away.set()
         with pytest.raises(errors.Unavailable):
-            while True:
-                await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=10)
+            async with asyncio.timeout(60):
+                while True:
+                    await rpc.call(stub.Classify, REQUEST, PLAIN, timeout_s=10)
+
+
+@pytest.mark.parametrize(
+    ("last_call", "calls", "ends"),
+    [
+        # Nobody has ever called.
+        (-math.inf, (), 0.0),
+        # However long ago the last one was: one may be on its way.
+        (-5.0, (), server.QUIET_S),
+        # Callers turn away after a while,
+        (0.0, (0.05, 0.125, 0.2), 0.2 + server.QUIET_S),
+        # or never.
+        (0.0, tuple(number / 64 for number in range(1, 1000)), server.LONGEST_QUIET_S),
+    ],
+)
+async def test_no_call_for_a_while_is_waited_for(
+    last_call: float, calls: tuple[float, ...], ends: float
+) -> None:
+    interceptor = object.__new__(Interceptor)
+    interceptor.last_call = last_call
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        interceptor.last_call = max((call for call in calls if call <= now), default=interceptor.last_call)
+
+    await server.until_quiet(interceptor, lambda: now, sleep)
+
+    assert now == pytest.approx(ends)
 
 
 class Endless(executor_pb2_grpc.ExecutorServiceServicer):

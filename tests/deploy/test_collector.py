@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -33,11 +34,14 @@ IDS = random.Random(20)
 DECISION_WAIT_S = 2
 
 
-def environment(**changed: str) -> dict[str, str]:
-    """What compose.yaml sets when nobody sets anything."""
-    service = composed()
+def environment(folder: Path, key: str, **changed: str) -> dict[str, str]:
+    """What compose.yaml sets when nobody sets anything but Portkey's key, in a file as `echo` writes it."""
+    (folder / "PORTKEY_API_KEY").write_text(f"{key}\n")
     usual = {
-        name: value.partition(":-")[2].removesuffix("}") for name, value in service["environment"].items()
+        name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value)
+        .replace("$$", "$")
+        .replace("/run/secrets", str(folder))
+        for name, value in composed()["environment"].items()
     }
     return {**os.environ, **usual, **changed}
 
@@ -45,16 +49,6 @@ def environment(**changed: str) -> dict[str, str]:
 def composed() -> Any:
     """What compose.yaml says of the collector."""
     return yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["collector"]
-
-
-def command(secrets: Path) -> list[str]:
-    """The arguments in compose.yaml, with the paths of this machine."""
-    places = {"/etc/lumni/collector.yaml": CONFIGURATION, "/run/secrets": secrets, "$$": "$"}
-    arguments = "\n".join(composed()["command"])
-    for there, here in places.items():
-        assert there in arguments
-        arguments = arguments.replace(there, str(here))
-    return arguments.split("\n")
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +61,10 @@ def program() -> Path:
 def test_the_collector_takes_its_configuration_with_and_without_a_key(
     program: Path, destination: str, key: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "PORTKEY_API_KEY").write_text(key)
+    environ = environment(tmp_path, key, LUMNI_TRACES_TO=destination)
     done = subprocess.run(
-        [program, "validate", *command(tmp_path)],
-        env=environment(LUMNI_TRACES_TO=destination),
+        [program, "validate", "--config", CONFIGURATION],
+        env=environ,
         capture_output=True,
         text=True,
         timeout=60,
@@ -101,15 +95,16 @@ def running(program: Path, folder: Path, portkey: Collector) -> Iterator[tuple[s
         "exporters::otlphttp/portkey::traces_endpoint": f"{portkey.address}{otlp.PORTKEY_PATHS[0]}",
     }
     log = folder / "collector.log"
-    (folder / "PORTKEY_API_KEY").write_text(KEY)
+    environ = environment(folder, KEY, LUMNI_TRACES_TO="otlphttp/portkey")
     with log.open("w") as output:
         process = subprocess.Popen(
             [
                 program,
-                *command(folder),
+                "--config",
+                CONFIGURATION,
                 *(part for key, value in changes.items() for part in ("--config", f"yaml:{key}: {value}")),
             ],
-            env=environment(LUMNI_TRACES_TO="otlphttp/portkey"),
+            env=environ,
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -88,7 +88,7 @@ async def test_its_users_may_do_what_they_own_and_nothing_else(tmp_path: Path) -
     [
         (None, "LEDGER_REDIS_URL: No such file or directory"),
         ("redis://ledger@valkey:6379/0", "LEDGER_REDIS_URL: expected redis://NAME:PASSWORD@HOST:PORT/0"),
-        ("redis://ledger:a%20b@valkey:6379/0", "LEDGER_REDIS_URL: a password without"),
+        ("redis://ledger:a%20b@valkey:6379/0", "LEDGER_REDIS_URL: the password must have no character"),
     ],
 )
 def test_without_a_users_password_it_does_not_start(tmp_path: Path, address: str | None, said: str) -> None:

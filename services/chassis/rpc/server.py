@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import math
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -34,7 +35,7 @@ IDLE_MS = 300_000
 MIB = 2**20
 # A server that stops goes on taking calls until none has come for so long, and at the most for the second time, in
 # seconds: callers who watch its health send none soon, others never stop.
-QUIET_S, LONGEST_QUIET_S = 0.2, 2.0
+QUIET_S, LONGEST_QUIET_S = 0.1, 2.0
 # Health checks under way at once on the address that needs no certificate.
 MAX_PROBES = 16
 
@@ -132,20 +133,31 @@ async def _listening(
     finally:
         # Balancers turn to other replicas first, then calls under way may end.
         await checks.enter_graceful_shutdown()
-        await _quiet(interceptor)
+        await until_quiet(interceptor)
         await server.stop(settings.timeout_s)
         if probed is not None:
             await probed.stop(None)
 
 
-async def _quiet(interceptor: Interceptor) -> None:
-    """Wait until no call has come for a while: gRPC cancels one that is sent while the server stops."""
-    latest = time.monotonic() + LONGEST_QUIET_S
-    while True:
-        left = min(interceptor.last_call + QUIET_S, latest) - time.monotonic()
+async def until_quiet(
+    interceptor: Interceptor,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Wait until no call has come for `QUIET_S`: gRPC cancels one that is sent while the server stops.
+
+    Args:
+        interceptor: Of the server; where no call has ever come, nobody has to be waited for.
+        clock: In seconds, that of `Interceptor.last_call`.
+        sleep: For some of them.
+    """
+    began = clock()
+    while interceptor.last_call > -math.inf:
+        quiet_at = max(began, interceptor.last_call) + QUIET_S
+        left = min(quiet_at, began + LONGEST_QUIET_S) - clock()
         if left <= 0:
             return
-        await asyncio.sleep(left)
+        await sleep(left)
 
 
 async def _probed(settings: Settings, checks: health.aio.HealthServicer) -> grpc.aio.Server:

@@ -1,6 +1,7 @@
 """docs/migration.md, "Beside the old gateway, then instead of it": the files that stand there, step by step."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,12 @@ async def test_callers_move_first_then_the_new_target_is_compared_and_takes_over
     await eventually(is_old)
     # The new target is worse: slower, and it refuses.
     await provider.script(NEW, standing="slow-250-filtered")
-    await asyncio.gather(*(several(http, part) for part in range(4)))
+    parts = itertools.count()
+    await asyncio.gather(*(several(http, next(parts), 25) for _ in range(4)))
 
     async def compared() -> bool:
+        # What comes while too many wait is not mirrored.
+        await several(http, next(parts), 5)
         found = await admin.get("/admin/mirrors/new/report")
         return found.status_code == 200 and bool(found.json()["requests"] >= 100)
 
@@ -134,8 +138,8 @@ async def test_callers_move_first_then_the_new_target_is_compared_and_takes_over
     await eventually(is_new)
 
 
-async def several(http: httpx.AsyncClient, part: int) -> None:
-    for n in range(33):
+async def several(http: httpx.AsyncClient, part: int, count: int) -> None:
+    for n in range(count):
         answer = await chat(http, f"Explain number {n} of part {part} to me.")
         assert 200 == answer.status_code, answer.text
 
